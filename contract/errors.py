@@ -1,0 +1,35 @@
+"""Errors that a racer reads: each names the place, the value, the rule and the fix."""
+
+
+class UndercutError(Exception):
+    """Base of every error that the command line shows as one message instead of a traceback."""
+
+
+class InputError(UndercutError):
+    """A racer's file, key or argument breaks a rule.
+
+    `where` names the file, line or key; `value` is what stood there; `rule` says what is allowed; `fix` says what to do.
+    """
+
+    def __init__(self, where: str, value: object, rule: str, fix: str) -> None:
+        self.where, self.value, self.rule, self.fix = where, value, rule, fix
+        shown = repr(value)
+        if len(shown) > 200:
+            shown = shown[:197] + "..."
+        super().__init__(f"{where}: {shown} is not allowed\n  rule: {rule}\n  fix:  {fix}")
+
+
+class StoreError(UndercutError):
+    """The object store could not do what was asked; nothing half-written is left under the key."""
+
+
+class CheckpointError(UndercutError):
+    """A checkpoint is missing, truncated or of another network."""
+
+
+class TrainingError(UndercutError):
+    """Training cannot go on (loss not finite); the last good checkpoint is kept."""
+
+
+class RewardError(UndercutError):
+    """The racer's reward function failed or returned something that is not a usable reward."""

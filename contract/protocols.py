@@ -1,0 +1,111 @@
+"""The Protocols between the parts. Each has one conformance suite in tests/contract that runs every implementation."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from contract.rollout import Rollout
+from contract.state import CarBatch, Controls, FloatArray, IntArray, Poses, UInt8Array
+
+
+class Simulator(Protocol):
+    """Physics and sensors of N cars on one track; no rules, no rewards. One step is exactly STEP_S."""
+
+    @property
+    def cars(self) -> CarBatch:
+        """The live state, (N,) each; read it, never write to it."""
+
+    def place(self, cars: IntArray, poses: Poses) -> None:
+        """Put the cars (indices, (K,)) at rest at the poses (K,)."""
+
+    def step(self, cars: IntArray, controls: Controls) -> None:
+        """Advance the cars (indices, (K,)) by STEP_S under the controls (K,); the other cars stand still."""
+
+    def observe(self, cars: IntArray) -> dict[str, UInt8Array]:
+        """What the cars (indices, (K,)) see: sensor name -> (K, ...) uint8, a copy that the caller owns."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class ActionDistribution:
+    """What a policy says for K observations: probabilities (K, A), or mean and deviation (K, 2) in [-1, 1] units."""
+
+    probabilities: FloatArray | None = None
+    mean: FloatArray | None = None
+    deviation: FloatArray | None = None
+
+
+class Policy(Protocol):
+    """A frozen policy for rollouts."""
+
+    def distribution(self, observations: dict[str, UInt8Array]) -> ActionDistribution:
+        """sensor name -> (K, ...) uint8 in, K distributions out."""
+
+
+class Phase(StrEnum):
+    training = "training"
+    evaluation = "evaluation"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutOrder:
+    """A request for episodes `first` .. `first + count - 1` of a phase, driven by the policy of an iteration."""
+
+    phase: Phase
+    iteration: int
+    first: int
+    count: int
+
+
+class RolloutSource(Protocol):
+    """Where the trainer gets rollouts from: this process, worker processes, or a channel to other machines."""
+
+    def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+        """Have every ordered episode driven by the frozen graph; whole episodes, in episode order."""
+
+
+@dataclass(slots=True)
+class UpdateReport:
+    """What one training update did; losses are means over the last epoch's minibatches."""
+
+    policy_loss: float
+    value_loss: float
+    entropy: float
+    kl_divergence: float
+    minibatches: int
+    epochs: list[dict[str, float]]
+
+
+class Agent(Protocol):
+    """The learner behind trainer.learn."""
+
+    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+        """One update on whole episodes. Randomness depends on (seed, iteration) only."""
+
+    def export(self) -> bytes:
+        """The policy as a frozen TensorFlow graph with the contract's node names."""
+
+    def save(self) -> dict[str, bytes]:
+        """Everything needed to go on as if never stopped: checkpoint file suffix -> content."""
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
+
+
+class ObjectStore(Protocol):
+    """Keys to bytes. A put is atomic: a reader sees the old content or the new one, whole."""
+
+    def put(self, key: str, data: bytes) -> None: ...
+
+    def get(self, key: str) -> bytes:
+        """KeyError when absent."""
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> Iterable[str]:
+        """Keys that begin with prefix, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Absent keys are fine."""

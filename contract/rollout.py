@@ -1,0 +1,46 @@
+"""A rollout: one finished episode, as it goes from a simulator to the trainer."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from contract.state import EpisodeStatus, FloatArray, IntArray, UInt8Array
+
+
+@dataclass(slots=True)
+class Rollout:
+    """One episode of T steps.
+
+    observations   sensor name -> (T, ...) uint8, what the policy saw before each action; camera is (T, 120, 160, 1)
+    final          sensor name -> (...) uint8, what it would see next: the bootstrap state of a truncated episode
+    actions        (T,) int64 of action indices, or (T, 2) float64 in [-1, 1] as [steering, speed], before clipping
+    steps          (T,) of contract.state.STEP_DTYPE
+    truncated      ended by a step limit, not by the race rules: its value is bootstrapped, never zero
+    """
+
+    episode: int
+    iteration: int
+    observations: dict[str, UInt8Array]
+    final: dict[str, UInt8Array]
+    actions: IntArray | FloatArray
+    steps: np.ndarray
+    truncated: bool
+
+    @property
+    def rewards(self) -> FloatArray:
+        return np.asarray(self.steps["reward"], dtype=np.float64)
+
+    @property
+    def status(self) -> EpisodeStatus:
+        return EpisodeStatus(int(self.steps["status"][-1]))
+
+    @property
+    def progress_pct(self) -> float:
+        return float(self.steps["progress_pct"][-1])
+
+    @property
+    def time_s(self) -> float:
+        return float(self.steps["time_s"][-1])
+
+    def __len__(self) -> int:
+        return len(self.steps)
