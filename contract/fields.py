@@ -1,0 +1,137 @@
+"""Reading a racer's JSON file key by key: every broken rule becomes one InputError that names file, key, value and fix."""
+
+import json
+import math
+import warnings
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from contract.errors import InputError
+
+
+class _Missing:
+    """Stands in an error message for a value that is not there."""
+
+    def __repr__(self) -> str:
+        return "(missing)"
+
+
+MISSING = _Missing()
+
+
+def read_text(path: Path, what: str) -> str:
+    """The file's text, without a byte order mark; InputError when it cannot be read. `what` names it for the racer."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(str(path), MISSING, f"{what} must exist", "check the path, or copy one to this place") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}, byte {error.start}",
+            error.object[error.start : error.start + 8],
+            f"{what} is UTF-8 text",
+            "save the file again as UTF-8",
+        ) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(str(path), reason, f"{what} must be a readable file", "check path and permissions") from None
+
+
+def load_object(text: str, where: str) -> dict[str, Any]:
+    """The one JSON object of a file. Syntax errors name line and column; NaN, Infinity and repeated keys are errors."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise InputError(f"{where}: {key}", value, "a key stands once in an object", "delete one of the two")
+            found[key] = value
+        return found
+
+    def no_constant(name: str) -> None:
+        raise InputError(where, name, "JSON numbers are finite", f"replace {name} by a number")
+
+    try:
+        data = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+    except json.JSONDecodeError as error:
+        lines = text.splitlines()
+        line = lines[error.lineno - 1].strip() if error.lineno <= len(lines) else ""
+        raise InputError(
+            f"{where}, line {error.lineno}, column {error.colno}",
+            line,
+            f"the file must be valid JSON: {error.msg}",
+            "look for a missing or extra comma, quote or bracket here or just before",
+        ) from None
+    except (RecursionError, ValueError) as error:  # nesting thousands deep, integers of thousands of digits
+        raise InputError(where, text, f"the file must be sensible JSON: {error}", "write it by hand again") from None
+    if not isinstance(data, dict):
+        raise InputError(where, data, "the file holds one JSON object", 'begin it with "{" and end it with "}"')
+    return data
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that `word` was most likely meant to be, or None when none is close."""
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[close[0]] if close else None
+
+
+def check_keys(data: Mapping[str, Any], known: Collection[str], where: str, strict: bool = True) -> None:
+    """InputError for a key that is not known; with strict=False a warning instead (files in the wild carry extras)."""
+    for key in data:
+        if key in known:
+            continue
+        guess = nearest(key, known)
+        rule = f"the keys here are {', '.join(known)}"
+        fix = f"did you mean {guess!r}?" if guess else "delete the key"
+        if strict:
+            raise InputError(at(where, key), key, rule, fix)
+        warnings.warn(f"{at(where, key)}: unknown key ignored; {fix}", stacklevel=3)
+
+
+def at(where: str, key: str) -> str:
+    """Place of a key: `file: key`, then `file: key.inner`."""
+    return f"{where}.{key}" if ": " in where else f"{where}: {key}"
+
+
+def number(value: Any, where: str, low: float, high: float, unit: str = "", above: bool = False) -> float:
+    """A finite number within low..high (low excluded when `above`); numbers written as strings are accepted."""
+    limits = f"above {low:g}" if above else f"{low:g}..{high:g}" if math.isfinite(high) else f"at least {low:g}"
+    if above and math.isfinite(high):
+        limits += f", at most {high:g}"
+    if math.isinf(low):
+        limits = "any finite value"
+    rule = f"a number, {limits}{' ' + unit if unit else ''}"
+    result = math.nan
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            result = float(value)
+        except (ValueError, OverflowError):
+            result = math.nan
+    if not math.isfinite(result):
+        raise InputError(where, value, rule, "write a plain number")
+    if not low <= result <= high or (above and result == low):
+        raise InputError(where, value, rule, f"change it to a value that is {limits}{' ' + unit if unit else ''}")
+    return result
+
+
+def whole(value: Any, where: str, low: int, high: float = math.inf) -> int:
+    """A whole number within low..high; "64" and 64.0 are accepted."""
+    result = number(value, where, low, high)
+    if result != int(result):
+        raise InputError(where, value, "a whole number", f"write {int(result)} or {int(result) + 1}")
+    return int(result)
+
+
+def choice(value: Any, where: str, allowed: Collection[str]) -> str:
+    """One of the allowed words, in any case and with surrounding blanks; returns the spelling of `allowed`."""
+    rule = f"one of {', '.join(allowed)}"
+    if not isinstance(value, str):
+        raise InputError(where, value, rule, f'write it as a word in quotes, for example "{next(iter(allowed))}"')
+    for word in allowed:
+        if value.strip().lower() == word.lower():
+            return word
+    guess = nearest(value, allowed)
+    raise InputError(where, value, rule, f"did you mean {guess!r}?" if guess else "choose one of them")

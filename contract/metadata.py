@@ -1,0 +1,286 @@
+"""model_metadata.json: a model's action space, sensors, network and algorithm (contract: model_metadata.json).
+
+Absent keys mean what they mean to AWS's simulation application: no `action_space_type` is discrete, no
+`training_algorithm` is clipped_ppo, no `neural_network` is the shallow one, and no `sensor` is the legacy single camera
+that the network calls `observation`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from contract.errors import InputError
+from contract.fields import MISSING, at, check_keys, choice, load_object, nearest, number, read_text, whole
+from contract.state import Controls, FloatArray, IntArray
+from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
+
+Algorithm = Literal["clipped_ppo", "sac"]
+
+CAMERAS = ("FRONT_FACING_CAMERA", "STEREO_CAMERAS", "observation")
+LIDARS = ("LIDAR", "SECTOR_LIDAR", "DISCRETIZED_SECTOR_LIDAR")
+NETWORKS = (
+    "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW",
+    "DEEP_CONVOLUTIONAL_NETWORK",
+    "DEEP_CONVOLUTIONAL_NETWORK_DEEP",
+)
+ALGORITHMS = ("clipped_ppo", "sac")
+MIN_ACTIONS, MAX_ACTIONS = 2, 30
+MAX_STEERING_DEG = 30.0
+LIDAR_RAYS = 64
+"""Rays of the LIDAR sensor; its sectors must divide them evenly."""
+
+_KEYS = (
+    "action_space",
+    "action_space_type",
+    "sensor",
+    "neural_network",
+    "training_algorithm",
+    "version",
+    "preprocess_type",
+    "regional_parameters",
+    "lidar_config",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteActions:
+    """A list of actions: steering_deg (A,) degrees, left positive; speed_mps (A,)."""
+
+    steering_deg: FloatArray
+    speed_mps: FloatArray
+
+    def __post_init__(self) -> None:
+        for name in ("steering_deg", "speed_mps"):
+            values = np.array(getattr(self, name), dtype=np.float64)
+            values.flags.writeable = False
+            object.__setattr__(self, name, values)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, DiscreteActions)
+            and np.array_equal(self.steering_deg, other.steering_deg)
+            and np.array_equal(self.speed_mps, other.speed_mps)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.steering_deg.tobytes(), self.speed_mps.tobytes()))
+
+    @property
+    def size(self) -> int:
+        """Outputs of the policy: one per action."""
+        return len(self.steering_deg)
+
+    def controls(self, actions: IntArray) -> Controls:
+        """Action indices (K,) -> controls (K,)."""
+        return Controls(np.radians(self.steering_deg[actions]), self.speed_mps[actions])
+
+
+@dataclass(frozen=True)
+class ContinuousActions:
+    """Ranges (low, high) of steering in degrees, left positive, and of speed."""
+
+    steering_deg: tuple[float, float]
+    speed_mps: tuple[float, float]
+
+    @property
+    def size(self) -> int:
+        """Outputs of the policy: [steering, speed]."""
+        return 2
+
+    def controls(self, actions: ArrayLike) -> Controls:
+        """Policy outputs (K, 2) as [steering, speed] -> controls (K,): -1 is low, +1 is high, beyond is clipped."""
+        unit = (np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0) + 1.0) / 2.0
+        steering, speed = (low + unit[:, i] * (high - low) for i, (low, high) in enumerate(self._ranges))
+        return Controls(np.radians(steering), speed)
+
+    @property
+    def _ranges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        return self.steering_deg, self.speed_mps
+
+
+@dataclass(frozen=True)
+class LidarConfig:
+    """What DISCRETIZED_SECTOR_LIDAR makes of the rays; the defaults are AWS's."""
+
+    num_sectors: int = 8
+    num_values_per_sector: int = 8
+    clipping_dist_m: float = 2.0
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """A parsed model_metadata.json; `raw` is the file's object as it was read."""
+
+    actions: DiscreteActions | ContinuousActions
+    sensors: tuple[str, ...]
+    network: str
+    algorithm: Algorithm
+    version: int
+    lidar_config: LidarConfig
+    raw: dict[str, Any]
+
+    @property
+    def camera(self) -> str:
+        """The one camera sensor as the file spells it: the name of the network's input."""
+        return next(name for name in self.sensors if name in CAMERAS)
+
+    @property
+    def lidar(self) -> str | None:
+        return next((name for name in self.sensors if name in LIDARS), None)
+
+    @classmethod
+    def load(cls, path: Path, strict: bool = True) -> "ModelMetadata":
+        return cls.parse(read_text(path, "model_metadata.json"), str(path), strict)
+
+    @classmethod
+    def parse(cls, text: str, where: str = "model_metadata.json", strict: bool = True) -> "ModelMetadata":
+        """Check every key; InputError names file, key, value, rule and fix. With strict=False unknown keys only warn."""
+        data = load_object(text, where)
+        check_keys(data, _KEYS, where, strict)
+        sensors, version = _sensors_and_version(data, where)
+        actions = _actions(data, where, strict)
+        algorithm = choice(data.get("training_algorithm", "clipped_ppo"), at(where, "training_algorithm"), ALGORITHMS)
+        if algorithm == "sac" and isinstance(actions, DiscreteActions):
+            raise InputError(
+                at(where, "training_algorithm"),
+                "sac",
+                "SAC needs a continuous action space",
+                'set "action_space_type" to "continuous" with low and high for both, or train with "clipped_ppo"',
+            )
+        if data.get("preprocess_type") is not None:
+            choice(data["preprocess_type"], at(where, "preprocess_type"), ("GREY_SCALE",))
+        _check_regional(data.get("regional_parameters"), at(where, "regional_parameters"))
+        return cls(
+            actions=actions,
+            sensors=sensors,
+            network=choice(data.get("neural_network", NETWORKS[0]), at(where, "neural_network"), NETWORKS),
+            algorithm=cast(Algorithm, algorithm),
+            version=version,
+            lidar_config=_lidar_config(data.get("lidar_config"), at(where, "lidar_config"), strict),
+            raw=data,
+        )
+
+    def to_json(self) -> str:
+        """The file's text for writing back: the keys and values as they were read."""
+        return json.dumps(self.raw, indent=2) + "\n"
+
+
+def _sensors_and_version(data: dict[str, Any], where: str) -> tuple[tuple[str, ...], int]:
+    """Sensors and version stand together: an unversioned file is version 2 when it lists sensors, else version 1."""
+    place = at(where, "sensor")
+    listed = data.get("sensor", ["observation"])
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise InputError(place, listed, "a list of sensor names", 'write for example ["FRONT_FACING_CAMERA"]')
+    known = CAMERAS + LIDARS
+    for i, name in enumerate(listed):
+        if name not in known:
+            guess = nearest(name, known)
+            fix = f"did you mean {guess!r}?" if guess else "choose one of them"
+            raise InputError(f"{place}[{i}]", name, f"one of {', '.join(known)}", fix)
+    if sum(name in CAMERAS for name in listed) != 1:
+        raise InputError(
+            place, listed, f"exactly one camera: one of {', '.join(CAMERAS)}", "keep one camera and delete the others"
+        )
+    if sum(name in LIDARS for name in listed) > 1:
+        raise InputError(place, listed, f"at most one of {', '.join(LIDARS)}", "keep one lidar and delete the others")
+    version = whole(data.get("version", 2 if "sensor" in data else 1), at(where, "version"), 1)
+    if version == 1 and listed != ["observation"]:
+        raise InputError(
+            at(where, "version"),
+            data["version"],
+            "version 1 files know only the legacy camera and have no sensor list",
+            'set "version" to 4, or delete "sensor"',
+        )
+    return tuple(listed), version
+
+
+def _actions(data: dict[str, Any], where: str, strict: bool) -> DiscreteActions | ContinuousActions:
+    place = at(where, "action_space")
+    space = data.get("action_space", MISSING)
+    if space is MISSING:
+        raise InputError(place, MISSING, "a model has an action space", "add the key; actions/default.json shows one")
+    kinds = ("discrete", "continuous")
+    kind = choice(data.get("action_space_type", "discrete"), at(where, "action_space_type"), kinds)
+    return _discrete(space, place, strict) if kind == "discrete" else _continuous(space, place, strict)
+
+
+def _discrete(space: Any, place: str, strict: bool) -> DiscreteActions:
+    rule = f"a discrete action space is a list of {MIN_ACTIONS} to {MAX_ACTIONS} actions"
+    if isinstance(space, dict):
+        raise InputError(place, space, rule, 'for low and high ranges set "action_space_type" to "continuous"')
+    if not isinstance(space, list):
+        raise InputError(place, space, rule, 'write for example [{"steering_angle": -30, "speed": 1.0}, ...]')
+    if not MIN_ACTIONS <= len(space) <= MAX_ACTIONS:
+        fix = "delete some" if len(space) > MAX_ACTIONS else "add some"
+        raise InputError(place, f"{len(space)} actions", rule, f"{fix} actions")
+    steering, speed = [], []
+    for i, action in enumerate(space):
+        here = f"{place}[{i}]"
+        _check_object(action, here, ("steering_angle", "speed"), ("index",), strict)
+        steering.append(_steering_deg(action["steering_angle"], f"{here}.steering_angle"))
+        speed.append(_speed_mps(action["speed"], f"{here}.speed"))
+        if "index" in action and whole(action["index"], f"{here}.index", 0) != i:
+            rule = "an action's index is its position in the list, from 0"
+            raise InputError(f"{here}.index", action["index"], rule, f"write {i}, or leave every index out")
+    return DiscreteActions(np.array(steering), np.array(speed))
+
+
+def _continuous(space: Any, place: str, strict: bool) -> ContinuousActions:
+    if isinstance(space, list):
+        rule = "a continuous action space is an object with the ranges of steering_angle and speed"
+        raise InputError(place, space, rule, 'for a list of actions set "action_space_type" to "discrete"')
+    _check_object(space, place, ("steering_angle", "speed"), (), strict)
+    ranges = []
+    for key, read in (("steering_angle", _steering_deg), ("speed", _speed_mps)):
+        here = f"{place}.{key}"
+        _check_object(space[key], here, ("low", "high"), (), strict)
+        low, high = read(space[key]["low"], f"{here}.low"), read(space[key]["high"], f"{here}.high")
+        if low > high:
+            raise InputError(here, space[key], "low is at most high", "swap the two values")
+        ranges.append((low, high))
+    return ContinuousActions(*ranges)
+
+
+def _check_object(value: Any, here: str, required: tuple[str, ...], optional: tuple[str, ...], strict: bool) -> None:
+    """An object with every required key, and no other than the optional ones."""
+    if not isinstance(value, dict):
+        shape = ", ".join(f'"{key}": ...' for key in required)
+        raise InputError(here, value, f"an object with {' and '.join(required)}", f"write {{{shape}}}")
+    check_keys(value, required + optional, here, strict)
+    for key in required:
+        if key not in value:
+            raise InputError(f"{here}.{key}", MISSING, f"an object with {' and '.join(required)}", f"add {key!r}")
+
+
+def _steering_deg(value: Any, here: str) -> float:
+    return number(value, here, -MAX_STEERING_DEG, MAX_STEERING_DEG, "degrees")
+
+
+def _speed_mps(value: Any, here: str) -> float:
+    return number(value, here, MIN_SPEED_MPS, MAX_SPEED_MPS, "m/s")
+
+
+def _check_regional(value: Any, here: str) -> None:
+    """Carried along unread, as AWS's consoles write it: a list of plain values."""
+    plain = isinstance(value, list) and all(isinstance(item, int | float | str) for item in value)
+    if value is not None and not plain:
+        raise InputError(here, value, "a list of numbers or words, or null", "write for example [0, 0, 0, 0]")
+
+
+def _lidar_config(value: Any, here: str, strict: bool) -> LidarConfig:
+    if value is None:
+        return LidarConfig()
+    keys = ("num_sectors", "num_values_per_sector", "clipping_dist")
+    _check_object(value, here, (), keys, strict)
+    sectors = whole(value.get("num_sectors", 8), f"{here}.num_sectors", 1, LIDAR_RAYS)
+    if LIDAR_RAYS % sectors:
+        rule = f"the sectors share {LIDAR_RAYS} rays evenly"
+        raise InputError(f"{here}.num_sectors", value["num_sectors"], rule, "choose 1, 2, 4, 8, 16, 32 or 64")
+    values = whole(value.get("num_values_per_sector", 8), f"{here}.num_values_per_sector", 1, LIDAR_RAYS)
+    # the lidar sees 0.15..12 m (contract: vehicle and camera)
+    clip = number(value.get("clipping_dist", 2.0), f"{here}.clipping_dist", 0.15, 12.0, "m")
+    return LidarConfig(sectors, values, clip)
