@@ -1,0 +1,86 @@
+"""Every key that a run writes, relative to the run's prefix; the one place where they are spelled (contract: files)."""
+
+import re
+
+MODEL_PREFIX = "model/"
+COACH_CHECKPOINT = "model/.coach_checkpoint"
+DEEPRACER_CHECKPOINTS = "model/deepracer_checkpoints.json"
+MODEL_METADATA = "model/model_metadata.json"
+HYPERPARAMETERS = "ip/hyperparameters.json"
+REWARD_FUNCTION = "reward_function.py"
+TRAINING_PARAMS = "training_params.yaml"
+EVALUATION_PARAMS = "evaluation_params.yaml"
+TRAINING_METRICS = "training_metrics.json"
+EVALUATION_METRICS = "evaluation_metrics.json"
+
+# Ours, beyond the contract.
+TRAINING_PLOT = "training.png"
+LAP_PLOT = "laps.png"
+
+BUNDLE_MODEL = "agent/model.pb"
+BUNDLE_METADATA = "model_metadata.json"
+"""Members of the car bundle, model.tar.gz."""
+
+_CHECKPOINT_NAME = re.compile(r"(\d+)_Step-(\d+)\.ckpt")
+
+
+def checkpoint_name(iteration: int, steps: int) -> str:
+    """Name of a checkpoint, for example "5_Step-1234.ckpt"; `steps` counts all environment steps so far."""
+    return f"{iteration}_Step-{steps}.ckpt"
+
+
+def parse_checkpoint_name(name: str) -> tuple[int, int] | None:
+    """(iteration, steps) of a checkpoint's name, None when it is not one."""
+    match = _CHECKPOINT_NAME.fullmatch(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def checkpoint_file(name: str, suffix: str) -> str:
+    """One file of a checkpoint; the suffix comes from the agent, for example "data-00000-of-00001"."""
+    return f"{MODEL_PREFIX}{name}.{suffix}"
+
+
+def checkpoint_manifest(name: str) -> str:
+    """Sizes, checksums and run state of a checkpoint.
+
+    It leaves ".ckpt" out of its name, since rl_coach takes any file that has it for part of a checkpoint.
+    """
+    return f"{MODEL_PREFIX}{name.removesuffix('.ckpt')}.manifest.json"
+
+
+def parse_checkpoint_manifest(key: str) -> tuple[int, int] | None:
+    """(iteration, steps) of a manifest's key, None when it is not one."""
+    name = key.removeprefix(MODEL_PREFIX)
+    if not name.endswith(".manifest.json"):
+        return None
+    return parse_checkpoint_name(name.removesuffix(".manifest.json") + ".ckpt")
+
+
+def is_checkpoint_content(key: str) -> bool:
+    """Whether a key is a checkpoint's own large file: a TensorFlow checkpoint file or a policy graph."""
+    return re.fullmatch(r"model/(\d+_Step-\d+\.ckpt\..+|model_\d+\.pb)", key) is not None
+
+
+def policy_graph(iteration: int) -> str:
+    """The frozen policy graph of an iteration."""
+    return f"{MODEL_PREFIX}model_{iteration}.pb"
+
+
+def car_bundle(run: str) -> str:
+    """The model.tar.gz that goes on a car; `run` stands where the contract has the SageMaker job's name."""
+    return f"train-output/{run}/output/model.tar.gz"
+
+
+def training_simtrace(iteration: int) -> str:
+    """Steps of the episodes that an iteration trained on."""
+    return f"iteration-data/training/training-simtrace/{iteration}-iteration.csv"
+
+
+def training_evaluation_simtrace(iteration: int) -> str:
+    """Steps of the evaluation episodes after an iteration of training."""
+    return f"iteration-data/training/evaluation-simtrace/{iteration}-iteration.csv"
+
+
+def evaluation_simtrace(iteration: int = 0) -> str:
+    """Steps of an evaluation of a trained model."""
+    return f"iteration-data/evaluation/evaluation-simtrace/{iteration}-iteration.csv"

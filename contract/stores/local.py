@@ -1,0 +1,164 @@
+"""A folder as an object store: keys are paths below it, every put is atomic and on disk when it returns."""
+
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from contract.errors import StoreError
+
+_TEMPORARY = ".tmp-"
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LocalStore:
+    """ObjectStore in the folder `root`, which the first put creates.
+
+    Safe for many readers and writers at once, in any number of processes on one machine.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._swept: set[Path] = set()
+
+    def path(self, key: str) -> Path:
+        """Where a key's content lies. StoreError when the key is not a plain relative path."""
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or part.startswith(_TEMPORARY) or "\0" in part for part in parts):
+            raise StoreError(
+                f"store key {key!r} is not allowed\n"
+                f"  rule: names joined by single slashes, none of them empty, '.', '..' or beginning with {_TEMPORARY!r}\n"
+                f"  fix:  use a relative key such as 'model/model_0.pb'"
+            )
+        return self.root.joinpath(*parts)
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self.path(key)
+        try:
+            _make_folder(path.parent)
+            if path.parent not in self._swept:
+                _sweep(path.parent)
+                self._swept.add(path.parent)
+            _write_whole(path, data)
+        except OSError as error:
+            raise self._explain("write", key, path, error, len(data)) from error
+
+    def get(self, key: str) -> bytes:
+        path = self.path(key)
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise self._explain("read", key, path, error) from error
+
+    def exists(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def list(self, prefix: str) -> list[str]:
+        folder = self.path(prefix.rpartition("/")[0]) if "/" in prefix else self.root
+        keys = []
+        for parent, _, names in os.walk(folder):
+            base = Path(parent).relative_to(self.root)
+            keys += [(base / name).as_posix() for name in names if not name.startswith(_TEMPORARY)]
+        return sorted(key for key in keys if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        path = self.path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except (NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as error:
+            raise self._explain("delete", key, path, error) from error
+
+    def _explain(self, verb: str, key: str, path: Path, error: OSError, size: int = 0) -> StoreError:
+        if error.errno in _DISK_FULL:
+            fix = "make room or raise the quota (old runs are the first to go), or put the run on another disk"
+        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            fix = f"give this user write access to {path.parent}, or choose another folder for runs"
+        elif error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+            fix = "a file stands where a folder is needed, or the reverse: move it away"
+        else:
+            fix = "check the disk and its mount, then try again"
+        want = f"the {size:,} bytes of key {key!r}" if verb == "write" else f"key {key!r}"
+        kept = "\n  kept: what the key held before" if verb == "write" else ""
+        return StoreError(
+            f"cannot {verb} {want} at {path}: {os.strerror(error.errno or 0)}\n"
+            f"  free: {_free_space(path)}{kept}\n"
+            f"  fix:  {fix}"
+        )
+
+
+def _free_space(path: Path) -> str:
+    for folder in path.parents:
+        try:
+            return f"{shutil.disk_usage(folder).free:,} bytes on the disk of {folder}"
+        except OSError:
+            continue
+    return "unknown"
+
+
+def _make_folder(folder: Path) -> None:
+    """mkdir -p that also puts the new folders' names on disk."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Temporary file in the same folder, synced, then renamed over the path; nothing is left behind on failure."""
+    temporary, descriptor = _open_temporary(path.parent)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+            os.replace(temporary, path)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _open_temporary(folder: Path) -> tuple[Path, int]:
+    """A new temporary file, locked for as long as it is open: the lock tells `_sweep` that its writer lives."""
+    while True:
+        temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # swept between its creation and its lock
+
+
+def _sweep(folder: Path) -> None:
+    """Delete the temporary files of writers that were killed; a checkpoint's is over 100 MB."""
+    for leftover in folder.glob(f"{_TEMPORARY}*"):
+        try:
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # finished meanwhile, or another user's
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink(missing_ok=True)
+        except OSError:
+            continue  # still being written
+        finally:
+            os.close(descriptor)
