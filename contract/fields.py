@@ -1,4 +1,4 @@
-"""Reading a racer's JSON file key by key: every broken rule becomes one InputError that names file, key, value and fix."""
+"""Reading a racer's JSON file key by key: a broken rule becomes an InputError that names file, key, value and fix."""
 
 import json
 import math
@@ -26,7 +26,9 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(str(path), MISSING, f"{what} must exist", "check the path, or copy one to this place") from None
+        raise InputError(
+            str(path), MISSING, f"{what} must exist", "check the path, or copy one to this place"
+        ) from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}, byte {error.start}",

@@ -46,7 +46,7 @@ class Hyperparameters:
     def parse(
         cls, text: str, where: str = "hyperparameters.json", algorithm: str = "clipped_ppo", strict: bool = True
     ) -> "Hyperparameters":
-        """Check every key; InputError names file, key, value, rule and fix. With strict=False unknown keys only warn.
+        """Check every key; InputError names file, key, value, rule, fix. With strict=False unknown keys only warn.
 
         `algorithm` is the metadata's: SAC may train after every episode and explores by its own noise.
         """

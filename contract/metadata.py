@@ -138,7 +138,7 @@ class ModelMetadata:
 
     @classmethod
     def parse(cls, text: str, where: str = "model_metadata.json", strict: bool = True) -> "ModelMetadata":
-        """Check every key; InputError names file, key, value, rule and fix. With strict=False unknown keys only warn."""
+        """Check every key; InputError names file, key, value, rule, fix. With strict=False unknown keys only warn."""
         data = load_object(text, where)
         check_keys(data, _KEYS, where, strict)
         sensors, version = _sensors_and_version(data, where)

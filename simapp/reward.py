@@ -1,0 +1,263 @@
+"""A racer's reward file: loaded with its own imports and globals, called for every car, failing with file and line."""
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import linecache
+import math
+import numbers
+import reprlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, cast
+
+import numpy as np
+
+from contract.errors import InputError, RewardError
+from contract.fields import MISSING, nearest
+
+MAX_REWARD = 1e5
+"""A reward is finite and within plus or minus this (contract: reward function)."""
+
+_RULE = f"a reward is one finite number within -{MAX_REWARD:g}..{MAX_REWARD:g}"
+
+
+@dataclass(frozen=True)
+class RewardFunction:
+    """A racer's file that has proved to import and to define its function.
+
+    Every `instance()` runs the file again as a module of its own, helper modules beside it included: no two cars share
+    globals, and a car's globals live as long as its run, over episodes, like those of one simulation worker at AWS.
+    Modules from elsewhere (random, numpy, ...) are the process's own. Not for several threads at once.
+    """
+
+    path: Path
+    name: str
+    source: str
+    code: CodeType
+
+    @classmethod
+    def load(cls, path: Path, name: str = "reward_function") -> "RewardFunction":
+        """Compile the file and import it once; InputError for a syntax error, an import error, or no such function."""
+        source = _read_source(path)
+        function = cls(path, name, source, _compile(source, path))
+        function._import()
+        return function
+
+    def instance(self) -> Callable[[dict[str, Any]], float]:
+        """The function of a fresh module. RewardError from a call: the racer's code failed or returned no reward."""
+        function, path = self._import(), self.path
+
+        def reward(params: dict[str, Any]) -> float:
+            try:
+                value = function(params)
+            except (Exception, SystemExit) as error:
+                raise RewardError(_failure(error, path, params)) from None
+            # the usual case costs two comparisons, which also sort out NaN
+            if type(value) is float and -MAX_REWARD <= value <= MAX_REWARD:
+                return value
+            return _checked(value, function, path, params)
+
+        return reward
+
+    def _import(self) -> Callable[[dict[str, Any]], Any]:
+        """Run the file as a new module and take the function out of it."""
+        module = ModuleType(f"racers_{self.path.stem}")
+        module.__file__ = str(self.path.resolve())
+        lines = self.source.splitlines(keepends=True)
+        # tracebacks show the lines that run, also after the racer has edited the file (no mtime: never checked)
+        linecache.cache[str(self.path)] = (len(self.source), None, lines, str(self.path))
+        with _own_imports(self.path.resolve().parent):
+            sys.modules[module.__name__] = module  # where dataclasses look for a class's module
+            try:
+                exec(self.code, module.__dict__)
+            except (Exception, SystemExit) as error:
+                raise _import_failure(error, self.path) from None
+        return _find(module, self.name, self.path)
+
+
+def _read_source(path: Path) -> str:
+    """The file's text by Python's own rules (byte order mark, coding line)."""
+    try:
+        return importlib.util.decode_source(path.read_bytes())
+    except FileNotFoundError:
+        fix = "check the path; rewards/ holds files to begin with"
+        raise InputError(str(path), MISSING, "the reward file must exist", fix) from None
+    except OSError as error:
+        raise InputError(
+            str(path), error.strerror or str(error), "the reward file must be readable", "check path and permissions"
+        ) from None
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise InputError(str(path), str(error), "the reward file is UTF-8 text", "save it again as UTF-8") from None
+
+
+def _compile(source: str, path: Path) -> CodeType:
+    try:
+        return compile(source, str(path), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise _syntax_error(error, str(path)) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, absurd nesting
+        raise InputError(str(path), str(error), "the file must be valid Python", "save it as plain text") from None
+
+
+def _syntax_error(error: SyntaxError, file: str) -> InputError:
+    return InputError(
+        f"{error.filename or file}, line {error.lineno}, column {error.offset}",
+        (error.text or "").strip(),
+        f"the file must be valid Python: {error.msg}",
+        "correct this line or the one just before",
+    )
+
+
+@contextlib.contextmanager
+def _own_imports(folder: Path) -> Iterator[None]:
+    """While open, modules beside the racer's file come first and are new; afterwards the process is as it was."""
+    # a module of the same name from elsewhere must neither be taken for the racer's nor be lost
+    beside = {child.stem for child in folder.glob("*.py")} | {
+        child.parent.name for child in folder.glob("*/__init__.py")
+    }
+    beside -= sys.stdlib_module_names
+    hidden = {
+        name: module
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in beside and not _is_racers(getattr(module, "__file__", None), folder)
+    }
+    for name in hidden:
+        del sys.modules[name]
+    before = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the racer's file may have changed sys.path itself
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - before:
+            if _is_racers(getattr(sys.modules[name], "__file__", None), folder):
+                del sys.modules[name]
+        sys.modules.update(hidden)
+
+
+def _is_racers(file: str | None, folder: Path) -> bool:
+    """Whether a source file is the racer's: in the folder, but not in an environment that lies in it (./.venv)."""
+    if not file or not Path(file).is_relative_to(folder):
+        return False
+    return not {"site-packages", "dist-packages"} & set(Path(file).parts)
+
+
+def _import_failure(error: BaseException, path: Path) -> InputError:
+    """Why a racer's file did not import, at the deepest line of the racer's own."""
+    if isinstance(error, SyntaxError):
+        return _syntax_error(error, str(path))
+    file, line = _deepest(error.__traceback__, path)
+    where, text = f"{file}, line {line}", f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError):
+        missing = error.name or "the module"
+        fix = f"install {missing} into this environment, put it beside the reward file, or import something else"
+        return InputError(where, text, "every module that the reward file imports must be found", fix)
+    return InputError(where, text, "the reward file must run to its end when it is imported", "correct this line")
+
+
+def _find(module: ModuleType, name: str, path: Path) -> Callable[[dict[str, Any]], Any]:
+    function = getattr(module, name, MISSING)
+    rule = f"the file defines a function {name}(params)"
+    if function is MISSING:
+        own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        guess = nearest(name, own)
+        fix = f"rename {guess!r} to {name!r}?" if guess else f"add: def {name}(params): ..."
+        raise InputError(f"{path}: {name}", MISSING, rule, fix)
+    if not callable(function):
+        raise InputError(f"{path}: {name}", function, rule, f"rename the variable and add: def {name}(params): ...")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a C function tells no signature
+        return cast(Callable[[dict[str, Any]], Any], function)
+    try:
+        signature.bind({})
+    except TypeError:
+        where = f"{path}, line {_first_line(function)}"
+        raise InputError(
+            where, f"def {name}{signature}", "the function takes one argument, params", f"write def {name}(params):"
+        ) from None
+    return cast(Callable[[dict[str, Any]], Any], function)
+
+
+def _first_line(function: Callable[..., Any]) -> int:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return int(code.co_firstlineno) if code else 1
+
+
+def _checked(value: object, function: Callable[..., Any], path: Path, params: dict[str, Any]) -> float:
+    """The reward as a float: ints, bools, NumPy scalars and 0-d arrays are fine; RewardError for all else."""
+    is_number = isinstance(value, numbers.Real | np.bool_)
+    if isinstance(value, np.ndarray):
+        is_number = value.ndim == 0 and value.dtype.kind in "biuf"
+    result = math.nan
+    if is_number:
+        # an int of hundreds of digits does not fit a float
+        with contextlib.suppress(OverflowError):
+            result = float(value)  # type: ignore[arg-type]
+    if -MAX_REWARD <= result <= MAX_REWARD:
+        return result
+    fix = "return a number" if not is_number else "look for a division by almost zero, or a sum that grows"
+    if value is None:
+        fix = "every way through the function must end in a return with a number"
+    name = getattr(function, "__name__", "reward_function")
+    raise RewardError(
+        f"{path}, line {_first_line(function)}: {name} returned {reprlib.repr(value)} ({type(value).__name__})\n"
+        f"  rule: {_RULE}\n  fix:  {fix}\n{_show(params)}"
+    )
+
+
+def _failure(error: BaseException, path: Path, params: dict[str, Any]) -> str:
+    """The racer's own traceback, headed by the deepest line of the racer's own."""
+    own = _racers(error.__traceback__, path)
+    file, line = _deepest(own, path)
+    fix = "correct the line; the params of the failing call are below"
+    if isinstance(error, KeyError) and isinstance(params, dict) and isinstance(error.args[0], str):
+        guess = nearest(error.args[0], params)
+        fix = f"did you mean {guess!r}?" if guess and guess != error.args[0] else fix
+    if isinstance(error, ImportError):
+        fix = "import at the top of the file: modules beside it are found only while the file is loaded"
+    trace = "".join(traceback.format_exception(type(error), error, own)).rstrip()
+    return (
+        f"{file}, line {line}: {type(error).__name__}: {error}\n"
+        f"  rule: the reward function must not fail\n  fix:  {fix}\n{trace}\n{_show(params)}"
+    )
+
+
+def _racers(trace: TracebackType | None, path: Path) -> TracebackType | None:
+    """The traceback from the first frame of the racer's file on; ours above it say nothing to a racer."""
+    frame = trace
+    while frame is not None and frame.tb_frame.f_code.co_filename != str(path):
+        frame = frame.tb_next
+    return frame or trace
+
+
+def _deepest(trace: TracebackType | None, path: Path) -> tuple[str, int]:
+    """(file, line) of the last frame in the racer's file or a helper beside it."""
+    folder, place = path.resolve().parent, (str(path), 1)
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if file == str(path) or _is_racers(file, folder):
+            place = (file, trace.tb_lineno)
+        trace = trace.tb_next
+    return place
+
+
+def _show(params: object) -> str:
+    """The params for a message, one a line; long lists shortened. They are as the function left them."""
+    if not isinstance(params, dict):
+        return f"params: {reprlib.repr(params)}"
+    short = reprlib.Repr()
+    short.maxlist, short.maxother = 4, 80
+    lines = []
+    for key, value in params.items():
+        count = f"  ({len(value)} in all)" if isinstance(value, list) and len(value) > short.maxlist else ""
+        lines.append(f"  {key}: {short.repr(value)}{count}")
+    return "\n".join(["params:", *lines])
