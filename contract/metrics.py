@@ -1,0 +1,175 @@
+"""training_metrics.json and evaluation_metrics.json: one row an episode, with DeepRacer's names (contract: files).
+
+Times are whole milliseconds of simulated time since the run began; episodes count from 1, as in DeepRacer's files,
+while rollouts and simtraces count from 0.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from contract.errors import InputError
+from contract.protocols import Phase
+from contract.rollout import Rollout
+from contract.state import EpisodeStatus
+
+VERSION = 2.0
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """One episode of a training run. `trial` counts within an iteration, from 1.
+
+    An evaluation episode repeats `episode` and `trial` of the last training episode before it.
+    """
+
+    reward_score: int
+    metric_time: int
+    start_time: int
+    elapsed_time_in_milliseconds: int
+    episode: int
+    trial: int
+    phase: str
+    completion_percentage: int
+    episode_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRow:
+    """One trial of an evaluation, from 1; the counts are of what happened on the way, resets included."""
+
+    completion_percentage: int
+    metric_time: int
+    start_time: int
+    elapsed_time_in_milliseconds: int
+    episode_status: str
+    crash_count: int
+    immobilized_count: int
+    off_track_count: int
+    reversed_count: int
+    reset_count: int
+    trial: int
+
+
+def training_rows(rollouts: Sequence[Rollout], start_time_s: float) -> list[TrainingRow]:
+    """Rows of an iteration's training episodes, all of them in order, the first begun at start_time_s."""
+    return [
+        _training_row(rollout, start_s, Phase.training, rollout.episode + 1, trial)
+        for trial, (rollout, start_s) in enumerate(_timed(rollouts, start_time_s), start=1)
+    ]
+
+
+def training_evaluation_rows(rollouts: Sequence[Rollout], start_time_s: float, after: TrainingRow) -> list[TrainingRow]:
+    """Rows of the evaluation episodes that follow the training episode `after`."""
+    return [
+        _training_row(rollout, start_s, Phase.evaluation, after.episode, after.trial)
+        for rollout, start_s in _timed(rollouts, start_time_s)
+    ]
+
+
+def evaluation_rows(rollouts: Sequence[Rollout], start_time_s: float = 0.0) -> list[EvaluationRow]:
+    """Rows of an evaluation's trials in order; a trial's clock holds its penalties."""
+    rows = []
+    for trial, (rollout, start_s) in enumerate(_timed(rollouts, start_time_s), start=1):
+        broken = [status for status in map(EpisodeStatus, rollout.steps["status"].tolist()) if status in _PENALISED]
+        ended_broken = rollout.status in _PENALISED
+        start_ms, elapsed_ms = _milliseconds(start_s), _milliseconds(rollout.time_s)
+        rows.append(
+            EvaluationRow(
+                completion_percentage=_completion(rollout),
+                metric_time=start_ms + elapsed_ms,
+                start_time=start_ms,
+                elapsed_time_in_milliseconds=elapsed_ms,
+                episode_status=rollout.status.title,
+                crash_count=broken.count(EpisodeStatus.crashed),
+                immobilized_count=broken.count(EpisodeStatus.immobilized),
+                off_track_count=broken.count(EpisodeStatus.off_track),
+                reversed_count=broken.count(EpisodeStatus.reversed),
+                reset_count=len(broken) - ended_broken,
+                trial=trial,
+            )
+        )
+    return rows
+
+
+def up_to_episode(rows: Sequence[TrainingRow], episodes: int) -> list[TrainingRow]:
+    """The rows of the first `episodes` training episodes and of the evaluations among them; what a resume keeps."""
+    return [row for row in rows if row.episode <= episodes]
+
+
+def training_metrics_json(rows: Sequence[TrainingRow], best_model_metric: str) -> str:
+    """The whole training_metrics.json."""
+    content = {"metrics": [asdict(row) for row in rows], "version": VERSION, "best_model_metric": best_model_metric}
+    return json.dumps(content)
+
+
+def evaluation_metrics_json(rows: Sequence[EvaluationRow]) -> str:
+    """The whole evaluation_metrics.json."""
+    return json.dumps({"metrics": [asdict(row) for row in rows]})
+
+
+def parse_training_metrics(text: str, where: str) -> list[TrainingRow]:
+    """Rows of a training_metrics.json, ours or DeepRacer's; InputError names the row and key that is wrong."""
+    return _validated(TypeAdapter(list[TrainingRow]), text, where)
+
+
+def parse_evaluation_metrics(text: str, where: str) -> list[EvaluationRow]:
+    """Rows of an evaluation_metrics.json, ours or DeepRacer's; InputError names the row and key that is wrong."""
+    return _validated(TypeAdapter(list[EvaluationRow]), text, where)
+
+
+_PENALISED = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
+
+
+def _timed(rollouts: Sequence[Rollout], start_s: float) -> list[tuple[Rollout, float]]:
+    """Each rollout with its start, one after the other."""
+    timed = []
+    for rollout in rollouts:
+        timed.append((rollout, start_s))
+        start_s += rollout.time_s
+    return timed
+
+
+def _training_row(rollout: Rollout, start_s: float, phase: Phase, episode: int, trial: int) -> TrainingRow:
+    start_ms, elapsed_ms = _milliseconds(start_s), _milliseconds(rollout.time_s)
+    return TrainingRow(
+        reward_score=round(math.fsum(rollout.rewards.tolist())),
+        metric_time=start_ms + elapsed_ms,
+        start_time=start_ms,
+        elapsed_time_in_milliseconds=elapsed_ms,
+        episode=episode,
+        trial=trial,
+        phase=phase.value,
+        completion_percentage=_completion(rollout),
+        episode_status=rollout.status.title,
+    )
+
+
+def _milliseconds(time_s: float) -> int:
+    return round(1000.0 * time_s)
+
+
+def _completion(rollout: Rollout) -> int:
+    """Whole per cent, rounded down as in DeepRacer's files: only a complete lap is 100."""
+    return math.floor(rollout.progress_pct)
+
+
+def _validated(adapter: TypeAdapter[list[_Row]], text: str, where: str) -> list[_Row]:
+    fix = "restore the file, or delete it to begin a new one"
+    try:
+        content: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} line {error.lineno}", text[:80], f"JSON ({error.msg})", fix) from error
+    if not isinstance(content, dict) or not isinstance(content.get("metrics"), list):
+        raise InputError(where, text[:80], 'an object with the list "metrics"', fix)
+    try:
+        return adapter.validate_python(content["metrics"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"{where} metrics.{place}", first["input"], first["msg"], fix) from error

@@ -1,0 +1,238 @@
+"""Simtraces: the steps of episodes as DeepRacer's CSV files and log lines, and back (contract: simtrace CSV header).
+
+Angles are in degrees here and only here. Numbers are written with all their digits, so that equal runs leave equal
+files and a file read back gives the numbers that were written.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contract.errors import InputError
+from contract.rollout import Rollout
+from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus, FloatArray, IntArray
+
+_CORE = [
+    *("episode", "steps", "X", "Y", "yaw", "steer", "throttle", "action", "reward", "done", "all_wheels_on_track"),
+    *("progress", "closest_waypoint", "track_len", "tstamp", "episode_status"),
+]
+COLUMNS = [*_CORE, "pause_duration"]
+_READABLE = [_CORE, COLUMNS, [*COLUMNS, "obstacle_crash_counter"], [*COLUMNS, "obstacle_crash_counter", "wall_clock"]]
+_LOG_PREFIX = "SIM_TRACE_LOG:"
+_BOOLEANS = {"True": True, "False": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One episode of T steps out of a simtrace.
+
+    episode         number in the file, from 0
+    steps           (T,) of contract.state.STEP_DTYPE; `time_s` counts from one step before the first row
+    actions         (T,) int64 of action indices, or (T, 2) float64
+    timestamps_s    (T,) simulated seconds since the run began
+    track_length_m  of the lap
+    done            whether the last row says that the episode is over
+    """
+
+    episode: int
+    steps: np.ndarray
+    actions: IntArray | FloatArray
+    timestamps_s: FloatArray
+    track_length_m: float
+    done: bool
+
+
+def end_time_s(rollouts: Sequence[Rollout], start_time_s: float) -> float:
+    """Simulated time after episodes that follow each other from start_time_s on; the next one's start."""
+    for rollout in rollouts:
+        start_time_s += rollout.time_s
+    return start_time_s
+
+
+def to_csv(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> str:
+    """A simtrace file of whole episodes, the first of which began at start_time_s; the others follow one by one."""
+    rows = [COLUMNS, *_rows(rollouts, track_length_m, start_time_s)]
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+def to_log(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> list[str]:
+    """The same rows as log lines; `steps` is a whole number there, as DeepRacer's log readers want it."""
+    return [
+        _LOG_PREFIX + ",".join([row[0], row[1].removesuffix(".0"), *row[2:]])
+        for row in _rows(rollouts, track_length_m, start_time_s)
+    ]
+
+
+def _rows(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> Iterator[list[str]]:
+    for rollout in rollouts:
+        last = len(rollout) - 1
+        actions = rollout.actions.tolist()
+        for i, step in enumerate(rollout.steps):
+            status = EpisodeStatus(int(step["status"]))
+            if i == 0 and status is EpisodeStatus.in_progress:
+                status = EpisodeStatus.prepare
+            yield [
+                str(rollout.episode),
+                _number(i + 1),
+                _number(step["x_m"]),
+                _number(step["y_m"]),
+                _number(_degrees(float(step["heading_rad"]))),
+                _number(math.degrees(step["steering_rad"])),
+                _number(step["speed_mps"]),
+                _action(actions[i]),
+                _number(step["reward"]),
+                str(i == last and status.is_over),
+                str(bool(step["all_wheels_on_track"])),
+                _number(step["progress_pct"]),
+                str(int(step["closest_waypoint"])),
+                _number(track_length_m),
+                _number(start_time_s + float(step["time_s"])),
+                status.name,
+                "0.0",
+            ]
+        start_time_s += rollout.time_s
+
+
+def _number(value: float) -> str:
+    return repr(float(value))
+
+
+def _degrees(angle_rad: float) -> float:
+    """Wrapped to -180..180, without touching angles that are there already."""
+    degrees = math.degrees(angle_rad)
+    return degrees if -180.0 <= degrees <= 180.0 else (degrees + 180.0) % 360.0 - 180.0
+
+
+def _action(action: int | list[float]) -> str:
+    return str(action) if isinstance(action, int) else f"[{_number(action[0])} {_number(action[1])}]"
+
+
+def from_csv(text: str, where: str) -> list[Trace]:
+    """The episodes of a simtrace file, ours or DeepRacer's; `where` is its name for errors.
+
+    Reads the older header without pause_duration and the newer ones too. InputError names the line, value and rule.
+    """
+    lines = text.splitlines()
+    header = lines[0].split(",") if lines else []
+    if header not in _READABLE:
+        raise InputError(
+            f"{where} line 1",
+            lines[0] if lines else "",
+            f"the header of a simtrace: {','.join(COLUMNS)}",
+            "check that this is an *-iteration.csv file",
+        )
+    episodes: list[list[_Row]] = []
+    for number, line in enumerate(lines[1:], start=2):
+        row = _parse(line, header, f"{where} line {number}")
+        if not episodes or episodes[-1][-1].episode != row.episode:
+            episodes.append([])
+        elif isinstance(row.action, int) != isinstance(episodes[-1][-1].action, int):
+            raise InputError(
+                f"{where} line {number} action",
+                line,
+                "all actions of an episode are indices, or all are pairs",
+                "the file mixes two runs: write it again",
+            )
+        episodes[-1].append(row)
+    return [_trace(rows) for rows in episodes]
+
+
+@dataclass(slots=True)
+class _Row:
+    episode: int
+    action: int | list[float]
+    tstamp_s: float
+    track_length_m: float
+    done: bool
+    step: tuple[float, ...]
+
+
+def _parse(line: str, header: list[str], where: str) -> _Row:
+    values = line.split(",")
+    if len(values) != len(header):
+        raise InputError(
+            where,
+            line,
+            f"{len(header)} values as in the header; it has {len(values)}",
+            "the file may be cut off: delete the line, or write the file again",
+        )
+    cells = dict(zip(header, values, strict=True))
+
+    def broken(column: str, rule: str) -> InputError:
+        return InputError(f"{where} {column}", cells[column], rule, "correct the value, or write the file again")
+
+    def number(column: str) -> float:
+        try:
+            value = float(cells[column])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise broken(column, "a finite number")
+        return value
+
+    def whole(column: str) -> int:
+        value = number(column)
+        if value != int(value):
+            raise broken(column, "a whole number")
+        return int(value)
+
+    def boolean(column: str) -> bool:
+        if cells[column] not in _BOOLEANS:
+            raise broken(column, "True or False")
+        return _BOOLEANS[cells[column]]
+
+    def action() -> int | list[float]:
+        if not cells["action"].startswith("["):
+            return whole("action")
+        try:
+            pair = [float(part) for part in cells["action"].strip("[]").split()]
+        except ValueError:
+            pair = []
+        if len(pair) != 2 or not all(map(math.isfinite, pair)):
+            raise broken("action", "an action index, or two numbers as [steering speed]")
+        return pair
+
+    def status() -> EpisodeStatus:
+        if cells["episode_status"] not in EpisodeStatus.__members__:
+            raise broken("episode_status", f"one of {', '.join(EpisodeStatus.__members__)}")
+        return EpisodeStatus[cells["episode_status"]]
+
+    return _Row(
+        episode=whole("episode"),
+        action=action(),
+        tstamp_s=number("tstamp"),
+        track_length_m=number("track_len"),
+        done=boolean("done"),
+        step=(
+            number("X"),
+            number("Y"),
+            math.radians(number("yaw")),
+            math.radians(number("steer")),
+            number("throttle"),
+            number("reward"),
+            number("progress"),
+            whole("closest_waypoint"),
+            boolean("all_wheels_on_track"),
+            status(),
+            0.0,
+        ),
+    )
+
+
+def _trace(rows: list[_Row]) -> Trace:
+    steps = np.array([row.step for row in rows], STEP_DTYPE)
+    timestamps_s = np.array([row.tstamp_s for row in rows])
+    steps["time_s"] = timestamps_s - timestamps_s[0] + STEP_S
+    actions: IntArray | FloatArray = np.array([row.action for row in rows], np.float64)
+    if actions.ndim == 1:
+        actions = actions.astype(np.int64)
+    return Trace(
+        episode=rows[0].episode,
+        steps=steps,
+        actions=actions,
+        timestamps_s=timestamps_s,
+        track_length_m=rows[0].track_length_m,
+        done=rows[-1].done,
+    )
