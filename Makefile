@@ -1,0 +1,53 @@
+# undercut: `make train` and `make test` need a Python 3.11 or 3.12 and set up everything else themselves.
+
+PYTHON ?= python3
+RUN ?= $(if $(filter 1,$(QUICK)),quick,default)
+
+# `make setup` takes the CPU build and `make setup GPU=1` the CUDA one; the other targets keep what is there.
+bootstrap = @command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or 3.12" >&2; exit 1; }; \
+	"$(PYTHON)" -I scripts/bootstrap.py $(if $(filter file,$(origin PYTHON)),,--this-python)
+option = $(if $(2),$(1) "$(2)")
+train_arguments = $(strip "$(RUN)" $(call option,--track,$(TRACK)) $(call option,--reward,$(REWARD)) \
+	$(call option,--metadata,$(ACTIONS)) $(call option,--hyperparameters,$(HYPER)) $(call option,--seed,$(SEED)) \
+	$(if $(filter 1,$(QUICK)),--quick) $(ARGS))
+PACKAGES = contract simapp trainer scripts
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup environment train evaluate test test-all lint bench clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install the environment into .venv (GPU=1: the CUDA build of TensorFlow)
+	$(bootstrap) --extra $(if $(filter 1,$(GPU)),gpu,cpu)
+
+environment:
+	$(bootstrap) $(if $(filter 1,$(GPU)),--extra gpu)
+
+train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= ARGS=)
+	.venv/bin/undercut train $(train_arguments)
+
+evaluate: environment ## race a trained model (RUN=name LAPS=5 ARGS=)
+	.venv/bin/undercut evaluate "$(RUN)" $(call option,--laps,$(LAPS)) $(ARGS)
+
+test: environment ## run the default tests: no Docker, GPU, server or network (ARGS="-k track")
+	.venv/bin/python -m pytest $(ARGS)
+
+test-all: environment ## run every test whose server or device is here
+	.venv/bin/python -m pytest -m "" $(ARGS)
+
+lint: environment ## check style, formatting, types and import rules
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: environment ## measure speed; one JSON per tests/bench/bench_*.py (ONLY=camera ARGS=)
+	@for file in tests/bench/bench_$(if $(ONLY),$(ONLY),*).py; do \
+		echo "== $$file"; .venv/bin/python "$$file" $(ARGS) || exit 1; \
+	done
+
+clean: ## remove the environment and all caches; runs/ and tracks/ stay
+	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist *.egg-info
+	find $(PACKAGES) tests rewards actions -name __pycache__ -type d -prune -exec rm -rf {} +
