@@ -1,0 +1,42 @@
+"""Import a chatty native library without its start-up messages: both the trainer and the policy runtime need it."""
+
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def quiet_import(name: str) -> Any:
+    """Import TensorFlow-like `name`; what its native code logs below error level meanwhile is dropped.
+
+    TensorFlow 2.21 logs to file descriptor 2 before it looks at TF_CPP_MIN_LOG_LEVEL. A user who has set that variable
+    sees everything.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return importlib.import_module(name)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with _without_native_chatter():
+        return importlib.import_module(name)
+
+
+@contextmanager
+def _without_native_chatter() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            sink.seek(0)
+            for line in sink.read().decode(errors="replace").splitlines(keepends=True):
+                if not line.startswith(("I0000", "W0000", "WARNING: All log messages before absl")):
+                    sys.stderr.write(line)

@@ -1,0 +1,163 @@
+"""CoachAgent: rl_coach's clipped PPO as the trainer's Agent."""
+
+import contextlib
+import os
+import random
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from contract.errors import InputError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import CAMERAS, ModelMetadata
+from contract.protocols import UpdateReport
+from contract.rollout import Rollout
+from trainer.coach import networks, shim
+
+
+class CoachAgent:
+    """Clipped PPO with a value and a policy network, on a graph and a session of its own.
+
+    Implements contract.protocols.Agent. `seed` settles the first weights and the order of the minibatches; `threads`
+    is the number of cores for one operation, by default those that this process may use. TensorFlow shares one pool
+    of threads among all sessions of a process: the first session's number holds for all.
+    """
+
+    def __init__(
+        self, metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, threads: int | None = None
+    ) -> None:
+        _check_supported(metadata)
+        shim.install()
+        tf = shim.tensorflow()
+        from trainer.coach.checkpoint import Checkpoint
+        from trainer.coach.export import PolicyExport
+        from trainer.coach.ppo import FusedClippedPPO
+
+        self._metadata, self._hyperparameters, self._seed = metadata, hyperparameters, seed
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+        graph = tf.Graph()
+        with graph.as_default(), _own_global_state(), tf.device(None):
+            parameters = networks.agent_parameters(metadata, hyperparameters, seed, gpu)
+            self._ppo = FusedClippedPPO(parameters)
+            self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
+            self._ppo.set_environment_parameters(networks.spaces(metadata))
+            self._ppo.build_update()
+            self._export = PolicyExport(self._ppo.online, metadata)
+            self._checkpoint = Checkpoint(graph)
+        graph.finalize()
+        self._session = tf.compat.v1.Session(graph=graph, config=_session_config(tf, threads))
+        self._ppo.set_session(self._session)
+
+    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+        """One update on whole episodes. Randomness depends on (seed, iteration) only.
+
+        TrainingError when a loss or a weight is not finite; the agent is then of no further use.
+        """
+        from trainer.coach import ppo
+
+        data = self._dataset(rollouts)
+        rng = np.random.default_rng([self._seed, iteration])
+        epochs, count = [], 0
+        for epoch in range(self._hyperparameters.num_epochs):
+            batches = ppo.minibatches(rng.permutation(len(data.frames)), self._hyperparameters.batch_size)
+            epochs.append(self._ppo.epoch(data, batches, f"iteration {iteration}, epoch {epoch}"))
+            count += len(batches)
+        self._ppo.check_weights(f"iteration {iteration}")
+        last = epochs[-1]
+        return UpdateReport(
+            policy_loss=last["surrogate_loss"],
+            value_loss=last["value_loss"],
+            entropy=last["entropy"],
+            kl_divergence=last["kl_divergence"],
+            minibatches=count,
+            epochs=epochs,
+        )
+
+    def _dataset(self, rollouts: Sequence[Rollout]) -> Any:
+        """Steps of all episodes with normalised advantages.
+
+        An episode that the race rules ended has no value after its last step; one cut by a step limit has V(final).
+        """
+        from trainer.coach import ppo
+
+        camera = self._metadata.camera
+        finals = [rollout.final[camera] for rollout in rollouts if rollout.truncated]
+        frames = np.concatenate([*(rollout.observations[camera] for rollout in rollouts), *(f[None] for f in finals)])
+        values, old_policy = self._ppo.evaluate(frames)
+        steps = len(frames) - len(finals)
+        bootstraps = iter(values[steps:])
+        advantages, targets, start = [], [], 0
+        for rollout in rollouts:
+            episode = values[start : start + len(rollout)]
+            bootstrap = float(next(bootstraps)) if rollout.truncated else 0.0
+            advantage, target = self._ppo.advantages(rollout.rewards, episode, bootstrap)
+            advantages.append(advantage)
+            targets.append(target)
+            start += len(rollout)
+        raw = np.concatenate(advantages)
+        return ppo.Dataset(
+            frames=frames[:steps],
+            actions=np.concatenate([rollout.actions for rollout in rollouts]),
+            # rl_coach divides by the bare deviation; a constant advantage would give 0 / 0
+            advantages=(raw - raw.mean()) / (raw.std() or 1.0),
+            value_targets=np.concatenate(targets),
+            old_policy=[part[:steps] for part in old_policy],
+        )
+
+    def export(self) -> bytes:
+        """The policy as a frozen graph with the contract's node names (model.pb)."""
+        return self._export.freeze(self._session)
+
+    def save(self) -> dict[str, bytes]:
+        """A TensorFlow checkpoint, optimiser included: file suffix -> content."""
+        return self._checkpoint.save(self._session)
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
+        self._checkpoint.restore(self._session, files)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which a container or taskset may have cut down."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _session_config(tf: Any, threads: int | None) -> Any:
+    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    config.intra_op_parallelism_threads = threads or usable_cores()
+    config.inter_op_parallelism_threads = threads or usable_cores()
+    config.gpu_options.allow_growth = True
+    return config
+
+
+def _check_supported(metadata: ModelMetadata) -> None:
+    if metadata.algorithm == "sac":
+        raise InputError(
+            "model_metadata.json: training_algorithm", "sac", "SAC is not yet in this version", 'use "clipped_ppo"'
+        )
+    if len(metadata.sensors) != 1 or metadata.camera not in (CAMERAS[0], "observation"):
+        raise InputError(
+            "model_metadata.json: sensor",
+            list(metadata.sensors),
+            "stereo cameras and lidars are not yet in this version",
+            'use ["FRONT_FACING_CAMERA"]',
+        )
+
+
+@contextlib.contextmanager
+def _own_global_state() -> Iterator[None]:
+    """rl_coach seeds the global generators and remembers variable scopes by name; neither may reach the outside."""
+    from rl_coach.architectures.tensorflow_components.general_network import GeneralTensorFlowNetwork
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    GeneralTensorFlowNetwork.variable_scopes_dict.clear()
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        GeneralTensorFlowNetwork.variable_scopes_dict.clear()

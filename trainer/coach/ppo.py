@@ -1,0 +1,142 @@
+"""rl_coach's clipped PPO with the same maths in fewer steps. Import it only after shim.install().
+
+Stock rl_coach evaluates the old policy anew for every minibatch of every epoch, fetches all gradients to Python and
+feeds them back to apply them, and drops the steps that do not fill a minibatch. Here the old policy is evaluated once
+an iteration, a minibatch is one session run, and every step is used.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
+
+from contract.errors import TrainingError
+from contract.state import FloatArray, IntArray, UInt8Array
+
+Float32Array = NDArray[np.float32]
+
+FORWARD_BATCH = 64
+"""Frames a forward pass: large enough to keep the cores busy, small enough for the caches."""
+
+
+@dataclass(slots=True)
+class Dataset:
+    """All steps of one iteration: frames (N, H, W, C), actions (N,) or (N, 2), advantages (N,), value_targets (N, 1)
+    and the old policy's outputs, each (N, A)."""
+
+    frames: UInt8Array
+    actions: IntArray | FloatArray
+    advantages: FloatArray
+    value_targets: FloatArray
+    old_policy: list[Float32Array]
+
+
+def minibatches(order: IntArray, batch_size: int) -> list[IntArray]:
+    """Cut (N,) indices into ceil(N / batch_size) nearly equal parts, so that the last one is not a noisy sliver."""
+    return np.array_split(order, -(-len(order) // batch_size))
+
+
+class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
+    """ClippedPPOAgent that learns from arrays instead of rl_coach's memory of transitions."""
+
+    def build_update(self) -> None:
+        """Add the one-run update to the graph; call it before the session is made."""
+        import tensorflow as tf
+
+        online = self.online
+        head = online.output_heads[1]
+        self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
+        gradients = online.tensor_gradients
+        # Variables are updated in place: without this barrier a layer's weights could change while the gradient of the
+        # layer before it is still being computed from them.
+        with tf.compat.v1.control_dependencies([*gradients, *self._metrics]):
+            self._apply = online.optimizer.apply_gradients(
+                zip(gradients, online.weights, strict=True), global_step=online.global_step
+            )
+        finite = [tf.reduce_all(tf.math.is_finite(weight)) for weight in online.weights]
+        self._weights_finite = tf.reduce_all(tf.stack(finite))
+
+    @property
+    def online(self) -> Any:
+        return self.networks["main"].online_network
+
+    @property
+    def _camera(self) -> str:
+        return next(iter(self.ap.network_wrappers["main"].input_embedders_parameters))
+
+    def evaluate(self, frames: UInt8Array) -> tuple[Float32Array, list[Float32Array]]:
+        """frames (N, H, W, C) -> values (N,) and the policy head's outputs, each (N, A)."""
+        online = self.online
+        fetches = [online.output_heads[0].output[0], *online.output_heads[1].output]
+        parts = [
+            online.sess.run(fetches, {online.inputs[self._camera]: frames[i : i + FORWARD_BATCH]})
+            for i in range(0, len(frames), FORWARD_BATCH)
+        ]
+        values, *policy = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return values[:, 0], policy
+
+    def advantages(
+        self, rewards: FloatArray, values: Float32Array, bootstrap: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """One episode of T steps: rewards (T,), values (T,), V(final) -> advantages (T,), value targets (T, 1)."""
+        extended = np.append(values.astype(np.float64), bootstrap)
+        advantages, targets = self.get_general_advantage_estimation_values(rewards, extended)
+        return advantages, targets
+
+    def epoch(self, data: Dataset, batches: Sequence[IntArray], place: str) -> dict[str, float]:
+        """Train once on each minibatch (indices into data, (B,)); means of the metrics over the minibatches.
+
+        TrainingError when a loss is not finite; `place` says where training stood.
+        """
+        results = np.array([self._minibatch(data, batch, f"{place}, minibatch {i}") for i, batch in enumerate(batches)])
+        value_loss, surrogate_loss, kl_divergence, entropy, total_loss = results.mean(axis=0).tolist()
+        return {
+            "value_loss": value_loss,
+            "surrogate_loss": surrogate_loss,
+            "kl_divergence": kl_divergence,
+            "entropy": entropy,
+            "total_loss": total_loss,
+            "learning_rate": float(self.ap.network_wrappers["main"].learning_rate),
+        }
+
+    def _minibatch(self, data: Dataset, batch: IntArray, place: str) -> list[float]:
+        feed = self._feed(data, batch)
+        metrics, _ = self.online.sess.run([self._metrics, self._apply], feed)
+        for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):
+            if not np.isfinite(value):
+                raise not_finite(f"{name} is {value}", place, self.ap.network_wrappers["main"].learning_rate)
+        return [float(value) for value in metrics]
+
+    def _feed(self, data: Dataset, batch: IntArray) -> dict[Any, Any]:
+        online = self.online
+        size = len(batch)
+        inputs: Iterator[Any] = iter(
+            [data.actions[batch], *(part[batch] for part in data.old_policy), self._clip_rescaler]
+        )
+        feed = {online.inputs[self._camera]: data.frames[batch]}
+        feed |= {online.inputs[f"output_1_{i}"]: value for i, value in enumerate(inputs)}
+        value_target, advantage = online.targets
+        feed |= {value_target: data.value_targets[batch], advantage: data.advantages[batch]}
+        value_weight, policy_weight = online.importance_weights
+        feed |= {value_weight: np.ones((size, 1)), policy_weight: np.ones(size)}
+        return feed
+
+    @property
+    def _clip_rescaler(self) -> float:
+        return float(self.ap.algorithm.clipping_decay_schedule.current_value)
+
+    def check_weights(self, place: str) -> None:
+        """TrainingError when the last update has left weights that are not finite."""
+        if not self.online.sess.run(self._weights_finite):
+            raise not_finite("a weight is not finite", place, self.ap.network_wrappers["main"].learning_rate)
+
+
+def not_finite(what: str, place: str, learning_rate: float) -> TrainingError:
+    return TrainingError(
+        f"{what} in {place}\n"
+        "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"
+        f"  fix:  lower lr (now {learning_rate:g}), and check that the reward stays within a few units a step"
+    )

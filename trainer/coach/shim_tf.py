@@ -1,0 +1,115 @@
+"""TensorFlow 1.14 as rl_coach sees it: `tf.compat.v1` plus replacements for `tf.contrib`, `tf.layers`, `tf.placeholder`.
+
+Variable names, shapes and initialisers are those of the originals, so that checkpoints and frozen graphs keep the names
+that DeepRacer's tools expect.
+"""
+
+import math
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Tensor = Any  # TensorFlow ships no types that survive --strict
+
+
+def facade(tf: Any) -> types.ModuleType:
+    """A module that looks like TensorFlow 1.14. Switches this process to graph mode, which rl_coach needs."""
+    v1 = tf.compat.v1
+    v1.disable_v2_behavior()
+
+    class TensorFlow1(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            return getattr(v1, name)
+
+    module = TensorFlow1("tensorflow")
+    vars(module).update(contrib=_contrib(v1), layers=_layers(v1), placeholder=_placeholder(v1))
+    return module
+
+
+def _placeholder(v1: Any) -> Callable[..., Tensor]:
+    def placeholder(dtype: Any, shape: Any = None, name: str | None = None) -> Tensor:
+        # sac_head.py and sac_q_head.py pass the action space's shape, an array, as one dimension of a shape
+        if isinstance(shape, list | tuple):
+            shape = [d.item() if isinstance(d, np.ndarray) else d for d in shape]
+        return v1.placeholder(dtype, shape, name)
+
+    return placeholder
+
+
+def _layers(v1: Any) -> types.SimpleNamespace:
+    def dense(
+        inputs: Tensor,
+        units: int,
+        activation: Callable[[Tensor], Tensor] | None = None,
+        kernel_initializer: Any = None,
+        bias_initializer: Any = None,
+        name: str | None = None,
+    ) -> Tensor:
+        """Works on the last axis, whatever the rank, as tf.layers.dense did."""
+        with v1.variable_scope(name, default_name="dense"):
+            size = int(inputs.shape[-1])
+            kernel = v1.get_variable("kernel", [size, units], v1.float32, kernel_initializer)
+            bias = v1.get_variable("bias", [units], v1.float32, bias_initializer or v1.zeros_initializer())
+            rows = inputs if inputs.shape.rank == 2 else v1.reshape(inputs, [-1, size])
+            output = v1.nn.bias_add(v1.matmul(rows, kernel), bias)
+            if inputs.shape.rank != 2:
+                output = v1.reshape(output, [-1, *inputs.shape.as_list()[1:-1], units])
+            return activation(output) if activation is not None else output
+
+    def conv2d(
+        inputs: Tensor,
+        filters: int,
+        kernel_size: int,
+        strides: int,
+        data_format: str = "channels_last",
+        name: str | None = None,
+    ) -> Tensor:
+        if data_format != "channels_last":
+            raise NotImplementedError("rl_coach only asks for channels_last")
+        with v1.variable_scope(name, default_name="conv2d"):
+            shape = [kernel_size, kernel_size, int(inputs.shape[-1]), filters]
+            kernel = v1.get_variable("kernel", shape, v1.float32)
+            bias = v1.get_variable("bias", [filters], v1.float32, v1.zeros_initializer())
+            output = v1.nn.conv2d(inputs, kernel, strides=[1, strides, strides, 1], padding="VALID")
+            return v1.nn.bias_add(output, bias)
+
+    return types.SimpleNamespace(dense=dense, conv2d=conv2d)
+
+
+def _contrib(v1: Any) -> types.SimpleNamespace:
+    def flatten(inputs: Tensor) -> Tensor:
+        return v1.reshape(inputs, [-1, math.prod(inputs.shape.as_list()[1:])], name="Flatten")
+
+    class MultivariateNormalDiag(v1.distributions.Normal):  # type: ignore[misc]
+        """tf.contrib.distributions.MultivariateNormalDiag: independent normals, reduced over the last axis."""
+
+        def __init__(self, loc: Tensor, scale_diag: Tensor, name: str = "MultivariateNormalDiag") -> None:
+            super().__init__(loc=loc, scale=scale_diag, name=name)
+
+        def _event_shape(self) -> Any:
+            return self.loc.shape[-1:]
+
+        def _batch_shape(self) -> Any:
+            return self.loc.shape[:-1]
+
+        def _log_prob(self, x: Tensor) -> Tensor:
+            return v1.reduce_sum(super()._log_prob(x), axis=-1)
+
+        def _entropy(self) -> Tensor:
+            return v1.reduce_sum(super()._entropy(), axis=-1)
+
+    @v1.distributions.RegisterKL(MultivariateNormalDiag, MultivariateNormalDiag)  # type: ignore[untyped-decorator]
+    def kl_divergence(a: Any, b: Any, name: str | None = None) -> Tensor:
+        # KL(N(m1, s1) || N(m2, s2)) = log(s2 / s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2, summed over the axes
+        ratio = v1.square(a.scale / b.scale)
+        shift = v1.square((a.loc - b.loc) / b.scale)
+        return v1.reduce_sum(0.5 * (ratio + shift - 1.0 - v1.log(ratio)), axis=-1)
+
+    space = types.SimpleNamespace
+    return space(
+        layers=space(flatten=flatten, xavier_initializer=v1.glorot_uniform_initializer),
+        framework=space(get_name_scope=lambda: v1.get_default_graph().get_name_scope()),
+        distributions=space(Categorical=v1.distributions.Categorical, MultivariateNormalDiag=MultivariateNormalDiag),
+    )
