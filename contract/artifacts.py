@@ -14,6 +14,8 @@ TRAINING_METRICS = "training_metrics.json"
 EVALUATION_METRICS = "evaluation_metrics.json"
 
 # Ours, beyond the contract.
+RUN_CONFIG = "run.json"
+ITERATIONS = "iterations.json"
 TRAINING_PLOT = "training.png"
 LAP_PLOT = "laps.png"
 
@@ -84,3 +86,8 @@ def training_evaluation_simtrace(iteration: int) -> str:
 def evaluation_simtrace(iteration: int = 0) -> str:
     """Steps of an evaluation of a trained model."""
     return f"iteration-data/evaluation/evaluation-simtrace/{iteration}-iteration.csv"
+
+
+def training_log(iteration: int) -> str:
+    """Log lines of an iteration in the form that CloudWatch metric filters of the guidance match."""
+    return f"logs/training/{iteration}-iteration.log"

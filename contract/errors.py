@@ -8,7 +8,7 @@ class UndercutError(Exception):
 class InputError(UndercutError):
     """A racer's file, key or argument breaks a rule.
 
-    `where` names the file, line or key; `value` is what stood there; `rule` says what is allowed; `fix` says what to do.
+    `where` names the file, line or key; `value` is what stood there; `rule` is what is allowed; `fix` is what to do.
     """
 
     def __init__(self, where: str, value: object, rule: str, fix: str) -> None:

@@ -45,6 +45,8 @@ class Policy(Protocol):
 
 
 class Phase(StrEnum):
+    """What episodes are for; the words of the metrics files."""
+
     training = "training"
     evaluation = "evaluation"
 

@@ -11,7 +11,8 @@ from contract.state import EpisodeStatus, FloatArray, IntArray, UInt8Array
 class Rollout:
     """One episode of T steps.
 
-    observations   sensor name -> (T, ...) uint8, what the policy saw before each action; camera is (T, 120, 160, 1)
+    observations   sensor name -> (T, ...) uint8, what the policy saw before each action; camera is (T, 120, 160, 1);
+                   empty for evaluations
     final          sensor name -> (...) uint8, what it would see next: the bootstrap state of a truncated episode
     actions        (T,) int64 of action indices, or (T, 2) float64 in [-1, 1] as [steering, speed], before clipping
     steps          (T,) of contract.state.STEP_DTYPE

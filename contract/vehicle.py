@@ -1,4 +1,4 @@
-"""The DeepRacer car's numbers (contract: vehicle and camera), in metres and radians, base_link frame: x ahead, y left."""
+"""The DeepRacer car in metres and radians, base_link frame: x ahead, y left (contract: vehicle and camera)."""
 
 import math
 
@@ -23,8 +23,5 @@ _LENS_X_M, _LENS_Z_M = 0.044755, 0.04
 # the lens sits in the mount's frame, which is pitched down
 CAMERA_X_M = _MOUNT_X_M + _LENS_X_M * math.cos(CAMERA_PITCH_RAD) + _LENS_Z_M * math.sin(CAMERA_PITCH_RAD)
 CAMERA_HEIGHT_M = (
-    BASE_LINK_HEIGHT_M
-    + _MOUNT_Z_M
-    + _LENS_Z_M * math.cos(CAMERA_PITCH_RAD)
-    - _LENS_X_M * math.sin(CAMERA_PITCH_RAD)
+    BASE_LINK_HEIGHT_M + _MOUNT_Z_M + _LENS_Z_M * math.cos(CAMERA_PITCH_RAD) - _LENS_X_M * math.sin(CAMERA_PITCH_RAD)
 )

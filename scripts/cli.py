@@ -1,0 +1,143 @@
+"""The command line: parses, calls, shows. The only place that exits."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contract.config import RunConfig
+from contract.errors import UndercutError
+from scripts import tracks_cli
+from scripts.runs import Run, run_names
+
+HERE = Path(__file__).resolve().parent.parent
+DEFAULT_REWARD = HERE / "rewards" / "follow_center_line.py"
+DEFAULT_METADATA = HERE / "actions" / "default.json"
+DEFAULT_HYPERPARAMETERS = HERE / "actions" / "hyperparameters.json"
+QUICK = {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100}
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
+app.add_typer(tracks_cli.app, name="tracks")
+console = Console()
+
+RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
+OptionalFile = Annotated[Path | None, typer.Option(show_default=False)]
+
+
+@app.command()
+def train(
+    run: RunName = None,
+    track: Annotated[str | None, typer.Option(help="track name, NAME_cw or NAME_ccw, or a .npy route")] = None,
+    reward: Annotated[Path | None, typer.Option(help="reward function (.py)")] = None,
+    metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
+    hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
+    seed: Annotated[int | None, typer.Option(help="same seed, same numbers")] = None,
+    cars: Annotated[int | None, typer.Option(help="cars simulated side by side")] = None,
+    threads: Annotated[int | None, typer.Option(help="threads to use; 0 means all")] = None,
+    iterations: Annotated[int | None, typer.Option(help="stop after this many iterations")] = None,
+    steps: Annotated[int | None, typer.Option(help="begin no iteration after this many training steps")] = None,
+    minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,
+    clean_evaluations: Annotated[int | None, typer.Option(help="stop after so many clean ones; 0: never")] = None,
+    reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
+    laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
+) -> None:
+    """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
+    from scripts import sessions  # TensorFlow takes seconds to import; --help should not
+
+    name = run or ("quick" if quick else "default")
+    training = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
+    training["clean_evaluations"] = clean_evaluations
+    given = {"track": track, "seed": seed, "cars": cars, "threads": threads, "reverse_dir": reverse_dir}
+    values = _merge(
+        Run.open(name).config.model_dump() if Run.exists(name) else {"name": name},
+        {**given, "training": training, "evaluation": {"number_of_trials": laps}},
+        QUICK if quick else {},
+    )
+    config = RunConfig.build(values, "command line")
+    if Run.exists(name):
+        opened = Run.open(name)
+        opened.same_files(reward, metadata, hyperparameters)
+        opened = opened.remake(config)
+    else:
+        opened = Run.create(
+            config,
+            reward or DEFAULT_REWARD,
+            metadata or DEFAULT_METADATA,
+            hyperparameters or DEFAULT_HYPERPARAMETERS,
+        )
+    sessions.train(opened, console)
+    sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
+    sessions.show_files(opened, console)
+
+
+@app.command()
+def evaluate(
+    run: RunName = None,
+    laps: Annotated[int | None, typer.Option(min=1, help="laps to drive")] = None,
+    checkpoint: Annotated[str, typer.Option(help="best or last")] = "best",
+) -> None:
+    """Drive a trained model and write its evaluation metrics, simtrace and lap plot."""
+    from scripts import sessions
+
+    opened = Run.open(run or "default")
+    sessions.evaluate(opened, console, laps or opened.config.evaluation.number_of_trials, checkpoint)
+    sessions.show_files(opened, console)
+
+
+@app.command()
+def runs(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
+    """List the runs of this folder, newest first."""
+    from scripts.sessions import summary
+
+    rows = [summary(Run.open(name)) for name in run_names()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("run", "track", "iterations", "steps", "best evaluation", "laps")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table if rows else "no runs yet: undercut train")
+
+
+def _merge(base: dict[str, Any], given: dict[str, Any], quick: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given over the run's own config; quick's limits under what was given."""
+    merged = {**base, "training": {**base.get("training", {}), **quick}, "evaluation": base.get("evaluation", {})}
+    if quick:
+        merged["evaluation"] = {**merged["evaluation"], "number_of_trials": 1, "number_of_resets": 0}
+    for key, value in given.items():
+        if isinstance(value, dict):
+            merged[key] = {**merged[key], **{k: v for k, v in value.items() if v is not None}}
+        elif value is not None:
+            merged[key] = value
+    return merged
+
+
+def main() -> NoReturn:
+    """Run the command line: exit status 0, 1 for an error that was explained, 130 for Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is a Ctrl-C
+    try:
+        app(standalone_mode=False)
+    except UndercutError as err:
+        Console(stderr=True).print(f"error: {err}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except typer.Exit as err:
+        sys.exit(err.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        Console(stderr=True).print("stopped; nothing that was saved is lost")
+        sys.exit(130)
+    except Exception as err:
+        if hasattr(err, "show") and hasattr(err, "exit_code"):  # click's usage errors
+            err.show()
+            sys.exit(err.exit_code)
+        raise
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Everything in this process: the built-in simulator and the trainer put together from a run's config."""
+
+import random  # noqa: TID251 - to seed it for racers, who draw from it
+from collections.abc import Callable
+
+import numpy as np
+
+from contract import artifacts
+from contract.errors import InputError
+from contract.protocols import Phase, RolloutOrder
+from contract.rollout import Rollout
+from scripts.runs import Run
+from simapp.builtin import BuiltinSimulator
+from simapp.policy import FrozenPolicy
+from simapp.race import Race, RaceRules
+from simapp.rollout import collect
+from simapp.starts import round_robin, start_line
+
+
+class LocalRollouts:
+    """`RolloutSource` in this process: one simulator, under training rules or under those of an evaluation."""
+
+    def __init__(self, run: Run, evaluation_rules: RaceRules) -> None:
+        metadata, config = run.files.metadata, run.config
+        refuse_unsupported(run)
+        self._run, self._track = run, run.track()
+        simulator = BuiltinSimulator(self._track, config.cars, metadata.camera)
+        rewards = [run.files.reward.instance() for _ in range(config.cars)]
+        reverse = config.reverse_dir
+        training = Race(simulator, self._track, RaceRules(config.training.max_episode_steps), rewards, reverse)
+        evaluation = Race(simulator, self._track, evaluation_rules, rewards, reverse)
+        self._races = {
+            Phase.training: (training, round_robin(training, config.training)),
+            Phase.evaluation: (
+                evaluation,
+                start_line(evaluation, config.training.start_position_offset, config.evaluation),
+            ),
+        }
+
+    def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+        run = self._run
+        seed_racers_randomness(run.config.seed, order)
+        race, start = self._races[order.phase]
+        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None)
+        return collect(race, frozen, run.files.metadata, order, start, run.config.seed)
+
+
+def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
+    """Reward functions that draw from the global generators still give the same run twice."""
+    random.seed(f"{seed} {order.phase} {order.iteration}")
+    np.random.seed(  # noqa: NPY002
+        [seed, order.phase == Phase.training, order.iteration]
+    )
+
+
+def refuse_unsupported(run: Run) -> None:
+    """InputError for what metadata may ask for and the built-in simulator does not have yet."""
+    metadata = run.files.metadata
+    extra = [sensor for sensor in metadata.sensors if sensor not in ("FRONT_FACING_CAMERA", "observation")]
+    if extra:
+        raise InputError(
+            f"{run.folder / artifacts.MODEL_METADATA}: sensor",
+            extra,
+            "this version simulates one FRONT_FACING_CAMERA",
+            "train with the front camera; stereo and lidar come with a later version",
+        )
+
+
+def warm_up(say: Callable[[str], object]) -> None:
+    """Compile the simulator's loops, which a fresh machine does once; says so before it takes seconds."""
+    raise NotImplementedError

@@ -1,0 +1,105 @@
+"""What a racer sees while training and after an evaluation."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from contract.config import TrainingConfig
+from contract.protocols import Phase, RolloutOrder, RolloutSource
+from contract.rollout import Rollout
+from contract.state import EpisodeStatus
+from trainer.learn import Iteration
+
+HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy     time  at most"
+
+
+class TrainingView:
+    """One line an iteration, and a status line of what happens now (on a terminal only)."""
+
+    def __init__(self, console: Console, config: TrainingConfig) -> None:
+        self._console, self._config = console, config
+        self._status: Status = console.status("starting")
+        self._began_s = self._iteration_began_s = time.monotonic()
+        self._steps = 0
+
+    def __enter__(self) -> "TrainingView":
+        self._status.start()
+        self._console.print(HEADER, style="bold")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._began_s
+
+    def doing(self, what: str) -> None:
+        self._status.update(what)
+
+    def iteration(self, done: Iteration) -> None:
+        """Print the line of a finished iteration."""
+        now = time.monotonic()
+        steps = done.after.steps - done.before.steps
+        self._steps += steps
+        rate = steps / max(now - self._iteration_began_s, 1e-9)
+        self._iteration_began_s = now
+        complete = sum(lap.status == EpisodeStatus.lap_complete for lap in done.evaluation)
+        self._console.print(
+            f"{done.before.iteration:5d} {done.after.steps:7d} {rate:8.0f} {mean_reward(done.training):8.1f} "
+            f"{mean_progress(done.training):8.1f}% {mean_progress(done.evaluation):10.1f}%  "
+            f"{complete:2d}/{len(done.evaluation):<2d} {done.update.entropy:8.3f} {clock(self.elapsed_s()):>8s} {clock(self._time_left_s(done)):>8s}",
+            highlight=False,
+        )
+
+    def _time_left_s(self, done: Iteration) -> float:
+        """Until the steps or iterations are used up at the pace of this session; clean laps end it sooner."""
+        per_step = self.elapsed_s() / max(self._steps, 1)
+        left = max(self._config.max_steps - done.after.steps, 0) * per_step
+        iterations = self._config.max_iterations - done.after.iteration
+        return min(left, iterations * (done.after.steps / done.after.iteration) * per_step)
+
+
+class NarratedRollouts:
+    """A RolloutSource that tells the view what is going on."""
+
+    def __init__(self, source: RolloutSource, view: TrainingView) -> None:
+        self._source, self._view = source, view
+
+    def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+        self._view.doing(f"iteration {order.iteration}: driving {order.count} {order.phase.value} episodes")
+        rollouts = self._source.collect(policy, order)
+        if order.phase == Phase.training:
+            self._view.doing(f"iteration {order.iteration}: learning from {sum(map(len, rollouts))} steps")
+        return rollouts
+
+
+def lap_table(laps: Sequence[Rollout], title: str) -> Table:
+    """Time, completion and what went wrong, lap by lap."""
+    table = Table(title=title)
+    for column in ("lap", "time", "completion", "off track", "ended as"):
+        table.add_column(column, justify="right" if column != "ended as" else "left")
+    for number, lap in enumerate(laps, 1):
+        left_road = int((lap.steps["status"] == EpisodeStatus.off_track).sum())
+        table.add_row(str(number), f"{lap.time_s:.3f} s", f"{lap.progress_pct:.0f} %", str(left_road), lap.status.title)
+    return table
+
+
+def mean_reward(rollouts: Sequence[Rollout]) -> float:
+    """Mean of the episodes' reward sums."""
+    return float(np.mean([rollout.rewards.sum() for rollout in rollouts]))
+
+
+def mean_progress(rollouts: Sequence[Rollout]) -> float:
+    """Mean of the episodes' progress in percent."""
+    return float(np.mean([rollout.progress_pct for rollout in rollouts]))
+
+
+def clock(seconds: float) -> str:
+    """m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,125 @@
+"""A run on disk: `runs/NAME/` with the racer's files as they were, so that the run can be repeated and resumed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract import artifacts
+from contract.config import RunConfig
+from contract.errors import InputError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.params import evaluation_params, training_params
+from contract.stores.local import LocalStore
+from simapp.reward import RewardFunction
+from simapp.tracks import Track, load_track
+
+RUNS = Path("runs")
+TRACKS = Path("tracks")
+"""Racers' own tracks; both are relative to the working directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RacerFiles:
+    """The three files a racer brings, read and valid."""
+
+    reward: RewardFunction
+    metadata: ModelMetadata
+    hyperparameters: Hyperparameters
+
+    @classmethod
+    def load(cls, reward: Path, metadata: Path, hyperparameters: Path) -> "RacerFiles":
+        meta = ModelMetadata.load(metadata)
+        return cls(RewardFunction.load(reward), meta, Hyperparameters.load(hyperparameters, meta.algorithm))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """An existing run: its config, its racer's files and the store that holds everything it writes."""
+
+    config: RunConfig
+    files: RacerFiles
+    store: LocalStore
+
+    @property
+    def folder(self) -> Path:
+        return self.store.root
+
+    def track(self) -> Track:
+        track = load_track(self.config.track, [TRACKS])
+        return track.reversed() if self.config.reverse_dir else track
+
+    @staticmethod
+    def exists(name: str) -> bool:
+        return (RUNS / name / artifacts.RUN_CONFIG).is_file()
+
+    @classmethod
+    def create(cls, config: RunConfig, reward: Path, metadata: Path, hyperparameters: Path) -> "Run":
+        """Check everything first, then write; run.json comes last, so a run that has one is whole."""
+        files = RacerFiles.load(reward, metadata, hyperparameters)
+        load_track(config.track, [TRACKS])
+        store = LocalStore(RUNS / config.name)
+        store.put(artifacts.MODEL_METADATA, metadata.read_bytes())
+        store.put(artifacts.HYPERPARAMETERS, files.hyperparameters.to_json().encode())
+        store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
+        run = cls(config, files, store)
+        run._write_config()
+        return run
+
+    @classmethod
+    def open(cls, name: str) -> "Run":
+        """InputError with the runs that exist when there is none of that name."""
+        folder = RUNS / name
+        path = folder / artifacts.RUN_CONFIG
+        if not path.is_file():
+            known = ", ".join(run_names()) or "none yet"
+            raise InputError("run", name, f"a run in {RUNS}/ (there are: {known})", f"undercut train {name}")
+        config = RunConfig.from_json(path.read_text(), str(path))
+        files = RacerFiles.load(
+            folder / artifacts.REWARD_FUNCTION, folder / artifacts.MODEL_METADATA, folder / artifacts.HYPERPARAMETERS
+        )
+        return cls(config, files, LocalStore(folder))
+
+    def remake(self, config: RunConfig) -> "Run":
+        """The same run with other limits; what decides its numbers must be unchanged."""
+        fixed = ("name", "track", "reverse_dir", "seed", "cars")
+        for key in fixed:
+            if getattr(config, key) != getattr(self.config, key):
+                raise InputError(
+                    f"run {config.name}: {key}",
+                    getattr(config, key),
+                    f"a resumed run keeps its {key}: {getattr(self.config, key)!r}",
+                    "choose another run name, or leave the option out",
+                )
+        run = Run(config, self.files, self.store)
+        run._write_config()
+        return run
+
+    def _write_config(self) -> None:
+        self.store.put(artifacts.TRAINING_PARAMS, training_params(self.config).encode())
+        self.store.put(artifacts.EVALUATION_PARAMS, evaluation_params(self.config).encode())
+        self.store.put(artifacts.RUN_CONFIG, self.config.to_json().encode())
+
+    def same_files(self, reward: Path | None, metadata: Path | None, hyperparameters: Path | None) -> None:
+        """Raise InputError if a file named for a resume differs from the run's own copy."""
+        given = {
+            artifacts.REWARD_FUNCTION: reward and reward.read_bytes(),
+            artifacts.MODEL_METADATA: metadata and metadata.read_bytes(),
+            artifacts.HYPERPARAMETERS: hyperparameters
+            and Hyperparameters.load(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
+        }
+        for key, content in given.items():
+            if content is not None and content != self.store.get(key):
+                raise InputError(
+                    f"run {self.config.name}: {key}",
+                    "a changed file",
+                    "a resumed run keeps the files it began with",
+                    f"choose another run name, or delete {self.folder}",
+                )
+
+
+def run_names() -> list[str]:
+    """Runs in the working directory, newest first."""
+    if not RUNS.is_dir():
+        return []
+    found = [path for path in RUNS.iterdir() if (path / artifacts.RUN_CONFIG).is_file()]
+    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]

@@ -1,0 +1,134 @@
+"""A training or evaluation session of a run in this process: composes the parts, shows progress, leaves the files."""
+
+import json
+from typing import Any
+
+from rich.console import Console
+
+from contract import artifacts, simtrace
+from contract.errors import CheckpointError, InputError
+from contract.metadata import DiscreteActions
+from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
+from contract.protocols import Phase, RolloutOrder
+from contract.rollout import Rollout
+from scripts.local import LocalRollouts, warm_up
+from scripts.progress import NarratedRollouts, TrainingView, lap_table
+from scripts.runs import Run
+from simapp.media.plots import Updates, lap_plot, training_plot
+from simapp.race import RaceRules
+from trainer.checkpoints import CheckpointRecord, Checkpoints
+from trainer.coach.agent import CoachAgent
+from trainer.journal import RunJournal, read_iterations
+from trainer.learn import learn
+
+
+def train(run: Run, console: Console) -> None:
+    """Train or resume the run; on any end, also Ctrl-C, the files of the last whole iteration are complete."""
+    config, files, track = run.config, run.files, run.track()
+    spread = files.metadata.actions
+    actions = f"{spread.size} actions" if isinstance(spread, DiscreteActions) else "continuous actions"
+    console.print(
+        f"run [bold]{config.name}[/] on {track.name} ({track.length_m:.1f} m), seed {config.seed}, {config.cars} cars, "
+        f"{actions}",
+        highlight=False,
+    )
+    warm_up(console.print)
+    journal = RunJournal(
+        run.store, config.name, track.length_m, config.training.best_model_metric, files.hyperparameters.lr
+    )
+    rules = RaceRules(config.training.max_episode_steps)
+    with TrainingView(console, config.training) as view:
+        try:
+            view.doing("building the networks")
+            reason = learn(
+                CoachAgent(files.metadata, files.hyperparameters, config.seed, config.threads or None),
+                NarratedRollouts(LocalRollouts(run, rules), view),
+                journal,
+                config.training,
+                files.hyperparameters.num_episodes_between_training,
+                view.iteration,
+                view.elapsed_s,
+            )
+        finally:
+            view.doing("writing plot and car bundle")
+            _finish(run, journal)
+    console.print(f"training ended: {reason}", highlight=False)
+
+
+def _finish(run: Run, journal: RunJournal) -> None:
+    iterations = read_iterations(run.store)
+    if not iterations:
+        return
+    journal.bundle(run.store.get(artifacts.MODEL_METADATA))
+    metrics = run.store.get(artifacts.TRAINING_METRICS).decode()
+    updates = Updates(
+        steps=[row.steps for row in iterations],
+        entropy=[row.entropy for row in iterations],
+        policy_loss=[row.policy_loss for row in iterations],
+        value_loss=[row.value_loss for row in iterations],
+    )
+    title = f"{run.config.name} on {run.config.track}"
+    rows = parse_training_metrics(metrics, artifacts.TRAINING_METRICS)
+    run.store.put(artifacts.TRAINING_PLOT, training_plot(rows, updates, title))
+
+
+def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]:
+    """Drive laps with the best or last checkpoint; write metrics, simtrace and lap plot; show the lap table."""
+    record = checkpoint(run, which)
+    rules = run.config.evaluation
+    rollouts = LocalRollouts(run, RaceRules(rules.max_lap_steps, rules.number_of_resets, rules.off_track_penalty))
+    policy = Checkpoints(run.store).load(record).policy_pb
+    driven = rollouts.collect(policy, RolloutOrder(Phase.evaluation, record.iteration, 0, laps))
+    track = run.track()
+    title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
+    run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())
+    run.store.put(artifacts.evaluation_simtrace(), simtrace.to_csv(driven, track.length_m, 0.0).encode())
+    run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title))
+    console.print(lap_table(driven, title))
+    return driven
+
+
+def checkpoint(run: Run, which: str) -> CheckpointRecord:
+    """The `best` or `last` checkpoint of the run."""
+    if which not in ("best", "last"):
+        raise InputError("--checkpoint", which, "best or last", "leave it out for the best one")
+    checkpoints = Checkpoints(run.store)
+    record = checkpoints.best() if which == "best" else checkpoints.last()
+    if record is None:
+        raise CheckpointError(
+            f"run {run.config.name} has no checkpoint yet\n"
+            f"  rule: an evaluation drives a trained policy\n"
+            f"  fix:  undercut train {run.config.name}"
+        )
+    return record
+
+
+def show_files(run: Run, console: Console) -> None:
+    """Name the files that a person would open next."""
+    for key, what in (
+        (artifacts.TRAINING_PLOT, "training plot"),
+        (artifacts.LAP_PLOT, "laps of the evaluation"),
+        (artifacts.TRAINING_METRICS, "training metrics"),
+        (artifacts.EVALUATION_METRICS, "evaluation metrics"),
+        (artifacts.car_bundle(run.config.name), "bundle for the car"),
+    ):
+        if run.store.exists(key):
+            console.print(f"{what + ':':24s}{run.store.path(key)}", highlight=False, soft_wrap=True)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """One row of `undercut runs`."""
+    iterations = read_iterations(run.store)
+    best = max((row.evaluation_completion_pct for row in iterations), default=None)
+    laps = None
+    if run.store.exists(artifacts.EVALUATION_METRICS):
+        rows = json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"]
+        laps = f"{sum(row['completion_percentage'] == 100 for row in rows)}/{len(rows)}"
+    return {
+        "run": run.config.name,
+        "track": run.config.track,
+        "iterations": len(iterations),
+        "steps": iterations[-1].steps if iterations else 0,
+        "best_evaluation": None if best is None else f"{best:.0f} %",
+        "laps": laps,
+    }

@@ -1,0 +1,92 @@
+"""The rollout loop: a policy drives every ordered episode, as many cars at once as the race has."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.metadata import ModelMetadata
+from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
+from contract.rollout import Rollout
+from contract.state import UInt8Array
+from simapp.race import Race
+from simapp.starts import Start
+
+
+def collect(
+    race: Race, policy: Policy, metadata: ModelMetadata, order: RolloutOrder, start: Start, seed: int
+) -> list[Rollout]:
+    """Whole episodes in episode order. Training samples actions and keeps observations; evaluation takes the mode.
+
+    Each episode draws from its own random stream, so it does not matter which car drives it beside which others.
+    """
+    waiting = list(range(order.first + order.count - 1, order.first - 1, -1))
+    driving: dict[int, _Drive] = {}
+    done: dict[int, Rollout] = {}
+
+    def seat(car: int) -> None:
+        if waiting:
+            episode = waiting.pop()
+            driving[car] = _Drive(episode, np.random.default_rng([seed, order.phase == Phase.training, episode]))
+            start(car, episode, driving[car].random)
+
+    for car in range(min(race.num_cars, order.count)):
+        seat(car)
+    while driving:
+        cars = np.array(sorted(driving), dtype=np.int64)
+        drives = [driving[car] for car in cars.tolist()]
+        seen = race.simulator.observe(cars)
+        actions = choose(policy.distribution(seen), drives if order.phase == Phase.training else None)
+        outcome = race.step(cars, metadata.actions.controls(actions))
+        for k, (car, drive) in enumerate(zip(cars.tolist(), drives, strict=True)):
+            drive.actions.append(actions[k])
+            drive.rows.append(outcome.rows[k])
+            if order.phase == Phase.training:
+                drive.seen.append({name: frames[k] for name, frames in seen.items()})
+            if outcome.over[k]:
+                final = {name: frames[0] for name, frames in race.simulator.observe(np.array([car])).items()}
+                done[drive.episode] = drive.finish(order, final, bool(outcome.truncated[k]))
+                del driving[car]
+                seat(car)
+    return [done[episode] for episode in sorted(done)]
+
+
+def choose(said: ActionDistribution, drives: "list[_Drive] | None") -> NDArray[Any]:
+    """Actions for K cars: sampled from each drive's own stream, or the mode when `drives` is None.
+
+    (K,) int64 indices, or (K, 2) float64 [steering, speed] before clipping to [-1, 1].
+    """
+    if said.probabilities is not None:
+        if drives is None:
+            return np.argmax(said.probabilities, axis=1)
+        drawn = np.array([drive.random.random() for drive in drives])[:, None]
+        cumulative = np.cumsum(said.probabilities, axis=1)
+        return np.count_nonzero(cumulative < drawn * cumulative[:, -1:], axis=1)
+    assert said.mean is not None
+    assert said.deviation is not None
+    if drives is None:
+        return said.mean
+    return said.mean + said.deviation * np.stack([drive.random.standard_normal(2) for drive in drives])
+
+
+@dataclass(slots=True)
+class _Drive:
+    """An episode under way."""
+
+    episode: int
+    random: np.random.Generator
+    seen: list[dict[str, UInt8Array]] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    rows: list[np.ndarray] = field(default_factory=list)
+
+    def finish(self, order: RolloutOrder, final: dict[str, UInt8Array], truncated: bool) -> Rollout:
+        return Rollout(
+            episode=self.episode,
+            iteration=order.iteration,
+            observations={name: np.stack([seen[name] for seen in self.seen]) for name in final if self.seen},
+            final=final,
+            actions=np.stack(self.actions),
+            steps=np.stack(self.rows),
+            truncated=truncated,
+        )

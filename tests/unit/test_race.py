@@ -1,0 +1,178 @@
+"""Race rules on hand-driven cars: progress, every way an episode ends, resets and penalties."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from contract.state import STEP_S, CarBatch, Controls, EpisodeStatus, IntArray, Poses, UInt8Array
+from contract.vehicle import FRONT_POINT_X_M
+from simapp.race import PATIENCE_STEPS, Race, RaceRules
+from simapp.tracks import Track
+from simapp.vehicle import drive_cars, place_cars
+
+RADIUS_M, WIDTH_M = 3.0, 0.8
+
+
+class BlindSimulator:
+    """The real car without a camera."""
+
+    def __init__(self, num_cars: int) -> None:
+        self._cars = CarBatch.zeros(num_cars)
+
+    @property
+    def cars(self) -> CarBatch:
+        return self._cars
+
+    def place(self, cars: IntArray, poses: Poses) -> None:
+        place_cars(self._cars, cars, poses)
+
+    def step(self, cars: IntArray, controls: Controls) -> None:
+        drive_cars(self._cars, cars, controls)
+
+    def observe(self, cars: IntArray) -> dict[str, UInt8Array]:
+        return {"FRONT_FACING_CAMERA": np.zeros((len(cars), 120, 160, 1), np.uint8)}
+
+    def close(self) -> None:
+        pass
+
+
+def circle(num: int = 240) -> Track:
+    """Counter-clockwise circle around the origin, starting at (RADIUS_M, 0)."""
+    angle = np.linspace(0, 2 * np.pi, num + 1)
+    angle[-1] = 0.0
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    edges = [ring * (RADIUS_M - WIDTH_M / 2), ring * (RADIUS_M + WIDTH_M / 2)]
+    return Track("circle", np.hstack([ring * RADIUS_M, *edges]))
+
+
+def race(
+    rules: RaceRules, num_cars: int = 1, reward: Callable[[dict[str, object]], float] = lambda params: 1.0
+) -> Race:
+    return Race(BlindSimulator(num_cars), circle(), rules, [reward] * num_cars)
+
+
+ONE = np.array([0])
+
+
+def drive(race: Race, steering_deg: float, speed_mps: float, limit: int = 2_000) -> list[np.ndarray]:
+    rows = []
+    for _ in range(limit):
+        outcome = race.step(ONE, Controls(np.array([math.radians(steering_deg)]), np.array([speed_mps])))
+        rows.append(outcome.rows[0])
+        if outcome.over[0]:
+            return rows
+    return rows
+
+
+HOLD_DEG = math.degrees(math.atan(0.16397 / RADIUS_M))
+"""Steering that keeps the rear axle on a circle of the track's radius."""
+
+
+def test_a_clean_lap_ends_complete_after_the_length_of_the_track() -> None:
+    it = race(RaceRules(max_steps=2_000))
+    it.start(0, 0.0)
+    rows = drive(it, HOLD_DEG, 1.0)
+    assert EpisodeStatus(rows[-1]["status"]) == EpisodeStatus.lap_complete
+    assert rows[-1]["progress_pct"] == 100.0
+    # 0.14 m are behind the front point at the start, the motor's lag costs 0.25 s, and the last step overshoots
+    expected_s = (2 * math.pi * RADIUS_M - FRONT_POINT_X_M) / 1.0 + 0.25
+    assert rows[-1]["time_s"] == pytest.approx(expected_s, abs=0.15)
+    assert len(rows) == round(rows[-1]["time_s"] / STEP_S)
+    progress = [row["progress_pct"] for row in rows]
+    assert progress == sorted(progress)
+    assert EpisodeStatus(rows[0]["status"]) == EpisodeStatus.prepare
+    assert {EpisodeStatus(row["status"]) for row in rows[1:-1]} == {EpisodeStatus.in_progress}
+
+
+def test_progress_counts_from_where_the_episode_started() -> None:
+    it = race(RaceRules(max_steps=2_000))
+    it.start(0, 0.9 * it.track.length_m)
+    first = drive(it, HOLD_DEG, 1.0, limit=1)[0]
+    assert 0.0 < first["progress_pct"] < 1.5
+    rows = drive(it, HOLD_DEG, 1.0)
+    assert EpisodeStatus(rows[-1]["status"]) == EpisodeStatus.lap_complete
+
+
+def test_off_track_when_the_last_wheel_has_left_the_road() -> None:
+    it = race(RaceRules(max_steps=2_000))
+    it.start(0, 0.0)
+    rows = drive(it, 0.0, 1.0)
+    last = rows[-1]
+    assert EpisodeStatus(last["status"]) == EpisodeStatus.off_track
+    heading, rear_inner_y = last["heading_rad"], 0.08105
+    # straight ahead from (R, 0): the rear inner wheel is the last one inside the outer edge
+    x = last["x_m"] - (0.14 + 0.081663) * math.cos(heading) - rear_inner_y * math.sin(heading)
+    y = last["y_m"] - (0.14 + 0.081663) * math.sin(heading) + rear_inner_y * math.cos(heading)
+    assert math.hypot(x, y) > RADIUS_M + WIDTH_M / 2 - 1e-3
+    before = rows[-2]
+    x -= last["x_m"] - before["x_m"]
+    y -= last["y_m"] - before["y_m"]
+    assert math.hypot(x, y) < RADIUS_M + WIDTH_M / 2 + 1e-3
+    touched = [bool(row["all_wheels_on_track"]) for row in rows]
+    assert touched[0]
+    assert not touched[-1]
+    assert touched.index(False) < len(rows) - 1  # rewards see a wheel off the road before the episode ends
+
+
+def test_driving_the_wrong_way_is_reversed_after_fifteen_steps() -> None:
+    it = race(RaceRules(max_steps=2_000))
+    it.start(0, 5.0, turn_rad=math.pi)
+    rows = drive(it, -HOLD_DEG, 1.0)
+    assert EpisodeStatus(rows[-1]["status"]) == EpisodeStatus.reversed
+    assert len(rows) == PATIENCE_STEPS
+    assert rows[-1]["progress_pct"] == 0.0
+
+
+def test_a_step_limit_truncates() -> None:
+    it = race(RaceRules(max_steps=7))
+    it.start(0, 0.0)
+    for step in range(1, 8):
+        outcome = it.step(ONE, Controls(np.array([0.05]), np.array([0.5])))
+        assert outcome.over[0] == outcome.truncated[0] == (step == 7)
+    assert EpisodeStatus(outcome.rows[0]["status"]) == EpisodeStatus.time_up
+
+
+def test_evaluation_resets_to_the_last_valid_progress_with_the_penalty() -> None:
+    it = race(RaceRules(max_steps=2_000, resets=1, penalty_s=3.0))
+    it.start(0, 0.0)
+    rows = drive(it, 0.0, 1.0)
+    ends = [k for k, row in enumerate(rows) if EpisodeStatus(row["status"]) == EpisodeStatus.off_track]
+    assert len(ends) == 2  # the second time the resets are used up
+    assert ends[1] == len(rows) - 1
+    left, back = rows[ends[0]], rows[ends[0] + 1]
+    assert back["time_s"] - left["time_s"] == pytest.approx(3.0 + STEP_S)
+    assert math.hypot(back["x_m"], back["y_m"]) == pytest.approx(RADIUS_M, abs=0.02)
+    assert back["progress_pct"] <= left["progress_pct"] + 0.1
+    assert back["progress_pct"] == pytest.approx(left["progress_pct"], abs=1.0)
+
+
+def test_the_reward_sees_the_step_and_its_value_is_the_row() -> None:
+    seen = []
+
+    def reward(params: dict[str, object]) -> float:
+        seen.append(params)
+        return float(len(seen))
+
+    it = race(RaceRules(max_steps=2_000), reward=reward)
+    it.start(0, 0.0)
+    rows = drive(it, HOLD_DEG, 1.0, limit=5)
+    assert [row["reward"] for row in rows] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [params["steps"] for params in seen] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert seen[4]["x"] == rows[4]["x_m"]
+    assert seen[4]["speed"] == 1.0
+    assert seen[4]["steering_angle"] == pytest.approx(HOLD_DEG)
+    assert seen[0]["waypoints"] is not seen[1]["waypoints"]
+
+
+def test_cars_do_not_touch_each_other() -> None:
+    many, alone = race(RaceRules(max_steps=2_000), num_cars=3), race(RaceRules(max_steps=2_000))
+    for car in range(3):
+        many.start(car, 2.0 * car)
+    alone.start(0, 2.0)
+    for _ in range(40):
+        steering = np.radians([20.0, 5.0, -20.0])
+        out = many.step(np.arange(3), Controls(steering, np.full(3, 1.0)))
+        one = alone.step(ONE, Controls(steering[1:2], np.full(1, 1.0)))
+        assert out.rows[1] == one.rows[0]

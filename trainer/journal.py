@@ -1,0 +1,143 @@
+"""Makes iterations of a run durable: simtraces, metrics, log lines, and last the checkpoint that commits them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from contract import artifacts, simtrace
+from contract.metrics import (
+    TrainingRow,
+    parse_training_metrics,
+    training_evaluation_rows,
+    training_metrics_json,
+    training_rows,
+    up_to_episode,
+)
+from contract.protocols import Agent, ObjectStore
+from contract.rollout import Rollout
+from trainer.checkpoints import Checkpoints
+from trainer.export import car_bundle
+from trainer.learn import Iteration, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class IterationRow:
+    """What a training plot shows of an iteration; means over its episodes, losses over the update's last epoch."""
+
+    iteration: int
+    steps: int
+    reward: float
+    completion_pct: float
+    evaluation_completion_pct: float
+    entropy: float
+    policy_loss: float
+    value_loss: float
+    kl_divergence: float
+
+
+class RunJournal:
+    """`trainer.learn.Journal` in an object store.
+
+    A crash between two puts leaves the run at its previous iteration: rows and traces of the unfinished one are cut off
+    or overwritten when it is resumed.
+    """
+
+    def __init__(self, store: ObjectStore, run: str, track_length_m: float, best_model_metric: str, lr: float) -> None:
+        self._store, self._run, self._track_length_m = store, run, track_length_m
+        self._best_model_metric, self._lr = best_model_metric, lr
+        self._checkpoints = Checkpoints(store)
+        self._metrics: list[TrainingRow] = []
+        self._iterations: list[IterationRow] = []
+
+    def resume(self, agent: Agent) -> Progress:
+        """Restore the agent and the metrics so far from the last checkpoint, if there is one."""
+        record = self._checkpoints.last()
+        if record is None:
+            return Progress()
+        saved = self._checkpoints.load(record)
+        agent.restore(saved.files)
+        progress = Progress(**saved.run_state)
+        metrics = self._store.get(artifacts.TRAINING_METRICS).decode()
+        self._metrics = up_to_episode(parse_training_metrics(metrics, artifacts.TRAINING_METRICS), progress.episodes)
+        self._iterations = read_iterations(self._store)[: progress.iteration]
+        return progress
+
+    def save(self, done: Iteration, agent: Agent, policy: bytes) -> None:
+        """Write everything of the iteration; it counts once the checkpoint is in."""
+        number = done.before.iteration
+        evaluation_start_s = simtrace.end_time_s(done.training, done.before.simulated_s)
+        rows = training_rows(done.training, done.before.simulated_s)
+        self._metrics += [*rows, *training_evaluation_rows(done.evaluation, evaluation_start_s, rows[-1])]
+        self._iterations.append(_iteration_row(done))
+        texts = {
+            artifacts.training_simtrace(number): self._trace(done.training, done.before.simulated_s),
+            artifacts.training_evaluation_simtrace(number): self._trace(done.evaluation, evaluation_start_s),
+            artifacts.training_log(number): "".join(line + "\n" for line in log_lines(done, self._lr)),
+            artifacts.TRAINING_METRICS: training_metrics_json(self._metrics, self._best_model_metric),
+            artifacts.ITERATIONS: json.dumps([asdict(row) for row in self._iterations], indent=1) + "\n",
+        }
+        for key, text in texts.items():
+            self._store.put(key, text.encode())
+        metric = _score(done.evaluation, self._best_model_metric)
+        self._checkpoints.save(number, done.after.steps, agent.save(), policy, metric, asdict(done.after))
+
+    def bundle(self, metadata_json: bytes) -> None:
+        """Write the car bundle of the best checkpoint."""
+        best = self._checkpoints.best()
+        if best is not None:
+            policy = self._checkpoints.load(best).policy_pb
+            self._store.put(artifacts.car_bundle(self._run), car_bundle(policy, metadata_json))
+
+    def _trace(self, rollouts: Sequence[Rollout], start_s: float) -> str:
+        return simtrace.to_csv(rollouts, self._track_length_m, start_s)
+
+
+def read_iterations(store: ObjectStore) -> list[IterationRow]:
+    """Rows of iterations.json; none in a fresh run."""
+    if not store.exists(artifacts.ITERATIONS):
+        return []
+    return [IterationRow(**row) for row in json.loads(store.get(artifacts.ITERATIONS))]
+
+
+def log_lines(done: Iteration, lr: float) -> list[str]:
+    """The lines that the guidance's metric filters match (contract: log lines)."""
+    number, steps = done.before.iteration, done.before.steps
+    lines = []
+    for rollout in done.training:
+        steps += len(rollout)
+        lines.append(_episode_line("Training", rollout, steps, number))
+    for epoch, values in enumerate(done.update.epochs):
+        lines.append(
+            f"Policy training> Surrogate loss={values['surrogate_loss']}, KL divergence={values['kl_divergence']}, "
+            f"Entropy={values['entropy']}, training epoch={epoch}, learning_rate={lr}"
+        )
+    lines += [_episode_line("Testing", rollout, steps, number) for rollout in done.evaluation]
+    return lines
+
+
+def _episode_line(phase: str, rollout: Rollout, steps: int, iteration: int) -> str:
+    return (
+        f"{phase}> Name=main_level/agent, Worker=0, Episode={rollout.episode}, "
+        f"Total reward={round(float(rollout.rewards.sum()), 2)}, Steps={steps}, Training iteration={iteration}"
+    )
+
+
+def _iteration_row(done: Iteration) -> IterationRow:
+    return IterationRow(
+        iteration=done.before.iteration,
+        steps=done.after.steps,
+        reward=float(np.mean([rollout.rewards.sum() for rollout in done.training])),
+        completion_pct=_score(done.training, "progress"),
+        evaluation_completion_pct=_score(done.evaluation, "progress"),
+        entropy=done.update.entropy,
+        policy_loss=done.update.policy_loss,
+        value_loss=done.update.value_loss,
+        kl_divergence=done.update.kl_divergence,
+    )
+
+
+def _score(rollouts: Sequence[Rollout], metric: str) -> float:
+    """Mean progress or mean reward of the episodes."""
+    return float(np.mean([lap.progress_pct if metric == "progress" else lap.rewards.sum() for lap in rollouts]))

@@ -1,0 +1,103 @@
+"""The training loop: collect, update, evaluate, save; resumed where the last saved iteration ended."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from contract.config import TrainingConfig
+from contract.protocols import Agent, Phase, RolloutOrder, RolloutSource, UpdateReport
+from contract.rollout import Rollout
+from contract.simtrace import end_time_s
+from contract.state import EpisodeStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counters to resume from; after a resume they are those of an uninterrupted run."""
+
+    iteration: int = 0
+    episodes: int = 0
+    steps: int = 0
+    simulated_s: float = 0.0
+    clean_in_a_row: int = 0
+
+    def after(self, training: Sequence[Rollout], evaluation: Sequence[Rollout]) -> "Progress":
+        clean = all(lap.status == EpisodeStatus.lap_complete for lap in evaluation)
+        return replace(
+            self,
+            iteration=self.iteration + 1,
+            episodes=self.episodes + len(training),
+            steps=self.steps + sum(len(rollout) for rollout in training),
+            simulated_s=end_time_s([*training, *evaluation], self.simulated_s),
+            clean_in_a_row=self.clean_in_a_row + 1 if clean else 0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """One finished round of the loop, for whoever saves or shows it."""
+
+    before: Progress
+    after: Progress
+    training: list[Rollout]
+    evaluation: list[Rollout]
+    update: UpdateReport
+
+
+class Journal(Protocol):
+    """What makes iterations durable."""
+
+    def resume(self, agent: Agent) -> Progress:
+        """Restore the agent from the last saved iteration, if there is one."""
+
+    def save(self, iteration: Iteration, agent: Agent, policy: bytes) -> None:
+        """Return only when the iteration can be resumed from."""
+
+
+def learn(
+    agent: Agent,
+    rollouts: RolloutSource,
+    journal: Journal,
+    config: TrainingConfig,
+    episodes: int,
+    watch: Callable[[Iteration], None],
+    elapsed_s: Callable[[], float],
+) -> str:
+    """Train until a limit of the config is met; returns which. `episodes` are collected for each update."""
+    progress = journal.resume(agent)
+    policy = agent.export()
+    while (reason := stop_reason(config, progress, elapsed_s())) is None:
+        training = rollouts.collect(
+            policy, RolloutOrder(Phase.training, progress.iteration, progress.episodes, episodes)
+        )
+        update = agent.train(training, progress.iteration)
+        policy = agent.export()
+        evaluation = rollouts.collect(
+            policy,
+            RolloutOrder(
+                Phase.evaluation,
+                progress.iteration,
+                progress.iteration * config.min_eval_trials,
+                config.min_eval_trials,
+            ),
+        )
+        iteration = Iteration(progress, progress.after(training, evaluation), training, evaluation, update)
+        journal.save(iteration, agent, policy)
+        watch(iteration)
+        progress = iteration.after
+    return reason
+
+
+def stop_reason(config: TrainingConfig, progress: Progress, elapsed_s: float) -> str | None:
+    """Why no further iteration begins, in words, or None."""
+    limits = [
+        (
+            0 < config.clean_evaluations <= progress.clean_in_a_row,
+            f"{progress.clean_in_a_row} evaluations in a row had only complete laps",
+        ),
+        (progress.iteration >= config.max_iterations, f"{config.max_iterations} iterations are done"),
+        (progress.steps >= config.max_steps, f"{config.max_steps} training steps are used up"),
+        (0 < config.max_episodes <= progress.episodes, f"{config.max_episodes} episodes are done"),
+        (0 < config.max_minutes * 60 <= elapsed_s, f"{config.max_minutes:g} minutes are over"),
+    ]
+    return next((reason for met, reason in limits if met), None)
