@@ -241,7 +241,7 @@ class Checkpoints:
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
                 f"{artifacts.DEEPRACER_CHECKPOINTS} cannot be read: {error!r}; it begins {data[:80]!r}\n"
-                f"  rule: {{best_checkpoint, last_checkpoint}}, each {{name: '5_Step-1234.ckpt', avg_eval_metric, time_stamp}}\n"
+                f"  rule: best_checkpoint and last_checkpoint, each with a name and its avg_eval_metric\n"
                 f"  fix:  write it by hand with the newest name of {', '.join(self._manifests()) or 'a checkpoint'}"
             ) from error
         return pointers

@@ -29,7 +29,7 @@ class LocalStore:
         if any(part in ("", ".", "..") or part.startswith(_TEMPORARY) or "\0" in part for part in parts):
             raise StoreError(
                 f"store key {key!r} is not allowed\n"
-                f"  rule: names joined by single slashes, none of them empty, '.', '..' or beginning with {_TEMPORARY!r}\n"
+                f"  rule: names joined by single slashes, none empty, '.', '..' or beginning with {_TEMPORARY!r}\n"
                 f"  fix:  use a relative key such as 'model/model_0.pb'"
             )
         return self.root.joinpath(*parts)
@@ -128,7 +128,7 @@ def _write_whole(path: Path, data: bytes) -> None:
             while view:
                 view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
-            os.replace(temporary, path)
+            temporary.replace(path)
         finally:
             os.close(descriptor)
     except BaseException:

@@ -1,0 +1,246 @@
+"""The two pictures of a run: how training went, and where the evaluation laps drove."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from contract.metrics import TrainingRow
+from contract.protocols import Phase
+from contract.state import STEP_S, EpisodeStatus, FloatArray
+from contract.vehicle import MAX_SPEED_MPS
+from simapp.tracks import Track
+
+_TRAINING, _EVALUATION, _LOSS = "#3b6fb6", "#d9772b", "#4d8f55"
+_FIELD, _ROAD, _EDGE, _CENTRE, _START, _CROSS = "#cfdcc8", "#343b44", "#ffffff", "#e0923a", "#ffffff", "#e02424"
+_MAX_LISTED_LAPS = 12
+_FULL_LAP_PCT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """Training updates, (I,) each, from the run's first iteration on; `steps` counts all training steps so far."""
+
+    steps: Sequence[int]
+    entropy: Sequence[float]
+    policy_loss: Sequence[float]
+    value_loss: Sequence[float]
+
+
+def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> bytes:
+    """PNG of reward, completion, entropy and losses by iteration, with the training steps above.
+
+    An iteration begins at a training row of trial 1; evaluation rows belong to the iteration that they follow.
+    """
+    figure = Figure(figsize=(12.0, 7.8), dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, 0.01, 0.98, 0.97)))
+    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.02, y=0.985, ha="left", va="top")
+    grid = figure.subplots(2, 2, sharex=True)
+    reward, completion, entropy, loss = grid.flat
+    trained, evaluated = _by_iteration(rows)
+
+    _episodes(reward, trained, "reward_score", _TRAINING, "training")
+    _episodes(reward, evaluated, "reward_score", _EVALUATION, "evaluation")
+    reward.set(title="Reward of an episode", ylabel="reward")
+    _episodes(completion, trained, "completion_percentage", _TRAINING, "training")
+    _episodes(completion, evaluated, "completion_percentage", _EVALUATION, "evaluation")
+    completion.axhline(_FULL_LAP_PCT, color="#999999", linewidth=0.8, zorder=0)
+    completion.set(title="Completion of the lap", ylabel="%", ylim=(0, 105))
+
+    iterations = np.arange(len(updates.steps))
+    entropy.plot(iterations, updates.entropy, color=_TRAINING, linewidth=1.8)
+    entropy.set(title="Policy entropy", ylabel="nats", xlabel="iteration")
+    loss.plot(iterations, updates.value_loss, color=_LOSS, linewidth=1.8, label="value loss")
+    loss.set(title="Losses", xlabel="iteration")
+    loss.set_ylabel("value loss", color=_LOSS)
+    surrogate = loss.twinx()
+    surrogate.plot(iterations, updates.policy_loss, color=_EVALUATION, linewidth=1.8, label="policy loss")
+    surrogate.set_ylabel("policy loss", color=_EVALUATION)
+    surrogate.spines[["top", "left"]].set_visible(False)
+
+    for axes in grid.flat:
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (reward, completion):
+        axes.legend(loc="upper left", frameon=False, fontsize=9)
+        _steps_above(axes, updates.steps)
+    return _png(figure)
+
+
+def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str) -> bytes:
+    """PNG of the road and the paths of laps, coloured by the speed driven, with the lap times beside.
+
+    laps    (T,) of contract.state.STEP_DTYPE each, for example `rollout.steps`; resets break the path, and a cross
+            marks where the car went off the road, crashed, turned round or stood still
+    """
+    figure, axes, legend_axes, scale_axes = _lap_page(track)
+    axes.set_title(title, fontsize=15, fontweight="bold", loc="left", pad=10)
+    _draw_road(axes, track)
+
+    paths = [_driven(lap) for lap in laps]
+    speeds = np.concatenate([speed for _, speed in paths]) if paths else np.zeros(0)
+    low, high = map(float, np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, MAX_SPEED_MPS)
+    colours, scale = _speed_colours(), Normalize(low, max(high, low + 0.1))
+    for segments, speed in paths:
+        line = LineCollection(list(segments), cmap=colours, norm=scale, linewidths=1.8, capstyle="round", zorder=4)
+        line.set_array(speed)
+        axes.add_collection(line)
+    for lap in laps:
+        broken = lap[np.isin(lap["status"], _BROKEN)]
+        axes.plot(broken["x_m"], broken["y_m"], "x", color=_CROSS, markersize=9, markeredgewidth=2.5, zorder=6)
+    bar = figure.colorbar(LineCollection([], cmap=colours, norm=scale), cax=scale_axes, orientation="horizontal")
+    bar.set_label("speed (m/s)")
+    _list_laps(legend_axes, laps)
+    return _png(figure)
+
+
+_BROKEN = [
+    int(status)
+    for status in (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
+]
+
+
+def _lap_page(track: Track) -> tuple[Figure, Axes, Axes, Axes]:
+    """A figure laid out in inches: the track at its own proportions, and axes for the lap list and the colour scale."""
+    xmin, ymin, xmax, ymax = track.bounds
+    margin_m = 0.05 * max(xmax - xmin, ymax - ymin)
+    width_m, height_m = xmax - xmin + 2.0 * margin_m, ymax - ymin + 2.0 * margin_m
+    inches_per_m = min(8.2 / width_m, 9.0 / height_m)
+    map_in = (width_m * inches_per_m, height_m * inches_per_m)
+    page_in = (map_in[0] + 3.8, max(map_in[1] + 1.3, 4.6))
+    figure = Figure(figsize=page_in, dpi=110, facecolor="white")
+    FigureCanvasAgg(figure)
+
+    def place(left: float, bottom: float, width: float, height: float) -> Axes:
+        return figure.add_axes((left / page_in[0], bottom / page_in[1], width / page_in[0], height / page_in[1]))
+
+    axes = place(0.8, page_in[1] - 0.65 - map_in[1], *map_in)
+    axes.set(xlim=(xmin - margin_m, xmax + margin_m), ylim=(ymin - margin_m, ymax + margin_m), aspect="equal")
+    axes.set(xlabel="x (m)", ylabel="y (m)", facecolor=_FIELD)
+    beside = map_in[0] + 1.05
+    legend_axes = place(beside, 1.2, 2.5, page_in[1] - 1.85)
+    legend_axes.axis("off")
+    return figure, axes, legend_axes, place(beside, 0.65, 2.4, 0.18)
+
+
+def _png(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
+
+
+Iterations = list[list[TrainingRow]]
+
+
+def _by_iteration(rows: Sequence[TrainingRow]) -> tuple[Iterations, Iterations]:
+    """Training and evaluation rows of each iteration."""
+    trained: Iterations = []
+    evaluated: Iterations = []
+    for row in rows:
+        training = row.phase == Phase.training
+        if not trained or (training and row.trial == 1):
+            trained.append([])
+            evaluated.append([])
+        (trained if training else evaluated)[-1].append(row)
+    return trained, evaluated
+
+
+def _episodes(axes: Axes, iterations: Iterations, name: str, colour: str, label: str) -> None:
+    """Episodes as dots, their mean as a line."""
+    dots = [(i, getattr(row, name)) for i, rows in enumerate(iterations) for row in rows]
+    means = [(i, np.mean([getattr(row, name) for row in rows])) for i, rows in enumerate(iterations) if rows]
+    if dots:
+        axes.plot(*zip(*dots, strict=True), "o", color=colour, markersize=3, alpha=0.25, markeredgewidth=0)
+        axes.plot(*zip(*means, strict=True), color=colour, linewidth=2.2, label=f"{label}, mean")
+
+
+def _steps_above(axes: Axes, steps: Sequence[int]) -> None:
+    """A second x axis with round numbers of steps, placed between the iterations that they fall between."""
+    if len(steps) < 2:
+        return
+    round_steps = np.asarray(MaxNLocator(6).tick_values(steps[0], steps[-1]))
+    ticks = round_steps[(round_steps >= steps[0]) & (round_steps <= steps[-1])]
+    above = axes.secondary_xaxis("top")
+    above.set_xticks(np.interp(ticks, steps, np.arange(len(steps))), [f"{tick:,.0f}" for tick in ticks])
+    above.tick_params(labelsize=8, colors="#666666")
+    above.spines["top"].set_color("#bbbbbb")
+    above.set_xlabel("training steps", fontsize=8, color="#666666")
+
+
+def _draw_road(axes: Axes, track: Track) -> None:
+    road = np.concatenate([track.outer, track.inner[::-1]])
+    axes.fill(*road.T, color=_ROAD, linewidth=0, zorder=1)
+    for edge in (track.inner, track.outer):
+        axes.plot(*edge.T, color=_EDGE, linewidth=2.0, zorder=2)
+    axes.plot(*track.centre.T, color=_CENTRE, linewidth=1.0, dashes=(5, 5), zorder=2)
+    start = np.stack([track.inner[0], track.outer[0]])
+    axes.plot(*start.T, color=_START, linewidth=4.0, solid_capstyle="butt", zorder=3)
+    ahead = track.centre[1] - track.centre[0]
+    tip = track.centre[0] + 0.7 * track.widths_m[0] * ahead / np.hypot(*ahead)
+    arrow = {"arrowstyle": "-|>", "color": _START, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=tuple(tip), xytext=tuple(track.centre[0]), arrowprops=arrow, zorder=3)
+    outward = track.outer[0] - track.centre[0]
+    offset = 18.0 * outward / np.hypot(*outward)
+    label: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": _ROAD, "ha": "center", "va": "center"}
+    axes.annotate("start", xy=tuple(track.outer[0]), xytext=tuple(offset), textcoords="offset points", **label)
+
+
+def _driven(lap: np.ndarray) -> tuple[FloatArray, FloatArray]:
+    """Segments (S, 2, 2) between a lap's steps and their speeds (S,), without the jumps of resets."""
+    points = np.column_stack([lap["x_m"], lap["y_m"]])
+    moved_m = np.hypot(*np.diff(points, axis=0).T)
+    took_s = np.diff(lap["time_s"])
+    driven = (took_s > 0.0) & (moved_m <= 1.5 * MAX_SPEED_MPS * STEP_S)
+    return np.stack([points[:-1], points[1:]], axis=1)[driven], moved_m[driven] / took_s[driven]
+
+
+def _speed_colours() -> Colormap:
+    """Blue (slow) to yellow (fast): viridis without its dark end, which would sink into the road."""
+    return LinearSegmentedColormap.from_list("speed", colormaps["viridis"](np.linspace(0.35, 1.0, 256)))
+
+
+def _list_laps(axes: Axes, laps: Sequence[np.ndarray]) -> None:
+    lines = [f"lap {number:2d}   {_outcome(lap)}" for number, lap in enumerate(laps, start=1)]
+    if len(lines) > _MAX_LISTED_LAPS:
+        lines[_MAX_LISTED_LAPS:] = [f"and {len(lines) - _MAX_LISTED_LAPS} more"]
+    times_s = [float(lap["time_s"][-1]) for lap in laps if lap["status"][-1] == EpisodeStatus.lap_complete]
+    summary = f"{len(times_s)} of {len(laps)} laps complete"
+    if times_s:
+        summary += f"\nbest {min(times_s):.2f} s, mean {np.mean(times_s):.2f} s"
+    legend = axes.legend(
+        [Line2D([], [], linestyle="none")] * len(lines),
+        lines,
+        title=summary,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderpad=0,
+        borderaxespad=0,
+        frameon=False,
+        handlelength=0,
+        handletextpad=0,
+        prop={"family": "monospace", "size": 9},
+        alignment="left",
+    )
+    legend.get_title().set_fontweight("bold")
+
+
+def _outcome(lap: np.ndarray) -> str:
+    status = EpisodeStatus(int(lap["status"][-1]))
+    if status is EpisodeStatus.lap_complete:
+        resets = int(np.isin(lap["status"], _BROKEN).sum())
+        return f"{lap['time_s'][-1]:6.2f} s" + (f"  {resets} resets" if resets else "")
+    return f"{status.title.lower()} at {lap['progress_pct'][-1]:.0f} %"
