@@ -93,3 +93,44 @@ def points_in_quads(x_m: FloatArray, y_m: FloatArray, quads: FloatArray, boxes: 
             if on_edge or winding != 0:
                 inside[k] = True
                 break
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def first_crossing(route: FloatArray, starts: FloatArray, closed: bool, apart_m: float) -> tuple[int, int]:
+    """Rows (i, j), more than `apart_m` of centre line apart, where the road lies over itself, or (-1, -1).
+
+    `route` (W, 6), `starts` (W,) arc length at each row. Two stretches overlap when their edges cross, or when one runs
+    along inside the other (a file of two laps): then a waypoint is nearer to the other's centre than half its width.
+    Edges that only touch are no overlap.
+    """
+    count = route.shape[0] - 1
+    length = starts[count]
+    for i in range(count):
+        for j in range(i + 1, count):
+            gap = starts[j] - starts[i + 1]
+            if closed:
+                gap = min(gap, length - (starts[j + 1] - starts[i]))
+            if gap <= apart_m:
+                continue
+            mx, my = route[i, 0] - route[j, 0], route[i, 1] - route[j, 1]
+            ex, ey = route[j + 1, 0] - route[j, 0], route[j + 1, 1] - route[j, 1]
+            square = ex * ex + ey * ey
+            t = min(max((mx * ex + my * ey) / square, 0.0), 1.0) if square > 0.0 else 0.0
+            wx, wy = route[j, 2] - route[j, 4], route[j, 3] - route[j, 5]
+            if 4.0 * ((mx - t * ex) ** 2 + (my - t * ey) ** 2) < wx * wx + wy * wy:
+                return i, j
+            for a in range(2, 6, 2):
+                ax, ay, bx, by = route[i, a], route[i, a + 1], route[i + 1, a], route[i + 1, a + 1]
+                for c in range(2, 6, 2):
+                    cx, cy, dx, dy = route[j, c], route[j, c + 1], route[j + 1, c], route[j + 1, c + 1]
+                    if max(ax, bx) < min(cx, dx) or max(cx, dx) < min(ax, bx):
+                        continue
+                    if max(ay, by) < min(cy, dy) or max(cy, dy) < min(ay, by):
+                        continue
+                    side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+                    side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
+                    side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
+                    side_b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
+                    if side_c * side_d < 0.0 and side_a * side_b < 0.0:
+                        return i, j
+    return -1, -1

@@ -1,18 +1,90 @@
-"""Find tracks by name: shipped ones, the racer's own, or a route file's path."""
+"""Find tracks by name: shipped ones, the racer's own, or a file's path."""
 
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
+from contract.errors import InputError
+from simapp.tracks.design import load_design
 from simapp.tracks.track import Track
+from simapp.tracks.validation import signed_area_m2
+
+SHIPPED = "shipped"
+_CATALOG = Path(__file__).parent / "catalog"
+_SUFFIXES = (".npy", ".track")
 
 
 def load_track(name_or_path: str, search: Sequence[Path] = ()) -> Track:
-    """A shipped name, `NAME_cw` / `NAME_ccw`, a name in the `search` folders, or the path of a .npy route file."""
-    return Track(Path(name_or_path).stem, np.load(name_or_path, allow_pickle=False), source=str(name_or_path))
+    """The track of that name, or in that file.
+
+    A name is looked up in the `search` folders (NAME.npy, NAME.track), then among the shipped tracks. `NAME_ccw` and
+    `NAME_cw` choose the driving direction of a loop NAME: counter-clockwise or clockwise. Anything with a folder in it
+    or ending in .npy or .track is a path. InputError with the nearest names when there is no such track.
+    """
+    path = Path(name_or_path)
+    if path.suffix in _SUFFIXES or path.name != name_or_path:
+        return _load_file(path, str(path))
+    files = _files(search)
+    if name_or_path in files:
+        return _load_file(*files[name_or_path])
+    base, _, direction = name_or_path.rpartition("_")
+    if direction in ("cw", "ccw") and base in files:
+        return _in_direction(_load_file(*files[base]), direction, name_or_path)
+    near = difflib.get_close_matches(name_or_path, files, n=3)
+    raise InputError(
+        "track",
+        name_or_path,
+        "a track is a known name, NAME_cw or NAME_ccw, or the path of a .npy route file",
+        f"did you mean {' or '.join(near)}?" if near else f"the known ones are {', '.join(sorted(files))}",
+    )
 
 
 def available_tracks(search: Sequence[Path] = ()) -> list[str]:
-    """Names that `load_track` takes, sorted."""
-    return []
+    """Names that `load_track` takes, sorted, without their _cw and _ccw variants."""
+    return sorted(_files(search))
+
+
+def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:
+    """Name -> file and source; a racer's own track goes before a shipped one, an earlier folder before a later one."""
+    files = {path.stem: (path, SHIPPED) for path in _CATALOG.glob("*.track")}
+    for folder in reversed(search):
+        for suffix in reversed(_SUFFIXES):
+            files.update({path.stem: (path, str(path)) for path in sorted(folder.glob(f"*{suffix}"))})
+    return files
+
+
+def _load_file(path: Path, source: str) -> Track:
+    if path.suffix == ".track":
+        return load_design(path, source)
+    return Track(path.stem, read_route(path), source=source)
+
+
+def read_route(path: Path) -> np.ndarray:
+    """The array of a .npy file, never unpickling anything; InputError when it holds no plain array."""
+    try:
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except OSError as problem:
+        raise InputError(
+            str(path), problem.strerror or str(problem), "a route file can be read", "check the path"
+        ) from problem
+    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TypeError, TokenError) as problem:
+        raise InputError(
+            str(path),
+            str(problem),
+            "a route file is a whole .npy file with a plain array of numbers",
+            "save it with numpy.save(path, route) from a float array",
+        ) from problem
+
+
+def _in_direction(track: Track, direction: str, name: str) -> Track:
+    if not track.closed:
+        raise InputError(
+            "track", name, "_cw and _ccw choose the direction of a loop", f"{track.name} is open: use {track.name}"
+        )
+    clockwise = signed_area_m2(track.route) < 0.0
+    chosen = track.reversed() if clockwise != (direction == "cw") else track
+    return Track(name, chosen.route, source=track.source)
