@@ -76,6 +76,9 @@ def load_object(text: str, where: str) -> dict[str, Any]:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that `word` was most likely meant to be, or None when none is close."""
     by_lower = {name.lower(): name for name in known}
+    parts = [name for name in by_lower if len(word) >= 3 and word.lower() in name]
+    if len(parts) == 1:  # "ppo" for clipped_ppo
+        return by_lower[parts[0]]
     close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[close[0]] if close else None
 
