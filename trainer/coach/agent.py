@@ -1,8 +1,7 @@
 """CoachAgent: rl_coach's clipped PPO as the trainer's Agent."""
 
 import contextlib
-import os
-import random
+import random  # noqa: TID251 - only to shield it from rl_coach
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import CAMERAS, ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
+from contract.runtime import usable_cores
 from trainer.coach import networks, shim
 
 
@@ -119,13 +119,6 @@ class CoachAgent:
         self._checkpoint.restore(self._session, files)
 
 
-def usable_cores() -> int:
-    """Cores that this process may use, which a container or taskset may have cut down."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _session_config(tf: Any, threads: int | None) -> Any:
     config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
     config.intra_op_parallelism_threads = threads or usable_cores()
@@ -153,11 +146,11 @@ def _own_global_state() -> Iterator[None]:
     """rl_coach seeds the global generators and remembers variable scopes by name; neither may reach the outside."""
     from rl_coach.architectures.tensorflow_components.general_network import GeneralTensorFlowNetwork
 
-    python_state, numpy_state = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     GeneralTensorFlowNetwork.variable_scopes_dict.clear()
     try:
         yield
     finally:
         random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
         GeneralTensorFlowNetwork.variable_scopes_dict.clear()

@@ -37,7 +37,7 @@ class Checkpoint:
         """Set every variable; on CheckpointError none has changed."""
         missing = [suffix for suffix in SUFFIXES[:2] if suffix not in files]
         if missing:
-            raise CheckpointError(f"the checkpoint lacks the files .{', .'.join(missing)}\n  fix:  use another checkpoint")
+            raise CheckpointError(f"the checkpoint lacks .{' and .'.join(missing)}\n  fix:  use another checkpoint")
         tf = shim.tensorflow()
         with tempfile.TemporaryDirectory() as folder:
             prefix = str(Path(folder) / "model.ckpt")

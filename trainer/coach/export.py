@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from contract.metadata import ModelMetadata
 from trainer.coach import shim
 

@@ -65,7 +65,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
 
     @property
     def _camera(self) -> str:
-        return next(iter(self.ap.network_wrappers["main"].input_embedders_parameters))
+        return str(next(iter(self.ap.network_wrappers["main"].input_embedders_parameters)))
 
     def evaluate(self, frames: UInt8Array) -> tuple[Float32Array, list[Float32Array]]:
         """frames (N, H, W, C) -> values (N,) and the policy head's outputs, each (N, A)."""
@@ -78,9 +78,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         values, *policy = (np.concatenate(part) for part in zip(*parts, strict=True))
         return values[:, 0], policy
 
-    def advantages(
-        self, rewards: FloatArray, values: Float32Array, bootstrap: float
-    ) -> tuple[FloatArray, FloatArray]:
+    def advantages(self, rewards: FloatArray, values: Float32Array, bootstrap: float) -> tuple[FloatArray, FloatArray]:
         """One episode of T steps: rewards (T,), values (T,), V(final) -> advantages (T,), value targets (T, 1)."""
         extended = np.append(values.astype(np.float64), bootstrap)
         advantages, targets = self.get_general_advantage_estimation_values(rewards, extended)
@@ -107,7 +105,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         metrics, _ = self.online.sess.run([self._metrics, self._apply], feed)
         for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):
             if not np.isfinite(value):
-                raise not_finite(f"{name} is {value}", place, self.ap.network_wrappers["main"].learning_rate)
+                raise _not_finite(f"{name} is {value}", place, self.ap.network_wrappers["main"].learning_rate)
         return [float(value) for value in metrics]
 
     def _feed(self, data: Dataset, batch: IntArray) -> dict[Any, Any]:
@@ -131,10 +129,10 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""
         if not self.online.sess.run(self._weights_finite):
-            raise not_finite("a weight is not finite", place, self.ap.network_wrappers["main"].learning_rate)
+            raise _not_finite("a weight is not finite", place, self.ap.network_wrappers["main"].learning_rate)
 
 
-def not_finite(what: str, place: str, learning_rate: float) -> TrainingError:
+def _not_finite(what: str, place: str, learning_rate: float) -> TrainingError:
     return TrainingError(
         f"{what} in {place}\n"
         "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from contract.quiet import quiet_import
+from contract.runtime import quiet_import
 
 _log = logging.getLogger("rl_coach")
 
@@ -92,8 +92,8 @@ def _stand_in(name: str) -> Any:
 
 def _import(
     name: str,
-    globals: Mapping[str, object] | None = None,
-    locals: Mapping[str, object] | None = None,
+    globals: Mapping[str, object] | None = None,  # noqa: A002 - the signature of __import__
+    locals: Mapping[str, object] | None = None,  # noqa: A002
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> types.ModuleType:

@@ -1,4 +1,4 @@
-"""TensorFlow 1.14 as rl_coach sees it: `tf.compat.v1` plus replacements for `tf.contrib`, `tf.layers`, `tf.placeholder`.
+"""TensorFlow 1.14 as rl_coach sees it: `tf.compat.v1`, and its `tf.contrib`, `tf.layers` and `tf.placeholder`.
 
 Variable names, shapes and initialisers are those of the originals, so that checkpoints and frozen graphs keep the names
 that DeepRacer's tools expect.

@@ -1,4 +1,4 @@
-"""Import a chatty native library without its start-up messages: both the trainer and the policy runtime need it."""
+"""What the trainer and the policy runtime both need of the process: quiet imports and the number of cores."""
 
 import importlib
 import os
@@ -7,6 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which a container or taskset may have cut down."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def quiet_import(name: str) -> Any:
