@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from contract.state import BoolArray, FloatArray, IntArray, Poses
 from simapp.tracks.kernels import points_in_quads, project_points
-from simapp.tracks.validation import checked_route
+from simapp.tracks.validation import checked_route, signed_area_m2
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Projection:
     distance_m   arc length from row 0 along the centre polyline: 0..length, and never `length` itself on a closed track
     offset_m     signed distance from the centre polyline, left of the driving direction positive
     behind       index of the waypoint at or behind the nearest centre-line point
-    ahead        index of the next waypoint; on a closed track the last one is the repeated first row, never a wrapped 0,
+    ahead        index of the next waypoint; on a loop the last one is the repeated first row, never a wrapped 0,
                  which is what DeepRacer's simulator logs (see `nearest_waypoint`)
     heading_rad  tangent of the centre segment from behind to ahead
     width_m      |inner - outer|, interpolated between behind and ahead
@@ -119,6 +119,24 @@ class Track:
         """xmin, ymin, xmax, ymax of the road in metres."""
         low, high = self._boxes[:, :2].min(axis=0), self._boxes[:, 2:].max(axis=0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+    @property
+    def direction(self) -> str:
+        """ "ccw" or "cw" as the rows drive a loop round, "open" for a road that is none."""
+        if not self.closed:
+            return "open"
+        return "ccw" if signed_area_m2(self.route) > 0.0 else "cw"
+
+    @property
+    def min_radius_m(self) -> float:
+        """Radius of the centre line's tightest bend: length by turn at each waypoint; infinite on a straight road."""
+        lengths, headings = 1.0 / np.sqrt(self._segments[:, 4]), self._headings_rad
+        if self.closed:
+            lengths, headings = np.append(lengths, lengths[0]), np.append(headings, headings[0])
+        turns = np.abs(heading_difference(headings[1:], headings[:-1]))
+        spans = 0.5 * (lengths[1:] + lengths[:-1])
+        # rounding turns a straight by 1e-14 rad
+        return float(min((spans[turns > 1e-9] / turns[turns > 1e-9]).tolist(), default=math.inf))
 
     def project(self, x_m: ArrayLike, y_m: ArrayLike) -> Projection:
         """Project points (K,) on the nearest point of the centre polyline."""

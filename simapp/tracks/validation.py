@@ -8,12 +8,12 @@ from contract.state import FloatArray
 from simapp.tracks.kernels import first_crossing
 
 MIN_WIDTH_M, MAX_WIDTH_M = 0.3, 3.0
-"""The car is 0.2 m wide and real roads 0.6..1.4 m: outside of this the file is in other units or its edges are mixed up."""
+"""Real roads are 0.6..1.4 m wide: outside of this the file is in other units or its edges are mixed up."""
 MIN_STEP_M = 1e-3
 MAX_TURN_RAD = np.radians(120.0)
-"""Sharper than this from one row to the next is a row out of order, not a bend (the sharpest public one turns 22 degrees)."""
+"""A sharper turn from row to row is a row out of order, not a bend (the public tracks turn by 22 degrees at most)."""
 MAX_SKEW = 0.35
-"""How far the centre may lie off the line from edge to edge, in road widths (Bowtie_track, drawn by hand, has 0.09)."""
+"""How far the centre may lie off the line from edge to edge, in road widths (at most 0.09 in the public tracks)."""
 _COLUMNS = ("centre x", "centre y", "inner x", "inner y", "outer x", "outer y")
 
 
