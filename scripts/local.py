@@ -2,14 +2,17 @@
 
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+import simapp
 from contract import artifacts
 from contract.errors import InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from scripts.runs import Run
+from simapp import camera
 from simapp.builtin import BuiltinSimulator
 from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
@@ -67,5 +70,8 @@ def refuse_unsupported(run: Run) -> None:
 
 
 def warm_up(say: Callable[[str], object]) -> None:
-    """Compile the simulator's loops, which a fresh machine does once; says so before it takes seconds."""
-    raise NotImplementedError
+    """Compile the simulator's loops, which a machine does once; say so before it takes its time."""
+    folder = Path(simapp.__file__).parent
+    if not any(folder.rglob("__pycache__/*.nbi")):
+        say("compiling the simulator, once per machine: about half a minute")
+    camera.warm_up()

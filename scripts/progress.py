@@ -51,7 +51,8 @@ class TrainingView:
         self._console.print(
             f"{done.before.iteration:5d} {done.after.steps:7d} {rate:8.0f} {mean_reward(done.training):8.1f} "
             f"{mean_progress(done.training):8.1f}% {mean_progress(done.evaluation):10.1f}%  "
-            f"{complete:2d}/{len(done.evaluation):<2d} {done.update.entropy:8.3f} {clock(self.elapsed_s()):>8s} {clock(self._time_left_s(done)):>8s}",
+            f"{complete:2d}/{len(done.evaluation):<2d} {done.update.entropy:8.3f} "
+            f"{clock(self.elapsed_s()):>8s} {clock(self._time_left_s(done)):>8s}",
             highlight=False,
         )
 

@@ -58,6 +58,7 @@ class RunJournal:
             return Progress()
         saved = self._checkpoints.load(record)
         agent.restore(saved.files)
+        self._checkpoints.rewind(record)  # finishes what a crash right after the commit left undone
         progress = Progress(**saved.run_state)
         metrics = self._store.get(artifacts.TRAINING_METRICS).decode()
         self._metrics = up_to_episode(parse_training_metrics(metrics, artifacts.TRAINING_METRICS), progress.episodes)

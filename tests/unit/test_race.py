@@ -6,45 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from contract.state import STEP_S, CarBatch, Controls, EpisodeStatus, IntArray, Poses, UInt8Array
+from contract.state import STEP_S, Controls, EpisodeStatus
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.race import PATIENCE_STEPS, Race, RaceRules
-from simapp.tracks import Track
-from simapp.vehicle import drive_cars, place_cars
-
-RADIUS_M, WIDTH_M = 3.0, 0.8
-
-
-class BlindSimulator:
-    """The real car without a camera."""
-
-    def __init__(self, num_cars: int) -> None:
-        self._cars = CarBatch.zeros(num_cars)
-
-    @property
-    def cars(self) -> CarBatch:
-        return self._cars
-
-    def place(self, cars: IntArray, poses: Poses) -> None:
-        place_cars(self._cars, cars, poses)
-
-    def step(self, cars: IntArray, controls: Controls) -> None:
-        drive_cars(self._cars, cars, controls)
-
-    def observe(self, cars: IntArray) -> dict[str, UInt8Array]:
-        return {"FRONT_FACING_CAMERA": np.zeros((len(cars), 120, 160, 1), np.uint8)}
-
-    def close(self) -> None:
-        pass
-
-
-def circle(num: int = 240) -> Track:
-    """Counter-clockwise circle around the origin, starting at (RADIUS_M, 0)."""
-    angle = np.linspace(0, 2 * np.pi, num + 1)
-    angle[-1] = 0.0
-    ring = np.column_stack([np.cos(angle), np.sin(angle)])
-    edges = [ring * (RADIUS_M - WIDTH_M / 2), ring * (RADIUS_M + WIDTH_M / 2)]
-    return Track("circle", np.hstack([ring * RADIUS_M, *edges]))
+from tests.support import RADIUS_M, WIDTH_M, BlindSimulator, circle
 
 
 def race(
