@@ -50,4 +50,4 @@ bench: environment ## measure speed; one JSON per tests/bench/bench_*.py (ONLY=c
 
 clean: ## remove the environment and all caches; runs/ and tracks/ stay
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist *.egg-info
-	find $(PACKAGES) tests rewards actions -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(wildcard $(PACKAGES) tests rewards actions) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -40,6 +40,7 @@ class Layout:
         self.tools = root / ".tools"
         self.uv = self.tools / "uv"
         self.extra = self.tools / "extra"  # cpu or gpu, as last asked for
+        self.installing = self.tools / "installing"  # there while uv writes to .venv
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------
@@ -268,11 +269,12 @@ def say(message: str) -> None:
 
 
 def remove_broken_venv(layout: Layout) -> None:
-    """uv refuses a .venv without a working Python, which an interrupted set-up or a removed Python leaves behind."""
+    """Drop a .venv that uv would refuse (no working Python) or wrongly believe in (killed while it was writing)."""
     venv = layout.venv
     if not os.path.lexists(venv):
         return
-    if (venv / "pyvenv.cfg").is_file() and python_version(str(venv / "bin" / "python")):
+    complete = (venv / "pyvenv.cfg").is_file() and not layout.installing.exists()
+    if complete and python_version(str(venv / "bin" / "python")):
         return
     say("removing a broken .venv")
     if venv.is_symlink() or not venv.is_dir():
@@ -281,19 +283,34 @@ def remove_broken_venv(layout: Layout) -> None:
         shutil.rmtree(venv)
 
 
+def uv_environment(layout: Layout) -> dict[str, str]:
+    """This process's environment, so that uv's own variables (mirrors, proxies, cache) count, and what we insist on."""
+    import ssl
+
+    environment = dict(os.environ, UV_PROJECT_ENVIRONMENT=str(layout.venv), UV_PYTHON_DOWNLOADS="never")
+    environment.pop("VIRTUAL_ENV", None)
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or (paths.capath and any(os.scandir(paths.capath))):
+        # a company's own certificate is in the system's store, not in the one that uv brings; two names, old and new
+        environment.setdefault("UV_NATIVE_TLS", "true")
+        environment.setdefault("UV_SYSTEM_CERTS", "true")
+    return environment
+
+
 def sync(layout: Layout, extra: str) -> None:
     """Make .venv hold what uv.lock says, then stamp it."""
     uv = find_uv(layout)
     remove_broken_venv(layout)
     with contextlib.suppress(FileNotFoundError):
         layout.stamp.unlink()
-    environment = dict(os.environ, UV_PROJECT_ENVIRONMENT=str(layout.venv), UV_PYTHON_DOWNLOADS="never")
-    environment.pop("VIRTUAL_ENV", None)
+    environment = uv_environment(layout)
     # inside somebody's activated venv, the interpreter below it: that venv may be the one to rebuild
     python = getattr(sys, "_base_executable", sys.executable)
     say(f"installing the {extra} build into .venv from uv.lock (the first time this downloads a lot)")
     command = [uv, "sync", "--frozen", "--extra", extra, "--python", python, "--directory", str(layout.root)]
+    layout.installing.touch()
     status = subprocess.run(command, check=False, env=environment).returncode
+    layout.installing.unlink()
     if status != 0:
         raise SetupError(
             f"uv sync ended with status {status}: see its message above\n"
