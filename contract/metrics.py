@@ -138,7 +138,7 @@ def _timed(rollouts: Sequence[Rollout], start_s: float) -> list[tuple[Rollout, f
 def _training_row(rollout: Rollout, start_s: float, phase: Phase, episode: int, trial: int) -> TrainingRow:
     start_ms, elapsed_ms = _milliseconds(start_s), _milliseconds(rollout.time_s)
     return TrainingRow(
-        reward_score=round(math.fsum(rollout.rewards.tolist())),
+        reward_score=round(sum(rollout.rewards.tolist())),  # step by step: DeepRacer's own rounding of halves
         metric_time=start_ms + elapsed_ms,
         start_time=start_ms,
         elapsed_time_in_milliseconds=elapsed_ms,

@@ -76,7 +76,8 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (reward, completion):
-        axes.legend(loc="upper left", frameon=False, fontsize=9)
+        if rows:
+            axes.legend(loc="upper left", frameon=False, fontsize=9)
         _steps_above(axes, updates.steps)
     return _png(figure)
 
