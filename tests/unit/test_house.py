@@ -1,0 +1,181 @@
+"""The rules of the house: short files, no machine's paths, one-way imports, a Makefile that passes arguments."""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPO
+
+MAX_LINES = 400
+FOLDERS = ("contract", "simapp", "trainer", "scripts", "rewards", "actions", "compose", "tests", "docs", ".ci")
+TEXT_SUFFIXES = {".py", ".md", ".json", ".yaml", ".yml", ".toml", ".txt", ".cfg", ".sh", ".csv", ".svg", ""}
+
+
+def own_files() -> Iterator[Path]:
+    for path in REPO.iterdir():
+        if path.is_file() and path.name not in {"uv.lock", "LICENSE", ".git"}:
+            yield path
+    for folder in FOLDERS:
+        for path in (REPO / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def test_code_files_stay_short() -> None:
+    code = [path for path in own_files() if path.suffix == ".py" or path.name in {"Makefile", "run"}]
+    assert len(code) > 30
+    too_long = {
+        str(path.relative_to(REPO)): n for path in code if (n := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert not too_long, f"files over {MAX_LINES} lines: split them by what they do"
+
+
+def test_no_file_names_a_developers_folder() -> None:
+    pattern = re.compile(r"/(?:home|Users)/[a-z]\w*/|/work/(?:main|shared|plan)|/root/(?:\.pyenv|\.cache)|C:\\Users")
+    hits = [
+        f"{path.relative_to(REPO)}:{number}: {line.strip()[:100]}"
+        for path in own_files()
+        if path.suffix in TEXT_SUFFIXES and path != Path(__file__)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if pattern.search(line)
+    ]
+    assert not hits, "\n".join(hits)
+
+
+# --- import rules ----------------------------------------------------------------------------------------------------
+
+# A small tree in which every import is allowed ...
+ALLOWED = {
+    "contract/state.py": "import numpy",
+    "contract/stores/__init__.py": "",
+    "simapp/policy.py": "import tensorflow",
+    "simapp/media/__init__.py": "import matplotlib",
+    "simapp/race.py": "import contract.state",
+    "trainer/coach/__init__.py": "import rl_coach, tensorflow",
+    "trainer/learn.py": "import contract.state",
+    "scripts/cli.py": "import typer, rich, simapp.race, trainer.learn",
+}
+# ... and one import against each rule.
+FORBIDDEN = {
+    "contract imports nothing of ours": ("contract/bad.py", "import simapp.race"),
+    "contract needs only numpy, pydantic and yaml": ("contract/stores/bad.py", "from scipy import signal"),
+    "simapp and trainer do not know each other": ("simapp/bad.py", "from trainer import learn"),
+    "nothing imports scripts": ("trainer/bad.py", "def later():\n    import scripts.cli"),
+    "rl_coach only in trainer.coach": ("trainer/bad2.py", "import rl_coach.agents"),
+    "tensorflow only in trainer.coach and the policy runtime": ("simapp/bad2.py", "import tensorflow as tf"),
+    "redis and boto3 only in their adapters": ("trainer/bad3.py", "import redis"),
+    "typer and rich only in scripts": ("simapp/bad3.py", "from rich import console"),
+    "matplotlib only in simapp.media": ("trainer/bad4.py", "import matplotlib.pyplot"),
+}
+
+
+def lint_imports(folder: Path, files: dict[str, str]) -> tuple[int, str]:
+    for name, content in files.items():
+        path = folder / name
+        for parent in (path.parent, folder / name.split("/")[0]):
+            parent.mkdir(parents=True, exist_ok=True)
+            (parent / "__init__.py").touch()
+        path.write_text(content + "\n")
+    shutil.copy(REPO / "pyproject.toml", folder)
+    # `-c`: the folder has to stand first on sys.path, before the installed project
+    run = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as main; main()", "--no-cache"],
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_allowed_imports_keep_every_rule(tmp_path: Path) -> None:
+    status, output = lint_imports(tmp_path, ALLOWED)
+    assert status == 0, output
+    assert f"Contracts: {len(FORBIDDEN)} kept, 0 broken." in output
+
+
+def test_every_import_rule_catches_its_violation(tmp_path: Path) -> None:
+    status, output = lint_imports(tmp_path, ALLOWED | dict(FORBIDDEN.values()))
+    assert status == 1, output
+    assert set(re.findall(r"^(.+) BROKEN$", output, re.MULTILINE)) == set(FORBIDDEN), output
+
+
+# --- Makefile --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def makefile(tmp_path: Path) -> Path:
+    """A folder with our Makefile, a bootstrap that does nothing and commands that print their arguments."""
+    folder = tmp_path / "my racing folder"
+    (folder / "scripts").mkdir(parents=True)
+    shutil.copy(REPO / "Makefile", folder)
+    (folder / "scripts" / "bootstrap.py").write_text("import sys\nprint('bootstrap', *sys.argv[1:])\n")
+    for name in ("undercut", "python"):
+        command = folder / ".venv" / "bin" / name
+        command.parent.mkdir(parents=True, exist_ok=True)
+        command.write_text(f'#!/bin/sh\nprintf "{name}"\nprintf "|%s" "$@"\necho\n')
+        command.chmod(0o755)
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> list[str]:
+    command = ["make", "-s", "-j4", *arguments]
+    # variables of the make that runs these tests must not reach this one
+    path = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=path)
+    return run.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train"], ["bootstrap", "undercut|train|default"]),
+        (["train", "QUICK=1"], ["bootstrap", "undercut|train|quick|--quick"]),
+        (["train", "GPU=1", "RUN=a b"], ["bootstrap --extra gpu", "undercut|train|a b"]),
+        (
+            ["train", "TRACK=my track.npy", "REWARD=r.py", "ACTIONS=a.json", "HYPER=h.json", "SEED=7", "ARGS=--laps 3"],
+            [
+                "bootstrap",
+                "undercut|train|default|--track|my track.npy|--reward|r.py|--metadata|a.json"
+                "|--hyperparameters|h.json|--seed|7|--laps|3",
+            ],
+        ),
+        (["evaluate", "RUN=fast", "LAPS=3"], ["bootstrap", "undercut|evaluate|fast|--laps|3"]),
+        (["setup"], ["bootstrap --extra cpu"]),
+        (["setup", "GPU=1", "PYTHON=python3"], ["bootstrap --this-python --extra gpu"]),
+        (["test", "ARGS=-k 'lap or track'"], ["bootstrap", "python|-m|pytest|-k|lap or track"]),
+        (["test-all"], ["bootstrap", "python|-m|pytest|-m|"]),
+        (["test", "train"], ["bootstrap", "python|-m|pytest", "undercut|train|default"]),
+    ],
+)
+def test_make_passes_arguments_on(makefile: Path, arguments: list[str], expected: list[str]) -> None:
+    assert make(makefile, *arguments) == expected
+
+
+def test_make_alone_lists_every_command(makefile: Path) -> None:
+    listed = [line.split()[1] for line in make(makefile)]
+    assert listed == ["help", "setup", "train", "evaluate", "test", "test-all", "lint", "bench", "clean"]
+
+
+def test_make_clean_keeps_what_the_racer_made(makefile: Path) -> None:
+    kept = ["runs/default/model/__pycache__/x", "tracks/mine.npy", "rewards/mine.py"]
+    gone = [".venv/x", ".tools/uv", "rewards/__pycache__/x.pyc", "scripts/__pycache__/x.nbi", ".mypy_cache/x"]
+    for name in kept + gone:
+        path = makefile / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    make(makefile, "clean")
+    assert [name for name in kept + gone if (makefile / name).exists()] == kept
+
+
+def test_make_without_python_says_what_to_install(makefile: Path) -> None:
+    run = subprocess.run(
+        ["make", "test", "PYTHON=no-such-python"], cwd=makefile, check=False, capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert "no-such-python not found: install Python 3.11 or 3.12" in run.stderr
