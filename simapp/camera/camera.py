@@ -1,0 +1,123 @@
+"""The built-in simulator's front camera: poses in, the network's 160x120 grey frames out."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
+from simapp.camera.ground import Road, paint_ground
+from simapp.camera.kernel import render_frames
+from simapp.camera.look import (
+    GREY,
+    SKY_RGB,
+    TILE_MM,
+    WALL_HEIGHT_M,
+    WALL_MARGIN_M,
+    WALLS_RGB,
+    textures,
+)
+from simapp.camera.picture import draw_picture
+from simapp.camera.pinhole import front_camera
+from simapp.camera.plan import scan_plan
+from simapp.camera.pyramid import Pyramid
+from simapp.tracks import Track
+
+MAX_TEXELS = 24_000_000
+"""The finest level's size at most; the pyramid takes 8/3 bytes a texel, so 64 MB."""
+
+MIN_TEXEL_MM = 2
+LEVELS = 7
+
+
+class Camera:
+    """Draws what cars on a track see. A frame depends on its pose alone: not on K, other poses, or threads."""
+
+    def __init__(self, track: Track) -> None:
+        """Draws the track's ground once: about a second and 40 to 64 MB, after the first ever call has compiled."""
+        xmin, ymin, xmax, ymax = track.bounds
+        self.room_m = (xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M)
+        """The walls: xmin, ymin, xmax, ymax."""
+        self.pinhole = front_camera()
+        self._road = Road.of(track)
+        self._look = textures()
+        self._pyramid, self._origin_m = self._paint()
+        diagonal = math.hypot(self.room_m[2] - self.room_m[0], self.room_m[3] - self.room_m[1])
+        plan = scan_plan(self.pinhole, self._pyramid.texels_m, diagonal)
+        shades = np.concatenate([WALLS_RGB @ GREY, [SKY_RGB @ GREY]]).astype(np.float32)
+        camera = self.pinhole
+        self._scene = (
+            (camera.focal_px, math.sin(camera.pitch_rad), math.cos(camera.pitch_rad), camera.height_m, camera.ahead_m),
+            (*self.room_m, WALL_HEIGHT_M),
+            shades,
+            (
+                self._pyramid.pairs,
+                self._pyramid.starts,
+                self._pyramid.strides,
+                self._pyramid.rows,
+                1.0 / self._pyramid.texels_m,
+                self._origin_m,
+            ),
+            (plan.ahead_m, plan.step_m, plan.level, plan.first, plan.count, plan.weights),
+        )
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the ground's pictures take."""
+        return self._pyramid.pairs.nbytes
+
+    def render(
+        self,
+        x_m: FloatArray,
+        y_m: FloatArray,
+        heading_rad: FloatArray,
+        out: UInt8Array | None = None,
+        threads: int = 1,
+    ) -> UInt8Array:
+        """Frames (K, 120, 160) uint8 for base_link poses (K,) each; `out`, C-contiguous of that shape, is filled.
+
+        A car outside of the room is drawn from the nearest place inside. Raises ValueError when shapes disagree.
+        """
+        poses = [np.ascontiguousarray(values, dtype=np.float64) for values in (x_m, y_m, heading_rad)]
+        shape = (poses[0].size, CAMERA_HEIGHT, CAMERA_WIDTH)
+        if any(values.shape != (shape[0],) for values in poses):
+            raise ValueError(f"x, y and heading have shapes {[v.shape for v in poses]}; they must be one (K,)")
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(f"out is {out.dtype} {out.shape}; it must be C-contiguous uint8 {shape}")
+        parts = min(threads, shape[0])
+        if parts <= 1:
+            render_frames(*poses, *self._scene, out)
+            return out
+        cuts = np.linspace(0, shape[0], parts + 1).astype(int)
+        with ThreadPoolExecutor(parts) as pool:
+            jobs = [
+                pool.submit(render_frames, *(values[a:b] for values in poses), *self._scene, out[a:b])
+                for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+            ]
+            for job in jobs:
+                job.result()
+        return out
+
+    def render_rgb(
+        self, x_m: float, y_m: float, heading_rad: float, width: int = 640, height: int = 480
+    ) -> UInt8Array:
+        """One colour picture (height, width, 3) uint8 of the same world, drawn ray by ray: slow, for eyes."""
+        return draw_picture(
+            self.pinhole.resized(width, height), self._road, self._look, self.room_m, (x_m, y_m, heading_rad)
+        )
+
+    def _paint(self) -> tuple[Pyramid, tuple[float, float]]:
+        xmin, ymin, xmax, ymax = self.room_m
+        area = (xmax - xmin) * (ymax - ymin)
+        fitting = (mm for mm in range(MIN_TEXEL_MM, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
+        texel_mm = next(fitting)
+        # a whole number of the coarsest texels, and texture cells that fall on the world's millimetres
+        block_m = texel_mm * 2 ** (LEVELS - 1) / 1000
+        first = [math.floor(value / block_m) for value in (xmin, ymin)]
+        last = [math.ceil(value / block_m) for value in (xmax, ymax)]
+        origin_m = (first[0] * block_m, first[1] * block_m)
+        columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
+        grey = paint_ground(self._road, self._look, origin_m, texel_mm, (rows, columns))
+        return Pyramid.of(grey, texel_mm / 1000, LEVELS), origin_m

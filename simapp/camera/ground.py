@@ -1,0 +1,186 @@
+"""The ground of a track's world, drawn exactly from the route: field, asphalt, edge lines, dashed centre line."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from contract.state import FloatArray, IntArray, UInt8Array
+from simapp.camera.look import (
+    ASPHALT_RGB,
+    DASH_LENGTH_M,
+    DASH_PERIOD_M,
+    DASH_RGB,
+    DASH_WIDTH_M,
+    FIELD_RGB,
+    GREY,
+    LINE_RGB,
+    LINE_WIDTH_M,
+    TILE_MM,
+    Textures,
+)
+from simapp.tracks import Track
+
+BLOCK = 128
+"""Ground is painted in squares of this many texels, each with the few pieces of road that reach it."""
+
+_REACH_M = 0.02  # beyond this from its edge the road has no influence on any texel
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """A track's road as pieces: quads (M, 8) of corner x, y in order; edge lines (E, 4) from x, y to x, y; centre-line
+    segments (C, 5) from x, y to x, y and the arc length at the start. All metres, float64.
+    """
+
+    quads: FloatArray
+    edges: FloatArray
+    centre: FloatArray
+
+    @classmethod
+    def of(cls, track: Track) -> "Road":
+        inner, outer, centre = track.inner, track.outer, track.centre
+        lengths = np.hypot(*np.diff(centre, axis=0).T)
+        arc = np.concatenate([[0.0], np.cumsum(lengths)[:-1]])
+        # a whole number of dashes on a closed line: no cut dash at the start
+        dashes = max(round(float(lengths.sum()) / DASH_PERIOD_M), 1)
+        stretch = dashes * DASH_PERIOD_M / float(lengths.sum()) if track.closed else 1.0
+        edges = np.concatenate([np.hstack([line[:-1], line[1:]]) for line in (inner, outer)])
+        return cls(
+            quads=np.ascontiguousarray(np.hstack([inner[:-1], inner[1:], outer[1:], outer[:-1]])),
+            edges=np.ascontiguousarray(edges[np.any(edges[:, :2] != edges[:, 2:], axis=1)]),
+            centre=np.column_stack([centre[:-1], centre[1:], arc * stretch])[lengths > 0.0],
+        )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _in_triangle(x: float, y: float, ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> bool:
+    a = (bx - ax) * (y - ay) - (by - ay) * (x - ax)
+    b = (cx - bx) * (y - by) - (cy - by) * (x - bx)
+    c = (ax - cx) * (y - cy) - (ay - cy) * (x - cx)
+    # borders count as inside, so neighbours leave no cracks
+    return (a >= -1e-12 and b >= -1e-12 and c >= -1e-12) or (a <= 1e-12 and b <= 1e-12 and c <= 1e-12)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _nearest(x: float, y: float, piece: FloatArray) -> tuple[float, float]:
+    """Squared distance to a segment, and how far along it (0..1) its nearest point lies."""
+    dx, dy = piece[2] - piece[0], piece[3] - piece[1]
+    t = ((x - piece[0]) * dx + (y - piece[1]) * dy) / (dx * dx + dy * dy)
+    t = min(max(t, 0.0), 1.0)
+    ex, ey = x - piece[0] - t * dx, y - piece[1] - t * dy
+    return ex * ex + ey * ey, t
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def coverage_at(
+    x: float, y: float, soft: float, road: tuple[FloatArray, FloatArray, FloatArray]
+) -> tuple[float, float, float]:
+    """Shares of road, edge line and dash around a point, 0..1, averaged over a spot `soft` metres wide.
+
+    Each covers what comes before it: field, then asphalt, then line, then dash. `road` is (quads, edges, centre).
+    """
+    quads, edges, centre = road
+    inside = False
+    for q in quads:
+        if _in_triangle(x, y, q[0], q[1], q[2], q[3], q[4], q[5]) or _in_triangle(
+            x, y, q[0], q[1], q[4], q[5], q[6], q[7]
+        ):
+            inside = True
+            break
+    square = 1e12
+    for e in edges:
+        square = min(square, _nearest(x, y, e)[0])
+    depth = np.sqrt(square) if inside else -np.sqrt(square)
+    on_road = min(max(0.5 + depth / soft, 0.0), 1.0)
+    if on_road == 0.0:
+        return 0.0, 0.0, 0.0
+    on_line = min(max(0.5 + (LINE_WIDTH_M - depth) / soft, 0.0), 1.0)
+    square, arc = 1e12, 0.0
+    for c in centre:
+        found, t = _nearest(x, y, c)
+        if found < square:
+            square, arc = found, c[4] + t * np.sqrt((c[2] - c[0]) ** 2 + (c[3] - c[1]) ** 2)
+    across = min(max(0.5 + (DASH_WIDTH_M / 2 - np.sqrt(square)) / soft, 0.0), 1.0)
+    phase = arc % DASH_PERIOD_M
+    if phase < DASH_LENGTH_M:
+        ahead = min(phase, DASH_LENGTH_M - phase)
+    else:
+        ahead = -min(phase - DASH_LENGTH_M, DASH_PERIOD_M - phase)
+    return on_road, on_line * on_road, across * min(max(0.5 + ahead / soft, 0.0), 1.0) * on_road
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _candidates(pieces: FloatArray, xmin: float, ymin: float, xmax: float, ymax: float) -> IntArray:
+    """Indices of the pieces (all even columns but an odd last one are x, odd ones y) whose box meets the given one."""
+    points = pieces.shape[1] // 2
+    found = np.empty(pieces.shape[0], np.int64)
+    count = 0
+    for i in range(pieces.shape[0]):
+        left, right, low, high = np.inf, -np.inf, np.inf, -np.inf
+        for p in range(points):
+            left, right = min(left, pieces[i, 2 * p]), max(right, pieces[i, 2 * p])
+            low, high = min(low, pieces[i, 2 * p + 1]), max(high, pieces[i, 2 * p + 1])
+        if left <= xmax and right >= xmin and low <= ymax and high >= ymin:
+            found[count] = i
+            count += 1
+    return found[:count]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _paint(
+    grey: UInt8Array,
+    origin: tuple[float, float],
+    texel: float,
+    road: tuple[FloatArray, FloatArray, FloatArray],
+    tiles: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    tones: tuple[float, float, float, float],
+) -> None:
+    quads, edges, centre = road
+    field, asphalt, line = tiles
+    period = field.shape[0]
+    height, width = grey.shape
+    for top in range(0, height, BLOCK):
+        for left in range(0, width, BLOCK):
+            bottom, right = min(top + BLOCK, height), min(left + BLOCK, width)
+            x0, x1 = origin[0] + left * texel, origin[0] + right * texel
+            y0, y1 = origin[1] + top * texel, origin[1] + bottom * texel
+            reach = LINE_WIDTH_M + _REACH_M
+            near = (
+                quads[_candidates(quads, x0 - _REACH_M, y0 - _REACH_M, x1 + _REACH_M, y1 + _REACH_M)],
+                edges[_candidates(edges, x0 - reach, y0 - reach, x1 + reach, y1 + reach)],
+                centre[_candidates(centre, x0 - _REACH_M, y0 - _REACH_M, x1 + _REACH_M, y1 + _REACH_M)],
+            )
+            only_field = near[0].shape[0] == 0
+            for r in range(top, bottom):
+                for c in range(left, right):
+                    tr, tc = r % period, c % period
+                    tone = tones[0] * field[tr, tc]
+                    if not only_field:
+                        x, y = origin[0] + (c + 0.5) * texel, origin[1] + (r + 0.5) * texel
+                        on_road, on_line, on_dash = coverage_at(x, y, texel, near)
+                        tone += (tones[1] * asphalt[tr, tc] - tone) * on_road
+                        tone += (tones[2] * line[tr, tc] - tone) * on_line
+                        tone += (tones[3] - tone) * on_dash
+                    grey[r, c] = np.uint8(min(max(tone, 0.0), 255.0) + 0.5)
+
+
+def paint_ground(
+    road: Road, look: Textures, origin_m: tuple[float, float], texel_mm: int, shape: tuple[int, int]
+) -> UInt8Array:
+    """Grey picture of the ground, `shape` (rows, columns) texels of texel_mm from origin_m; row 0 is the southernmost.
+
+    Each texel is the mean of what it covers. texel_mm divides TILE_MM.
+    """
+    period = TILE_MM // texel_mm
+    # texture cells are whole millimetres from the world's origin; the map's origin is a multiple of the texel
+    shift = [round(o * 1000 / texel_mm) for o in origin_m]
+    tiles = []
+    for tile in (look.field, look.asphalt, look.line):
+        mean = tile.reshape(period, texel_mm, period, texel_mm).mean(axis=(1, 3))
+        tiles.append(np.ascontiguousarray(np.roll(mean, (-shift[1], -shift[0]), axis=(0, 1))))
+    grey = np.empty(shape, np.uint8)
+    tones = tuple(float(GREY @ rgb) for rgb in (FIELD_RGB, ASPHALT_RGB, LINE_RGB, DASH_RGB))
+    _paint(grey, origin_m, texel_mm / 1000, (road.quads, road.edges, road.centre), tuple(tiles), tones)
+    return grey

@@ -1,0 +1,224 @@
+"""The compiled frame loop. Ground: lines of constant distance, each a straight run through one mip level ("mode 7"),
+mixed into rows. Walls: straight lines in the picture, blended by exact filter coverage.
+
+Numbers are kept in 32 bits on purpose, so that the compiler fits 8 or 16 of them in a vector register: numba widens
+int32 arithmetic to 64 bits unless each result is cast back.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, UInt8Array
+
+Float32Array = NDArray[np.float32]
+
+_i, _u, _f = np.int32, np.uint32, np.float32
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+_LOW_BYTES = np.uint32(0x00FF00FF)
+
+WALL_CLEARANCE_M = 0.05
+"""A lens is drawn from inside the room, at least this far from every wall, wherever the car is."""
+
+
+@intrinsic  # type: ignore[misc]
+def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
+    """The 2x2 texels that begin at pairs[index], as one unaligned little-endian uint32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        wide = builder.sext(args[1], ir.IntType(64))
+        pointer = builder.bitcast(builder.gep(array.data, [wide]), ir.IntType(32).as_pointer())
+        loaded = builder.load(pointer)
+        loaded.align = 2
+        return loaded
+
+    return types.uint32(pairs, index), codegen
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sample_line(pairs, start, stride, u_max, v_max, u0, v0, du, dv, index, texels, out):  # type: ignore[no-untyped-def]
+    """One line of bilinear lookups: positions are 16.16 fixed point, `out` (CAMERA_WIDTH,) uint16 is 8.8.
+
+    Three passes, because only the loads in the middle one do not vectorise.
+    """
+    for j in range(CAMERA_WIDTH):
+        u = min(max(_i(u0 + _i(_i(j) * du)), _i(0)), u_max)
+        v = min(max(_i(v0 + _i(_i(j) * dv)), _i(0)), v_max)
+        index[j] = _i(start + _i(_i(_i(v >> 16) * stride) + _i(u >> 16)))
+    for j in range(CAMERA_WIDTH):
+        texels[j] = _load_2x2(pairs, index[j])
+    for j in range(CAMERA_WIDTH):
+        u = min(max(_i(u0 + _i(_i(j) * du)), _i(0)), u_max)
+        v = min(max(_i(v0 + _i(_i(j) * dv)), _i(0)), v_max)
+        fu, fv = _u(_u(u >> 8) & _u(255)), _u(_u(v >> 8) & _u(255))
+        four = texels[j]
+        # both columns at once, in the halves of one word
+        south, north = _u(four & _LOW_BYTES), _u(_u(four >> _u(8)) & _LOW_BYTES)
+        columns = _u(_u(south * _u(_u(256) - fv)) + _u(north * fv))
+        west, east = _u(columns & _u(0xFFFF)), _u(columns >> _u(16))
+        out[j] = np.uint16(_u(_u(west * _u(_u(256) - fu)) + _u(east * fu)) >> _u(8))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _share_before(edge):  # type: ignore[no-untyped-def]
+    """How much of a triangle filter of half-width 1 lies before `edge`, measured from the filter's middle; float32."""
+    t = min(max(edge, -_ONE), _ONE)
+    near = _f(_ONE - abs(t))
+    tail = _f(_HALF * _f(near * near))
+    return tail if t < _ZERO else _f(_ONE - tail)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _wall_outline(camera, room, x, y, ahead_x, ahead_y, base, top, corners, order):  # type: ignore[no-untyped-def]
+    """Rows of the walls' base and top in each column (CAMERA_WIDTH,), and the room's corners ahead, left to right.
+
+    A wall at distance d along its outward normal n is seen where n . point = d. Both a ray and the ground point that it
+    hits are linear in the picture, so base and top are straight lines, and what is inside all walls is the
+    intersection of half-planes: the largest base row and the smallest top row count. Returns the number of corners;
+    corners[c] is left / ahead of a corner, order[c] the wall to its right; order[count] is unused.
+    """
+    focal, sin, cos, lens = camera[0], camera[1], camera[2], camera[3]
+    over = room[4] - lens
+    for j in range(CAMERA_WIDTH):
+        base[j], top[j] = _f(-1e6), _f(1e6)
+    for wall in range(4):
+        if wall == 0:
+            n_ahead, n_left, d = ahead_x, -ahead_y, room[2] - x
+        elif wall == 1:
+            n_ahead, n_left, d = ahead_y, ahead_x, room[3] - y
+        elif wall == 2:
+            n_ahead, n_left, d = -ahead_x, ahead_y, x - room[0]
+        else:
+            n_ahead, n_left, d = -ahead_y, -ahead_x, y - room[1]
+        middle = 0.5 * CAMERA_HEIGHT
+        scale = focal / (d * cos + n_ahead * lens * sin)
+        at_left = (lens * (n_ahead * cos + n_left * 0.5 * CAMERA_WIDTH / focal) - d * sin) * scale + middle
+        slope = -lens * n_left / focal * scale
+        for j in range(CAMERA_WIDTH):
+            base[j] = max(base[j], _f(_f(at_left) + _f(_f(slope) * _f(_f(j) + _HALF))))
+        lean = d * cos - n_ahead * over * sin
+        if lean > 1e-6:
+            scale = focal / lean
+            at_left = -(over * (n_ahead * cos + n_left * 0.5 * CAMERA_WIDTH / focal) + d * sin) * scale + middle
+            slope = over * n_left / focal * scale
+        else:  # so near that its top is out of sight above
+            at_left, slope = -1e6, 0.0
+        for j in range(CAMERA_WIDTH):
+            top[j] = min(top[j], _f(_f(at_left) + _f(_f(slope) * _f(_f(j) + _HALF))))
+    count = 0
+    for corner in range(4):  # north-east first; corner c ends wall c and begins wall c + 1, counter-clockwise
+        dx = (room[2] if corner == 0 or corner == 3 else room[0]) - x
+        dy = (room[3] if corner < 2 else room[1]) - y
+        ahead, left = dx * ahead_x + dy * ahead_y, dy * ahead_x - dx * ahead_y
+        if ahead > 0.01 * abs(left):
+            ratio = left / ahead
+            place = count
+            while place > 0 and corners[place - 1] < ratio:
+                corners[place], order[place] = corners[place - 1], order[place - 1]
+                place -= 1
+            corners[place], order[place] = ratio, corner
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_walls(camera, shades, r, corners, order, count, out):  # type: ignore[no-untyped-def]
+    """Grey of the walls along picture row r, as if they had no top and no base; `out` (CAMERA_WIDTH,) float32."""
+    leftmost = shades[(order[0] + 1) % 4]
+    for j in range(CAMERA_WIDTH):
+        out[j] = leftmost
+    down = (r + 0.5 - 0.5 * CAMERA_HEIGHT) / camera[0]
+    for c in range(count):
+        # an upright line: its column is linear in the row
+        column = _f(0.5 * CAMERA_WIDTH - camera[0] * corners[c] * (camera[2] - down * camera[1]) - 0.5)
+        change = _f(shades[order[c]] - shades[(order[c] + 1) % 4])
+        for j in range(CAMERA_WIDTH):
+            out[j] = _f(out[j] + _f(change * _f(_ONE - _share_before(_f(column - _f(j))))))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def render_frames(  # type: ignore[no-untyped-def]
+    x_m, y_m, heading_rad, camera, room, shades, pyramid, plan, frames
+):
+    """Draw K frames; frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8 is written, each from its own pose alone.
+
+    camera   (focal_px, sin pitch, cos pitch, height_m, ahead_m) float64
+    room     (xmin, ymin, xmax, ymax, wall height) float64
+    shades   (5,) float32 grey of the east, north, west, south wall and of the sky
+    pyramid  (pairs, starts, strides, rows, 1 / texels_m, origin) of a Pyramid and where its first texel begins
+    plan     (ahead_m, step_m, level, first, count, weights) of a ScanPlan
+    """
+    pairs, starts, strides, level_rows, per_m, origin = pyramid
+    line_ahead, line_step, line_level, first, count, weights = plan
+    lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
+    index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
+    base, top = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.float32)
+    wall = np.empty(CAMERA_WIDTH, np.float32)
+    total = np.empty(CAMERA_WIDTH, np.int32)
+    corners, order = np.empty(5), np.empty(5, np.int64)
+    for k in range(frames.shape[0]):
+        ahead_x, ahead_y = np.cos(heading_rad[k]), np.sin(heading_rad[k])
+        x = min(max(x_m[k] + camera[4] * ahead_x, room[0] + WALL_CLEARANCE_M), room[2] - WALL_CLEARANCE_M)
+        y = min(max(y_m[k] + camera[4] * ahead_y, room[1] + WALL_CLEARANCE_M), room[3] - WALL_CLEARANCE_M)
+        num_corners = _wall_outline(camera, room, x, y, ahead_x, ahead_y, base, top, corners, order)
+        highest_base, lowest_base, lowest_top = base.min(), base.max(), top.max()
+        first_row = 0  # the first row with any ground
+        while first_row < CAMERA_HEIGHT and (first_row + 1.5 <= highest_base or count[first_row] == 0):
+            first_row += 1
+        first_line = first[first_row] if first_row < CAMERA_HEIGHT else line_ahead.size
+
+        for s in range(first_line, line_ahead.size):
+            level = line_level[s]
+            scale = 65536.0 * per_m[level]
+            # the middle of the leftmost pixel; left of straight ahead is (-ahead_y, ahead_x)
+            left, step = (0.5 * CAMERA_WIDTH - 0.5) * line_step[s], line_step[s]
+            u0 = (x - origin[0] + line_ahead[s] * ahead_x - left * ahead_y) * scale - 32768.0
+            v0 = (y - origin[1] + line_ahead[s] * ahead_y + left * ahead_x) * scale - 32768.0
+            _sample_line(
+                pairs,
+                _i(starts[level]),
+                _i(strides[level]),
+                _i(((strides[level] - 1) << 16) - 1),
+                _i(((level_rows[level] - 1) << 16) - 1),
+                _i(u0),
+                _i(v0),
+                _i(step * ahead_y * scale),
+                _i(-step * ahead_x * scale),
+                index,
+                texels,
+                lines[s],
+            )
+
+        for r in range(CAMERA_HEIGHT):
+            row = frames[k, r]
+            has_wall = r - 0.5 < lowest_base
+            if has_wall:
+                _draw_walls(camera, shades, r, corners, order, num_corners, wall)
+                if r - 0.5 < lowest_top:
+                    for j in range(CAMERA_WIDTH):
+                        sky = _share_before(_f(top[j] - _f(_f(r) + _HALF)))
+                        wall[j] = _f(wall[j] + _f(_f(shades[4] - wall[j]) * sky))
+            if r < first_row:
+                for j in range(CAMERA_WIDTH):
+                    row[j] = np.uint8(_i(_f(wall[j] + _HALF)))
+                continue
+            for j in range(CAMERA_WIDTH):
+                total[j] = _i(1 << 15)  # half a grey level
+            for i in range(count[r]):
+                weight, line = _i(weights[r, i]), lines[first[r] + i]
+                for j in range(CAMERA_WIDTH):
+                    total[j] = _i(total[j] + _i(weight * _i(line[j])))
+            if has_wall:
+                for j in range(CAMERA_WIDTH):
+                    ground = _f(_f(total[j]) * _f(1.0 / 65536.0))
+                    share = _share_before(_f(base[j] - _f(_f(r) + _HALF)))
+                    behind = _f(wall[j] + _HALF)  # total already holds this half
+                    row[j] = np.uint8(_i(_f(ground + _f(_f(behind - ground) * share))))
+            else:
+                for j in range(CAMERA_WIDTH):
+                    row[j] = np.uint8(total[j] >> 16)

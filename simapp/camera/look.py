@@ -1,0 +1,84 @@
+"""What the world looks like: sizes, colours and textures, all measured in frames of the real simulator."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.state import FloatArray
+
+GREY = np.array([0.2989, 0.587, 0.114])
+"""RGB -> grey, as the contract's network input."""
+
+# the 2018 track's print: inches
+LINE_WIDTH_M = 0.0762
+DASH_WIDTH_M = 0.0254
+DASH_LENGTH_M = 0.0508
+DASH_PERIOD_M = 0.1016
+
+WALL_MARGIN_M = 0.88
+"""From the road's bounds to the walls of the room."""
+WALL_HEIGHT_M = 1.03
+
+FIELD_RGB = np.array([106.0, 151.0, 116.0])
+ASPHALT_RGB = np.array([41.5, 55.5, 72.5])
+LINE_RGB = np.array([213.0, 212.0, 208.0])
+DASH_RGB = np.array([215.0, 129.0, 1.0])
+SKY_RGB = np.array([178.0, 178.0, 178.0])
+WALLS_RGB = np.array([[12.0, 23.0, 27.0], [8.0, 15.0, 17.0], [14.0, 28.0, 32.0], [1.0, 2.0, 4.0]])
+"""East, north, west, south."""
+
+TILE_MM = 600
+"""Textures repeat after this many millimetres; one cell is one millimetre."""
+
+
+@dataclass(frozen=True, slots=True)
+class Textures:
+    """Brightness factors around 1, each (TILE_MM, TILE_MM) float32, indexed [y, x] in millimetres of the world."""
+
+    field: NDArray[np.float32]
+    asphalt: NDArray[np.float32]
+    line: NDArray[np.float32]
+
+
+def textures() -> Textures:
+    """The same textures every time: a world is a function of its track alone."""
+    rng = np.random.Generator(np.random.PCG64(20180101))
+    clouds = 0.6 * _waves(rng, 90.0) + 0.4 * _waves(rng, 25.0)
+    return Textures(
+        field=_factor(0.8 * _waves(rng, 3.5) + 0.6 * clouds, 0.035),
+        asphalt=_factor(_fibres(rng), 0.17),
+        line=_factor(_waves(rng, 2.6), 0.07),
+    )
+
+
+def _factor(pattern: FloatArray, deviation: float) -> NDArray[np.float32]:
+    centred = pattern - pattern.mean()
+    limited = np.clip(centred / centred.std(), -2.3, 2.3)
+    return (1.0 + deviation * (limited - limited.mean()) / limited.std()).astype(np.float32)
+
+
+def _waves(rng: np.random.Generator, size_mm: float) -> FloatArray:
+    """Seamless noise of unit deviation with blobs of about size_mm."""
+    noise = np.fft.rfft2(rng.standard_normal((TILE_MM, TILE_MM)))
+    fy, fx = np.fft.fftfreq(TILE_MM)[:, None], np.fft.rfftfreq(TILE_MM)[None, :]
+    pattern = np.fft.irfft2(noise * np.exp(-0.5 * (2.2 * size_mm) ** 2 * (fx**2 + fy**2)), s=(TILE_MM, TILE_MM))
+    return np.asarray(pattern / pattern.std())
+
+
+def _fibres(rng: np.random.Generator) -> FloatArray:
+    """Seamless short strokes in every direction, as pressed fibre board."""
+    strokes, points = 26_000, 24
+    middle = rng.uniform(0.0, TILE_MM, (2, strokes, 1))
+    angle = rng.uniform(0.0, np.pi, (strokes, 1))
+    along = np.linspace(-0.5, 0.5, points) * rng.uniform(6.0, 13.0, (strokes, 1))
+    tone = np.broadcast_to(rng.normal(1.0, 0.5, (strokes, 1)), along.shape)
+    x, y = middle[0] + along * np.cos(angle), middle[1] + along * np.sin(angle)
+    tile = np.zeros(TILE_MM * TILE_MM)
+    column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    for right in (0, 1):
+        for down in (0, 1):
+            share = (1 - abs(x - column - right)) * (1 - abs(y - row - down)) * tone
+            cell = (row + down) % TILE_MM * TILE_MM + (column + right) % TILE_MM
+            tile += np.bincount(cell.ravel(), weights=share.ravel(), minlength=tile.size)
+    return tile.reshape(TILE_MM, TILE_MM)

@@ -1,0 +1,72 @@
+"""A mip pyramid of the ground, laid out so that one unaligned four-byte load brings all that bilinear lookup needs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from contract.state import FloatArray, IntArray, UInt8Array
+
+UInt16Array = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """Levels of a grey picture, each half the size of the one before.
+
+    pairs      flat uint16, level after level: low byte the texel, high byte the one a row further north, so that the
+               four bytes at an index are a 2x2 neighbourhood
+    starts     (L,) int64 index of each level's first pair     strides, rows   (L,) int64 texels a row; rows
+    texels_m   (L,) float64 size of a level's texels
+    """
+
+    pairs: UInt16Array
+    starts: IntArray
+    strides: IntArray
+    rows: IntArray
+    texels_m: FloatArray
+
+    @classmethod
+    def of(cls, grey: UInt8Array, texel_m: float, levels: int) -> "Pyramid":
+        """Raises ValueError for a picture too small to halve `levels - 1` times."""
+        if min(grey.shape) >> (levels - 1) < 2:
+            raise ValueError(f"a picture of {grey.shape} texels has no {levels} levels")
+        pictures = [grey]
+        while len(pictures) < levels:
+            pictures.append(_halved(pictures[-1]))
+        sizes = [picture.size for picture in pictures]
+        pairs = np.empty(sum(sizes), np.uint16)
+        starts = np.cumsum([0, *sizes[:-1]])
+        for picture, start in zip(pictures, starts, strict=True):
+            _pair_up(picture, pairs[start : start + picture.size])
+        return cls(
+            pairs=pairs,
+            starts=starts.astype(np.int64),
+            strides=np.array([picture.shape[1] for picture in pictures], np.int64),
+            rows=np.array([picture.shape[0] for picture in pictures], np.int64),
+            texels_m=texel_m * 2.0 ** np.arange(levels),
+        )
+
+
+@njit(cache=True, nogil=True)
+def _halved(grey: UInt8Array) -> UInt8Array:
+    """Means of 2x2 texels; an odd last row or column is dropped, since the room's walls hide the map's rim."""
+    out = np.empty((grey.shape[0] // 2, grey.shape[1] // 2), np.uint8)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            total = np.int64(2)
+            for i in range(2):
+                for j in range(2):
+                    total += grey[2 * r + i, 2 * c + j]
+            out[r, c] = total >> 2
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _pair_up(grey: UInt8Array, pairs: UInt16Array) -> None:
+    rows, columns = grey.shape
+    for r in range(rows):
+        above = min(r + 1, rows - 1)
+        for c in range(columns):
+            pairs[r * columns + c] = np.uint16(grey[r, c] + 256 * np.int64(grey[above, c]))
