@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from contract.errors import InputError
 from contract.stores.local import LocalStore
@@ -31,7 +32,7 @@ def list_tracks(as_json: Annotated[bool, typer.Option("--json", help="for other 
     table = Table("name", "length [m]", "width [m]", "min radius [m]", "direction", "closed", "source")
     for row in rows:
         if "error" in row:
-            table.add_row(row["name"], *[""] * 5, f"[red]{row['error']}[/red]")
+            table.add_row(row["name"], *[""] * 5, Text(row["error"], style="red"))
             continue
         low, high, radius = row["min_width_m"], row["max_width_m"], row["min_radius_m"]
         table.add_row(

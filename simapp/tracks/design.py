@@ -242,7 +242,9 @@ def _close(design: _Design, where: str) -> None:
         along = starts[design.unknown, 2]
         directions = np.stack([np.cos(along), np.sin(along)])
         lengths = np.linalg.lstsq(directions, -starts[-1, :2], rcond=1e-9)[0]
-        for index, length in zip(design.unknown, lengths, strict=True):
+        solved = math.hypot(*(directions @ lengths + starts[-1, :2])) <= CLOSURE_M
+        # parallel straights cannot close every loop: what is missing then shows below
+        for index, length in zip(design.unknown, lengths, strict=True) if solved else ():
             if length < 0.0:
                 raise design.lines[index].error(
                     f"to close the loop this straight would have to be {length:.3f} m long",

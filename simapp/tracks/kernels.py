@@ -96,41 +96,67 @@ def points_in_quads(x_m: FloatArray, y_m: FloatArray, quads: FloatArray, boxes: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def first_crossing(route: FloatArray, starts: FloatArray, closed: bool, apart_m: float) -> tuple[int, int]:
+def _strictly_inside(px: float, py: float, route: FloatArray, j: int) -> bool:
+    """Whether the point lies within the quad of rows j and j + 1, off its edges."""
+    sign = 0.0
+    for i in range(4):
+        # inner j, inner j + 1, outer j + 1, outer j
+        from_row, from_edge = j + (1 if i in (1, 2) else 0), 2 if i < 2 else 4
+        to_row, to_edge = j + (1 if i in (0, 1) else 0), 2 if i in (0, 3) else 4
+        ax, ay = route[from_row, from_edge], route[from_row, from_edge + 1]
+        dx, dy = route[to_row, to_edge] - ax, route[to_row, to_edge + 1] - ay
+        cross = dx * (py - ay) - dy * (px - ax)
+        if abs(cross) <= BOUNDARY_M * math.sqrt(dx * dx + dy * dy) or cross * sign < 0.0:
+            return False
+        sign = cross
+    return True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _edges_cross(route: FloatArray, i: int, j: int) -> bool:
+    """Whether an edge between rows i and i + 1 crosses one between rows j and j + 1; touching is no crossing."""
+    for a in range(2, 6, 2):
+        ax, ay, bx, by = route[i, a], route[i, a + 1], route[i + 1, a], route[i + 1, a + 1]
+        for c in range(2, 6, 2):
+            cx, cy, dx, dy = route[j, c], route[j, c + 1], route[j + 1, c], route[j + 1, c + 1]
+            side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
+            side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
+            side_b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
+            if side_c * side_d < 0.0 and side_a * side_b < 0.0:
+                return True
+    return False
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def first_overlap(
+    route: FloatArray, starts: FloatArray, boxes: FloatArray, closed: bool, apart_m: float
+) -> tuple[int, int]:
     """Rows (i, j), more than `apart_m` of centre line apart, where the road lies over itself, or (-1, -1).
 
-    `route` (W, 6), `starts` (W,) arc length at each row. Two stretches overlap when their edges cross, or when one runs
-    along inside the other (a file of two laps): then a waypoint is nearer to the other's centre than half its width.
-    Edges that only touch are no overlap.
+    `route` (W, 6), `starts` (W,) arc length at each row, `boxes` (W - 1, 4) xmin, ymin, xmax, ymax of the quads. Two
+    stretches overlap when their edges cross, or when one has its centre or an edge within the other (lanes side by
+    side, a file of two laps). Edges that only touch are no overlap.
     """
     count = route.shape[0] - 1
-    length = starts[count]
     for i in range(count):
         for j in range(i + 1, count):
+            if boxes[i, 0] > boxes[j, 2] or boxes[j, 0] > boxes[i, 2]:
+                continue
+            if boxes[i, 1] > boxes[j, 3] or boxes[j, 1] > boxes[i, 3]:
+                continue
             gap = starts[j] - starts[i + 1]
             if closed:
-                gap = min(gap, length - (starts[j + 1] - starts[i]))
+                gap = min(gap, starts[count] - (starts[j + 1] - starts[i]))
             if gap <= apart_m:
                 continue
-            mx, my = route[i, 0] - route[j, 0], route[i, 1] - route[j, 1]
-            ex, ey = route[j + 1, 0] - route[j, 0], route[j + 1, 1] - route[j, 1]
-            square = ex * ex + ey * ey
-            t = min(max((mx * ex + my * ey) / square, 0.0), 1.0) if square > 0.0 else 0.0
-            wx, wy = route[j, 2] - route[j, 4], route[j, 3] - route[j, 5]
-            if 4.0 * ((mx - t * ex) ** 2 + (my - t * ey) ** 2) < wx * wx + wy * wy:
+            if _edges_cross(route, i, j):
                 return i, j
-            for a in range(2, 6, 2):
-                ax, ay, bx, by = route[i, a], route[i, a + 1], route[i + 1, a], route[i + 1, a + 1]
-                for c in range(2, 6, 2):
-                    cx, cy, dx, dy = route[j, c], route[j, c + 1], route[j + 1, c], route[j + 1, c + 1]
-                    if max(ax, bx) < min(cx, dx) or max(cx, dx) < min(ax, bx):
-                        continue
-                    if max(ay, by) < min(cy, dy) or max(cy, dy) < min(ay, by):
-                        continue
-                    side_c = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-                    side_d = (bx - ax) * (dy - ay) - (by - ay) * (dx - ax)
-                    side_a = (dx - cx) * (ay - cy) - (dy - cy) * (ax - cx)
-                    side_b = (dx - cx) * (by - cy) - (dy - cy) * (bx - cx)
-                    if side_c * side_d < 0.0 and side_a * side_b < 0.0:
+            # rows alone could all lie on the seams between the other stretch's quads, as in a file of two laps
+            for point in range(0, 6, 2):
+                for part in (0.0, 0.5):
+                    x = route[i, point] + part * (route[i + 1, point] - route[i, point])
+                    y = route[i, point + 1] + part * (route[i + 1, point + 1] - route[i, point + 1])
+                    if _strictly_inside(x, y, route, j):
                         return i, j
     return -1, -1

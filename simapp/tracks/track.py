@@ -140,7 +140,9 @@ class Track:
 
     def project(self, x_m: ArrayLike, y_m: ArrayLike) -> Projection:
         """Project points (K,) on the nearest point of the centre polyline."""
-        x, y = np.atleast_1d(np.asarray(x_m, dtype=np.float64)), np.atleast_1d(np.asarray(y_m, dtype=np.float64))
+        # copies: contiguous and writable whatever came in, since each other memory layout is compiled anew
+        x = np.array(x_m, dtype=np.float64, order="C", ndmin=1)
+        y = np.array(y_m, dtype=np.float64, order="C", ndmin=1)
         if x.ndim != 1 or x.shape != y.shape:
             raise ValueError(f"project takes two arrays of one shape (K,), got {x.shape} and {y.shape}")
         distance, offset, fraction = np.empty(x.size), np.empty(x.size), np.empty(x.size)
@@ -153,7 +155,7 @@ class Track:
 
     def on_road(self, x_m: ArrayLike, y_m: ArrayLike) -> BoolArray:
         """Whether points (any shape) are on the road or its edge: the union of the quads between consecutive rows."""
-        x, y = np.asarray(x_m, dtype=np.float64), np.asarray(y_m, dtype=np.float64)
+        x, y = np.array(x_m, dtype=np.float64, order="C"), np.array(y_m, dtype=np.float64, order="C")
         if x.shape != y.shape:
             raise ValueError(f"on_road takes two arrays of one shape, got {x.shape} and {y.shape}")
         inside = np.empty(x.size, dtype=np.bool_)

@@ -5,10 +5,11 @@ from numpy.typing import ArrayLike
 
 from contract.errors import InputError
 from contract.state import FloatArray
-from simapp.tracks.kernels import first_crossing
+from simapp.tracks.kernels import first_overlap
 
 MIN_WIDTH_M, MAX_WIDTH_M = 0.3, 3.0
 """Real roads are 0.6..1.4 m wide: outside of this the file is in other units or its edges are mixed up."""
+MAX_COORDINATE_M = 1e4
 MIN_STEP_M = 1e-3
 MAX_TURN_RAD = np.radians(120.0)
 """A sharper turn from row to row is a row out of order, not a bend (the public tracks turn by 22 degrees at most)."""
@@ -29,7 +30,7 @@ def checked_route(array: ArrayLike, where: str) -> FloatArray:
     _check_widths(route, where)
     route = _with_inner_left(route, where)
     _check_centred(route, where)
-    _check_crossing(route, where)
+    _check_overlap(route, where)
     return route
 
 
@@ -55,6 +56,15 @@ def _checked_numbers(array: ArrayLike, where: str) -> FloatArray:
             float(route[row, column]),
             "every number is finite",
             f"remove or mend the row ({len(bad)} such numbers in the file)",
+        )
+    far = np.argwhere(np.abs(route) > MAX_COORDINATE_M)
+    if len(far):
+        row, column = int(far[0, 0]), int(far[0, 1])
+        raise InputError(
+            f"{where}: row {row}, {_COLUMNS[column]}",
+            float(route[row, column]),
+            f"coordinates lie within {MAX_COORDINATE_M:g} m of the origin",
+            "move the track to the origin, and give metres",
         )
     closed = len(route) > 0 and np.array_equal(route[0], route[-1])
     needed = 4 if closed else 2
@@ -104,8 +114,9 @@ def _check_ends(route: FloatArray, where: str) -> None:
     gap = float(np.hypot(*(route[-1, 0:2] - route[0, 0:2])))
     steps = np.hypot(*np.diff(route[:, 0:2], axis=0).T)
     width = float(np.hypot(*(route[0, 2:4] - route[0, 4:6])))
-    # an open road whose ends are this near is a loop that someone forgot to close; two or three rows are no loop
-    if gap <= max(width, 2.0 * float(np.median(steps))) and steps.sum() > 4.0 * gap:
+    first, last = route[1, 0:2] - route[0, 0:2], route[-1, 0:2] - route[-2, 0:2]
+    # ends this near that point the same way are a loop that someone forgot to close; a U-turn's point apart
+    if first @ last > 0.0 and gap <= max(width, 2.0 * float(np.median(steps))) and steps.sum() > 4.0 * gap:
         raise InputError(
             f"{where}: rows 0 and {len(route) - 1}",
             f"{gap:.6g} m apart",
@@ -155,7 +166,7 @@ def _with_inner_left(route: FloatArray, where: str) -> FloatArray:
     mirrored = bool(np.all(inner < 0.0) and np.all(outer > 0.0))
     if mirrored and np.array_equal(route[0], route[-1]) and signed_area_m2(route) < 0.0:
         # clockwise files in the wild call the geometric inside `inner`, and that is the right edge
-        return route[:, [0, 1, 4, 5, 2, 3]]
+        return np.ascontiguousarray(route[:, [0, 1, 4, 5, 2, 3]])
     if mirrored:
         raise InputError(
             f"{where}: every row",
@@ -194,14 +205,16 @@ def _check_centred(route: FloatArray, where: str) -> None:
         )
 
 
-def _check_crossing(route: FloatArray, where: str) -> None:
+def _check_overlap(route: FloatArray, where: str) -> None:
     width = float(np.hypot(*(route[:, 2:4] - route[:, 4:6]).T).max())
     steps = np.hypot(*np.diff(route[:, 0:2], axis=0).T)
     starts = np.concatenate([[0.0], np.cumsum(steps)])
+    corners = np.stack([route[:-1, 2:4], route[:-1, 4:6], route[1:, 2:4], route[1:, 4:6]])
+    boxes = np.concatenate([corners.min(axis=0), corners.max(axis=0)], axis=1)
     closed = bool(np.array_equal(route[0], route[-1]))
     # a bend tighter than half the width folds its inner edge over rows at most this far apart, and stays one road
     apart = 0.5 * np.pi * width
-    first, second = first_crossing(route, starts, closed, apart)
+    first, second = first_overlap(route, starts, boxes, closed, apart)
     if first < 0:
         return
     distance = float(np.hypot(*(route[first, 0:2] - route[second, 0:2])))

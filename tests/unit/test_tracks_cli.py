@@ -1,0 +1,151 @@
+"""`undercut tracks` through typer's own runner, in an empty working directory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib import image
+from typer.testing import CliRunner
+
+from contract.errors import InputError
+from contract.state import FloatArray
+from scripts.tracks_cli import app
+from simapp.media.track_picture import save_track_picture
+from simapp.tracks import Track, available_tracks, load_track
+
+WHITE, RED = (1.0, 1.0, 1.0), (0xE0 / 255, 0x31 / 255, 0x2D / 255)
+
+
+@pytest.fixture(autouse=True)
+def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return tmp_path
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def listed() -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in json.loads(run("list", "--json"))}
+
+
+def street() -> FloatArray:
+    x = np.linspace(0.0, 6.0, 41)
+    return np.column_stack([x, 0 * x, x, 0 * x + 0.5, x, 0 * x - 0.5])
+
+
+def test_list() -> None:
+    rows = listed()
+    assert list(rows) == available_tracks()
+    assert rows["paddock"] == {
+        "name": "paddock",
+        "length_m": pytest.approx(17.7, abs=0.1),
+        "min_width_m": 0.76,
+        "max_width_m": 0.76,
+        "min_radius_m": pytest.approx(0.85, abs=0.01),
+        "direction": "ccw",
+        "closed": True,
+        "source": "shipped",
+    }
+    assert (rows["drag_strip"]["min_radius_m"], rows["drag_strip"]["closed"]) == (None, False)
+    table = run("list").splitlines()
+    assert all(word in table[1] for word in ("name", "length", "width", "min radius", "direction", "closed", "source"))
+    line = next(line for line in table if "paddock" in line)
+    assert [cell.strip() for cell in line.strip("│ ").split("│")] == [
+        "paddock", f"{rows['paddock']['length_m']:.2f}", "0.76", "0.85", "ccw", "yes", "shipped",
+    ]  # fmt: skip
+
+
+def test_add_then_list_and_show(workdir: Path) -> None:
+    route = street()
+    np.save("My street.npy", route)
+    out = run("add", "My street.npy", "--name", "my_street")
+    assert "tracks/my_street.npy: open road of 6.00 m" in out
+    assert [path.name for path in (workdir / "tracks").iterdir()] == ["my_street.npy"]
+    np.testing.assert_array_equal(np.load("tracks/my_street.npy", allow_pickle=False), route)
+    assert listed()["my_street"]["source"] == str(Path("tracks/my_street.npy"))
+    assert run("show", "my_street").strip() == "my_street.png"
+    # adding the same file again is no mistake
+    run("add", "My street.npy", "--name", "my_street")
+
+
+def test_add_takes_the_files_name_and_designs(workdir: Path) -> None:
+    (workdir / "alley.track").write_text("width 0.7\nopen\nstraight 2\n", encoding="utf-8")
+    run("add", "alley.track")
+    assert load_track("alley", [Path("tracks")]).length_m == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["good.npy", "--name", "paddock"], "used once"),
+        (["good.npy", "--name", "../evil"], "letters, digits"),
+        (["good.npy", "--name", ""], "letters, digits"),
+        (["good.npy", "--name", ".hidden"], "letters, digits"),
+        (["bad.npy"], r"bad.npy: row 0: '0.1 m from inner to outer edge'"),
+        (["absent.npy"], "absent.npy: 'No such file"),
+        (["good.csv"], "ends in .npy or .track"),
+    ],
+)
+def test_add_refuses(arguments: list[str], message: str, workdir: Path) -> None:
+    np.save("good.npy", street())
+    np.save("bad.npy", street() * [1, 1, 1, 0.1, 1, 0.1])
+    with pytest.raises(InputError, match=message):
+        run("add", *arguments)
+    assert not (workdir / "tracks").exists()
+
+
+def test_add_does_not_replace_another_track() -> None:
+    np.save("mine.npy", street())
+    run("add", "mine.npy")
+    np.save("mine.npy", 1.1 * street())
+    with pytest.raises(InputError, match="used once"):
+        run("add", "mine.npy")
+    assert listed()["mine"]["length_m"] == 6.0
+
+
+def test_a_broken_own_file_is_one_row_of_the_list() -> None:
+    Path("tracks").mkdir()
+    Path("tracks/broken.npy").write_bytes(b"[bold]no route")
+    rows = listed()
+    assert "broken.npy" in rows["broken"]["error"]
+    assert len(rows) == len(available_tracks()) + 1
+    assert "broken.npy" in run("list")
+
+
+def test_show_names_the_nearest_track() -> None:
+    with pytest.raises(InputError, match="did you mean paddock"):
+        run("show", "padock")
+
+
+def colour_share(path: Path, colour: tuple[float, float, float]) -> float:
+    pixels = image.imread(path)[:, :, :3]
+    return float(np.mean(np.all(np.abs(pixels - colour) < 0.02, axis=2)))
+
+
+def test_show_writes_the_picture(workdir: Path) -> None:
+    out = workdir / "pictures" / "track.png"
+    assert run("show", "paddock_cw", "--out", str(out)).strip() == str(out)
+    assert [path.name for path in out.parent.iterdir()] == ["track.png"]
+    pixels = image.imread(out)
+    assert 1000 < pixels.shape[1] < 1400
+    assert colour_share(out, RED) > 5e-4
+    # the road's share of the picture is its share of the axes, which margins and labels make smaller
+    track = load_track("paddock")
+    xmin, ymin, xmax, ymax = track.bounds
+    share = track.length_m * 0.76 / ((xmax - xmin) * (ymax - ymin))
+    assert 0.5 * share < colour_share(out, (0x4A / 255, 0x55 / 255, 0x60 / 255)) < share
+
+
+@pytest.mark.parametrize("turn", [0.0, np.pi / 2])
+def test_picture_of_a_straight_is_not_cut(turn: float, workdir: Path) -> None:
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    route = np.hstack([street()[:, i : i + 2] @ rotation.T for i in (0, 2, 4)])
+    save_track_picture(Track("street", route), workdir / "street.png")
+    assert colour_share(workdir / "street.png", (0x4A / 255, 0x55 / 255, 0x60 / 255)) > 0.05
