@@ -28,7 +28,7 @@ class TrainingView:
 
     def __enter__(self) -> "TrainingView":
         self._status.start()
-        self._console.print(HEADER, style="bold")
+        self._console.print(HEADER, style="bold", soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,6 +54,7 @@ class TrainingView:
             f"{complete:2d}/{len(done.evaluation):<2d} {done.update.entropy:8.3f} "
             f"{clock(self.elapsed_s()):>8s} {clock(self._time_left_s(done)):>8s}",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _time_left_s(self, done: Iteration) -> float:
