@@ -56,7 +56,7 @@ def _label_waypoints(axes: Axes, track: Track) -> None:
     # a loop's last row is row 0 again and would print over it
     for i in range(0, len(track.route) - 1, _LABEL_EVERY):
         away = track.outer[i] - track.centre[i]
-        spot = track.outer[i] + away / np.hypot(*away) * 0.012 * max(np.ptp(track.outer, axis=0))
+        spot = track.outer[i] + away / np.hypot(*away) * 0.02 * max(np.ptp(track.outer, axis=0))
         axes.plot(*track.centre[i], marker="o", markersize=3.5, color=_EDGE)
         axes.text(spot[0], spot[1], str(i), fontsize=8, ha="center", va="center", clip_on=True)
 
