@@ -102,7 +102,7 @@ class Race:
         rows["x_m"], rows["y_m"], rows["heading_rad"] = x_m, y_m, heading_rad
         rows["steering_rad"] = self.simulator.cars.commanded_steering_rad[cars]
         rows["speed_mps"] = self.simulator.cars.commanded_speed_mps[cars]
-        rows["progress_pct"], rows["closest_waypoint"] = progress_pct, where.ahead
+        rows["progress_pct"], rows["closest_waypoint"] = progress_pct, where.nearest_waypoint
         rows["all_wheels_on_track"], rows["status"] = wheels_on.all(axis=1), status
         rows["time_s"] = self._time_s[cars]
         params = self._params.build(RaceState(rows, where, self._steps[cars]))
