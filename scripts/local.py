@@ -12,7 +12,6 @@ from contract.errors import InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from scripts.runs import Run
-from simapp import camera
 from simapp.builtin import BuiltinSimulator
 from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
@@ -69,9 +68,7 @@ def refuse_unsupported(run: Run) -> None:
         )
 
 
-def warm_up(say: Callable[[str], object]) -> None:
-    """Compile the simulator's loops, which a machine does once; say so before it takes its time."""
-    folder = Path(simapp.__file__).parent
-    if not any(folder.rglob("__pycache__/*.nbi")):
+def announce_compilation(say: Callable[[str], None]) -> None:
+    """Numba keeps what it compiles beside the source; on a machine's first run, say why nothing moves for a while."""
+    if not any(Path(simapp.__file__).parent.rglob("__pycache__/*.nbi")):
         say("compiling the simulator, once per machine: about half a minute")
-    camera.warm_up()

@@ -11,7 +11,7 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from scripts.local import LocalRollouts, warm_up
+from scripts.local import LocalRollouts, announce_compilation
 from scripts.progress import NarratedRollouts, TrainingView, lap_table
 from scripts.runs import Run
 from simapp.media.plots import Updates, lap_plot, training_plot
@@ -32,7 +32,7 @@ def train(run: Run, console: Console) -> None:
         f"{actions}",
         highlight=False,
     )
-    warm_up(console.print)
+    announce_compilation(console.print)
     journal = RunJournal(
         run.store, config.name, track.length_m, config.training.best_model_metric, files.hyperparameters.lr
     )

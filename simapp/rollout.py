@@ -59,10 +59,12 @@ def choose(said: ActionDistribution, drives: "list[_Drive] | None") -> NDArray[A
     """
     if said.probabilities is not None:
         if drives is None:
-            return np.argmax(said.probabilities, axis=1)
+            likeliest: NDArray[Any] = np.argmax(said.probabilities, axis=1)
+            return likeliest
         drawn = np.array([drive.random.random() for drive in drives])[:, None]
         cumulative = np.cumsum(said.probabilities, axis=1)
-        return np.count_nonzero(cumulative < drawn * cumulative[:, -1:], axis=1)
+        passed: NDArray[Any] = np.count_nonzero(cumulative[:, :-1] <= drawn * cumulative[:, -1:], axis=1)
+        return passed
     assert said.mean is not None
     assert said.deviation is not None
     if drives is None:
