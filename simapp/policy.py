@@ -1,5 +1,6 @@
 """A frozen policy (model.pb) run with plain TensorFlow; rl_coach is not needed to drive."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from contract.errors import InputError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import ActionDistribution
-from contract.runtime import quiet_import, usable_cores
+from contract.runtime import quiet_import, session_threads
 from contract.state import UInt8Array
 
 NETWORK = "main_level/agent/main/online"
@@ -21,60 +22,80 @@ and a car's actions must not depend on how many cars drive beside it."""
 class FrozenPolicy:
     """Implements contract.protocols.Policy. `pb` is a frozen graph with the contract's node names.
 
-    `threads` is the number of cores for one operation, by default those that this process may use; the first TensorFlow
-    session of a process settles it for all.
+    `threads` is the number of cores to use, by default those that this process may use; the first TensorFlow session
+    of a process settles it for all.
     """
 
     def __init__(self, pb: bytes, metadata: ModelMetadata, threads: int | None = None) -> None:
         self._metadata = metadata
         self._tf = quiet_import("tensorflow")
+        cores, self._streams = session_threads(threads)
         self._config = self._tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=threads or usable_cores(),
-            inter_op_parallelism_threads=1,
+            intra_op_parallelism_threads=cores, inter_op_parallelism_threads=self._streams
         )
+        self._config.gpu_options.allow_growth = True
+        self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="policy")
         self._session: Any = None
         self.replace(pb)
 
     def replace(self, pb: bytes) -> None:
-        """Drive with another frozen graph from now on."""
+        """Drive with another frozen graph from now on; on InputError the old one stays."""
         v1 = self._tf.compat.v1
         decode_error = quiet_import("google.protobuf.message").DecodeError
-        graph_def = v1.GraphDef()
+        camera = self._metadata.camera
+        head = f"{NETWORK}/network_1/ppo_head_0"
+        names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
+        graph = self._tf.Graph()
         try:
-            graph_def.ParseFromString(pb)
-            graph = self._tf.Graph()
             with graph.as_default():
-                self._tf.import_graph_def(graph_def, name="")
-            camera = self._metadata.camera
-            head = f"{NETWORK}/network_1/ppo_head_0"
-            names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
-            self._input = graph.get_tensor_by_name(f"{NETWORK}/network_0/{camera}/{camera}:0")
-            self._outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
-        except (KeyError, ValueError, self._tf.errors.OpError, decode_error) as error:
+                self._tf.import_graph_def(v1.GraphDef.FromString(pb), name="")
+            frames = graph.get_tensor_by_name(f"{NETWORK}/network_0/{camera}/{camera}:0")
+            outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
+        except (KeyError, ValueError, decode_error) as error:
             raise InputError(
                 "model.pb",
                 str(error).strip("'\""),
-                f"a frozen graph with the camera {self._metadata.camera} and a clipped PPO head of this action space",
+                f"a frozen graph with the camera {camera} and the outputs {', '.join(f'{head}/{n}' for n in names)}",
                 "use the model_metadata.json that the model was trained with",
             ) from error
-        self.close()
+        actions = outputs[0].shape[-1]
+        if actions != self._metadata.actions.size:
+            raise InputError(
+                "model.pb",
+                f"{actions} actions",
+                f"the model_metadata.json has {self._metadata.actions.size}",
+                "use the model_metadata.json that the model was trained with",
+            )
+        self._close_session()
+        self._frames, self._outputs = frames, outputs
         self._session = v1.Session(graph=graph, config=self._config)
 
     def distribution(self, observations: dict[str, UInt8Array]) -> ActionDistribution:
         """Camera frames (K, H, W, 1) uint8 under the metadata's camera name in, K distributions out."""
         frames = observations[self._metadata.camera]
-        parts = [self._run(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK)]
+        size = min(CHUNK, _padded(-(-len(frames) // self._streams)))
+        chunks = [frames[i : i + size] for i in range(0, len(frames), size)]
+        parts = [self._run(chunks[0])] if len(chunks) == 1 else self._pool.map(self._run, chunks)
         first, *second = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
         if second:
             return ActionDistribution(mean=first, deviation=second[0])
         return ActionDistribution(probabilities=first)
 
     def _run(self, frames: UInt8Array) -> list[Any]:
-        padded = np.zeros((-(-len(frames) // PAD) * PAD, *frames.shape[1:]), np.float32)
+        padded = np.zeros((_padded(len(frames)), *frames.shape[1:]), np.float32)
         padded[: len(frames)] = frames
-        return [output[: len(frames)] for output in self._session.run(self._outputs, {self._input: padded})]
+        return [output[: len(frames)] for output in self._session.run(self._outputs, {self._frames: padded})]
 
     def close(self) -> None:
+        """Give the session and the threads back."""
+        self._pool.shutdown()
+        self._close_session()
+
+    def _close_session(self) -> None:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _padded(count: int) -> int:
+    return -(-count // PAD) * PAD

@@ -13,7 +13,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import CAMERAS, ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
-from contract.runtime import usable_cores
+from contract.runtime import session_threads
 from trainer.coach import networks, shim
 
 
@@ -21,8 +21,8 @@ class CoachAgent:
     """Clipped PPO with a value and a policy network, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. `seed` settles the first weights and the order of the minibatches; `threads`
-    is the number of cores for one operation, by default those that this process may use. TensorFlow shares one pool
-    of threads among all sessions of a process: the first session's number holds for all.
+    is the number of cores to use, by default those that this process may use. TensorFlow shares one pool of threads
+    among all sessions of a process: the first session's number holds for all.
     """
 
     def __init__(
@@ -121,8 +121,7 @@ class CoachAgent:
 
 def _session_config(tf: Any, threads: int | None) -> Any:
     config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-    config.intra_op_parallelism_threads = threads or usable_cores()
-    config.inter_op_parallelism_threads = threads or usable_cores()
+    config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = session_threads(threads)
     config.gpu_options.allow_growth = True
     return config
 

@@ -46,16 +46,20 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         """Add the one-run update to the graph; call it before the session is made."""
         import tensorflow as tf
 
+        v1 = tf.compat.v1
         online = self.online
         head = online.output_heads[1]
         self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
-        gradients = online.tensor_gradients
-        # Variables are updated in place: without this barrier a layer's weights could change while the gradient of the
-        # layer before it is still being computed from them.
-        with tf.compat.v1.control_dependencies([*gradients, *self._metrics]):
-            self._apply = online.optimizer.apply_gradients(
-                zip(gradients, online.weights, strict=True), global_step=online.global_step
-            )
+        # Variables are updated in place: without a barrier a layer's weights could change while the gradient of the
+        # layer before it is still being computed from them. The towers share no weights, so each has its own barrier.
+        gradients = dict(zip(online.weights, online.tensor_gradients, strict=True))
+        gated = []
+        for tower in ("/network_0/", "/network_1/"):
+            mine = {weight: gradient for weight, gradient in gradients.items() if tower in weight.op.name}
+            with v1.control_dependencies(list(mine.values())):
+                gated += [(tf.identity(gradient), weight) for weight, gradient in mine.items()]
+        assert len(gated) == len(gradients)
+        self._apply = online.optimizer.apply_gradients(gated, global_step=online.global_step)
         finite = [tf.reduce_all(tf.math.is_finite(weight)) for weight in online.weights]
         self._weights_finite = tf.reduce_all(tf.stack(finite))
 
@@ -89,7 +93,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
 
         TrainingError when a loss is not finite; `place` says where training stood.
         """
-        results = np.array([self._minibatch(data, batch, f"{place}, minibatch {i}") for i, batch in enumerate(batches)])
+        results = np.array([self.minibatch(data, batch, f"{place}, minibatch {i}") for i, batch in enumerate(batches)])
         value_loss, surrogate_loss, kl_divergence, entropy, total_loss = results.mean(axis=0).tolist()
         return {
             "value_loss": value_loss,
@@ -100,7 +104,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
             "learning_rate": float(self.ap.network_wrappers["main"].learning_rate),
         }
 
-    def _minibatch(self, data: Dataset, batch: IntArray, place: str) -> list[float]:
+    def minibatch(self, data: Dataset, batch: IntArray, place: str) -> list[float]:
         feed = self._feed(data, batch)
         metrics, _ = self.online.sess.run([self._metrics, self._apply], feed)
         for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):

@@ -1,0 +1,152 @@
+"""PPO update: stock rl_coach against ours, in turns, on the same episodes.
+
+    python -m tests.bench.bench_update [--steps 2000] [--epochs 10] [--rounds 1]
+
+Each side runs in a process of its own, since the first TensorFlow session settles a process's threads: rl_coach's one,
+ours on all usable cores. While one side works the other waits. Before the timing, both train on the same minibatches
+from the same weights, and the losses are compared. Result: results/update.json. The full size takes about five minutes.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from contract.hyperparameters import Hyperparameters
+from tests.bench.record import write_result
+from tests.stock_coach import StockAgent, episode, metadata, stock_minibatches
+from trainer.coach import CoachAgent
+
+TARGET_RATIO = 0.45
+EPISODE_STEPS = 100
+CHECK_EPISODES = 3
+SEED = 1
+
+
+class _Stock:
+    def __init__(self, hyperparameters: Hyperparameters) -> None:
+        self._agent = StockAgent(metadata(), hyperparameters, SEED)
+
+    def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
+        with np.load(weights) as arrays:
+            self._agent.set_weights([arrays[name] for name in sorted(arrays.files)])
+        self.update(rollouts, 0)
+        return self._agent.losses
+
+    def update(self, rollouts: list[Any], number: int) -> float:
+        self._agent.store(rollouts)
+        start = time.perf_counter()
+        self._agent.train(shuffle_seed=number)
+        return time.perf_counter() - start
+
+
+class _Ours:
+    def __init__(self, hyperparameters: Hyperparameters) -> None:
+        self._hyperparameters = hyperparameters
+        self._agent = CoachAgent(metadata(), hyperparameters, SEED)
+
+    def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
+        online = self._agent._ppo.online
+        values = online.sess.run(online.weights)
+        np.savez(weights, **{f"{i:03}": value for i, value in enumerate(values)})
+        data = self._agent._dataset(rollouts)
+        settings = self._hyperparameters
+        epochs = stock_minibatches(len(data.frames), settings.batch_size, settings.num_epochs, 0)
+        return [self._agent._ppo.minibatch(data, batch, "check")[:4] for epoch in epochs for batch in epoch]
+
+    def update(self, rollouts: list[Any], number: int) -> float:
+        start = time.perf_counter()
+        self._agent.train(rollouts, number)
+        return time.perf_counter() - start
+
+
+def _worker(side: str, steps: int, epochs: int) -> None:
+    """Answer each line of stdin, `check FILE` or `update NUMBER`, with one JSON line."""
+    hyperparameters = Hyperparameters(num_epochs=epochs)
+    agent = _Stock(hyperparameters) if side == "stock" else _Ours(hyperparameters)
+    rollouts = [episode(i, EPISODE_STEPS, metadata()) for i in range(steps // EPISODE_STEPS)]
+    print("ready", flush=True)
+    for line in sys.stdin:
+        command, argument = line.split()
+        if command == "check":
+            print(json.dumps(np.asarray(agent.check(rollouts[:CHECK_EPISODES], Path(argument))).tolist()), flush=True)
+        else:
+            print(json.dumps(agent.update(rollouts, int(argument))), flush=True)
+
+
+class _Process:
+    def __init__(self, side: str, steps: int, epochs: int) -> None:
+        command = [sys.executable, "-m", "tests.bench.bench_update", "--worker", side]
+        command += ["--steps", str(steps), "--epochs", str(epochs)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._answer()
+
+    def ask(self, request: str) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(request + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the worker ended with code {self._process.wait()}")
+        return line
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--worker", choices=["stock", "ours"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        _worker(options.worker, options.steps, options.epochs)
+        return
+
+    ours = _Process("ours", options.steps, options.epochs)
+    stock = _Process("stock", options.steps, options.epochs)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = str(Path(folder) / "weights.npz")
+        ours_losses = np.array(ours.ask(f"check {weights}"))  # also the warm-up
+        stock_losses = np.array(stock.ask(f"check {weights}"))
+    difference = float(np.abs(ours_losses - stock_losses).max())
+    times: dict[str, list[float]] = {"stock": [], "ours": []}
+    for number in range(1, options.rounds + 1):
+        times["stock"].append(stock.ask(f"update {number}"))
+        times["ours"].append(ours.ask(f"update {number}"))
+    ours.close()
+    stock.close()
+    ratio = median(times["ours"]) / median(times["stock"])
+    payload = {
+        "steps": options.steps,
+        "epochs": options.epochs,
+        "batch_size": Hyperparameters().batch_size,
+        "stock_s": times["stock"],
+        "ours_s": times["ours"],
+        "ratio": ratio,
+        "target_ratio": TARGET_RATIO,
+        "compared_minibatches": len(ours_losses),
+        "largest_loss_difference": difference,
+    }
+    print(json.dumps(payload, indent=2))
+    method = "two processes in turns on the same random episodes; stock: 1 thread as released; ours: all usable cores"
+    write_result("update", payload, method)
+
+
+if __name__ == "__main__":
+    main()
