@@ -53,8 +53,8 @@ class Camera:
             (
                 self._pyramid.pairs,
                 self._pyramid.starts,
-                self._pyramid.strides,
                 self._pyramid.rows,
+                self._pyramid.columns,
                 1.0 / self._pyramid.texels_m,
                 self._origin_m,
             ),

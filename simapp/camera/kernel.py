@@ -14,11 +14,13 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, UInt8Array
+from simapp.camera.pyramid import STRIP, STRIP_WIDTH
 
 Float32Array = NDArray[np.float32]
 
 _i, _u, _f = np.int32, np.uint32, np.float32
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+_STRIP_SHIFT = 16 + STRIP.bit_length() - 1
 _LOW_BYTES = np.uint32(0x00FF00FF)
 
 WALL_CLEARANCE_M = 0.05
@@ -41,7 +43,7 @@ def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample_line(pairs, start, stride, u_max, v_max, u0, v0, du, dv, index, texels, out):  # type: ignore[no-untyped-def]
+def _sample_line(pairs, start, strip, u_max, v_max, u0, v0, du, dv, index, texels, out):  # type: ignore[no-untyped-def]
     """One line of bilinear lookups: positions are 16.16 fixed point, `out` (CAMERA_WIDTH,) uint16 is 8.8.
 
     Three passes, because only the loads in the middle one do not vectorise.
@@ -49,7 +51,9 @@ def _sample_line(pairs, start, stride, u_max, v_max, u0, v0, du, dv, index, texe
     for j in range(CAMERA_WIDTH):
         u = min(max(_i(u0 + _i(_i(j) * du)), _i(0)), u_max)
         v = min(max(_i(v0 + _i(_i(j) * dv)), _i(0)), v_max)
-        index[j] = _i(start + _i(_i(_i(v >> 16) * stride) + _i(u >> 16)))
+        column = _i(_i(u >> 16) & _i(STRIP - 1))
+        row = _i(start + _i(_i(v >> 16) * _i(STRIP_WIDTH)))
+        index[j] = _i(_i(_i(_i(u >> _STRIP_SHIFT) * strip) + row) + column)
     for j in range(CAMERA_WIDTH):
         texels[j] = _load_2x2(pairs, index[j])
     for j in range(CAMERA_WIDTH):
@@ -150,10 +154,10 @@ def render_frames(  # type: ignore[no-untyped-def]
     camera   (focal_px, sin pitch, cos pitch, height_m, ahead_m) float64
     room     (xmin, ymin, xmax, ymax, wall height) float64
     shades   (5,) float32 grey of the east, north, west, south wall and of the sky
-    pyramid  (pairs, starts, strides, rows, 1 / texels_m, origin) of a Pyramid and where its first texel begins
+    pyramid  (pairs, starts, rows, columns, 1 / texels_m, origin) of a Pyramid and where its first texel begins
     plan     (ahead_m, step_m, level, first, count, weights) of a ScanPlan
     """
-    pairs, starts, strides, level_rows, per_m, origin = pyramid
+    pairs, starts, level_rows, level_columns, per_m, origin = pyramid
     line_ahead, line_step, line_level, first, count, weights = plan
     lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
     index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
@@ -182,8 +186,8 @@ def render_frames(  # type: ignore[no-untyped-def]
             _sample_line(
                 pairs,
                 _i(starts[level]),
-                _i(strides[level]),
-                _i(((strides[level] - 1) << 16) - 1),
+                _i(level_rows[level] * STRIP_WIDTH),
+                _i(((level_columns[level] - 1) << 16) - 1),
                 _i(((level_rows[level] - 1) << 16) - 1),
                 _i(u0),
                 _i(v0),
