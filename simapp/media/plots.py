@@ -45,7 +45,7 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
     """
     figure = Figure(figsize=(12.0, 7.8), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, 0.01, 0.98, 0.97)))
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, 0.01, 0.98, 0.93)))
     figure.suptitle(title, fontsize=15, fontweight="bold", x=0.02, y=0.985, ha="left", va="top")
     grid = figure.subplots(2, 2, sharex=True)
     reward, completion, entropy, loss = grid.flat
