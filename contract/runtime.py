@@ -37,9 +37,12 @@ def quiet_import(name: str) -> Any:
         return sys.modules[name]
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         return importlib.import_module(name)
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    with _without_native_chatter():
-        return importlib.import_module(name)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # read once, when the native library loads
+    try:
+        with _without_native_chatter():
+            return importlib.import_module(name)
+    finally:
+        del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # a child process would take it for the user's wish
 
 
 @contextmanager

@@ -8,8 +8,7 @@ from tests.stock_coach import StockAgent, episode, metadata, stock_minibatches
 from trainer.coach import CoachAgent
 
 
-@pytest.mark.parametrize("continuous", [False, True])
-@pytest.mark.parametrize("loss_type", ["huber", "mean squared error"])
+@pytest.mark.parametrize(("continuous", "loss_type"), [(False, "huber"), (True, "mean squared error")])
 def test_update_equals_stock_rl_coach(continuous: bool, loss_type: str) -> None:
     model = metadata(continuous)
     hyperparameters = Hyperparameters(batch_size=8, num_epochs=2, lr=1e-3, loss_type=loss_type, discount_factor=0.9)

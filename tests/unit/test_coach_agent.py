@@ -1,0 +1,299 @@
+"""CoachAgent: determinism, resume, export, checkpoints, and what it does when training fails."""
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from contract.errors import CheckpointError, InputError, TrainingError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.rollout import Rollout
+from simapp.policy import FrozenPolicy
+from tests.stock_coach import CAMERA, episode, metadata
+from trainer.coach import CoachAgent
+
+MODEL, CONTINUOUS = metadata(), metadata(continuous=True)
+HYPERPARAMETERS = Hyperparameters(batch_size=8, num_epochs=2, discount_factor=0.9)
+HEAD = "main_level/agent/main/online/network_1/ppo_head_0"
+
+
+@pytest.fixture(scope="module")
+def agent() -> CoachAgent:
+    return CoachAgent(MODEL, HYPERPARAMETERS, seed=3)
+
+
+@pytest.fixture(scope="module")
+def start(agent: CoachAgent) -> dict[str, bytes]:
+    """The agent's first checkpoint, from which each test goes on."""
+    return agent.save()
+
+
+@pytest.fixture
+def fresh(agent: CoachAgent, start: dict[str, bytes]) -> Iterator[CoachAgent]:
+    agent.restore(start)
+    yield agent
+    agent.restore(start)
+
+
+@pytest.fixture(scope="module")
+def continuous() -> CoachAgent:
+    return CoachAgent(CONTINUOUS, HYPERPARAMETERS, seed=3)
+
+
+def rollouts(iteration: int, model: ModelMetadata = MODEL) -> list[Rollout]:
+    return [episode(10 * iteration + i, 6 + i, model, truncated=i == 1) for i in range(3)]
+
+
+def test_resumed_training_equals_uninterrupted_bit_for_bit(fresh: CoachAgent) -> None:
+    """Another agent, whose weights have meanwhile gone elsewhere, takes over in the middle."""
+    other = CoachAgent(MODEL, HYPERPARAMETERS, seed=3)
+    assert other.save() == fresh.save(), "the same seed gives the same first weights"
+    other.train(rollouts(7), 7)
+
+    fresh.train(rollouts(0), 0)
+    middle = fresh.save()
+    reports = [fresh.train(rollouts(i), i) for i in (1, 2)]
+    other.restore(middle)
+    assert other.save() == middle
+    assert [other.train(rollouts(i), i) for i in (1, 2)] == reports
+    assert other.save() == fresh.save()
+    assert other.export() == fresh.export()
+
+
+def test_order_of_minibatches_depends_on_seed_and_iteration(fresh: CoachAgent, start: dict[str, bytes]) -> None:
+    first = fresh.train(rollouts(0), 0)
+    fresh.restore(start)
+    assert fresh.train(rollouts(0), 0) == first
+    fresh.restore(start)
+    assert fresh.train(rollouts(0), 1) != first
+
+
+def test_report_counts_every_step(fresh: CoachAgent) -> None:
+    """21 steps in minibatches of at most 8 are three, none dropped; one dict an epoch."""
+    report = fresh.train(rollouts(0), 0)
+    assert report.minibatches == 3 * HYPERPARAMETERS.num_epochs
+    assert len(report.epochs) == HYPERPARAMETERS.num_epochs
+    assert report.epochs[-1]["surrogate_loss"] == report.policy_loss
+    assert report.epochs[0]["learning_rate"] == HYPERPARAMETERS.lr
+    assert 0.0 < report.entropy <= np.log(5) + 1e-6
+
+
+def test_only_truncated_episodes_bootstrap(fresh: CoachAgent) -> None:
+    """A truncated and a terminated episode with equal steps differ by the value of the final observation."""
+    ended, cut = episode(1, 4, MODEL), episode(1, 4, MODEL, truncated=True)
+    values, _ = fresh._ppo.evaluate(np.concatenate([ended.observations[CAMERA], ended.final[CAMERA][None]]))
+    data = fresh._dataset([ended, cut])
+    # in the value target V(final) arrives with gamma (gamma lambda)^(steps to go)
+    gain = data.value_targets[4:, 0] - data.value_targets[:4, 0]
+    to_go = np.arange(3, -1, -1)
+    np.testing.assert_allclose(gain, values[4] * 0.9 * (0.9 * 0.95) ** to_go, rtol=1e-5)
+
+
+def test_advantages_by_hand(fresh: CoachAgent) -> None:
+    """Two steps, rewards 1 and 2, values 0.5 and 1, gamma 0.9, lambda 0.95, bootstrap 4, worked on paper."""
+    advantages, targets = fresh._ppo.advantages(np.array([1.0, 2.0]), np.array([0.5, 1.0], np.float32), 4.0)
+    last = 2.0 + 0.9 * 4.0 - 1.0  # 4.6
+    first = 1.0 + 0.9 * 1.0 - 0.5 + 0.9 * 0.95 * last  # 1.4 + 0.855 * 4.6 = 5.333
+    np.testing.assert_allclose(advantages, [first, last])
+    np.testing.assert_allclose(targets[:, 0], [first + 0.5, last + 1.0])
+
+
+def test_equal_advantages_are_zero_not_nan(fresh: CoachAgent) -> None:
+    assert fresh._dataset([episode(1, 1, MODEL)]).advantages.tolist() == [0.0]
+
+
+def test_loss_against_numpy(fresh: CoachAgent) -> None:
+    """Clipped surrogate, entropy, KL and Huber loss of one minibatch, computed from the networks' outputs."""
+    fresh.train(rollouts(0), 0)
+    data = fresh._dataset(rollouts(1))
+    rng = np.random.default_rng(0)
+    old = rng.dirichlet(np.full(5, 3.0), len(data.frames)).astype(np.float32)  # far enough away for the clip to bite
+    data.old_policy = [old]
+    batch = np.arange(8)
+    values, (new,) = fresh._ppo.evaluate(data.frames[batch])
+    value_loss, surrogate, kl, entropy, total = fresh._ppo.minibatch(data, batch, "test")
+
+    p, q, a = new.astype(np.float64), old[batch].astype(np.float64), data.actions[batch]
+    ratio = p[batch, a] / q[batch, a]
+    assert (np.abs(ratio - 1.0) > 0.2).any()
+    gains = np.minimum(ratio * data.advantages[batch], np.clip(ratio, 0.8, 1.2) * data.advantages[batch])
+    error = np.abs(values - data.value_targets[batch, 0])
+    expected_entropy = -(p * np.log(p)).sum(axis=1).mean()
+    expected_value = np.where(error <= 1.0, error**2 / 2, error - 0.5).mean()
+    np.testing.assert_allclose(surrogate, -gains.mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(entropy, expected_entropy, rtol=1e-5)
+    np.testing.assert_allclose(kl, (q * np.log(q / p)).sum(axis=1).mean(), rtol=1e-4)
+    np.testing.assert_allclose(value_loss, expected_value, rtol=1e-5)
+    np.testing.assert_allclose(total, expected_value - gains.mean() - 0.01 * expected_entropy, rtol=1e-5, atol=1e-6)
+
+
+def test_continuous_loss_against_numpy(continuous: CoachAgent) -> None:
+    data = continuous._dataset(rollouts(1, CONTINUOUS))
+    mean, deviation = (part[:8].astype(np.float64) for part in data.old_policy)
+    old_mean, old_deviation = mean + 0.3, deviation * 0.8
+    data.old_policy = [old_mean.astype(np.float32), old_deviation.astype(np.float32)]
+    batch = np.arange(8)
+    _, surrogate, kl, entropy, _ = continuous._ppo.minibatch(data, batch, "test")
+
+    def log_likelihood(m: np.ndarray, s: np.ndarray) -> np.ndarray:
+        return np.asarray((-0.5 * ((data.actions[batch] - m) / s) ** 2 - np.log(s * np.sqrt(2 * np.pi))).sum(axis=1))
+
+    ratio = np.exp(log_likelihood(mean, deviation) - log_likelihood(old_mean, old_deviation))
+    gains = np.minimum(ratio * data.advantages[batch], np.clip(ratio, 0.8, 1.2) * data.advantages[batch])
+    shift = (old_deviation**2 + (old_mean - mean) ** 2) / (2 * deviation**2) - 0.5
+    np.testing.assert_allclose(surrogate, -gains.mean(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(kl, (np.log(deviation / old_deviation) + shift).sum(axis=1).mean(), rtol=1e-4)
+    np.testing.assert_allclose(entropy, 2 * (0.5 * np.log(2 * np.pi * np.e) + np.log(deviation).mean()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+def test_model_pb_reproduces_the_agent(kind: str, request: pytest.FixtureRequest) -> None:
+    """Plain TensorFlow, the contract's node names, frames 0..255, any batch size."""
+    import tensorflow as tf
+
+    model = MODEL if kind == "discrete" else CONTINUOUS
+    agent: CoachAgent = request.getfixturevalue("fresh" if kind == "discrete" else "continuous")
+    agent.train(rollouts(0, model), 0)
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.import_graph_def(tf.compat.v1.GraphDef.FromString(agent.export()), name="")
+    assert [node.name for node in graph.as_graph_def().node if node.op == "Placeholder"] == [
+        f"main_level/agent/main/online/network_0/{CAMERA}/{CAMERA}"
+    ]
+    frames = graph.get_tensor_by_name(f"main_level/agent/main/online/network_0/{CAMERA}/{CAMERA}:0")
+    assert frames.shape.as_list() == [None, 120, 160, 1]
+    seen = episode(5, 3, model).observations[CAMERA]
+    with tf.compat.v1.Session(graph=graph) as session:
+        (output,) = session.run([f"{HEAD}/policy:0"], {frames: seen})
+    _, (expected, *_) = agent._ppo.evaluate(seen)
+    np.testing.assert_allclose(output, expected, rtol=0, atol=1e-6)
+
+
+def test_frozen_policy_agrees_for_any_number_of_cars(fresh: CoachAgent) -> None:
+    """A car's distribution does not depend on the cars beside it, bit for bit."""
+    policy = FrozenPolicy(fresh.export(), MODEL)
+    frames = episode(5, 21, MODEL).observations[CAMERA]
+    together = policy.distribution({CAMERA: frames}).probabilities
+    assert together is not None and together.dtype == np.float64
+    np.testing.assert_allclose(together.sum(axis=1), 1.0, rtol=1e-6)
+    for rows in (slice(0, 1), slice(3, 12), slice(20, 3, -1)):
+        alone = policy.distribution({CAMERA: frames[rows]}).probabilities
+        assert alone is not None
+        assert np.array_equal(alone, together[rows])
+    policy.close()
+
+
+def test_frozen_policy_takes_new_weights(fresh: CoachAgent) -> None:
+    frames = {CAMERA: episode(5, 2, MODEL).observations[CAMERA]}
+    policy = FrozenPolicy(fresh.export(), MODEL)
+    before = policy.distribution(frames).probabilities
+    fresh.train(rollouts(0), 0)
+    policy.replace(fresh.export())
+    after = policy.distribution(frames).probabilities
+    assert before is not None and after is not None and not np.array_equal(before, after)
+    policy.close()
+
+
+def test_frozen_policy_gives_mean_and_deviation(continuous: CoachAgent) -> None:
+    policy = FrozenPolicy(continuous.export(), CONTINUOUS)
+    frames = episode(5, 3, CONTINUOUS).observations[CAMERA]
+    said = policy.distribution({CAMERA: frames})
+    _, (mean, deviation) = continuous._ppo.evaluate(frames)
+    assert said.probabilities is None and said.mean is not None and said.deviation is not None
+    np.testing.assert_allclose(said.mean, mean, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(said.deviation, deviation, rtol=0, atol=1e-6)
+    policy.close()
+
+
+def test_frozen_policy_refuses_other_models(fresh: CoachAgent) -> None:
+    pb = fresh.export()
+    with pytest.raises(InputError, match=r"model\.pb: .*pars"):
+        FrozenPolicy(pb[:1000], MODEL)
+    with pytest.raises(InputError, match="policy_std"):
+        FrozenPolicy(pb, CONTINUOUS)
+    raw = MODEL.raw | {"action_space": MODEL.raw["action_space"][:3]}
+    with pytest.raises(InputError, match=r"5 actions.*\n.*has 3"):
+        FrozenPolicy(pb, ModelMetadata.parse(json.dumps(raw)))
+
+
+def test_checkpoint_is_a_tensorflow_checkpoint(fresh: CoachAgent, tmp_path_factory: pytest.TempPathFactory) -> None:
+    import tensorflow as tf
+
+    files = fresh.save()
+    assert sorted(files) == ["data-00000-of-00001", "index", "meta"]
+    folder = tmp_path_factory.mktemp("checkpoint")
+    for suffix, content in files.items():
+        (folder / f"0_Step-0.ckpt.{suffix}").write_bytes(content)
+    names = {name for name, _ in tf.train.list_variables(str(folder / "0_Step-0.ckpt"))}
+    layer = f"main_level/agent/main/online/network_1/{CAMERA}/Conv2d_0/kernel"
+    assert layer in names
+    assert f"main_level/agent/main/online/{layer}/Adam_1" in names, "the optimiser's slots, under rl_coach's scope"
+    with tf.Graph().as_default():
+        assert tf.compat.v1.train.import_meta_graph(str(folder / "0_Step-0.ckpt.meta")) is not None
+
+
+@pytest.mark.parametrize("damage", ["cut data", "flip data", "cut index", "garbage index", "no index"])
+def test_corrupt_checkpoints_change_nothing(fresh: CoachAgent, start: dict[str, bytes], damage: str) -> None:
+    files = dict(start)
+    data, index = "data-00000-of-00001", "index"
+    if damage == "cut data":
+        files[data] = files[data][: len(files[data]) // 2]
+    elif damage == "flip data":
+        files[data] = files[data][:-5] + bytes([files[data][-5] ^ 1]) + files[data][-4:]
+    elif damage == "cut index":
+        files[index] = files[index][:100]
+    elif damage == "garbage index":
+        files[index] = b"no checkpoint at all" * 20
+    else:
+        del files[index]
+    with pytest.raises(CheckpointError, match="fix:"):
+        fresh.restore(files)
+    assert fresh.save() == start
+
+
+def test_checkpoint_of_another_network_is_refused(continuous: CoachAgent, start: dict[str, bytes]) -> None:
+    with pytest.raises(CheckpointError, match="of another network: main_level/agent"):
+        continuous.restore(start)
+
+
+def test_loss_that_is_not_finite_stops_training(fresh: CoachAgent, start: dict[str, bytes]) -> None:
+    bad = rollouts(0)
+    bad[0].steps["reward"][2] = np.nan
+    with pytest.raises(TrainingError, match=r"value loss is nan in iteration 4, epoch 0, minibatch 0\n.*\n.*lower lr"):
+        fresh.train(bad, 4)
+    fresh.restore(start)
+    assert np.isfinite(fresh.train(rollouts(0), 0).value_loss)
+
+
+def test_weights_that_are_not_finite_stop_training(fresh: CoachAgent) -> None:
+    online = fresh._ppo.online
+    fresh._ppo.check_weights("iteration 1")
+    broken = online.sess.run(online.weights[0])
+    broken[0] = np.inf
+    online.sess.run(online.update_weights_from_list[0], {online.weights_placeholders[0]: broken})
+    with pytest.raises(TrainingError, match="weight is not finite in iteration 1"):
+        fresh._ppo.check_weights("iteration 1")
+
+
+@pytest.mark.parametrize("network", ["DEEP_CONVOLUTIONAL_NETWORK", "DEEP_CONVOLUTIONAL_NETWORK_DEEP"])
+@pytest.mark.slow
+def test_deeper_networks_train_and_export(network: str) -> None:
+    model = metadata(network=network)
+    agent = CoachAgent(model, Hyperparameters(batch_size=8, num_epochs=1), seed=1)
+    agent.train([episode(0, 8, model)], 0)
+    seen = episode(5, 2, model).observations
+    said = FrozenPolicy(agent.export(), model).distribution(seen).probabilities
+    _, (expected,) = agent._ppo.evaluate(seen[CAMERA])
+    assert said is not None
+    np.testing.assert_allclose(said, expected, rtol=0, atol=1e-6)
+
+
+def test_what_is_not_there_yet_is_refused_by_name() -> None:
+    raw = CONTINUOUS.raw | {"training_algorithm": "sac"}
+    with pytest.raises(InputError, match=r"training_algorithm.*sac.*\n.*not yet in this version"):
+        CoachAgent(ModelMetadata.parse(json.dumps(raw)), HYPERPARAMETERS, seed=1)
+    raw = MODEL.raw | {"sensor": ["STEREO_CAMERAS"]}
+    with pytest.raises(InputError, match=r"sensor.*STEREO_CAMERAS.*\n.*not yet in this version"):
+        CoachAgent(ModelMetadata.parse(json.dumps(raw)), HYPERPARAMETERS, seed=1)
