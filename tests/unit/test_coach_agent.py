@@ -62,6 +62,17 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(fresh: CoachAgent) ->
     assert other.export() == fresh.export()
 
 
+def test_learns_what_is_rewarded(fresh: CoachAgent) -> None:
+    """Reward for action 2 alone: its probability rises. A wrong sign anywhere would lower it."""
+    drive = episode(0, 32, MODEL)
+    drive.steps["reward"] = np.asarray(drive.actions == 2, dtype=np.float64)
+    _, (before,) = fresh._ppo.evaluate(drive.observations[CAMERA])
+    for iteration in range(3):
+        fresh.train([drive], iteration)
+    _, (after,) = fresh._ppo.evaluate(drive.observations[CAMERA])
+    assert after[:, 2].mean() > before[:, 2].mean() + 0.1
+
+
 def test_order_of_minibatches_depends_on_seed_and_iteration(fresh: CoachAgent, start: dict[str, bytes]) -> None:
     first = fresh.train(rollouts(0), 0)
     fresh.restore(start)
