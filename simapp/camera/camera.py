@@ -76,12 +76,16 @@ class Camera:
     ) -> UInt8Array:
         """Frames (K, 120, 160) uint8 for base_link poses (K,) each; `out`, C-contiguous of that shape, is filled.
 
-        A car outside of the room is drawn from the nearest place inside. Raises ValueError when shapes disagree.
+        A car outside of the room is drawn from the nearest place inside. Raises ValueError when shapes disagree or a
+        pose is not finite.
         """
-        poses = [np.ascontiguousarray(values, dtype=np.float64) for values in (x_m, y_m, heading_rad)]
+        # copies: contiguous and writable whatever came in, since each other memory layout is compiled anew
+        poses = [np.array(values, dtype=np.float64, order="C") for values in (x_m, y_m, heading_rad)]
         shape = (poses[0].size, CAMERA_HEIGHT, CAMERA_WIDTH)
         if any(values.shape != (shape[0],) for values in poses):
             raise ValueError(f"x, y and heading have shapes {[v.shape for v in poses]}; they must be one (K,)")
+        if not all(np.isfinite(values).all() for values in poses):
+            raise ValueError("a pose is not finite: the vehicle's state was lost before the camera looked")
         if out is None:
             out = np.empty(shape, np.uint8)
         if out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
@@ -121,3 +125,16 @@ class Camera:
         columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
         grey = paint_ground(self._road, self._look, origin_m, texel_mm, (rows, columns))
         return Pyramid.of(grey, texel_mm / 1000, LEVELS), origin_m
+
+
+def warm_up() -> None:
+    """Compile everything here, about ten seconds on a machine's first use and nothing after: for a caller that wants
+    to announce the wait.
+    """
+    angle = np.linspace(0.0, 2.0 * np.pi, 9)
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    ring[-1] = ring[0]
+    camera = Camera(Track("warm-up", np.hstack([ring, 0.8 * ring, 1.2 * ring])))
+    still = np.zeros(1)
+    camera.render(still, still, still)
+    camera.render_rgb(0.0, 0.0, 0.0, 8, 6)

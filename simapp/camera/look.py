@@ -47,8 +47,8 @@ def textures() -> Textures:
     clouds = 0.6 * _waves(rng, 90.0) + 0.4 * _waves(rng, 25.0)
     return Textures(
         field=_factor(0.8 * _waves(rng, 3.5) + 0.6 * clouds, 0.035),
-        asphalt=_factor(_fibres(rng), 0.17),
-        line=_factor(_waves(rng, 2.6), 0.07),
+        asphalt=_factor(_smooth(_fibres(rng), 0.7), 0.125),
+        line=_factor(_waves(rng, 3.2), 0.055),
     )
 
 
@@ -60,18 +60,23 @@ def _factor(pattern: FloatArray, deviation: float) -> NDArray[np.float32]:
 
 def _waves(rng: np.random.Generator, size_mm: float) -> FloatArray:
     """Seamless noise of unit deviation with blobs of about size_mm."""
-    noise = np.fft.rfft2(rng.standard_normal((TILE_MM, TILE_MM)))
-    fy, fx = np.fft.fftfreq(TILE_MM)[:, None], np.fft.rfftfreq(TILE_MM)[None, :]
-    pattern = np.fft.irfft2(noise * np.exp(-0.5 * (2.2 * size_mm) ** 2 * (fx**2 + fy**2)), s=(TILE_MM, TILE_MM))
+    pattern = _smooth(rng.standard_normal((TILE_MM, TILE_MM)), 0.35 * size_mm)
     return np.asarray(pattern / pattern.std())
+
+
+def _smooth(pattern: FloatArray, sigma_mm: float) -> FloatArray:
+    """Gaussian blur that wraps around."""
+    fy, fx = np.fft.fftfreq(TILE_MM)[:, None], np.fft.rfftfreq(TILE_MM)[None, :]
+    spectrum = np.fft.rfft2(pattern) * np.exp(-2.0 * (np.pi * sigma_mm) ** 2 * (fx**2 + fy**2))
+    return np.asarray(np.fft.irfft2(spectrum, s=pattern.shape))
 
 
 def _fibres(rng: np.random.Generator) -> FloatArray:
     """Seamless short strokes in every direction, as pressed fibre board."""
-    strokes, points = 26_000, 24
+    strokes, points = 26_000, 20
     middle = rng.uniform(0.0, TILE_MM, (2, strokes, 1))
     angle = rng.uniform(0.0, np.pi, (strokes, 1))
-    along = np.linspace(-0.5, 0.5, points) * rng.uniform(6.0, 13.0, (strokes, 1))
+    along = np.linspace(-0.5, 0.5, points) * rng.uniform(5.0, 11.0, (strokes, 1))
     tone = np.broadcast_to(rng.normal(1.0, 0.5, (strokes, 1)), along.shape)
     x, y = middle[0] + along * np.cos(angle), middle[1] + along * np.sin(angle)
     tile = np.zeros(TILE_MM * TILE_MM)
