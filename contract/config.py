@@ -21,7 +21,7 @@ class TrainingConfig(BaseModel):
     max_minutes: float = Field(default=0.0, ge=0, description="wall-clock budget of one session; 0 means none")
     max_episodes: int = Field(default=0, ge=0, description="[NUMBER_OF_EPISODES] 0 means no limit")
     clean_evaluations: int = Field(
-        default=2, ge=0, description="stop after this many evaluations in a row with only complete laps; 0 never stops"
+        default=5, ge=0, description="stop after this many evaluations in a row with only complete laps; 0 never stops"
     )
     min_eval_trials: int = Field(default=5, ge=1, le=100, description="[MIN_EVAL_TRIALS] laps after each iteration")
     change_start_position: bool = Field(default=True, description="[CHANGE_START_POSITION]")

@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent.parent
 DEFAULT_REWARD = HERE / "rewards" / "follow_center_line.py"
 DEFAULT_METADATA = HERE / "actions" / "default.json"
 DEFAULT_HYPERPARAMETERS = HERE / "actions" / "hyperparameters.json"
+INTERRUPTED = 130
 QUICK = {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
@@ -121,22 +122,25 @@ def _merge(base: dict[str, Any], given: dict[str, Any], quick: dict[str, Any]) -
 def main() -> NoReturn:
     """Run the command line: exit status 0, 1 for an error that was explained, 130 for Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is a Ctrl-C
+    status = 0
     try:
-        app(standalone_mode=False)
+        # typer turns Ctrl-C into the exit status 130 and returns it
+        status = app(standalone_mode=False) or 0
     except UndercutError as err:
         Console(stderr=True).print(f"error: {err}", style="red", markup=False, highlight=False)
         sys.exit(1)
-    except typer.Exit as err:
-        sys.exit(err.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        Console(stderr=True).print("stopped; nothing that was saved is lost")
-        sys.exit(130)
+        status = INTERRUPTED
     except Exception as err:
         if hasattr(err, "show") and hasattr(err, "exit_code"):  # click's usage errors
             err.show()
             sys.exit(err.exit_code)
         raise
-    sys.exit(0)
+    if status == INTERRUPTED:
+        Console(stderr=True).print(
+            "stopped; every finished iteration is saved, and the same command goes on from there"
+        )
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 
 import simapp
-from contract import artifacts
-from contract.errors import InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from scripts.runs import Run
@@ -24,7 +22,6 @@ class LocalRollouts:
 
     def __init__(self, run: Run, evaluation_rules: RaceRules) -> None:
         metadata, config = run.files.metadata, run.config
-        refuse_unsupported(run)
         self._run, self._track = run, run.track()
         simulator = BuiltinSimulator(self._track, config.cars, metadata.camera)
         rewards = [run.files.reward.instance() for _ in range(config.cars)]
@@ -53,19 +50,6 @@ def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
     np.random.seed(  # noqa: NPY002
         [seed, order.phase == Phase.training, order.iteration]
     )
-
-
-def refuse_unsupported(run: Run) -> None:
-    """InputError for what metadata may ask for and the built-in simulator does not have yet."""
-    metadata = run.files.metadata
-    extra = [sensor for sensor in metadata.sensors if sensor not in ("FRONT_FACING_CAMERA", "observation")]
-    if extra:
-        raise InputError(
-            f"{run.folder / artifacts.MODEL_METADATA}: sensor",
-            extra,
-            "this version simulates one FRONT_FACING_CAMERA",
-            "train with the front camera; stereo and lidar come with a later version",
-        )
 
 
 def announce_compilation(say: Callable[[str], None]) -> None:

@@ -29,6 +29,7 @@ class RacerFiles:
     @classmethod
     def load(cls, reward: Path, metadata: Path, hyperparameters: Path) -> "RacerFiles":
         meta = ModelMetadata.load(metadata)
+        _refuse_unsupported(meta, metadata)
         return cls(RewardFunction.load(reward), meta, Hyperparameters.load(hyperparameters, meta.algorithm))
 
 
@@ -123,3 +124,19 @@ def run_names() -> list[str]:
         return []
     found = [path for path in RUNS.iterdir() if (path / artifacts.RUN_CONFIG).is_file()]
     return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+
+def _refuse_unsupported(metadata: ModelMetadata, path: Path) -> None:
+    """InputError for what metadata may ask for and this version does not train yet."""
+    extra = [sensor for sensor in metadata.sensors if sensor not in ("FRONT_FACING_CAMERA", "observation")]
+    if extra:
+        raise InputError(
+            f"{path}: sensor", extra, "this version simulates one front camera", 'use ["FRONT_FACING_CAMERA"]'
+        )
+    if metadata.algorithm != "clipped_ppo":
+        raise InputError(
+            f"{path}: training_algorithm",
+            metadata.algorithm,
+            "this version trains clipped_ppo",
+            'use "clipped_ppo", which takes continuous actions too',
+        )

@@ -1,8 +1,12 @@
 """Small real things that several tests drive with."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 
-from contract.state import CarBatch, Controls, IntArray, Poses, UInt8Array
+from contract.errors import InputError
+from contract.state import CarBatch, Controls, FloatArray, IntArray, Poses, UInt8Array
 from simapp.tracks import Track
 from simapp.vehicle import drive_cars, place_cars
 
@@ -39,3 +43,24 @@ def circle(num: int = 240) -> Track:
     ring = np.column_stack([np.cos(angle), np.sin(angle)])
     edges = [ring * (RADIUS_M - WIDTH_M / 2), ring * (RADIUS_M + WIDTH_M / 2)]
     return Track("circle", np.hstack([ring * RADIUS_M, *edges]))
+
+
+def ring(rows: int = 61, radius: float = 2.0, width: float = 0.8) -> FloatArray:
+    angle = np.linspace(0.0, 2.0 * np.pi, rows)
+    angle[-1] = 0.0
+    unit = np.column_stack([np.cos(angle), np.sin(angle)])
+    return np.hstack([radius * unit, (radius - width / 2) * unit, (radius + width / 2) * unit])
+
+
+def assert_track_or_error(load: Callable[[], Track], where: str) -> None:
+    """Whatever the input: a usable track or an InputError that names the place, and no other exception."""
+    problem = None
+    try:
+        track = load()
+    except InputError as error:
+        problem = error
+    if problem is None:
+        assert 0.0 < track.length_m < math.inf
+        assert track.on_road(*track.centre.T).all()
+    else:
+        assert problem.where.startswith(where)

@@ -21,6 +21,10 @@ def race(
 ONE = np.array([0])
 
 
+def status_of(row: np.ndarray) -> EpisodeStatus:
+    return EpisodeStatus(int(row["status"]))
+
+
 def drive(race: Race, steering_deg: float, speed_mps: float, limit: int = 2_000) -> list[np.ndarray]:
     rows = []
     for _ in range(limit):
@@ -39,16 +43,16 @@ def test_a_clean_lap_ends_complete_after_the_length_of_the_track() -> None:
     it = race(RaceRules(max_steps=2_000))
     it.start(0, 0.0)
     rows = drive(it, HOLD_DEG, 1.0)
-    assert EpisodeStatus(rows[-1]["status"]) == EpisodeStatus.lap_complete
+    assert status_of(rows[-1]) == EpisodeStatus.lap_complete
     assert rows[-1]["progress_pct"] == 100.0
     # 0.14 m are behind the front point at the start, the motor's lag costs 0.25 s, and the last step overshoots
     expected_s = (2 * math.pi * RADIUS_M - FRONT_POINT_X_M) / 1.0 + 0.25
     assert rows[-1]["time_s"] == pytest.approx(expected_s, abs=0.15)
-    assert len(rows) == round(rows[-1]["time_s"] / STEP_S)
+    assert len(rows) == round(float(rows[-1]["time_s"]) / STEP_S)
     progress = [row["progress_pct"] for row in rows]
     assert progress == sorted(progress)
-    assert EpisodeStatus(rows[0]["status"]) == EpisodeStatus.prepare
-    assert {EpisodeStatus(row["status"]) for row in rows[1:-1]} == {EpisodeStatus.in_progress}
+    assert status_of(rows[0]) == EpisodeStatus.prepare
+    assert {status_of(row) for row in rows[1:-1]} == {EpisodeStatus.in_progress}
 
 
 def test_progress_counts_from_where_the_episode_started() -> None:
@@ -57,7 +61,7 @@ def test_progress_counts_from_where_the_episode_started() -> None:
     first = drive(it, HOLD_DEG, 1.0, limit=1)[0]
     assert 0.0 < first["progress_pct"] < 1.5
     rows = drive(it, HOLD_DEG, 1.0)
-    assert EpisodeStatus(rows[-1]["status"]) == EpisodeStatus.lap_complete
+    assert status_of(rows[-1]) == EpisodeStatus.lap_complete
 
 
 def test_off_track_when_the_last_wheel_has_left_the_road() -> None:
@@ -65,7 +69,7 @@ def test_off_track_when_the_last_wheel_has_left_the_road() -> None:
     it.start(0, 0.0)
     rows = drive(it, 0.0, 1.0)
     last = rows[-1]
-    assert EpisodeStatus(last["status"]) == EpisodeStatus.off_track
+    assert status_of(last) == EpisodeStatus.off_track
     heading, rear_inner_y = last["heading_rad"], 0.08105
     # straight ahead from (R, 0): the rear inner wheel is the last one inside the outer edge
     x = last["x_m"] - (0.14 + 0.081663) * math.cos(heading) - rear_inner_y * math.sin(heading)
@@ -85,7 +89,7 @@ def test_driving_the_wrong_way_is_reversed_after_fifteen_steps() -> None:
     it = race(RaceRules(max_steps=2_000))
     it.start(0, 5.0, turn_rad=math.pi)
     rows = drive(it, -HOLD_DEG, 1.0)
-    assert EpisodeStatus(rows[-1]["status"]) == EpisodeStatus.reversed
+    assert status_of(rows[-1]) == EpisodeStatus.reversed
     assert len(rows) == PATIENCE_STEPS
     assert rows[-1]["progress_pct"] == 0.0
 
@@ -96,14 +100,14 @@ def test_a_step_limit_truncates() -> None:
     for step in range(1, 8):
         outcome = it.step(ONE, Controls(np.array([0.05]), np.array([0.5])))
         assert outcome.over[0] == outcome.truncated[0] == (step == 7)
-    assert EpisodeStatus(outcome.rows[0]["status"]) == EpisodeStatus.time_up
+    assert status_of(outcome.rows[0]) == EpisodeStatus.time_up
 
 
 def test_evaluation_resets_to_the_last_valid_progress_with_the_penalty() -> None:
     it = race(RaceRules(max_steps=2_000, resets=1, penalty_s=3.0))
     it.start(0, 0.0)
     rows = drive(it, 0.0, 1.0)
-    ends = [k for k, row in enumerate(rows) if EpisodeStatus(row["status"]) == EpisodeStatus.off_track]
+    ends = [k for k, row in enumerate(rows) if status_of(row) == EpisodeStatus.off_track]
     assert len(ends) == 2  # the second time the resets are used up
     assert ends[1] == len(rows) - 1
     left, back = rows[ends[0]], rows[ends[0] + 1]

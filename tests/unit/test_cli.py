@@ -1,0 +1,201 @@
+"""The command line with real training: same seed, interruptions, resume, files, and what bad input says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from contract import artifacts
+from contract.errors import CheckpointError, InputError, RewardError
+from scripts.cli import app
+
+UNDERCUT = Path(sys.executable).parent / "undercut"
+HYPERPARAMETERS = {"num_episodes_between_training": 5, "num_epochs": 3, "discount_factor": 0.95}
+LIMITS = ["--cars", "5", "--laps", "1", "--clean-evaluations", "0", "--iterations"]
+
+
+@pytest.fixture
+def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A racer's folder with small hyperparameters."""
+    (tmp_path / "hyper.json").write_text(json.dumps(HYPERPARAMETERS))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(name: str, iterations: int, *more: str) -> None:
+    arguments = ["train", name, "--hyperparameters", "hyper.json", *LIMITS, str(iterations), *more]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+def numbers(run: Path) -> dict[str, bytes]:
+    """Everything a run says about its numbers: all files but plots, time stamps and what holds the run's limits."""
+    own = {artifacts.DEEPRACER_CHECKPOINTS, artifacts.RUN_CONFIG, artifacts.TRAINING_PARAMS}
+    files = {str(path.relative_to(run)): path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    return {key: content for key, content in files.items() if key not in own and not key.endswith(".png")}
+
+
+def assert_same(first: Path, second: Path) -> None:
+    a, b = numbers(first), numbers(second)
+    assert sorted(a) == sorted(b)
+    assert [key for key in a if a[key] != b[key]] == []
+
+
+def stop_in_second_iteration(how: signal.Signals) -> int:
+    """Train in a process of its own and send the signal once the first iteration is saved; the exit status."""
+    command = [str(UNDERCUT), "train", "run", "--hyperparameters", "hyper.json", *LIMITS, "50"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line.decode())
+            if said[-1].startswith("    0 "):
+                process.send_signal(how)
+        status = process.wait(timeout=60)
+    assert any(line.startswith("    0 ") for line in said), "".join(said)
+    return status
+
+
+def test_same_seed_interrupted_and_resumed_leave_the_same_run(racer: Path) -> None:
+    train("run", 3)
+    whole = racer / "runs" / "run"
+    whole.rename(racer / "whole")
+    train("run", 3)
+    assert_same(racer / "whole", whole)
+
+    for how, expected in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        whole.rename(racer / f"before_{how.name}")
+        assert stop_in_second_iteration(how) == expected
+        rows = json.loads((whole / artifacts.ITERATIONS).read_text())
+        assert 1 <= len(rows) <= 2
+        if how == signal.SIGINT:
+            assert (whole / artifacts.TRAINING_PLOT).is_file()
+            assert (whole / artifacts.car_bundle("run")).is_file()
+        train("run", 3)
+        assert_same(racer / "whole", whole)
+
+    # a finished run says so and stays as it is
+    train("run", 3)
+    assert_same(racer / "whole", whole)
+    _check_contract_files(whole)
+    _check_errors_of_an_existing_run(whole)
+
+
+def _check_contract_files(run: Path) -> None:
+    pointers = json.loads((run / "model/deepracer_checkpoints.json").read_text())
+    last = pointers["last_checkpoint"]["name"]
+    for key in (
+        f"model/{last}.index",
+        f"model/{last}.meta",
+        f"model/{last}.data-00000-of-00001",
+        f"model/model_{last.split('_')[0]}.pb",
+        "model/.coach_checkpoint",
+        "model/model_metadata.json",
+        "ip/hyperparameters.json",
+        "reward_function.py",
+        "training_params.yaml",
+        "evaluation_params.yaml",
+        "training_metrics.json",
+        "evaluation_metrics.json",
+        "iteration-data/training/training-simtrace/2-iteration.csv",
+        "iteration-data/training/evaluation-simtrace/2-iteration.csv",
+        "iteration-data/evaluation/evaluation-simtrace/0-iteration.csv",
+        "train-output/run/output/model.tar.gz",
+    ):
+        assert (run / key).stat().st_size > 0, key
+    rows = json.loads((run / "training_metrics.json").read_text())["metrics"]
+    assert [row["phase"] for row in rows].count("training") == 15
+    assert [row["phase"] for row in rows].count("evaluation") == 15
+    listed = CliRunner().invoke(app, ["runs", "--json"])
+    assert [row["run"] for row in json.loads(listed.output)] == ["run"]
+
+
+def _check_errors_of_an_existing_run(run: Path) -> None:
+    with pytest.raises(InputError, match="a resumed run keeps its seed: 0"):
+        train("run", 4, "--seed", "9")
+    Path("other.py").write_text("def reward_function(params):\n    return 2.0\n")
+    with pytest.raises(InputError, match="keeps the files it began with"):
+        train("run", 4, "--reward", "other.py")
+    with pytest.raises(InputError, match="best or last"):
+        CliRunner().invoke(app, ["evaluate", "run", "--checkpoint", "first"], catch_exceptions=False)
+    data = next(run.glob("model/2_*.data-*"))
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"2_Step-\d+\.ckpt: model/2_Step.*SHA-256(.|\n)*go on from a checkpoint"):
+        train("run", 4)
+
+
+def test_a_reward_that_fails_on_the_road_shows_the_racers_traceback(racer: Path) -> None:
+    (racer / "sometimes.py").write_text(
+        "def reward_function(params):\n"
+        "    if params['steps'] > 3:\n"
+        "        return 1.0 / (params['track_width'] - params['track_width'])\n"
+        "    return 1.0\n"
+    )
+    with pytest.raises(RewardError) as caught:
+        train("run", 1, "--reward", "sometimes.py")
+    for word in ("reward_function.py", "line 3", "ZeroDivisionError", "'steps': 4.0"):
+        assert word in str(caught.value)
+    assert (racer / "runs" / "run" / artifacts.RUN_CONFIG).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "x", "--track", "padock"], ["padock", "paddock"]),
+        (["train", "x", "--reward", "none.py"], ["none.py"]),
+        (["train", "x", "--metadata", "hyper.json"], ["hyper.json", "num_episodes_between_training"]),
+        (["train", "x", "--hyperparameters", "nothing.json"], ["nothing.json"]),
+        (["train", "../x"], ["../x", "letters, digits"]),
+        (["train", "x", "--cars", "0"], ["cars", "0", "greater than or equal to 1"]),
+        (["evaluate", "nobody"], ["nobody", "undercut train nobody"]),
+    ],
+)
+def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    for word in words:
+        assert word in str(caught.value)
+    assert not (racer / "runs").exists()
+
+
+def test_sensors_that_are_not_simulated_yet_are_refused_before_a_run_is_made(racer: Path) -> None:
+    (racer / "stereo.json").write_text(
+        json.dumps(
+            {
+                "action_space": [{"steering_angle": 0, "speed": 1}, {"steering_angle": 9, "speed": 1}],
+                "sensor": ["STEREO_CAMERAS"],
+                "neural_network": "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW",
+                "version": "5",
+            }
+        )
+    )
+    with pytest.raises(InputError, match="STEREO_CAMERAS"):
+        CliRunner().invoke(app, ["train", "x", "--metadata", "stereo.json"], catch_exceptions=False)
+    assert not (racer / "runs").exists()
+
+
+def test_errors_are_messages_with_exit_status_1(racer: Path) -> None:
+    done = subprocess.run(
+        [str(UNDERCUT), "evaluate", "nobody"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: run: 'nobody' is not allowed")
+    assert "Traceback" not in done.stderr
+    usage = subprocess.run(
+        [str(UNDERCUT), "train", "--sed", "1"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert usage.returncode == 2
+    assert "--seed" in usage.stderr
+
+
+def test_no_runs_yet(racer: Path) -> None:
+    assert "undercut train" in CliRunner().invoke(app, ["runs"]).output
+    assert json.loads(CliRunner().invoke(app, ["runs", "--json"]).output) == []
