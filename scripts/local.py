@@ -41,7 +41,10 @@ class LocalRollouts:
         seed_racers_randomness(run.config.seed, order)
         race, start = self._races[order.phase]
         frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None)
-        return collect(race, frozen, run.files.metadata, order, start, run.config.seed)
+        try:
+            return collect(race, frozen, run.files.metadata, order, start, run.config.seed)
+        finally:
+            frozen.close()
 
 
 def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:

@@ -1,12 +1,13 @@
 """A training or evaluation session of a run in this process: composes the parts, shows progress, leaves the files."""
 
+import contextlib
 import json
 from typing import Any
 
 from rich.console import Console
 
 from contract import artifacts, simtrace
-from contract.errors import CheckpointError, InputError
+from contract.errors import CheckpointError, InputError, UndercutError
 from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Phase, RolloutOrder
@@ -49,9 +50,12 @@ def train(run: Run, console: Console) -> None:
                 view.iteration,
                 view.elapsed_s,
             )
-        finally:
-            view.doing("writing plot and car bundle")
-            _finish(run, journal)
+        except BaseException:
+            with contextlib.suppress(UndercutError):  # what stopped the training is the news
+                _finish(run, journal)
+            raise
+        view.doing("writing plot and car bundle")
+        _finish(run, journal)
     console.print(f"training ended: {reason}", highlight=False)
 
 
@@ -77,7 +81,7 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     record = checkpoint(run, which)
     rules = run.config.evaluation
     rollouts = LocalRollouts(run, RaceRules(rules.max_lap_steps, rules.number_of_resets, rules.off_track_penalty))
-    policy = Checkpoints(run.store).load(record).policy_pb
+    policy = Checkpoints(run.store).load_policy(record)
     driven = rollouts.collect(policy, RolloutOrder(Phase.evaluation, record.iteration, 0, laps))
     track = run.track()
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"

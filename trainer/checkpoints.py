@@ -151,9 +151,13 @@ class Checkpoints:
 
     def load(self, record: CheckpointRecord) -> Checkpoint:
         """The content of a checkpoint. CheckpointError names the file that is missing or differs from its checksum."""
-        policy_pb = self._get(record, record.policy)
+        policy_pb = self.load_policy(record)
         files = {suffix: self._get(record, file) for suffix, file in record.files.items()}
         return Checkpoint(files, policy_pb, record.run_state)
+
+    def load_policy(self, record: CheckpointRecord) -> bytes:
+        """The checkpoint's policy graph alone, verified; CheckpointError as `load`."""
+        return self._get(record, record.policy)
 
     def rewind(self, record: CheckpointRecord) -> None:
         """Make an earlier checkpoint the last one and forget the later ones, so that training goes on from there."""

@@ -88,7 +88,7 @@ class RunJournal:
         """Write the car bundle of the best checkpoint."""
         best = self._checkpoints.best()
         if best is not None:
-            policy = self._checkpoints.load(best).policy_pb
+            policy = self._checkpoints.load_policy(best)
             self._store.put(artifacts.car_bundle(self._run), car_bundle(policy, metadata_json))
 
     def _trace(self, rollouts: Sequence[Rollout], start_s: float) -> str:
