@@ -26,7 +26,7 @@ class World:
 
     def __init__(self, track: Track) -> None:
         quads = np.stack([track.inner[:-1], track.inner[1:], track.outer[1:], track.outer[:-1]], axis=1)
-        road = shapely.union_all(shapely.make_valid(shapely.polygons(quads)).tolist(), grid_size=1e-9)
+        road = shapely.union_all(shapely.make_valid(np.asarray(shapely.polygons(quads))), grid_size=1e-9)
         edges = shapely.union_all([shapely.LineString(track.inner), shapely.LineString(track.outer)])
         centre = shapely.LineString(track.centre)
         period = centre.length / round(centre.length / look.DASH_PERIOD_M)
@@ -60,7 +60,7 @@ class World:
         for shape, tone in zip(self._shapes, tones, strict=True):
             inside = shapely.contains_xy(shape, x_m, y_m)
             grey[inside] = tone[inside]
-        return grey
+        return np.asarray(grey)
 
     def picture(self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float, width: int = 640) -> FloatArray:
         """Grey picture (3/4 width, width), one ray through each pixel's middle."""
@@ -73,9 +73,7 @@ class World:
         axis = cos * forward - np.array([0.0, 0.0, sin])
         down = -sin * forward - np.array([0.0, 0.0, cos])
         right = np.array([math.sin(heading_rad), -math.cos(heading_rad), 0.0])
-        rays = (
-            axis * focal + right * (column - width / 2)[..., None] + down * (row - height / 2)[..., None]
-        )
+        rays = axis * focal + right * (column - width / 2)[..., None] + down * (row - height / 2)[..., None]
         lens = np.array([x_m, y_m, 0.0]) + camera.ahead_m * forward + np.array([0.0, 0.0, camera.height_m])
         grey = np.full(rays.shape[:2], look.SKY_RGB @ look.GREY)
         nearest = np.full(rays.shape[:2], np.inf)

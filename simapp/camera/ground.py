@@ -176,11 +176,13 @@ def paint_ground(
     period = TILE_MM // texel_mm
     # texture cells are whole millimetres from the world's origin; the map's origin is a multiple of the texel
     shift = [round(o * 1000 / texel_mm) for o in origin_m]
-    tiles = []
-    for tile in (look.field, look.asphalt, look.line):
+
+    def tile_of(tile: NDArray[np.float32]) -> NDArray[np.float32]:
         mean = tile.reshape(period, texel_mm, period, texel_mm).mean(axis=(1, 3))
-        tiles.append(np.ascontiguousarray(np.roll(mean, (-shift[1], -shift[0]), axis=(0, 1))))
+        return np.ascontiguousarray(np.roll(mean, (-shift[1], -shift[0]), axis=(0, 1)))
+
     grey = np.empty(shape, np.uint8)
-    tones = tuple(float(GREY @ rgb) for rgb in (FIELD_RGB, ASPHALT_RGB, LINE_RGB, DASH_RGB))
-    _paint(grey, origin_m, texel_mm / 1000, (road.quads, road.edges, road.centre), tuple(tiles), tones)
+    tiles = (tile_of(look.field), tile_of(look.asphalt), tile_of(look.line))
+    tones = (float(GREY @ FIELD_RGB), float(GREY @ ASPHALT_RGB), float(GREY @ LINE_RGB), float(GREY @ DASH_RGB))
+    _paint(grey, origin_m, texel_mm / 1000, (road.quads, road.edges, road.centre), tiles, tones)
     return grey

@@ -55,7 +55,8 @@ def textures() -> Textures:
 def _factor(pattern: FloatArray, deviation: float) -> NDArray[np.float32]:
     centred = pattern - pattern.mean()
     limited = np.clip(centred / centred.std(), -2.3, 2.3)
-    return (1.0 + deviation * (limited - limited.mean()) / limited.std()).astype(np.float32)
+    factor = 1.0 + deviation * (limited - limited.mean()) / limited.std()
+    return np.asarray(factor, dtype=np.float32)
 
 
 def _waves(rng: np.random.Generator, size_mm: float) -> FloatArray:

@@ -66,7 +66,7 @@ def ground_colours(points_m: FloatArray, road: Road, look: Textures) -> FloatArr
     _cover_points(points_m, (road.quads, road.edges, road.centre), covers)
     cells = np.floor(points_m * 1000).astype(np.int64) % TILE_MM
     index = (cells[:, 1], cells[:, 0])
-    colours = FIELD_RGB * look.field[index][:, None]
+    colours = FIELD_RGB * look.field[index][:, None].astype(np.float64)
     for cover, rgb in (
         (covers[:, 0], ASPHALT_RGB * look.asphalt[index][:, None]),
         (covers[:, 1], LINE_RGB * look.line[index][:, None]),
@@ -77,8 +77,6 @@ def ground_colours(points_m: FloatArray, road: Road, look: Textures) -> FloatArr
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cover_points(
-    points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray
-) -> None:
+def _cover_points(points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray) -> None:
     for i in range(points.shape[0]):
         covers[i, 0], covers[i, 1], covers[i, 2] = coverage_at(points[i, 0], points[i, 1], 1e-6, road)

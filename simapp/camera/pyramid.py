@@ -56,7 +56,7 @@ class Pyramid:
             starts=starts[:-1].astype(np.int64),
             rows=np.array([picture.shape[0] for picture in pictures], np.int64),
             columns=np.array([picture.shape[1] for picture in pictures], np.int64),
-            texels_m=texel_m * 2.0 ** np.arange(levels),
+            texels_m=texel_m * np.exp2(np.arange(levels, dtype=np.float64)),
         )
 
 

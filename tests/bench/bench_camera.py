@@ -5,10 +5,6 @@ import os
 import statistics
 import time
 
-# before numpy and numba load: nothing in this process may use a second thread
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ[_name] = "1"
-
 import numpy as np
 
 from simapp.camera import Camera, warm_up

@@ -28,7 +28,7 @@ WALLS_BELOW = 35
 def network_frame(picture: Image.Image) -> FloatArray:
     """(120, 160) grey as the network gets it from the 640x480 camera."""
     small = np.asarray(picture.convert("RGB").resize((160, 120), Image.Resampling.BILINEAR), dtype=np.float64)
-    return small @ GREY
+    return np.asarray(small @ GREY)
 
 
 def find_pose(camera: Camera, track: Track, frame: FloatArray) -> FloatArray:
