@@ -47,7 +47,8 @@ def on_paddock(paddock: Track) -> Camera:
 
 
 def see(camera: Camera, x: float, y: float, heading: float) -> UInt8Array:
-    return camera.render(np.array([x]), np.array([y]), np.array([heading]))[0]
+    frame: UInt8Array = camera.render(np.array([x]), np.array([y]), np.array([heading]))[0]
+    return frame
 
 
 def some_poses(track: Track, count: int) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -63,7 +64,7 @@ def test_lens_is_where_the_contracts_chain_of_mounts_puts_it() -> None:
     """base_link leaning back, the mount at (0.091711, 0, 0.080023) pitched 0.2618, the lens at (0.044755, 0, 0.04)."""
     body = Rotation.from_euler("y", -NOSE_UP_RAD)
     mount = body * Rotation.from_euler("y", 0.2618)
-    lens = [0, 0, 0.023249] + body.apply([0.091711, 0, 0.080023]) + mount.apply([0.044755, 0, 0.04])
+    lens = np.array([0, 0, 0.023249]) + body.apply([0.091711, 0, 0.080023]) + mount.apply([0.044755, 0, 0.04])
     axis = mount.apply([1.0, 0.0, 0.0])
     camera = front_camera()
     np.testing.assert_allclose([camera.ahead_m, camera.height_m], lens[[0, 2]], atol=1e-12)
@@ -183,7 +184,7 @@ def test_frames_are_the_same_bits_for_any_company_and_thread_count(paddock: Trac
     np.testing.assert_array_equal(together, alone)
     for threads in (2, 3, 40):
         np.testing.assert_array_equal(together, on_paddock.render(*poses, threads=threads))
-    np.testing.assert_array_equal(together[::-1], on_paddock.render(*(values[::-1] for values in poses)))
+    np.testing.assert_array_equal(together[::-1], on_paddock.render(poses[0][::-1], poses[1][::-1], poses[2][::-1]))
 
 
 def test_a_world_is_a_function_of_its_track(paddock: Track, on_paddock: Camera) -> None:
@@ -263,8 +264,10 @@ def test_lookups_are_bilinear() -> None:
         ends = rng.uniform(0.0, [[columns - 1.01], [rows - 1.01]], (2, 2))
         start, step = ends[:, 0], (ends[:, 1] - ends[:, 0]) / 160
         fixed = [np.int32(value * 65536) for value in (*start, *step)]
-        limits = [np.int32(((size - 1) << 16) - 1) for size in (columns, rows)]
-        sample_line(level.pairs, np.int32(0), np.int32(rows * (STRIP + 1)), *limits, *fixed, index, texels, out)
+        strip = np.int32(rows * (STRIP + 1))
+        u_max, v_max = (np.int32(((size - 1) << 16) - 1) for size in (columns, rows))
+        u0, v0, du, dv = fixed
+        sample_line(level.pairs, np.int32(0), strip, u_max, v_max, u0, v0, du, dv, index, texels, out)
         u, v = (fixed[i] / 65536 + np.arange(160) * (fixed[2 + i] / 65536) for i in range(2))
         # fractions have eight bits: at most 255 / 256 off in either direction
         np.testing.assert_allclose(out / 256, map_coordinates(grey.astype(float), [v, u], order=1), atol=2.0)
@@ -287,7 +290,7 @@ def test_each_level_is_the_mean_of_the_one_below() -> None:
 
 def test_rows_are_whole_means_of_lines_around_their_middle() -> None:
     camera = front_camera()
-    plan = scan_plan(camera, 0.002 * 2.0 ** np.arange(7), 12.0)
+    plan = scan_plan(camera, 0.002 * np.exp2(np.arange(7.0)), 12.0)
     assert np.all(np.diff(plan.ahead_m) < 0)  # far to near
     rows = np.flatnonzero(plan.count)
     assert rows[-1] == 119 and np.all(np.diff(rows) == 1)
