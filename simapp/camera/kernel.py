@@ -137,6 +137,8 @@ def _draw_walls(camera, shades, r, corners, order, count, out):  # type: ignore[
     for c in range(count):
         # an upright line: its column is linear in the row
         column = _f(0.5 * CAMERA_WIDTH - camera[0] * corners[c] * (camera[2] - down * camera[1]) - 0.5)
+        if column > CAMERA_WIDTH:
+            break  # the next corners are further right
         change = _f(shades[order[c]] - shades[(order[c] + 1) % 4])
         for j in range(CAMERA_WIDTH):
             out[j] = _f(out[j] + _f(change * _f(_ONE - _share_before(_f(column - _f(j))))))

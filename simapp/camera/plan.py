@@ -73,4 +73,4 @@ def _lines_per_row(camera: Pinhole, row: float) -> int:
     ahead, _ = camera.ground(np.array(camera.width / 2), np.array([max(row - 1.0, camera.horizon_row + 0.5), row]))
     depth = float(ahead[1]) * math.cos(camera.pitch_rad) + camera.height_m * math.sin(camera.pitch_rad)
     aspect = float(ahead[0] - ahead[1]) / (depth / camera.focal_px)
-    return int(min(max(math.ceil(aspect / 2.0), 2), 8))
+    return int(min(max(math.ceil(aspect / 3.0), 2), 6))
