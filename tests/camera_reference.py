@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from shapely.ops import substring
 
 from contract.state import FloatArray, UInt8Array
-from simapp.camera import look
+from simapp.camera import ground, look
 from simapp.camera.pinhole import Pinhole
 from simapp.tracks import Track
 
@@ -29,16 +29,16 @@ class World:
         road = shapely.union_all(shapely.make_valid(np.asarray(shapely.polygons(quads))), grid_size=1e-9)
         edges = shapely.union_all([shapely.LineString(track.inner), shapely.LineString(track.outer)])
         centre = shapely.LineString(track.centre)
-        period = centre.length / round(centre.length / look.DASH_PERIOD_M)
-        length = look.DASH_LENGTH_M / look.DASH_PERIOD_M * period
+        period = centre.length / round(centre.length / ground.DASH_PERIOD_M)
+        length = ground.DASH_LENGTH_M / ground.DASH_PERIOD_M * period
         starts = np.arange(round(centre.length / period)) * period
         dashes = [
-            substring(centre, s, s + length).buffer(look.DASH_WIDTH_M / 2, cap_style="flat", quad_segs=32)
+            substring(centre, s, s + length).buffer(ground.DASH_WIDTH_M / 2, cap_style="flat", quad_segs=32)
             for s in starts
         ]
         self._shapes = [
             road,
-            shapely.intersection(road, edges.buffer(look.LINE_WIDTH_M, quad_segs=64)),
+            shapely.intersection(road, edges.buffer(ground.LINE_WIDTH_M, quad_segs=64)),
             shapely.union_all(dashes),
         ]
         for shape in self._shapes:
@@ -87,9 +87,9 @@ class World:
             grey[below_top] = look.WALLS_RGB[wall] @ look.GREY
         with np.errstate(divide="ignore"):
             reach = np.where(rays[..., 2] < 0, -lens[2] / rays[..., 2], np.inf)
-        ground = reach < nearest
-        spots = lens[:2] + reach[ground][:, None] * rays[ground][:, :2]
-        grey[ground] = self.ground_grey(spots[:, 0], spots[:, 1])
+        below = reach < nearest
+        spots = lens[:2] + reach[below][:, None] * rays[below][:, :2]
+        grey[below] = self.ground_grey(spots[:, 0], spots[:, 1])
         return grey
 
     def frame(self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float) -> FloatArray:

@@ -130,7 +130,7 @@ class Camera:
 
 
 def warm_up() -> None:
-    """Compile everything here, about ten seconds on a machine's first use and nothing after: for a caller that wants
+    """Compile everything here, some six seconds on a machine's first use and nothing after: for a caller that wants
     to announce the wait.
     """
     angle = np.linspace(0.0, 2.0 * np.pi, 9)

@@ -1,4 +1,8 @@
-"""The ground of a track's world, drawn exactly from the route: field, asphalt, edge lines, dashed centre line."""
+"""The ground of a track's world, drawn exactly from the route: field, asphalt, edge lines, dashed centre line.
+
+All compiled code that knows the printed sizes is in this file: numba's cache notices changes of a function's own file
+only, so a size that lived elsewhere could change and the pictures not.
+"""
 
 from dataclasses import dataclass
 
@@ -9,18 +13,20 @@ from numpy.typing import NDArray
 from contract.state import FloatArray, IntArray, UInt8Array
 from simapp.camera.look import (
     ASPHALT_RGB,
-    DASH_LENGTH_M,
-    DASH_PERIOD_M,
     DASH_RGB,
-    DASH_WIDTH_M,
     FIELD_RGB,
     GREY,
     LINE_RGB,
-    LINE_WIDTH_M,
     TILE_MM,
     Textures,
 )
 from simapp.tracks import Track
+
+# what is printed on the 2018 track, in inches: 3, 1, 2, 4; measured in frames of the real simulator
+LINE_WIDTH_M = 0.0762
+DASH_WIDTH_M = 0.0254
+DASH_LENGTH_M = 0.0508
+DASH_PERIOD_M = 0.1016
 
 BLOCK = 128
 """Ground is painted in squares of this many texels, each with the few pieces of road that reach it."""
@@ -74,7 +80,7 @@ def _nearest(x: float, y: float, piece: FloatArray) -> tuple[float, float]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def coverage_at(
+def _coverage_at(
     x: float, y: float, soft: float, road: tuple[FloatArray, FloatArray, FloatArray]
 ) -> tuple[float, float, float]:
     """Shares of road, edge line and dash around a point, 0..1, averaged over a spot `soft` metres wide.
@@ -109,6 +115,19 @@ def coverage_at(
     else:
         ahead = -min(phase - DASH_LENGTH_M, DASH_PERIOD_M - phase)
     return on_road, on_line * on_road, across * min(max(0.5 + ahead / soft, 0.0), 1.0) * on_road
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cover_points(points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray) -> None:
+    for i in range(points.shape[0]):
+        covers[i, 0], covers[i, 1], covers[i, 2] = _coverage_at(points[i, 0], points[i, 1], 1e-6, road)
+
+
+def coverage(points_m: FloatArray, road: Road) -> FloatArray:
+    """Which points (P, 2) are road, edge line, dash: (P, 3), 0 or 1 each, fractions only within a micrometre."""
+    covers = np.empty((len(points_m), 3))
+    _cover_points(np.ascontiguousarray(points_m), (road.quads, road.edges, road.centre), covers)
+    return covers
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -159,7 +178,7 @@ def _paint(
                     tone = tones[0] * field[tr, tc]
                     if not only_field:
                         x, y = origin[0] + (c + 0.5) * texel, origin[1] + (r + 0.5) * texel
-                        on_road, on_line, on_dash = coverage_at(x, y, texel, near)
+                        on_road, on_line, on_dash = _coverage_at(x, y, texel, near)
                         tone += (tones[1] * asphalt[tr, tc] - tone) * on_road
                         tone += (tones[2] * line[tr, tc] - tone) * on_line
                         tone += (tones[3] - tone) * on_dash

@@ -1,4 +1,4 @@
-"""What the world looks like: sizes, colours and textures, all measured in frames of the real simulator."""
+"""What the world looks like: walls, colours and textures, all measured in frames of the real simulator."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,6 @@ from contract.state import FloatArray
 
 GREY = np.array([0.2989, 0.587, 0.114])
 """RGB -> grey, as the contract's network input."""
-
-# the 2018 track's print: inches
-LINE_WIDTH_M = 0.0762
-DASH_WIDTH_M = 0.0254
-DASH_LENGTH_M = 0.0508
-DASH_PERIOD_M = 0.1016
 
 WALL_MARGIN_M = 0.88
 """From the road's bounds to the walls of the room."""

@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from contract.state import FloatArray, UInt8Array
-from simapp.camera.ground import Road, coverage_at
+from simapp.camera.ground import Road, coverage
 from simapp.camera.look import (
     ASPHALT_RGB,
     DASH_RGB,
@@ -62,8 +61,7 @@ def draw_picture(
 
 def ground_colours(points_m: FloatArray, road: Road, look: Textures) -> FloatArray:
     """Colours (P, 3), 0..255, of ground points (P, 2)."""
-    covers = np.empty((len(points_m), 3))
-    _cover_points(points_m, (road.quads, road.edges, road.centre), covers)
+    covers = coverage(points_m, road)
     cells = np.floor(points_m * 1000).astype(np.int64) % TILE_MM
     index = (cells[:, 1], cells[:, 0])
     colours = FIELD_RGB * look.field[index][:, None].astype(np.float64)
@@ -74,9 +72,3 @@ def ground_colours(points_m: FloatArray, road: Road, look: Textures) -> FloatArr
     ):
         colours += (rgb - colours) * cover[:, None]
     return colours
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _cover_points(points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray) -> None:
-    for i in range(points.shape[0]):
-        covers[i, 0], covers[i, 1], covers[i, 2] = coverage_at(points[i, 0], points[i, 1], 1e-6, road)

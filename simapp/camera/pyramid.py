@@ -7,16 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from contract.state import FloatArray, IntArray, UInt8Array
-
-UInt16Array = NDArray[np.uint16]
-
-
-STRIP = 16
-"""A level is stored in strips of this many columns, each running north without a gap: neighbours in both directions
-share cache lines and pages, whatever the car's heading (a third faster than whole rows)."""
-
-STRIP_WIDTH = STRIP + 1
-"""Each strip repeats the next one's first column, so that the last column has its neighbour beside it too."""
+from simapp.camera.kernel import STRIP, STRIP_WIDTH, pair_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +23,7 @@ class Pyramid:
     + column % STRIP.
     """
 
-    pairs: UInt16Array
+    pairs: NDArray[np.uint16]
     starts: IntArray
     rows: IntArray
     columns: IntArray
@@ -50,7 +41,7 @@ class Pyramid:
         starts = np.cumsum([0, *sizes])
         pairs = np.empty(starts[-1], np.uint16)
         for picture, start, size in zip(pictures, starts[:-1], sizes, strict=True):
-            _pair_up(picture, pairs[start : start + size])
+            pair_up(picture, pairs[start : start + size])
         return cls(
             pairs=pairs,
             starts=starts[:-1].astype(np.int64),
@@ -72,16 +63,3 @@ def _halved(grey: UInt8Array) -> UInt8Array:
                     total += grey[2 * r + i, 2 * c + j]
             out[r, c] = total >> 2
     return out
-
-
-@njit(cache=True, nogil=True)
-def _pair_up(grey: UInt8Array, pairs: UInt16Array) -> None:
-    rows, columns = grey.shape
-    place = 0
-    for left in range(0, columns, STRIP):
-        for r in range(rows):
-            above = min(r + 1, rows - 1)
-            for c in range(left, left + STRIP_WIDTH):
-                column = min(c, columns - 1)
-                pairs[place] = np.uint16(grey[r, column] + 256 * np.int64(grey[above, column]))
-                place += 1

@@ -9,11 +9,12 @@ from scipy.spatial.transform import Rotation
 
 from contract.state import FloatArray, UInt8Array
 from simapp.camera import Camera, warm_up
-from simapp.camera.kernel import WALL_CLEARANCE_M, render_frames, sample_line
-from simapp.camera.look import GREY, LINE_WIDTH_M, SKY_RGB, WALL_HEIGHT_M, WALL_MARGIN_M, WALLS_RGB, textures
+from simapp.camera.ground import LINE_WIDTH_M
+from simapp.camera.kernel import STRIP, WALL_CLEARANCE_M, render_frames, sample_line
+from simapp.camera.look import GREY, SKY_RGB, WALL_HEIGHT_M, WALL_MARGIN_M, WALLS_RGB, textures
 from simapp.camera.pinhole import NOSE_UP_RAD, front_camera
 from simapp.camera.plan import WEIGHT_ONE, scan_plan
-from simapp.camera.pyramid import STRIP, Pyramid
+from simapp.camera.pyramid import Pyramid
 from simapp.tracks import Track, load_track
 
 HALF_WIDTH_M, LENGTH_M = 0.5, 8.0
