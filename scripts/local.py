@@ -58,4 +58,4 @@ def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
 def announce_compilation(say: Callable[[str], None]) -> None:
     """Numba keeps what it compiles beside the source; on a machine's first run, say why nothing moves for a while."""
     if not any(Path(simapp.__file__).parent.rglob("__pycache__/*.nbi")):
-        say("compiling the simulator, once per machine: about half a minute")
+        say("compiling the simulator, once per machine: some seconds")

@@ -40,6 +40,9 @@ def drive_cars(state: CarBatch, cars: IntArray, controls: Controls) -> None:
         state.steering_rad,
         state.commanded_speed_mps,
         state.commanded_steering_rad,
+        STEP_S / SUBSTEPS,
+        WHEELBASE_M,
+        REAR_AXLE_X_M,
     )
 
 
@@ -53,19 +56,21 @@ def _integrate(
     steering_rad: FloatArray,
     commanded_speed_mps: FloatArray,
     commanded_steering_rad: FloatArray,
+    dt: float,  # numbers of other files come in as arguments: numba's cache does not see those files change
+    wheelbase_m: float,
+    rear_axle_x_m: float,
 ) -> None:
-    dt = STEP_S / SUBSTEPS
     speed_keep, steering_keep = math.exp(-dt / SPEED_LAG_S), math.exp(-dt / STEERING_LAG_S)
     # mean of a first-order response over dt: the lag's remainder integrates to lag * (1 - keep) / dt
     speed_mean, steering_mean = SPEED_LAG_S * (1 - speed_keep) / dt, STEERING_LAG_S * (1 - steering_keep) / dt
     for car in cars:
         heading, speed, steering = heading_rad[car], speed_mps[car], steering_rad[car]
-        rear_x = x_m[car] + REAR_AXLE_X_M * math.cos(heading)
-        rear_y = y_m[car] + REAR_AXLE_X_M * math.sin(heading)
+        rear_x = x_m[car] + rear_axle_x_m * math.cos(heading)
+        rear_y = y_m[car] + rear_axle_x_m * math.sin(heading)
         for _ in range(SUBSTEPS):
             speed_error, steering_error = speed - commanded_speed_mps[car], steering - commanded_steering_rad[car]
             distance = (commanded_speed_mps[car] + speed_error * speed_mean) * dt
-            turn = distance * math.tan(commanded_steering_rad[car] + steering_error * steering_mean) / WHEELBASE_M
+            turn = distance * math.tan(commanded_steering_rad[car] + steering_error * steering_mean) / wheelbase_m
             # the chord of an arc is as long as distance * sin(turn / 2) / (turn / 2) and points along the mean heading
             half = 0.5 * turn
             chord = distance * (math.sin(half) / half if abs(half) > 1e-9 else 1.0)
@@ -75,6 +80,6 @@ def _integrate(
             speed = commanded_speed_mps[car] + speed_error * speed_keep
             steering = commanded_steering_rad[car] + steering_error * steering_keep
         heading = (heading + math.pi) % (2 * math.pi) - math.pi
-        x_m[car] = rear_x - REAR_AXLE_X_M * math.cos(heading)
-        y_m[car] = rear_y - REAR_AXLE_X_M * math.sin(heading)
+        x_m[car] = rear_x - rear_axle_x_m * math.cos(heading)
+        y_m[car] = rear_y - rear_axle_x_m * math.sin(heading)
         heading_rad[car], speed_mps[car], steering_rad[car] = heading, speed, steering

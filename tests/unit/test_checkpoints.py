@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rl_coach.checkpoint import CheckpointStateReader
 
 from contract import artifacts
 from contract.errors import CheckpointError, StoreError
 from contract.stores.local import LocalStore
 from trainer.checkpoints import Checkpoints
+from trainer.coach import shim
 from trainer.export import car_bundle
 
 SUFFIXES = ("data-00000-of-00001", "index", "meta")
@@ -79,6 +79,9 @@ def test_files_are_the_contracts_and_rl_coach_finds_the_last(store: LocalStore) 
         "best_checkpoint": {"name": "4_Step-400.ckpt", "avg_eval_metric": 80.0, "time_stamp": 1234.5},
         "last_checkpoint": {"name": "5_Step-500.ckpt", "avg_eval_metric": 70.0, "time_stamp": 1234.5},
     }
+    shim.install()
+    from rl_coach.checkpoint import CheckpointStateReader
+
     reader = CheckpointStateReader(str(store.root / "model"), checkpoint_state_optional=False)
     assert reader.get_latest().name == "5_Step-500.ckpt"
     assert {checkpoint.name for checkpoint in reader.get_all()} == {"4_Step-400.ckpt", "5_Step-500.ckpt"}

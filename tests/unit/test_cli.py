@@ -62,29 +62,44 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
     return status
 
 
-def test_same_seed_interrupted_and_resumed_leave_the_same_run(racer: Path) -> None:
+def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
     train("run", 2)
-    whole = racer / "runs" / "run"
-    whole.rename(racer / "whole")
+    whole, run = racer / "whole", racer / "runs" / "run"
+    run.rename(whole)
+    assert stop_in_second_iteration(signal.SIGINT) == 130
+    assert 1 <= len(json.loads((run / artifacts.ITERATIONS).read_text())) <= 2
+    assert (run / artifacts.TRAINING_PLOT).is_file()
+    assert (run / artifacts.car_bundle("run")).is_file()
     train("run", 2)
-    assert_same(racer / "whole", whole)
+    assert_same(whole, run)
+    _check_contract_files(run)
+    _check_errors_of_an_existing_run(run)
 
-    for how, expected in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-        whole.rename(racer / f"before_{how.name}")
-        assert stop_in_second_iteration(how) == expected
-        rows = json.loads((whole / artifacts.ITERATIONS).read_text())
-        assert 1 <= len(rows) <= 2
-        if how == signal.SIGINT:
-            assert (whole / artifacts.TRAINING_PLOT).is_file()
-            assert (whole / artifacts.car_bundle("run")).is_file()
-        train("run", 2)
-        assert_same(racer / "whole", whole)
 
-    # a finished run says so and stays as it is
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_kill_9_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
     train("run", 2)
-    assert_same(racer / "whole", whole)
-    _check_contract_files(whole)
-    _check_errors_of_an_existing_run(whole)
+    whole, run = racer / "whole", racer / "runs" / "run"
+    run.rename(whole)
+    assert stop_in_second_iteration(signal.SIGKILL) == -signal.SIGKILL
+    assert not (run / artifacts.TRAINING_PLOT).exists()
+    train("run", 2)
+    assert_same(whole, run)
+    train("run", 2)  # a finished run says so and stays as it is
+    assert_same(whole, run)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_same_seed_gives_the_same_run_and_another_seed_another_one(racer: Path) -> None:
+    run = racer / "runs" / "run"
+    for name, seed in (("first", "3"), ("second", "3"), ("other", "4")):
+        train("run", 2, "--seed", seed)
+        run.rename(racer / name)
+    assert_same(racer / "first", racer / "second")
+    metrics = artifacts.TRAINING_METRICS
+    assert (racer / "first" / metrics).read_bytes() != (racer / "other" / metrics).read_bytes()
 
 
 def _check_contract_files(run: Path) -> None:
@@ -141,7 +156,7 @@ def test_a_reward_that_fails_on_the_road_shows_the_racers_traceback(racer: Path)
     )
     with pytest.raises(RewardError) as caught:
         train("run", 1, "--reward", "sometimes.py")
-    for word in ("sometimes.py", "line 3", "ZeroDivisionError", "'steps': 4.0"):
+    for word in ("sometimes.py", "line 3", "ZeroDivisionError", "steps: 4.0"):
         assert word in str(caught.value)
     assert (racer / "runs" / "run" / artifacts.RUN_CONFIG).is_file()
 

@@ -80,3 +80,14 @@ def test_another_process_trains_the_same_and_says_nothing() -> None:
     assert done.stdout.split() == [here]
     assert done.stderr == ""
     assert train(4) != here
+
+
+def test_rl_coach_starts_no_process_that_would_outlive_a_killed_trainer() -> None:
+    code = (
+        "import multiprocessing; from trainer.coach import shim; shim.install();"
+        "from rl_coach.utils import ReaderWriterLock; lock = ReaderWriterLock();"
+        "lock.lock_writing(); lock.release_writing();"
+        "print(len(multiprocessing.active_children()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "0"

@@ -66,6 +66,17 @@ def _minio_error() -> types.ModuleType:
     return module
 
 
+def _multiprocessing() -> types.ModuleType:
+    """rl_coach takes its memory's locks from manager processes, which outlive a killed trainer and hold its pipes."""
+    import multiprocessing
+    import threading
+
+    module = types.ModuleType("multiprocessing")
+    vars(module).update({k: v for k, v in vars(multiprocessing).items() if not k.startswith("__")})
+    vars(module).update(Manager=lambda: types.SimpleNamespace(Lock=threading.Lock))
+    return module
+
+
 def _distutils_dir_util() -> types.ModuleType:
     """Python 3.12 has no distutils; setuptools carries it on."""
     import importlib
@@ -78,6 +89,7 @@ _FACTORIES: Mapping[str, Callable[[], types.ModuleType]] = {
     "pygame": _pygame,
     "pygame.locals": _pygame_locals,
     "skimage.transform": _skimage_transform,
+    "multiprocessing": _multiprocessing,
     "minio.error": _minio_error,
     "distutils.dir_util": _distutils_dir_util,
 }
