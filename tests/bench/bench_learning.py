@@ -25,7 +25,8 @@ def train(track: str, seed: int, folder: Path) -> dict[str, Any]:
     """One run in a process of its own: steps, wall seconds, and how its five evaluation laps ended."""
     undercut = Path(sys.executable).parent / "undercut"
     began = time.perf_counter()
-    command = [undercut, "train", "bench", "--track", track, "--seed", str(seed), "--metadata", METADATA, "--laps", "5"]
+    command = [str(undercut), "train", "bench", "--track", track, "--seed", str(seed)]
+    command += ["--metadata", str(METADATA), "--laps", "5"]
     subprocess.run(command, cwd=folder, check=True)
     seconds = time.perf_counter() - began
     run = folder / "runs" / "bench"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ class Numbers:
 
 
 def session(
-    folder: Path, source: Numbers, store: LocalStore | None = None, **limits: object
+    folder: Path, source: Numbers, store: LocalStore | None = None, **limits: Any
 ) -> tuple[str, list[Iteration]]:
     seen: list[Iteration] = []
     config = TrainingConfig.model_validate({"min_eval_trials": 2, **limits})
@@ -164,7 +165,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
         ({"clean_evaluations": 2}, 6, "2 evaluations in a row had only complete laps"),
     ],
 )
-def test_each_limit_ends_the_training(tmp_path: Path, limits: dict[str, object], iterations: int, reason: str) -> None:
+def test_each_limit_ends_the_training(tmp_path: Path, limits: dict[str, Any], iterations: int, reason: str) -> None:
     said, seen = session(tmp_path, Numbers(clean_from=4), **limits)
     assert (len(seen), said) == (iterations, reason)
 
