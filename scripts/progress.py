@@ -1,5 +1,6 @@
 """What a racer sees while training and after an evaluation."""
 
+import signal
 import time
 from collections.abc import Sequence
 
@@ -18,21 +19,33 @@ HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy  
 
 
 class TrainingView:
-    """One line an iteration, and a status line of what happens now (on a terminal only)."""
+    """`trainer.learn.Session` on a terminal: one line an iteration, and a status line of what happens now."""
 
     def __init__(self, console: Console, config: TrainingConfig) -> None:
         self._console, self._config = console, config
         self._status: Status = console.status("starting")
         self._began_s = self._iteration_began_s = time.monotonic()
         self._steps = 0
+        self._interrupted = False
 
     def __enter__(self) -> "TrainingView":
+        self._earlier_handler = signal.signal(signal.SIGINT, self._on_ctrl_c)
         self._status.start()
         self._console.print(HEADER, style="bold", soft_wrap=True)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self._earlier_handler)
         self._status.stop()
+
+    def _on_ctrl_c(self, *_: object) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        self._console.print("finishing and saving this iteration; Ctrl-C again stops at once and drops it")
+
+    def interrupted(self) -> bool:
+        return self._interrupted
 
     def elapsed_s(self) -> float:
         return time.monotonic() - self._began_s

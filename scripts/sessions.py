@@ -47,8 +47,7 @@ def train(run: Run, console: Console) -> None:
                 journal,
                 config.training,
                 files.hyperparameters.num_episodes_between_training,
-                view.iteration,
-                view.elapsed_s,
+                view,
             )
         except BaseException:
             with contextlib.suppress(UndercutError):  # what stopped the training is the news
@@ -57,6 +56,8 @@ def train(run: Run, console: Console) -> None:
         view.doing("writing plot and car bundle")
         _finish(run, journal)
     console.print(f"training ended: {reason}", highlight=False)
+    if view.interrupted():
+        raise KeyboardInterrupt
 
 
 def _finish(run: Run, journal: RunJournal) -> None:

@@ -1,6 +1,6 @@
 """The training loop: collect, update, evaluate, save; resumed where the last saved iteration ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -54,19 +54,31 @@ class Journal(Protocol):
         """Return only when the iteration can be resumed from."""
 
 
+class Session(Protocol):
+    """Who started the training and watches it."""
+
+    def elapsed_s(self) -> float:
+        """Wall-clock seconds since the session began."""
+
+    def interrupted(self) -> bool:
+        """Whether somebody asked to stop; the iteration under way is finished and saved."""
+
+    def iteration(self, done: Iteration) -> None:
+        """Told of every saved iteration."""
+
+
 def learn(
     agent: Agent,
     rollouts: RolloutSource,
     journal: Journal,
     config: TrainingConfig,
     episodes: int,
-    watch: Callable[[Iteration], None],
-    elapsed_s: Callable[[], float],
+    session: Session,
 ) -> str:
     """Train until a limit of the config is met; returns which. `episodes` are collected for each update."""
     progress = journal.resume(agent)
     policy = agent.export()
-    while (reason := stop_reason(config, progress, elapsed_s())) is None:
+    while (reason := stop_reason(config, progress, session)) is None:
         training = rollouts.collect(
             policy, RolloutOrder(Phase.training, progress.iteration, progress.episodes, episodes)
         )
@@ -83,14 +95,15 @@ def learn(
         )
         iteration = Iteration(progress, progress.after(training, evaluation), training, evaluation, update)
         journal.save(iteration, agent, policy)
-        watch(iteration)
+        session.iteration(iteration)
         progress = iteration.after
     return reason
 
 
-def stop_reason(config: TrainingConfig, progress: Progress, elapsed_s: float) -> str | None:
+def stop_reason(config: TrainingConfig, progress: Progress, session: Session) -> str | None:
     """Why no further iteration begins, in words, or None."""
     limits = [
+        (session.interrupted(), "interrupted"),
         (
             0 < config.clean_evaluations <= progress.clean_in_a_row,
             f"{progress.clean_in_a_row} evaluations in a row had only complete laps",
@@ -98,6 +111,6 @@ def stop_reason(config: TrainingConfig, progress: Progress, elapsed_s: float) ->
         (progress.iteration >= config.max_iterations, f"{config.max_iterations} iterations are done"),
         (progress.steps >= config.max_steps, f"{config.max_steps} training steps are used up"),
         (0 < config.max_episodes <= progress.episodes, f"{config.max_episodes} episodes are done"),
-        (0 < config.max_minutes * 60 <= elapsed_s, f"{config.max_minutes:g} minutes are over"),
+        (0 < config.max_minutes * 60 <= session.elapsed_s(), f"{config.max_minutes:g} minutes are over"),
     ]
     return next((reason for met, reason in limits if met), None)

@@ -64,13 +64,30 @@ class Numbers:
         return Rollout(episode, order.iteration, {}, {}, np.zeros(length, np.int64), steps, truncated=False)
 
 
+class Watcher:
+    """A session that remembers."""
+
+    def __init__(self, elapsed_s: float = 0.0, stop: bool = False) -> None:
+        self.seen: list[Iteration] = []
+        self._elapsed_s, self._stop = elapsed_s, stop
+
+    def elapsed_s(self) -> float:
+        return self._elapsed_s
+
+    def interrupted(self) -> bool:
+        return self._stop
+
+    def iteration(self, done: Iteration) -> None:
+        self.seen.append(done)
+
+
 def session(
     folder: Path, source: Numbers, store: LocalStore | None = None, **limits: Any
 ) -> tuple[str, list[Iteration]]:
-    seen: list[Iteration] = []
     config = TrainingConfig.model_validate({"min_eval_trials": 2, **limits})
     journal = RunJournal(store or LocalStore(folder), "test", 10.0, "progress", 3e-4)
-    return learn(CountingAgent(), source, journal, config, 4, seen.append, lambda: 0.0), seen
+    watcher = Watcher()
+    return learn(CountingAgent(), source, journal, config, 4, watcher), watcher.seen
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -149,7 +166,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
     journal = RunJournal(LocalStore(tmp_path), "test", 10.0, "progress", 3e-4)
     config = TrainingConfig(max_iterations=5)
     with pytest.raises(TrainingError, match="value loss is nan"):
-        learn(UnluckyAgent(), Numbers(), journal, config, 4, lambda done: None, lambda: 0.0)
+        learn(UnluckyAgent(), Numbers(), journal, config, 4, Watcher())
     last = Checkpoints(LocalStore(tmp_path)).last()
     assert last is not None
     assert last.iteration == 1
@@ -172,8 +189,12 @@ def test_each_limit_ends_the_training(tmp_path: Path, limits: dict[str, Any], it
 
 def test_minutes_are_wall_clock() -> None:
     config = TrainingConfig(max_minutes=1.5)
-    assert stop_reason(config, Progress(), 89.0) is None
-    assert stop_reason(config, Progress(), 90.0) == "1.5 minutes are over"
+    assert stop_reason(config, Progress(), Watcher(89.0)) is None
+    assert stop_reason(config, Progress(), Watcher(90.0)) == "1.5 minutes are over"
+
+
+def test_an_interruption_comes_before_all_limits() -> None:
+    assert stop_reason(TrainingConfig(), Progress(), Watcher(stop=True)) == "interrupted"
 
 
 def test_log_lines_match_the_guidance(tmp_path: Path) -> None:
