@@ -77,7 +77,7 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (reward, completion):
         if rows:
-            axes.legend(loc="upper left", frameon=False, fontsize=9)
+            axes.legend(loc="best", framealpha=0.8, edgecolor="none", fontsize=9)
         _steps_above(axes, updates.steps)
     return _png(figure)
 
