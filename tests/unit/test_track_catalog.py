@@ -92,7 +92,7 @@ def test_spline_keeps_to_an_arc() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(ahead=st.floats(2, 5), left=st.floats(-2, 2), turn=st.floats(-80, 80))
+@given(ahead=st.floats(3, 5), left=st.floats(-1, 1), turn=st.floats(-60, 60))
 def test_spline_ends_where_it_says(ahead: float, left: float, turn: float) -> None:
     track = parse_track(f"width 0.4\nopen\nstraight 1\nspline {ahead} {left} {turn}\nstraight 1", "s", "s.track")
     after = (1 + ahead + math.cos(math.radians(turn)), left + math.sin(math.radians(turn)))
