@@ -1,7 +1,6 @@
 """hyperparameters.json: defaults, ranges and the words of a refusal."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +9,9 @@ from hypothesis import strategies as st
 
 from contract.errors import InputError
 from contract.hyperparameters import BATCH_SIZES, Hyperparameters
+from tests.conftest import SHARED_REFERENCE
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "metrics"
+REFERENCE = SHARED_REFERENCE / "metrics"
 
 
 def read(data: object, algorithm: str = "clipped_ppo") -> Hyperparameters:

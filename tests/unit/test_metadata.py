@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from contract.errors import InputError
 from contract.metadata import NETWORKS, ContinuousActions, DiscreteActions, LidarConfig, ModelMetadata
+from tests.conftest import SHARED_REFERENCE
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "metrics"
+REFERENCE = SHARED_REFERENCE / "metrics"
 
 
 def discrete(**changes: Any) -> dict[str, Any]:

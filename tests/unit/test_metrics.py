@@ -1,7 +1,6 @@
 """Metrics files: hand-worked rows, real files there and back."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -21,9 +20,10 @@ from contract.metrics import (
 from contract.rollout import Rollout
 from contract.simtrace import end_time_s, from_csv
 from contract.state import EpisodeStatus
+from tests.conftest import SHARED_REFERENCE
 from tests.unit.synthetic import drive
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "metrics"
+REFERENCE = SHARED_REFERENCE / "metrics"
 needs_reference = pytest.mark.skipif(
     not REFERENCE.is_dir(), reason="the recorded metrics lie beside the checkout, and are not there"
 )

@@ -16,13 +16,14 @@ from contract.errors import InputError
 from contract.rollout import Rollout
 from contract.simtrace import COLUMNS, end_time_s, from_csv, to_csv, to_log
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
+from tests.conftest import SHARED_REFERENCE
 from tests.unit.synthetic import drive
 
 HEADER = (
     "episode,steps,X,Y,yaw,steer,throttle,action,reward,done,all_wheels_on_track,progress,closest_waypoint,track_len,"
     "tstamp,episode_status,pause_duration"
 )
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "simtraces"
+REFERENCE = SHARED_REFERENCE / "simtraces"
 REAL_FILES = sorted(REFERENCE.glob("*/*.csv"))
 
 

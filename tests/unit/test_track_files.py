@@ -13,9 +13,10 @@ from hypothesis.extra.numpy import arrays
 from contract.errors import InputError
 from contract.state import FloatArray
 from simapp.tracks import Track, load_track
+from tests.conftest import SHARED_REFERENCE
 from tests.support import assert_track_or_error, ring
 
-PUBLIC = sorted((Path(__file__).parents[3] / "shared" / "reference" / "tracks").glob("*.npy"))
+PUBLIC = sorted((SHARED_REFERENCE / "tracks").glob("*.npy"))
 
 
 def offset_path(centre: FloatArray, width: float = 0.6) -> FloatArray:

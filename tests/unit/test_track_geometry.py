@@ -2,7 +2,6 @@
 
 import csv
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +12,9 @@ from hypothesis import strategies as st
 from contract.state import FloatArray
 from simapp.tracks import Track, available_tracks, heading_difference, load_track
 from simapp.tracks.kernels import BOUNDARY_M
+from tests.conftest import SHARED_REFERENCE
 
-REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
-PUBLIC = sorted((REFERENCE / "tracks").glob("*.npy"))
+PUBLIC = sorted((SHARED_REFERENCE / "tracks").glob("*.npy"))
 SHIPPED = available_tracks()
 
 
@@ -298,8 +297,8 @@ def test_heading_difference_at_the_seam() -> None:
 
 @pytest.mark.skipif(not PUBLIC, reason="the shared reference files are not beside this checkout")
 def test_nearest_waypoint_is_what_real_simtraces_log() -> None:
-    track = load_track(str(REFERENCE / "tracks" / "reinvent_base.npy"))
-    files = sorted((REFERENCE / "simtraces").glob("*/*.csv"))
+    track = load_track(str(SHARED_REFERENCE / "tracks" / "reinvent_base.npy"))
+    files = sorted((SHARED_REFERENCE / "simtraces").glob("*/*.csv"))
     assert len(files) > 5
     for path in files[::3]:
         with path.open() as file:
