@@ -72,6 +72,7 @@ def test_global_generators_are_left_alone() -> None:
     assert before == after
 
 
+@pytest.mark.slow
 def test_another_process_trains_the_same_and_says_nothing() -> None:
     code = "from tests.unit.test_coach_shim import train; print(train(3))"
     root = Path(__file__).parents[2]
