@@ -4,11 +4,49 @@ import difflib
 import json
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from contract.conditions import RandomizationConfig
 from contract.errors import InputError
 
+RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
+CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
+ObjectPosition = tuple[float, Literal[1, -1]]
+
 RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64 characters"
+
+
+class RaceConfig(BaseModel):
+    """What is on the track besides the racer. The names in brackets are the guidance's YAML keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    race_type: RaceType = Field(default="TIME_TRIAL", description="[RACE_TYPE]")
+    number_of_obstacles: int = Field(default=0, ge=0, le=50, description="[NUMBER_OF_OBSTACLES]")
+    min_distance_between_obstacles: float = Field(default=2.0, gt=0, description="[MIN_DISTANCE_BETWEEN_OBSTACLES] m")
+    randomize_obstacle_locations: bool = Field(default=False, description="[RANDOMIZE_OBSTACLE_LOCATIONS] each episode")
+    is_obstacle_bot_car: bool = Field(default=False, description="[IS_OBSTACLE_BOT_CAR] parked cars instead of boxes")
+    object_positions: tuple[ObjectPosition, ...] = Field(
+        default=(),
+        description="[OBJECT_POSITIONS] (lap fraction, lane +1 inner or -1 outer); goes before the rest",
+    )
+    number_of_bot_cars: int = Field(default=0, ge=0, le=50, description="[NUMBER_OF_BOT_CARS]")
+    bot_car_speed: float = Field(default=0.2, ge=0, le=4, description="[BOT_CAR_SPEED] m/s")
+    min_distance_between_bot_cars: float = Field(default=2.0, gt=0, description="[MIN_DISTANCE_BETWEEN_BOT_CARS] m")
+    randomize_bot_car_locations: bool = Field(default=False, description="[RANDOMIZE_BOT_CAR_LOCATIONS] each episode")
+    is_lane_change: bool = Field(default=False, description="[IS_LANE_CHANGE]")
+    lower_lane_change_time: float = Field(default=3.0, gt=0, description="[LOWER_LANE_CHANGE_TIME] s between changes")
+    upper_lane_change_time: float = Field(default=5.0, gt=0, description="[UPPER_LANE_CHANGE_TIME] s between changes")
+    lane_change_distance: float = Field(default=1.0, gt=0, description="[LANE_CHANGE_DISTANCE] m along the road")
+
+    @model_validator(mode="after")
+    def _lane_change_times_in_order(self) -> Self:
+        if self.lower_lane_change_time > self.upper_lane_change_time:
+            raise ValueError(
+                f"lower_lane_change_time {self.lower_lane_change_time} is above "
+                f"upper_lane_change_time {self.upper_lane_change_time}; swap the two"
+            )
+        return self
 
 
 class TrainingConfig(BaseModel):
@@ -20,25 +58,38 @@ class TrainingConfig(BaseModel):
     max_steps: int = Field(default=45_000, ge=1, description="training steps after which no further iteration begins")
     max_minutes: float = Field(default=0.0, ge=0, description="wall-clock budget of one session; 0 means none")
     max_episodes: int = Field(default=0, ge=0, description="[NUMBER_OF_EPISODES] 0 means no limit")
+    target_reward_score: float | None = Field(
+        default=None, description="[TARGET_REWARD_SCORE] stop when an iteration's evaluations reach this mean reward"
+    )
     clean_evaluations: int = Field(
         default=5, ge=0, description="stop after this many evaluations in a row with only complete laps; 0 never stops"
     )
     min_eval_trials: int = Field(default=5, ge=1, le=100, description="[MIN_EVAL_TRIALS] laps after each iteration")
+    number_of_resets: int = Field(default=0, ge=0, description="[NUMBER_OF_RESETS] in a training episode")
     change_start_position: bool = Field(default=True, description="[CHANGE_START_POSITION]")
+    alternate_driving_direction: bool = Field(
+        default=False, description="[ALTERNATE_DRIVING_DIRECTION] every other episode the other way round"
+    )
     round_robin_advance_dist: float = Field(default=0.05, ge=0, le=1, description="[ROUND_ROBIN_ADVANCE_DIST]")
     start_position_offset: float = Field(default=0.0, ge=0, le=1, description="[START_POSITION_OFFSET] lap fraction")
     max_episode_steps: int = Field(default=2_000, ge=20, description="longer episodes are cut, and bootstrapped")
-    best_model_metric: Literal["progress", "reward"] = Field(default="progress", description="[BEST_MODEL_METRIC]")
+    best_model_metric: Literal["progress", "reward", "laptime"] = Field(
+        default="progress", description="[BEST_MODEL_METRIC]"
+    )
 
 
 class EvaluationConfig(BaseModel):
-    """A time-trial evaluation. The names in brackets are the guidance's YAML keys."""
+    """An evaluation. The names in brackets are the guidance's YAML keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number_of_trials: int = Field(default=5, ge=1, le=1_000, description="[NUMBER_OF_TRIALS]")
     number_of_resets: int = Field(default=10_000, ge=0, description="[NUMBER_OF_RESETS] a lap")
-    off_track_penalty: float = Field(default=2.0, ge=0, description="[OFF_TRACK_PENALTY] seconds")
+    is_continuous: bool = Field(default=False, description="[IS_CONTINUOUS] laps follow each other without a stop")
+    off_track_penalty: float = Field(default=2.0, ge=0, description="[OFF_TRACK_PENALTY or PENALTY_SECONDS] seconds")
+    collision_penalty: float = Field(default=2.0, ge=0, description="[COLLISION_PENALTY or PENALTY_SECONDS] seconds")
+    reset_behind_dist: float = Field(default=1.0, ge=0, description="[RESET_BEHIND_DIST] m behind what was hit")
+    start_position_offset: float = Field(default=0.0, ge=0, le=1, description="[START_POSITION_OFFSET] lap fraction")
     max_lap_steps: int = Field(default=5_000, ge=20, description="a lap that takes longer ends as time_up")
     start_jitter_m: float = Field(
         default=0.02, ge=0, le=0.2, description="standard deviation of the lateral start; a simulator that repeats "
@@ -55,6 +106,14 @@ class RunConfig(BaseModel):
     name: str
     track: str = "paddock"
     reverse_dir: bool = Field(default=False, description="[REVERSE_DIR] drive the track the other way round")
+    race: RaceConfig = RaceConfig()
+    enable_domain_randomization: bool = Field(default=False, description="[ENABLE_DOMAIN_RANDOMIZATION] in training")
+    randomization: RandomizationConfig = RandomizationConfig()
+    car_color: CarColor = Field(default="Black", description="[CAR_COLOR]")
+    racer_name: str = Field(default="", max_length=64, description="[RACER_NAME]")
+    display_name: str = Field(default="", max_length=64, description="[DISPLAY_NAME] shown in races; empty: the run's")
+    leaderboard_type: str = Field(default="", max_length=64, description="[LEADERBOARD_TYPE]")
+    leaderboard_name: str = Field(default="", max_length=64, description="[LEADERBOARD_NAME] shown in videos")
     seed: int = Field(default=0, ge=0, lt=2**31)
     cars: int = Field(default=20, ge=1, le=1_000, description="cars simulated side by side")
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")
@@ -96,4 +155,5 @@ class RunConfig(BaseModel):
 
 
 def _all_keys() -> list[str]:
-    return [*RunConfig.model_fields, *TrainingConfig.model_fields, *EvaluationConfig.model_fields]
+    parts = (RunConfig, RaceConfig, TrainingConfig, EvaluationConfig, RandomizationConfig)
+    return [key for part in parts for key in part.model_fields]

@@ -5,16 +5,30 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from contract.conditions import Conditions
 from contract.rollout import Rollout
-from contract.state import CarBatch, Controls, FloatArray, IntArray, Poses, UInt8Array
+from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, Things
 
 
 class Simulator(Protocol):
-    """Physics and sensors of N cars on one track; no rules, no rewards. One step is exactly STEP_S."""
+    """Physics and sensors of N cars on one track, in W worlds; no rules, no rewards. One step is exactly STEP_S.
+
+    Cars of one world see each other and its things; nothing is solid, collisions are the race rules' matter.
+    """
 
     @property
     def cars(self) -> CarBatch:
         """The live state, (N,) each; read it, never write to it."""
+
+    @property
+    def worlds(self) -> IntArray:
+        """(N,) the world that each car drives in, 0..W-1; never changes."""
+
+    def furnish(self, worlds: IntArray, things: Things) -> None:
+        """Put the things (K, M) into the worlds (indices, (K,)) in place of those that were there."""
+
+    def vary(self, cars: IntArray, conditions: Conditions) -> None:
+        """Let the cars (indices, (K,)) drive and see under these conditions from now on."""
 
     def place(self, cars: IntArray, poses: Poses) -> None:
         """Put the cars (indices, (K,)) at rest at the poses (K,)."""
@@ -22,8 +36,8 @@ class Simulator(Protocol):
     def step(self, cars: IntArray, controls: Controls) -> None:
         """Advance the cars (indices, (K,)) by STEP_S under the controls (K,); the other cars stand still."""
 
-    def observe(self, cars: IntArray) -> dict[str, UInt8Array]:
-        """What the cars (indices, (K,)) see: sensor name -> (K, ...) uint8, a copy that the caller owns."""
+    def observe(self, cars: IntArray) -> Observations:
+        """What the cars (indices, (K,)), all with the same sensors, see: sensor name -> (K, ...), the caller's own."""
 
     def close(self) -> None: ...
 
@@ -40,8 +54,8 @@ class ActionDistribution:
 class Policy(Protocol):
     """A frozen policy for rollouts."""
 
-    def distribution(self, observations: dict[str, UInt8Array]) -> ActionDistribution:
-        """sensor name -> (K, ...) uint8 in, K distributions out."""
+    def distribution(self, observations: Observations) -> ActionDistribution:
+        """sensor name -> (K, ...) in, K distributions out."""
 
 
 class Phase(StrEnum):

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.state import EpisodeStatus, FloatArray, IntArray, UInt8Array
+from contract.state import EpisodeStatus, FloatArray, IntArray, Observations
 
 
 @dataclass(slots=True)
 class Rollout:
     """One episode of T steps.
 
-    observations   sensor name -> (T, ...) uint8, what the policy saw before each action; camera is (T, 120, 160, 1);
+    observations   sensor name -> (T, ...), what the policy saw before each action (see state.Observations);
                    empty for evaluations
-    final          sensor name -> (...) uint8, what it would see next: the bootstrap state of a truncated episode
+    final          sensor name -> (...), what it would see next: the bootstrap state of a truncated episode
     actions        (T,) int64 of action indices, or (T, 2) float64 in [-1, 1] as [steering, speed], before clipping
     steps          (T,) of contract.state.STEP_DTYPE
     truncated      ended by a step limit, not by the race rules: its value is bootstrapped, never zero
@@ -21,8 +21,8 @@ class Rollout:
 
     episode: int
     iteration: int
-    observations: dict[str, UInt8Array]
-    final: dict[str, UInt8Array]
+    observations: Observations
+    final: Observations
     actions: IntArray | FloatArray
     steps: np.ndarray
     truncated: bool

@@ -6,6 +6,7 @@ degrees and 0..100 percentages exist only in `simapp.reward` and in the files th
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 UInt8Array = NDArray[np.uint8]
+Observations = dict[str, NDArray[Any]]
+"""Sensor name -> (K, ...): cameras (K, 120, 160, channels) uint8, lidars (K, values) float32."""
 
 STEP_S = 1.0 / 15.0
 """One control step in simulated seconds (contract: 15 actions a simulated second), in every simulator."""
@@ -73,10 +76,63 @@ class CarBatch:
     steering_rad: FloatArray
     commanded_speed_mps: FloatArray
     commanded_steering_rad: FloatArray
+    sideways_mps: FloatArray
+    """Velocity of the centre of mass to the left, in the car's frame; 0 without tyre slip."""
+    yaw_rate_rps: FloatArray
 
     @classmethod
     def zeros(cls, num_cars: int) -> "CarBatch":
-        return cls(*(np.zeros(num_cars) for _ in range(7)))
+        return cls(*(np.zeros(num_cars) for _ in range(9)))
+
+
+class ThingKind(IntEnum):
+    """What may be in a car's way; outlines and heights are in contract.vehicle."""
+
+    nothing = 0
+    box = 1
+    car = 2
+
+
+@dataclass(slots=True)
+class Things:
+    """What is on the road of K worlds besides the cars that drive there: M places a world, each field (K, M).
+
+    kind        uint8 of ThingKind; the other fields of an empty place are 0
+    x_m, y_m    middle of the outline (a car's base_link), float64
+    heading_rad float64
+    speed_mps   float64 along the heading; 0 for what stands
+    colour      uint8, index into contract.vehicle.CAR_COLORS; boxes have one look
+    """
+
+    kind: UInt8Array
+    x_m: FloatArray
+    y_m: FloatArray
+    heading_rad: FloatArray
+    speed_mps: FloatArray
+    colour: UInt8Array
+
+    @classmethod
+    def none(cls, worlds: int, places: int = 0) -> "Things":
+        shape = (worlds, places)
+        x_m, y_m, heading_rad, speed_mps = (np.zeros(shape) for _ in range(4))
+        return cls(np.zeros(shape, np.uint8), x_m, y_m, heading_rad, speed_mps, np.zeros(shape, np.uint8))
+
+    @property
+    def places(self) -> int:
+        return int(self.kind.shape[1])
+
+    def of(self, worlds: IntArray) -> "Things":
+        """A copy of the rows of some worlds (K,)."""
+        return Things(*(getattr(self, name)[worlds] for name in self.__slots__))
+
+    def put(self, worlds: IntArray, things: "Things") -> None:
+        """Overwrite the rows of some worlds (K,)."""
+        for name in self.__slots__:
+            getattr(self, name)[worlds] = getattr(things, name)
+
+    def beside(self, others: "Things") -> "Things":
+        """Places of both, world by world: (K, M1 + M2)."""
+        return Things(*(np.concatenate([getattr(self, n), getattr(others, n)], axis=1) for n in self.__slots__))
 
 
 STEP_DTYPE = np.dtype(
@@ -91,7 +147,8 @@ STEP_DTYPE = np.dtype(
         ("closest_waypoint", "i4"),
         ("all_wheels_on_track", "?"),
         ("status", "u1"),  # EpisodeStatus after the step
-        ("time_s", "f8"),  # simulated seconds since the episode began
+        ("time_s", "f8"),  # simulated seconds since the episode began, penalties included
+        ("pause_s", "f8"),  # penalty seconds among them
     ]
 )
 """One row per step of an episode, in the order of steps; what simtraces, metrics and plots are made from."""

@@ -11,6 +11,14 @@ FRONT_POINT_X_M = 0.14
 """What reward functions see as x, y lies this far ahead of base_link."""
 LENGTH_M = 0.32352
 WIDTH_M = 0.1961
+HEIGHT_M = 0.20
+"""Top of the body and its camera, for cars that others see."""
+BOX_LENGTH_M, BOX_WIDTH_M, BOX_HEIGHT_M = 0.30, 0.40, 0.30
+"""An obstacle box: the real simulator's outline without the 0.1 m that it adds for collisions; the height is ours."""
+CAR_COLORS = ("Black", "Grey", "Blue", "Red", "Orange", "White", "Purple")
+"""Values of CAR_COLOR, in the order that Things.colour counts."""
+STEREO_BASE_M = 0.06
+"""The stereo lenses lie half of this left and right of the single one's place."""
 MAX_STEERING_RAD = math.radians(30.0)
 MIN_SPEED_MPS = 0.1
 MAX_SPEED_MPS = 4.0

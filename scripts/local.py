@@ -23,7 +23,7 @@ class LocalRollouts:
     def __init__(self, run: Run, evaluation_rules: RaceRules) -> None:
         metadata, config = run.files.metadata, run.config
         self._run, self._track = run, run.track()
-        simulator = BuiltinSimulator(self._track, config.cars, metadata.camera)
+        simulator = BuiltinSimulator(self._track, [metadata] * config.cars)
         rewards = [run.files.reward.instance() for _ in range(config.cars)]
         reverse = config.reverse_dir
         training = Race(simulator, self._track, RaceRules(config.training.max_episode_steps), rewards, reverse)

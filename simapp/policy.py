@@ -9,7 +9,7 @@ from contract.errors import InputError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import ActionDistribution
 from contract.runtime import quiet_import, session_threads
-from contract.state import UInt8Array
+from contract.state import Observations, UInt8Array
 
 NETWORK = "main_level/agent/main/online"
 CHUNK = 64
@@ -70,7 +70,7 @@ class FrozenPolicy:
         self._frames, self._outputs = frames, outputs
         self._session = v1.Session(graph=graph, config=self._config)
 
-    def distribution(self, observations: dict[str, UInt8Array]) -> ActionDistribution:
+    def distribution(self, observations: Observations) -> ActionDistribution:
         """Camera frames (K, H, W, 1) uint8 under the metadata's camera name in, K distributions out."""
         frames = observations[self._metadata.camera]
         size = min(CHUNK, _padded(-(-len(frames) // self._streams)))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import UInt8Array
+from contract.state import Observations
 from simapp.race import Race
 from simapp.starts import Start
 
@@ -78,11 +78,11 @@ class _Drive:
 
     episode: int
     random: np.random.Generator
-    seen: list[dict[str, UInt8Array]] = field(default_factory=list)
+    seen: list[Observations] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
 
-    def finish(self, order: RolloutOrder, final: dict[str, UInt8Array], truncated: bool) -> Rollout:
+    def finish(self, order: RolloutOrder, final: Observations, truncated: bool) -> Rollout:
         return Rollout(
             episode=self.episode,
             iteration=order.iteration,

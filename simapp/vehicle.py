@@ -23,7 +23,10 @@ STEERING_LAG_S = 0.10
 def place_cars(state: CarBatch, cars: IntArray, poses: Poses) -> None:
     """Put the cars (indices, (K,)) at rest with straight wheels at the poses (K,)."""
     state.x_m[cars], state.y_m[cars], state.heading_rad[cars] = poses.x_m, poses.y_m, poses.heading_rad
-    for at_rest in (state.speed_mps, state.steering_rad, state.commanded_speed_mps, state.commanded_steering_rad):
+    for at_rest in (
+        *(state.speed_mps, state.steering_rad, state.commanded_speed_mps, state.commanded_steering_rad),
+        *(state.sideways_mps, state.yaw_rate_rps),
+    ):
         at_rest[cars] = 0.0
 
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from contract.conditions import Conditions
 from contract.errors import InputError
-from contract.state import CarBatch, Controls, FloatArray, IntArray, Poses, UInt8Array
+from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, Things
 from simapp.tracks import Track
 from simapp.vehicle import drive_cars, place_cars
 
@@ -23,13 +24,23 @@ class BlindSimulator:
     def cars(self) -> CarBatch:
         return self._cars
 
+    @property
+    def worlds(self) -> IntArray:
+        return np.arange(len(self._cars.x_m))
+
+    def furnish(self, worlds: IntArray, things: Things) -> None:
+        pass
+
+    def vary(self, cars: IntArray, conditions: Conditions) -> None:
+        pass
+
     def place(self, cars: IntArray, poses: Poses) -> None:
         place_cars(self._cars, cars, poses)
 
     def step(self, cars: IntArray, controls: Controls) -> None:
         drive_cars(self._cars, cars, controls)
 
-    def observe(self, cars: IntArray) -> dict[str, UInt8Array]:
+    def observe(self, cars: IntArray) -> Observations:
         return {"FRONT_FACING_CAMERA": np.zeros((len(cars), 120, 160, 1), np.uint8)}
 
     def close(self) -> None:

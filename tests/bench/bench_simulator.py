@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 
+from contract.metadata import ModelMetadata
 from contract.state import Controls
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
@@ -20,13 +21,14 @@ from tests.bench.record import write_result
 
 CARS, STEPS, REPEATS = 20, 500, 9
 REWARD = Path(__file__).parents[2] / "rewards" / "follow_center_line.py"
+METADATA = Path(__file__).parents[2] / "actions" / "default.json"
 TRACKS = ("paddock", "grand_tour")
 
 
 def measure(track_name: str) -> dict[str, float]:
     """Medians over REPEATS of STEPS steps of CARS cars that steer at random and are put back when they leave."""
     track = load_track(track_name)
-    simulator = BuiltinSimulator(track, CARS, "FRONT_FACING_CAMERA")
+    simulator = BuiltinSimulator(track, [ModelMetadata.load(METADATA)] * CARS)
     reward = RewardFunction.load(REWARD)
     rules = RaceRules(max_steps=10**9, resets=10**9)
     race = Race(simulator, track, rules, [reward.instance() for _ in range(CARS)])

@@ -1,0 +1,117 @@
+"""Domain randomisation: named ranges in the config, and what was drawn from them for each car's episode."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contract.state import FloatArray, IntArray
+
+Range = tuple[float, float]
+
+
+class RandomizationConfig(BaseModel):
+    """Ranges (low, high) that ENABLE_DOMAIN_RANDOMIZATION draws from, uniformly, once an episode and car."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    light: Range = Field(default=(0.6, 1.4), description="brightness factor of the whole picture")
+    asphalt: Range = Field(default=(0.7, 1.4), description="tone factor of the asphalt")
+    field: Range = Field(default=(0.6, 1.3), description="tone factor of the field")
+    lines: Range = Field(default=(0.8, 1.15), description="tone factor of the edge lines")
+    walls: Range = Field(default=(0.5, 4.0), description="tone factor of the walls, which are nearly black")
+    texture: Range = Field(default=(0.0, 1.0), description="share of coarse stains on the ground, 0 is the plain one")
+    camera_pitch_deg: Range = Field(default=(-1.5, 1.5), description="added to the camera's pitch, down positive")
+    camera_yaw_deg: Range = Field(default=(-1.5, 1.5), description="added to the camera's heading, left positive")
+    camera_height_m: Range = Field(default=(-0.005, 0.005), description="added to the lens's height")
+    camera_fov: Range = Field(default=(0.97, 1.03), description="factor of the horizontal field of view")
+    blur_px: Range = Field(default=(0.0, 0.8), description="standard deviation of a Gaussian blur")
+    noise: Range = Field(default=(0.0, 6.0), description="standard deviation of each pixel's noise, in grey levels")
+    latency_steps: Range = Field(default=(0.0, 0.8), description="how late a command takes hold, in steps of 1/15 s")
+    speed_gain: Range = Field(default=(0.9, 1.1), description="factor of the commanded speed")
+    steering_gain: Range = Field(default=(0.9, 1.1), description="factor of the commanded steering angle")
+    steering_offset_deg: Range = Field(default=(-1.5, 1.5), description="added to the steering angle")
+    friction: Range = Field(default=(0.8, 1.2), description="factor of the tyres' grip; without tyre slip it is unused")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for name in type(self).model_fields:
+            low, high = getattr(self, name)
+            least, most = _LIMITS[name]
+            if not least <= low <= high <= most:
+                raise ValueError(f"{name} is {low, high}; a range is (low, high) with {least} <= low <= high <= {most}")
+        return self
+
+
+_LIMITS: dict[str, Range] = {
+    "light": (0.05, 5.0),
+    "asphalt": (0.05, 5.0),
+    "field": (0.05, 5.0),
+    "lines": (0.05, 5.0),
+    "walls": (0.0, 20.0),
+    "texture": (0.0, 1.0),
+    "camera_pitch_deg": (-10.0, 15.0),
+    "camera_yaw_deg": (-20.0, 20.0),
+    "camera_height_m": (-0.05, 0.2),
+    "camera_fov": (0.5, 1.5),
+    "blur_px": (0.0, 5.0),
+    "noise": (0.0, 60.0),
+    "latency_steps": (0.0, 2.0),
+    "speed_gain": (0.2, 2.0),
+    "steering_gain": (0.2, 2.0),
+    "steering_offset_deg": (-10.0, 10.0),
+    "friction": (0.1, 3.0),
+}
+
+
+@dataclass(slots=True)
+class Conditions:
+    """Conditions of K cars, each field (K,) float64 with the meaning and unit of RandomizationConfig's field."""
+
+    light: FloatArray
+    asphalt: FloatArray
+    field: FloatArray
+    lines: FloatArray
+    walls: FloatArray
+    texture: FloatArray
+    camera_pitch_deg: FloatArray
+    camera_yaw_deg: FloatArray
+    camera_height_m: FloatArray
+    camera_fov: FloatArray
+    blur_px: FloatArray
+    noise: FloatArray
+    latency_steps: FloatArray
+    speed_gain: FloatArray
+    steering_gain: FloatArray
+    steering_offset_deg: FloatArray
+    friction: FloatArray
+    seed: NDArray[np.uint64]
+    """(K,) of the pixel noise and the stains; sensors count their frames from `vary` on, so that an episode repeats."""
+
+    @classmethod
+    def nominal(cls, count: int) -> Self:
+        """No randomisation: factors 1, everything else 0."""
+        values = {f.name: np.full(count, 1.0 if f.name in _FACTORS else 0.0) for f in fields(cls) if f.name != "seed"}
+        return cls(**values, seed=np.zeros(count, np.uint64))
+
+    @classmethod
+    def drawn(cls, config: RandomizationConfig, random: np.random.Generator) -> Self:
+        """One car's conditions (1,), drawn from its episode's own random numbers."""
+        values = {name: np.array([random.uniform(*getattr(config, name))]) for name in type(config).model_fields}
+        return cls(**values, seed=random.integers(0, 2**64, 1, np.uint64))
+
+    def put(self, cars: IntArray, conditions: "Conditions") -> None:
+        """Overwrite those of some cars (indices, (K,))."""
+        for item in fields(self):
+            getattr(self, item.name)[cars] = getattr(conditions, item.name)
+
+    def of(self, cars: IntArray) -> "Conditions":
+        """A copy of those of some cars (indices, (K,))."""
+        return Conditions(*(getattr(self, item.name)[cars] for item in fields(self)))
+
+
+_FACTORS = {
+    *("light", "asphalt", "field", "lines", "walls", "camera_fov", "speed_gain", "steering_gain", "friction"),
+}
