@@ -91,3 +91,33 @@ def evaluation_simtrace(iteration: int = 0) -> str:
 def training_log(iteration: int) -> str:
     """Log lines of an iteration in the form that CloudWatch metric filters of the guidance match."""
     return f"logs/training/{iteration}-iteration.log"
+
+
+def race_metrics(race: str, racer: str) -> str:
+    """Evaluation metrics of one racer of a race; keys of races are relative to the folder that holds `runs/`."""
+    return f"{race_folder(race)}{racer}/{EVALUATION_METRICS}"
+
+
+def race_simtrace(race: str, racer: str, iteration: int = 0) -> str:
+    """Steps of one racer of a race."""
+    return f"{race_folder(race)}{racer}/{evaluation_simtrace(iteration)}"
+
+
+def race_result(race: str) -> str:
+    """The result table of a race."""
+    return f"{race_folder(race)}result.json"
+
+
+def race_params(race: str) -> str:
+    """The race as the guidance's head-to-head or tournament job would be told."""
+    return f"{race_folder(race)}race_params.yaml"
+
+
+def race_plot(race: str, racer: str) -> str:
+    """Laps of one racer of a race."""
+    return f"{race_folder(race)}{racer}/{LAP_PLOT}"
+
+
+def race_folder(race: str) -> str:
+    """Where everything of a race lies, beside `runs/`."""
+    return f"races/{race}/"

@@ -90,7 +90,7 @@ def _rows(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: floa
                 _number(track_length_m),
                 _number(start_time_s + float(step["time_s"])),
                 status.name,
-                "0.0",
+                _number(step["pause_s"]),
             ]
         start_time_s += rollout.time_s
 
@@ -216,7 +216,8 @@ def _parse(line: str, header: list[str], where: str) -> _Row:
             whole("closest_waypoint"),
             boolean("all_wheels_on_track"),
             status(),
-            0.0,
+            0.0,  # time_s follows from the episode's stamps
+            number("pause_duration") if "pause_duration" in cells else 0.0,
         ),
     )
 

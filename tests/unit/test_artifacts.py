@@ -23,6 +23,11 @@ def test_keys_are_the_contracts() -> None:
         artifacts.training_simtrace(5),
         artifacts.evaluation_simtrace(),
         artifacts.car_bundle("job"),
+        artifacts.race_metrics("final", "zig"),
+        artifacts.race_simtrace("final", "zig"),
+        artifacts.race_plot("final", "zig"),
+        artifacts.race_result("final"),
+        artifacts.race_params("final"),
     ] == [
         "model/5_Step-1234.ckpt.index",
         "model/.coach_checkpoint",
@@ -38,6 +43,11 @@ def test_keys_are_the_contracts() -> None:
         "iteration-data/training/training-simtrace/5-iteration.csv",
         "iteration-data/evaluation/evaluation-simtrace/0-iteration.csv",
         "train-output/job/output/model.tar.gz",
+        "races/final/zig/evaluation_metrics.json",
+        "races/final/zig/iteration-data/evaluation/evaluation-simtrace/0-iteration.csv",
+        "races/final/zig/laps.png",
+        "races/final/result.json",
+        "races/final/race_params.yaml",
     ]
 
 

@@ -36,7 +36,8 @@ def _three_steps(actions: Sequence[object], end: EpisodeStatus) -> Rollout:
     steps["progress_pct"], steps["closest_waypoint"] = (0.5, 1.25, 100.0), (1, 2, 3)
     steps["all_wheels_on_track"] = (True, True, False)
     steps["status"] = (EpisodeStatus.in_progress, EpisodeStatus.in_progress, end)
-    steps["time_s"] = (0.25, 0.5, 0.75)
+    steps["time_s"] = (0.25, 0.5, 2.75)
+    steps["pause_s"] = (0.0, 0.0, 2.0)
     return Rollout(7, 0, {}, {}, np.array(actions), steps, truncated=False)
 
 
@@ -46,9 +47,9 @@ def test_text_is_the_contracts() -> None:
         HEADER,
         "7,1.0,1.5,-0.5,0.0,0.0,1.0,6,1.0,False,True,0.5,1,17.709159380834848,100.25,prepare,0.0",
         "7,2.0,1.625,-0.5,90.0,28.64788975654116,2.0,0,0.001,False,True,1.25,2,17.709159380834848,100.5,in_progress,0.0",
-        "7,3.0,1.75,-0.5,-180.0,-28.64788975654116,0.1,13,1e-05,True,False,100.0,3,17.709159380834848,100.75,lap_complete,0.0",
+        "7,3.0,1.75,-0.5,-180.0,-28.64788975654116,0.1,13,1e-05,True,False,100.0,3,17.709159380834848,102.75,lap_complete,2.0",
     ]
-    assert text.endswith(",0.0\n")
+    assert text.endswith(",2.0\n")
 
 
 def test_continuous_actions_are_written_in_brackets() -> None:
@@ -95,7 +96,7 @@ def _steps_arrays(length: int) -> st.SearchStrategy[np.ndarray]:
     finite = st.floats(-1e6, 1e6, allow_subnormal=False)
     fields = {
         name: hnp.arrays(np.float64, length, elements=finite)
-        for name in ("x_m", "y_m", "speed_mps", "reward", "progress_pct")
+        for name in ("x_m", "y_m", "speed_mps", "reward", "progress_pct", "pause_s")
     }
     fields["heading_rad"] = hnp.arrays(np.float64, length, elements=st.floats(-math.pi, math.pi))
     fields["steering_rad"] = hnp.arrays(np.float64, length, elements=st.floats(-1.0, 1.0))
@@ -127,7 +128,8 @@ def test_round_trip(steps: np.ndarray, continuous: bool, start_time_s: float, ep
     np.testing.assert_array_equal(trace.actions, actions)
     assert trace.actions.dtype == actions.dtype
     np.testing.assert_array_equal(trace.timestamps_s, start_time_s + steps["time_s"])
-    for name in ("x_m", "y_m", "speed_mps", "reward", "progress_pct", "closest_waypoint", "all_wheels_on_track"):
+    exact = ("x_m", "y_m", "speed_mps", "reward", "progress_pct", "closest_waypoint", "all_wheels_on_track", "pause_s")
+    for name in exact:
         np.testing.assert_array_equal(trace.steps[name], steps[name], name)
     for name in ("heading_rad", "steering_rad"):
         np.testing.assert_allclose(trace.steps[name], steps[name], rtol=1e-14, atol=1e-300, err_msg=name)
@@ -171,15 +173,16 @@ ROW = "0,1.0,1.5,0.5,0.0,10.0,1.0,6,1.0,False,True,0.5,1,17.7,5.0,prepare"
     ("columns", "values"),
     [
         ("", ""),
-        (",pause_duration", ",0.0"),
-        (",pause_duration,obstacle_crash_counter", ",0.0,0"),
-        (",pause_duration,obstacle_crash_counter,wall_clock", ",0.0,0,1700000000.25"),
+        (",pause_duration", ",4.5"),
+        (",pause_duration,obstacle_crash_counter", ",4.5,0"),
+        (",pause_duration,obstacle_crash_counter,wall_clock", ",4.5,0,1700000000.25"),
     ],
 )
 def test_older_and_newer_headers_are_read(columns: str, values: str) -> None:
     (trace,) = from_csv(f"{','.join(COLUMNS[:-1])}{columns}\n{ROW}{values}\n", "x.csv")
     assert trace.steps["x_m"] == [1.5]
     assert trace.timestamps_s == [5.0]
+    assert trace.steps["pause_s"] == [4.5 if columns else 0.0]
 
 
 def _broken(column: str, value: str) -> str:
@@ -195,6 +198,7 @@ def _broken(column: str, value: str) -> str:
         ("Y", "nan", "a finite number"),
         ("yaw", "", "a finite number"),
         ("tstamp", "inf", "a finite number"),
+        ("pause_duration", "long", "a finite number"),
         ("episode", "1.5", "a whole number"),
         ("closest_waypoint", "2.5", "a whole number"),
         ("action", "x", "a finite number"),
