@@ -23,6 +23,9 @@ STEP_S = 1.0 / 15.0
 
 CAMERA_HEIGHT, CAMERA_WIDTH = 120, 160
 
+COMMANDS_KEPT = 3
+"""Commands before the last one that a car remembers: as many steps late a command may take hold."""
+
 
 class EpisodeStatus(IntEnum):
     """Status of a car's episode after a step; `.name` is the simtrace's `episode_status` word."""
@@ -67,7 +70,9 @@ class Controls:
 
 @dataclass(slots=True)
 class CarBatch:
-    """State of N cars, each field (N,) float64. x, y, heading are of base_link (see contract/vehicle.py)."""
+    """State of N cars, each field float64 and (N,) unless it says more. x, y, heading are of base_link (see
+    contract/vehicle.py).
+    """
 
     x_m: FloatArray
     y_m: FloatArray
@@ -79,10 +84,13 @@ class CarBatch:
     sideways_mps: FloatArray
     """Velocity of the centre of mass to the left, in the car's frame; 0 without tyre slip."""
     yaw_rate_rps: FloatArray
+    earlier_speed_mps: FloatArray
+    """(N, COMMANDS_KEPT), the commands before commanded_speed_mps, the latest first; and so for steering."""
+    earlier_steering_rad: FloatArray
 
     @classmethod
     def zeros(cls, num_cars: int) -> "CarBatch":
-        return cls(*(np.zeros(num_cars) for _ in range(9)))
+        return cls(*(np.zeros(num_cars) for _ in range(9)), *(np.zeros((num_cars, COMMANDS_KEPT)) for _ in range(2)))
 
 
 class ThingKind(IntEnum):

@@ -10,7 +10,8 @@ from scipy.integrate import solve_ivp
 
 from contract.state import STEP_S, CarBatch, Controls, Poses
 from contract.vehicle import REAR_AXLE_X_M, WHEELBASE_M
-from simapp.vehicle import SPEED_LAG_S, STEERING_LAG_S, drive_cars, place_cars
+from simapp.vehicle import drive_cars, place_cars
+from simapp.vehicle.kinematic import SPEED_LAG_S, STEERING_LAG_S
 
 ONE = np.array([0])
 
