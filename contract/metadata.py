@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from contract.errors import InputError
 from contract.fields import MISSING, at, check_keys, choice, load_object, nearest, number, read_text, whole
-from contract.state import Controls, FloatArray, IntArray
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, FloatArray, IntArray
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 
 Algorithm = Literal["clipped_ppo", "sac"]
@@ -32,6 +32,8 @@ MIN_ACTIONS, MAX_ACTIONS = 2, 30
 MAX_STEERING_DEG = 30.0
 LIDAR_RAYS = 64
 """Rays of the LIDAR sensor; its sectors must divide them evenly."""
+LIDAR_SECTORS = 8
+"""Values of the SECTOR_LIDAR sensor, one bit a sector."""
 
 _KEYS = (
     "action_space",
@@ -131,6 +133,17 @@ class ModelMetadata:
     @property
     def lidar(self) -> str | None:
         return next((name for name in self.sensors if name in LIDARS), None)
+
+    def observation_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Sensor name -> shape of one observation: (120, 160, channels) of a camera, (values,) of a lidar."""
+        config = self.lidar_config
+        shapes = {name: (CAMERA_HEIGHT, CAMERA_WIDTH, 2 if name == "STEREO_CAMERAS" else 1) for name in CAMERAS}
+        values = {
+            "LIDAR": LIDAR_RAYS,
+            "SECTOR_LIDAR": LIDAR_SECTORS,
+            "DISCRETIZED_SECTOR_LIDAR": config.num_sectors * config.num_values_per_sector,
+        }
+        return {name: shapes[name] if name in shapes else (values[name],) for name in self.sensors}
 
     @classmethod
     def load(cls, path: Path, strict: bool = True) -> "ModelMetadata":

@@ -9,7 +9,7 @@ from contract.errors import InputError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import ActionDistribution
 from contract.runtime import quiet_import, session_threads
-from contract.state import Observations, UInt8Array
+from contract.state import Observations
 
 NETWORK = "main_level/agent/main/online"
 CHUNK = 64
@@ -42,22 +42,32 @@ class FrozenPolicy:
         """Drive with another frozen graph from now on; on InputError the old one stays."""
         v1 = self._tf.compat.v1
         decode_error = quiet_import("google.protobuf.message").DecodeError
-        camera = self._metadata.camera
+        shapes = self._metadata.observation_shapes()
         head = f"{NETWORK}/network_1/ppo_head_0"
         names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
         graph = self._tf.Graph()
         try:
             with graph.as_default():
                 self._tf.import_graph_def(v1.GraphDef.FromString(pb), name="")
-            frames = graph.get_tensor_by_name(f"{NETWORK}/network_0/{camera}/{camera}:0")
+            inputs = {name: graph.get_tensor_by_name(f"{NETWORK}/network_0/{name}/{name}:0") for name in shapes}
             outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
         except (KeyError, ValueError, decode_error) as error:
             raise InputError(
                 "model.pb",
                 str(error).strip("'\""),
-                f"a frozen graph with the camera {camera} and the outputs {', '.join(f'{head}/{n}' for n in names)}",
+                f"a frozen graph with the inputs {', '.join(shapes)} "
+                f"and the outputs {', '.join(f'{head}/{n}' for n in names)}",
                 "use the model_metadata.json that the model was trained with",
             ) from error
+        fed = {op.name: op.outputs[0].shape.as_list()[1:] for op in graph.get_operations() if op.type == "Placeholder"}
+        found = {name.rsplit("/", 1)[-1]: shape for name, shape in fed.items()}
+        if found != {name: list(shape) for name, shape in shapes.items()}:
+            raise InputError(
+                "model.pb",
+                ", ".join(f"{name} {shape}" for name, shape in found.items()),
+                f"the model_metadata.json has {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items())}",
+                "use the model_metadata.json that the model was trained with",
+            )
         actions = outputs[0].shape[-1]
         if actions != self._metadata.actions.size:
             raise InputError(
@@ -67,24 +77,27 @@ class FrozenPolicy:
                 "use the model_metadata.json that the model was trained with",
             )
         self._close_session()
-        self._frames, self._outputs = frames, outputs
+        self._inputs, self._outputs = inputs, outputs
         self._session = v1.Session(graph=graph, config=self._config)
 
     def distribution(self, observations: Observations) -> ActionDistribution:
-        """Camera frames (K, H, W, 1) uint8 under the metadata's camera name in, K distributions out."""
-        frames = observations[self._metadata.camera]
-        size = min(CHUNK, _padded(-(-len(frames) // self._streams)))
-        chunks = [frames[i : i + size] for i in range(0, len(frames), size)]
+        """Sensor name -> (K, ...) in, K distributions out."""
+        count = len(observations[self._metadata.camera])
+        size = min(CHUNK, _padded(-(-count // self._streams)))
+        chunks = [{name: observations[name][i : i + size] for name in self._inputs} for i in range(0, count, size)]
         parts = [self._run(chunks[0])] if len(chunks) == 1 else self._pool.map(self._run, chunks)
         first, *second = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
         if second:
             return ActionDistribution(mean=first, deviation=second[0])
         return ActionDistribution(probabilities=first)
 
-    def _run(self, frames: UInt8Array) -> list[Any]:
-        padded = np.zeros((_padded(len(frames)), *frames.shape[1:]), np.float32)
-        padded[: len(frames)] = frames
-        return [output[: len(frames)] for output in self._session.run(self._outputs, {self._frames: padded})]
+    def _run(self, seen: Observations) -> list[Any]:
+        count = len(seen[self._metadata.camera])
+        feed = {}
+        for name, values in seen.items():
+            feed[self._inputs[name]] = padded = np.zeros((_padded(count), *values.shape[1:]), np.float32)
+            padded[:count] = values
+        return [output[:count] for output in self._session.run(self._outputs, feed)]
 
     def close(self) -> None:
         """Give the session and the threads back."""

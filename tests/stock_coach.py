@@ -11,32 +11,40 @@ import numpy as np
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.rollout import Rollout
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, STEP_DTYPE, EpisodeStatus, IntArray
+from contract.state import STEP_DTYPE, EpisodeStatus, IntArray, Observations
 from trainer.coach import networks, shim
 
 CAMERA = "FRONT_FACING_CAMERA"
 
 
-def metadata(continuous: bool = False, network: str = "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW") -> ModelMetadata:
-    """Five actions, or steering and speed ranges, seen by the front camera."""
+def metadata(
+    continuous: bool = False, network: str = "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW", sensors: Sequence[str] = (CAMERA,)
+) -> ModelMetadata:
+    """Five actions, or steering and speed ranges, seen by the front camera or other sensors."""
     space: Any = [{"steering_angle": angle, "speed": 1.0} for angle in (-30, -15, 0, 15, 30)]
     if continuous:
         space = {"steering_angle": {"low": -30, "high": 30}, "speed": {"low": 1, "high": 2}}
     kind = "continuous" if continuous else "discrete"
-    sensors = {"sensor": [CAMERA], "neural_network": network}
-    return ModelMetadata.parse(json.dumps({"action_space": space, "action_space_type": kind, **sensors}))
+    seen = {"sensor": list(sensors), "neural_network": network}
+    return ModelMetadata.parse(json.dumps({"action_space": space, "action_space_type": kind, **seen}))
 
 
 def episode(seed: int, steps: int, model: ModelMetadata, truncated: bool = False) -> Rollout:
-    """An episode of noise: frames, actions and rewards are random."""
+    """An episode of noise: observations, actions and rewards are random."""
     rng = np.random.default_rng(seed)
     rows = np.zeros(steps, STEP_DTYPE)
     rows["reward"] = rng.uniform(0.0, 1.0, steps)
     rows["status"][-1] = EpisodeStatus.time_up if truncated else EpisodeStatus.off_track
-    frames = rng.integers(0, 256, (steps + 1, CAMERA_HEIGHT, CAMERA_WIDTH, 1), dtype=np.uint8)
+    seen: Observations = {
+        name: rng.integers(0, 256, (steps + 1, *shape), dtype=np.uint8)
+        if len(shape) == 3
+        else rng.random((steps + 1, *shape), np.float32)
+        for name, shape in model.observation_shapes().items()
+    }
     continuous = isinstance(model.actions, ContinuousActions)
     actions = rng.normal(0.0, 0.5, (steps, 2)) if continuous else rng.integers(0, model.actions.size, steps)
-    return Rollout(seed, 0, {CAMERA: frames[:-1]}, {CAMERA: frames[-1]}, actions, rows, truncated)
+    before, final = ({name: values[part] for name, values in seen.items()} for part in (slice(-1), -1))
+    return Rollout(seed, 0, before, final, actions, rows, truncated)
 
 
 class StockAgent:
@@ -95,14 +103,15 @@ class StockAgent:
         agent = self.agent
         for rollout in rollouts:
             buffer = Episode(discount=agent.ap.algorithm.discount, n_step=agent.ap.algorithm.n_step)
-            frames = [*rollout.observations[CAMERA], rollout.final[CAMERA]]
+            seen = rollout.observations
+            states = [*({name: seen[name][i] for name in seen} for i in range(len(rollout))), rollout.final]
             for i in range(len(rollout)):
                 buffer.insert(
                     Transition(
-                        state={CAMERA: frames[i]},
+                        state=states[i],
                         action=rollout.actions[i],
                         reward=rollout.rewards[i],
-                        next_state={CAMERA: frames[i + 1]},
+                        next_state=states[i + 1],
                         game_over=i == len(rollout) - 1,
                     )
                 )

@@ -58,7 +58,7 @@ class _Ours:
         np.savez(weights, **{f"{i:03}": value for i, value in enumerate(values)})
         data = self._agent._dataset(rollouts)
         settings = self._hyperparameters
-        epochs = stock_minibatches(len(data.frames), settings.batch_size, settings.num_epochs, 0)
+        epochs = stock_minibatches(len(data), settings.batch_size, settings.num_epochs, 0)
         return [self._agent._ppo.minibatch(data, batch, "check")[:4] for epoch in epochs for batch in epoch]
 
     def update(self, rollouts: list[Any], number: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
-from contract.metadata import CAMERAS, ModelMetadata
+from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.runtime import session_threads
@@ -61,7 +61,7 @@ class CoachAgent:
         rng = np.random.default_rng([self._seed, iteration])
         epochs, count = [], 0
         for epoch in range(self._hyperparameters.num_epochs):
-            batches = ppo.minibatches(rng.permutation(len(data.frames)), self._hyperparameters.batch_size)
+            batches = ppo.minibatches(rng.permutation(len(data)), self._hyperparameters.batch_size)
             epochs.append(self._ppo.epoch(data, batches, f"iteration {iteration}, epoch {epoch}"))
             count += len(batches)
         self._ppo.check_weights(f"iteration {iteration}")
@@ -82,11 +82,13 @@ class CoachAgent:
         """
         from trainer.coach import ppo
 
-        camera = self._metadata.camera
-        finals = [rollout.final[camera] for rollout in rollouts if rollout.truncated]
-        frames = np.concatenate([*(rollout.observations[camera] for rollout in rollouts), *(f[None] for f in finals)])
-        values, old_policy = self._ppo.evaluate(frames)
-        steps = len(frames) - len(finals)
+        finals = [rollout.final for rollout in rollouts if rollout.truncated]
+        inputs = {
+            name: np.concatenate([*(r.observations[name] for r in rollouts), *(final[name][None] for final in finals)])
+            for name in self._ppo.sensors
+        }
+        values, old_policy = self._ppo.evaluate(inputs)
+        steps = sum(map(len, rollouts))
         bootstraps = iter(values[steps:])
         advantages, targets, start = [], [], 0
         for rollout in rollouts:
@@ -98,7 +100,7 @@ class CoachAgent:
             start += len(rollout)
         raw = np.concatenate(advantages)
         return ppo.Dataset(
-            frames=frames[:steps],
+            inputs={name: seen[:steps] for name, seen in inputs.items()},
             actions=np.concatenate([rollout.actions for rollout in rollouts]),
             # rl_coach divides by the bare deviation; a constant advantage would give 0 / 0
             advantages=(raw - raw.mean()) / (raw.std() or 1.0),
@@ -130,13 +132,6 @@ def _check_supported(metadata: ModelMetadata) -> None:
     if metadata.algorithm == "sac":
         raise InputError(
             "model_metadata.json: training_algorithm", "sac", "SAC is not yet in this version", 'use "clipped_ppo"'
-        )
-    if len(metadata.sensors) != 1 or metadata.camera not in (CAMERAS[0], "observation"):
-        raise InputError(
-            "model_metadata.json: sensor",
-            list(metadata.sensors),
-            "stereo cameras and lidars are not yet in this version",
-            'use ["FRONT_FACING_CAMERA"]',
         )
 
 

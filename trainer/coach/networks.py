@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from contract.hyperparameters import Hyperparameters
-from contract.metadata import ContinuousActions, ModelMetadata
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
+from contract.metadata import LIDARS, ContinuousActions, ModelMetadata
 
 CLIP_EPSILON = 0.2
 GAE_LAMBDA = 0.95
@@ -16,46 +15,63 @@ ADAM_BETA2 = 0.999
 
 
 @dataclass(frozen=True)
-class Network:
-    """Layers of one tower, ReLU after each; conv is (filters, kernel, stride), the others are units."""
+class Embedder:
+    """Layers that one input goes through, ReLU after each; conv is (filters, kernel, stride), dense is units."""
 
-    conv: tuple[tuple[int, int, int], ...]
-    embedder_dense: tuple[int, ...]
+    conv: tuple[tuple[int, int, int], ...] = ()
+    dense: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Network:
+    """One tower: an embedder an input, concatenated in the order of the inputs' names, then dense layers."""
+
+    camera: Embedder
+    stereo: Embedder
     middleware_dense: tuple[int, ...]
 
 
+_SHALLOW = Embedder(((32, 8, 4), (64, 4, 2), (64, 3, 1)))
+_STEREO = Embedder(((32, 3, 1), (64, 3, 2), (64, 3, 1), (128, 3, 2), (128, 3, 1)))
+_LIDAR = Embedder(dense=(256, 256))
+
 NETWORKS = {
-    "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW": Network(((32, 8, 4), (64, 4, 2), (64, 3, 1)), (), (512,)),
-    "DEEP_CONVOLUTIONAL_NETWORK": Network(((32, 5, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1)), (64,), (512,)),
+    "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW": Network(_SHALLOW, _SHALLOW, (512,)),
+    "DEEP_CONVOLUTIONAL_NETWORK": Network(
+        Embedder(((32, 5, 2), (32, 3, 1), (64, 3, 2), (64, 3, 1)), (64,)), _STEREO, (512,)
+    ),
     "DEEP_CONVOLUTIONAL_NETWORK_DEEP": Network(
-        ((32, 8, 4), (32, 4, 2), (64, 4, 2), (64, 3, 1)), (512, 512), (256, 128)
+        Embedder(((32, 8, 4), (32, 4, 2), (64, 4, 2), (64, 3, 1)), (512, 512)), _STEREO, (256, 128)
     ),
 }
-"""contract.md, networks, front camera."""
+"""contract.md, networks."""
+
+
+def embedder(metadata: ModelMetadata, sensor: str) -> Embedder:
+    """The layers of a sensor in the metadata's network."""
+    network = NETWORKS[metadata.network]
+    if sensor in LIDARS:
+        return _LIDAR
+    return network.stereo if sensor == "STEREO_CAMERAS" else network.camera
 
 
 def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, gpu: bool) -> Any:
     """rl_coach's AgentParameters for clipped PPO; shim.install() must have been called."""
     from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgentParameters
-    from rl_coach.architectures.embedder_parameters import InputEmbedderParameters
-    from rl_coach.architectures.layers import Conv2d, Dense
+    from rl_coach.architectures.layers import Dense
     from rl_coach.architectures.middleware_parameters import FCMiddlewareParameters
     from rl_coach.base_parameters import TaskParameters
     from rl_coach.filters.filter import NoInputFilter, NoOutputFilter
 
-    layers = NETWORKS[metadata.network]
-    embedder = [Conv2d(*conv) for conv in layers.conv] + [Dense(units) for units in layers.embedder_dense]
     parameters = ClippedPPOAgentParameters()
     parameters.name = "agent"  # with the parent's "main_level", the first half of the contract's node names
     parameters.task_parameters = TaskParameters(use_cpu=not gpu, seed=seed)
     parameters.input_filter, parameters.output_filter = NoInputFilter(), NoOutputFilter()
 
     network = parameters.network_wrappers["main"]
-    network.input_embedders_parameters = {
-        metadata.camera: InputEmbedderParameters(scheme=embedder, activation_function="relu")
-    }
+    network.input_embedders_parameters = input_embedders(metadata)
     network.middleware_parameters = FCMiddlewareParameters(
-        scheme=[Dense(units) for units in layers.middleware_dense], activation_function="relu"
+        scheme=[Dense(units) for units in NETWORKS[metadata.network].middleware_dense], activation_function="relu"
     )
     network.use_separate_networks_per_head = True  # network_0 is the value's tower, network_1 the policy's
     network.create_target_network = False  # the old policy is evaluated once, before the update
@@ -75,19 +91,37 @@ def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, 
     return parameters
 
 
+def input_embedders(metadata: ModelMetadata) -> dict[str, Any]:
+    """Sensor name -> rl_coach's InputEmbedderParameters; a camera's divide by 255, a lidar's nothing."""
+    from rl_coach.architectures.embedder_parameters import InputEmbedderParameters
+    from rl_coach.architectures.layers import Conv2d, Dense
+
+    def parameters(layers: Embedder) -> Any:
+        scheme = [Conv2d(*conv) for conv in layers.conv] + [Dense(units) for units in layers.dense]
+        return InputEmbedderParameters(scheme=scheme, activation_function="relu")
+
+    return {sensor: parameters(embedder(metadata, sensor)) for sensor in metadata.sensors}
+
+
 def spaces(metadata: ModelMetadata) -> Any:
-    """rl_coach's SpacesDefinition: one grey camera, and actions as the policy's head puts them out."""
+    """rl_coach's SpacesDefinition: grey cameras, lidars, and actions as the policy's head puts them out."""
     from rl_coach.spaces import (
         BoxActionSpace,
         DiscreteActionSpace,
-        ImageObservationSpace,
+        PlanarMapsObservationSpace,
         RewardSpace,
         SpacesDefinition,
         StateSpace,
+        VectorObservationSpace,
     )
 
-    camera = ImageObservationSpace(np.array([CAMERA_HEIGHT, CAMERA_WIDTH, 1]), high=255)
+    def observation(shape: tuple[int, ...]) -> Any:
+        if len(shape) == 3:  # rl_coach's image spaces have 1 or 3 channels, its planar maps any number
+            return PlanarMapsObservationSpace(np.array(shape), low=0, high=255)
+        return VectorObservationSpace(shape[0])
+
+    observations = {name: observation(shape) for name, shape in metadata.observation_shapes().items()}
     size = metadata.actions.size
     continuous = isinstance(metadata.actions, ContinuousActions)
     action = BoxActionSpace(size, low=-1.0, high=1.0) if continuous else DiscreteActionSpace(size)
-    return SpacesDefinition(StateSpace({metadata.camera: camera}), goal=None, action=action, reward=RewardSpace(1))
+    return SpacesDefinition(StateSpace(observations), goal=None, action=action, reward=RewardSpace(1))

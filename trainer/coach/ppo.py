@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
 from contract.errors import TrainingError
-from contract.state import FloatArray, IntArray, UInt8Array
+from contract.state import FloatArray, IntArray, Observations
 
 Float32Array = NDArray[np.float32]
 
@@ -24,14 +24,17 @@ FORWARD_BATCH = 64
 
 @dataclass(slots=True)
 class Dataset:
-    """All steps of one iteration: frames (N, H, W, C), actions (N,) or (N, 2), advantages (N,), value_targets (N, 1)
-    and the old policy's outputs, each (N, A)."""
+    """All steps of one iteration: sensor name -> inputs (N, ...), actions (N,) or (N, 2), advantages (N,),
+    value_targets (N, 1) and the old policy's outputs, each (N, A)."""
 
-    frames: UInt8Array
+    inputs: Observations
     actions: IntArray | FloatArray
     advantages: FloatArray
     value_targets: FloatArray
     old_policy: list[Float32Array]
+
+    def __len__(self) -> int:
+        return len(self.actions)
 
 
 def minibatches(order: IntArray, batch_size: int) -> list[IntArray]:
@@ -68,16 +71,18 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         return self.networks["main"].online_network
 
     @property
-    def _camera(self) -> str:
-        return str(next(iter(self.ap.network_wrappers["main"].input_embedders_parameters)))
+    def sensors(self) -> tuple[str, ...]:
+        """The network's inputs."""
+        return tuple(self.ap.network_wrappers["main"].input_embedders_parameters)
 
-    def evaluate(self, frames: UInt8Array) -> tuple[Float32Array, list[Float32Array]]:
-        """frames (N, H, W, C) -> values (N,) and the policy head's outputs, each (N, A)."""
+    def evaluate(self, inputs: Observations) -> tuple[Float32Array, list[Float32Array]]:
+        """Sensor name -> (N, ...) in, values (N,) and the policy head's outputs, each (N, A), out."""
         online = self.online
         fetches = [online.output_heads[0].output[0], *online.output_heads[1].output]
+        sensors = self.sensors
         parts = [
-            online.sess.run(fetches, {online.inputs[self._camera]: frames[i : i + FORWARD_BATCH]})
-            for i in range(0, len(frames), FORWARD_BATCH)
+            online.sess.run(fetches, {online.inputs[name]: inputs[name][i : i + FORWARD_BATCH] for name in sensors})
+            for i in range(0, len(inputs[sensors[0]]), FORWARD_BATCH)
         ]
         values, *policy = (np.concatenate(part) for part in zip(*parts, strict=True))
         return values[:, 0], policy
@@ -118,7 +123,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         inputs: Iterator[Any] = iter(
             [data.actions[batch], *(part[batch] for part in data.old_policy), self._clip_rescaler]
         )
-        feed = {online.inputs[self._camera]: data.frames[batch]}
+        feed = {online.inputs[name]: data.inputs[name][batch] for name in self.sensors}
         feed |= {online.inputs[f"output_1_{i}"]: value for i, value in enumerate(inputs)}
         value_target, advantage = online.targets
         feed |= {value_target: data.value_targets[batch], advantage: data.advantages[batch]}
