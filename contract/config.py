@@ -19,7 +19,7 @@ RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or di
 class RaceConfig(BaseModel):
     """What is on the track besides the racer. The names in brackets are the guidance's YAML keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     race_type: RaceType = Field(default="TIME_TRIAL", description="[RACE_TYPE]")
     number_of_obstacles: int = Field(default=0, ge=0, le=50, description="[NUMBER_OF_OBSTACLES]")
@@ -52,7 +52,7 @@ class RaceConfig(BaseModel):
 class TrainingConfig(BaseModel):
     """How long to train and how episodes start. The names in brackets are the guidance's YAML keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_iterations: int = Field(default=60, ge=1)
     max_steps: int = Field(default=45_000, ge=1, description="training steps after which no further iteration begins")
@@ -81,7 +81,7 @@ class TrainingConfig(BaseModel):
 class EvaluationConfig(BaseModel):
     """An evaluation. The names in brackets are the guidance's YAML keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     number_of_trials: int = Field(default=5, ge=1, le=1_000, description="[NUMBER_OF_TRIALS]")
     number_of_resets: int = Field(default=10_000, ge=0, description="[NUMBER_OF_RESETS] a lap")
@@ -101,7 +101,7 @@ class EvaluationConfig(BaseModel):
 class RunConfig(BaseModel):
     """One run: what is trained, on what, from which seed. `to_json` and `from_json` round-trip."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     track: str = "paddock"

@@ -1,61 +1,338 @@
-"""training_params.yaml and evaluation_params.yaml of a run, with the guidance's keys (contract: YAML parameters)."""
+"""The guidance's run parameters, training_params.yaml and evaluation_params.yaml, in and out (contract: YAML).
 
-from typing import Any
+Every key of the guidance and of DeepRacer-for-Cloud is known: those of the tables below set a field of RunConfig, the
+others (buckets, streams, accounts) mean nothing on one's own machine and are carried along as they are.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig
+from contract.errors import InputError
+from contract.fields import choice, number, whole
+from contract.yamlfile import Entry, Value, check_entries, read_entries
+
+Job = Literal["TRAINING", "EVALUATION"]
+
+SHARED = {
+    "WORLD_NAME": "track",
+    "REVERSE_DIR": "reverse_dir",
+    "RACE_TYPE": "race.race_type",
+    "ENABLE_DOMAIN_RANDOMIZATION": "enable_domain_randomization",
+    "CAR_COLOR": "car_color",
+    "RACER_NAME": "racer_name",
+    "DISPLAY_NAME": "display_name",
+    "LEADERBOARD_TYPE": "leaderboard_type",
+    "LEADERBOARD_NAME": "leaderboard_name",
+    "NUMBER_OF_OBSTACLES": "race.number_of_obstacles",
+    "MIN_DISTANCE_BETWEEN_OBSTACLES": "race.min_distance_between_obstacles",
+    "RANDOMIZE_OBSTACLE_LOCATIONS": "race.randomize_obstacle_locations",
+    "IS_OBSTACLE_BOT_CAR": "race.is_obstacle_bot_car",
+    "OBJECT_POSITIONS": "race.object_positions",
+    "NUMBER_OF_BOT_CARS": "race.number_of_bot_cars",
+    "BOT_CAR_SPEED": "race.bot_car_speed",
+    "MIN_DISTANCE_BETWEEN_BOT_CARS": "race.min_distance_between_bot_cars",
+    "RANDOMIZE_BOT_CAR_LOCATIONS": "race.randomize_bot_car_locations",
+    "IS_LANE_CHANGE": "race.is_lane_change",
+    "LOWER_LANE_CHANGE_TIME": "race.lower_lane_change_time",
+    "UPPER_LANE_CHANGE_TIME": "race.upper_lane_change_time",
+    "LANE_CHANGE_DISTANCE": "race.lane_change_distance",
+}
+TRAINING = {
+    "TARGET_REWARD_SCORE": "training.target_reward_score",
+    "NUMBER_OF_EPISODES": "training.max_episodes",
+    "NUMBER_OF_RESETS": "training.number_of_resets",
+    "CHANGE_START_POSITION": "training.change_start_position",
+    "ALTERNATE_DRIVING_DIRECTION": "training.alternate_driving_direction",
+    "ROUND_ROBIN_ADVANCE_DIST": "training.round_robin_advance_dist",
+    "START_POSITION_OFFSET": "training.start_position_offset",
+    "MIN_EVAL_TRIALS": "training.min_eval_trials",
+    "BEST_MODEL_METRIC": "training.best_model_metric",
+}
+EVALUATION = {
+    "NUMBER_OF_TRIALS": "evaluation.number_of_trials",
+    "NUMBER_OF_RESETS": "evaluation.number_of_resets",
+    "IS_CONTINUOUS": "evaluation.is_continuous",
+    "OFF_TRACK_PENALTY": "evaluation.off_track_penalty",
+    "COLLISION_PENALTY": "evaluation.collision_penalty",
+    "RESET_BEHIND_DIST": "evaluation.reset_behind_dist",
+    "START_POSITION_OFFSET": "evaluation.start_position_offset",
+}
+FIELDS: dict[Job, dict[str, str]] = {"TRAINING": SHARED | TRAINING, "EVALUATION": SHARED | EVALUATION}
+"""YAML key -> field of RunConfig that it sets, for each job."""
+
+PENALTY = "PENALTY_SECONDS"
+"""In an evaluation, the default of both penalties."""
+NAMES = ("JOB_TYPE", "MODEL_NAME", "MODEL_S3_PREFIX")
+CARRIED = (
+    *("AWS_REGION", "METRICS_S3_BUCKET", "METRICS_S3_OBJECT_KEY", "METRICS_S3_PREFIX", "METRIC_NAME"),
+    *("METRIC_NAMESPACE", "SIMTRACE_S3_BUCKET", "SIMTRACE_S3_PREFIX", "MP4_S3_BUCKET", "MP4_S3_OBJECT_PREFIX"),
+    *("KINESIS_VIDEO_STREAM_NAME", "KINESIS_WEBRTC_SIGNALING_CHANNEL_NAME", "SQS_QUEUE_URL"),
+    *("ROBOMAKER_SIMULATION_JOB_ACCOUNT_ID", "SAGEMAKER_SHARED_S3_BUCKET", "SAGEMAKER_SHARED_S3_PREFIX"),
+    *("TRAINING_JOB_ARN", "REWARD_FILE_S3_KEY", "MODEL_METADATA_FILE_S3_KEY", "MODEL_S3_BUCKET", "NUM_WORKERS"),
+    *("VIDEO_JOB_TYPE", "BODY_SHELL_TYPE", "CAR_NAME", "CAMERA_MAIN_ENABLE", "CAMERA_SUB_ENABLE"),
+    *("ENABLE_EXTRA_KVS_OVERLAY", "EVAL_CHECKPOINT", "OBSTACLE_TYPE", "MULTI_CONFIG"),
+)
+"""Keys without an effect here; they are kept when the file is written back."""
+KNOWN = {*SHARED, *TRAINING, *EVALUATION, PENALTY, *NAMES, *CARRIED}
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "": RunConfig,
+    "race": RaceConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+}
+_PLACEHOLDER = re.compile(r"\$\{.*\}|\$\w+|<.*>|\{\{.*\}\}")
 
 
-def training_params(config: RunConfig) -> str:
-    """The run as the guidance's training job would be told; bucket keys stay out, since a local run has none."""
-    training = config.training
-    return _yaml(
+@dataclass(frozen=True, slots=True)
+class RunParams:
+    """What a file of run parameters says.
+
+    values      for RunConfig, nested as its model_dump, with only what the file sets
+    model       the run that it names: MODEL_NAME in training, the last part of MODEL_S3_PREFIX in an evaluation
+    carried     keys without an effect here, as they stood
+    """
+
+    values: dict[str, Any]
+    model: str | None = None
+    carried: dict[str, Value] = field(default_factory=dict)
+
+    def over(self, base: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of a RunConfig (its model_dump, or a part) with those of the file in their places."""
+        merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in base.items()}
+        for key, value in self.values.items():
+            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        return merged
+
+
+def read_training_params(text: str, where: str, strict: bool = True) -> RunParams:
+    """A training_params.yaml, the guidance's, DeepRacer-for-Cloud's or ours; `where` names it in errors.
+
+    InputError names file, line, key, value, rule and fix. With strict=False unknown keys only warn.
+    """
+    return params_of(read_entries(text, where), "TRAINING", strict)
+
+
+def read_evaluation_params(text: str, where: str, strict: bool = True) -> RunParams:
+    """An evaluation_params.yaml of one model; those of several are read by contract.races."""
+    entries = read_entries(text, where)
+    prefix = entries.get("MODEL_S3_PREFIX")
+    if prefix and isinstance(prefix.value, list) and len(prefix.value) > 1:
+        raise prefix.refuse("an evaluation drives one model; several are a race", f"undercut race --params {where}")
+    return params_of(entries, "EVALUATION", strict)
+
+
+def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
+    """Checked values of a job's entries; a key of the other job is carried, with a warning."""
+    known = check_entries(dict(entries), KNOWN, strict)
+    known = {key: one for key, entry in known.items() if (one := _single(entry)) is not None}
+    if "JOB_TYPE" in known:
+        entry = known["JOB_TYPE"]
+        if choice(entry.value, entry.place, get_args(Job)) != job:
+            verb = {"TRAINING": "evaluate", "EVALUATION": "train"}[job]
+            raise entry.refuse(f"the job is {job} here", f"undercut {verb} --params, or a file for this job")
+    values: dict[str, Any] = {}
+    for key, entry in known.items():
+        path = FIELDS[job].get(key)
+        if path:
+            _put(values, path, read_field(entry, path))
+        elif key not in (*CARRIED, *NAMES) and not (key == PENALTY and job == "EVALUATION"):
+            warnings.warn(f"{entry.place}: has no effect in {job}", stacklevel=3)
+    if job == "EVALUATION" and PENALTY in known:
+        seconds = read_field(known[PENALTY], "evaluation.off_track_penalty")
+        values["evaluation"] = {
+            "off_track_penalty": seconds,
+            "collision_penalty": seconds,
+            **values.get("evaluation", {}),
+        }
+    if "NUMBER_OF_OBSTACLES" in known and "OBJECT_POSITIONS" not in known:
+        values["race"]["object_positions"] = ()  # a file that says how many does not mean an older file's places
+    _check_together(values, known)
+    name = known.get("MODEL_NAME" if job == "TRAINING" else "MODEL_S3_PREFIX")
+    effective = {*FIELDS[job], *NAMES} | ({PENALTY} if job == "EVALUATION" else set())
+    carried = {key: entry.value for key, entry in known.items() if key not in effective}
+    return RunParams(values, run_name(name) if name and name.value else None, carried)
+
+
+def run_name(entry: Entry) -> str:
+    """The run that MODEL_NAME or MODEL_S3_PREFIX names: the last part of the path."""
+    text = _text(entry)
+    if _PLACEHOLDER.search(text):
+        raise entry.refuse("a placeholder of the template that is not filled in", "write a run's name")
+    return text.strip().rstrip("/").rsplit("/", 1)[-1]
+
+
+def read_field(entry: Entry, path: str) -> Any:
+    """The entry's value for a field of RunConfig such as "race.bot_car_speed", checked against the field's limits."""
+    section, _, name = path.rpartition(".")
+    info = _SECTIONS[section].model_fields[name]
+    if path == "track" and (not entry.value or _PLACEHOLDER.search(_text(entry))):
+        raise entry.refuse("the name of a track; the template is not filled in", "undercut tracks lists them")
+    if path == "race.object_positions":
+        return _positions(entry)
+    return _reader(info)(entry, info)
+
+
+def _reader(info: FieldInfo) -> Callable[[Entry, FieldInfo], Any]:
+    kind = info.annotation
+    if kind is bool:
+        return _boolean
+    if kind is int:
+        return lambda entry, info: int(whole(entry.value, entry.place, int(_limits(info)[0]), _limits(info)[1]))
+    if kind is str:
+        return _bounded_text
+    if get_origin(kind) is Literal:
+        return lambda entry, info: choice(entry.value, entry.place, get_args(info.annotation))
+    if get_origin(kind) is UnionType:  # float | None
+        return lambda entry, info: None if str(entry.value).lower() in ("none", "") else _number(entry, info)
+    return _number
+
+
+def _limits(info: FieldInfo) -> tuple[float, float, bool]:
+    """(least, most, whether least itself is out) from the field's own constraints."""
+    least, most, above = float("-inf"), float("inf"), False
+    for limit in info.metadata:
+        least = getattr(limit, "ge", getattr(limit, "gt", least))
+        above = above or hasattr(limit, "gt")
+        most = getattr(limit, "le", most)
+    return least, most, above
+
+
+def _number(entry: Entry, info: FieldInfo) -> float:
+    least, most, above = _limits(info)
+    return number(entry.value, entry.place, least, most, above=above)
+
+
+def _boolean(entry: Entry, _: FieldInfo) -> bool:
+    word = str(entry.value).strip().lower()
+    if word not in ("true", "false"):
+        raise entry.refuse("true or false", 'write "true" or "false"')
+    return word == "true"
+
+
+def _text(entry: Entry) -> str:
+    if isinstance(entry.value, list):
+        raise entry.refuse("one value", "write it behind the key, without a list")
+    return entry.value or ""
+
+
+def _bounded_text(entry: Entry, info: FieldInfo) -> str:
+    text = _text(entry)
+    most = min((limit.max_length for limit in info.metadata if hasattr(limit, "max_length")), default=len(text))
+    if len(text) > most:
+        raise entry.refuse(f"at most {most} characters; these are {len(text)}", "shorten it")
+    return text
+
+
+def _positions(entry: Entry) -> tuple[tuple[float, int], ...]:
+    """["0.25, +1", ...], [[0.25, 1], ...] or "0.25,+1;0.09,-1"."""
+    items: Iterable[Any] = entry.value or ()
+    if isinstance(items, str):
+        items = [item for item in items.strip().strip("\"'").split(";") if item.strip()]
+    found = []
+    for item in items:
+        parts = item.split(",") if isinstance(item, str) else item or []
+        try:
+            fraction, lane = float(parts[0]), float(parts[1])
+        except (ValueError, IndexError, TypeError):
+            fraction = lane = float("nan")
+        if len(parts) != 2 or not 0.0 <= fraction <= 1.0 or lane not in (-1.0, 1.0):
+            raise InputError(
+                entry.place,
+                item,
+                '"lap fraction, lane": 0..1 and +1 (inner) or -1 (outer)',
+                'write it as "0.25, +1"',
+            )
+        found.append((fraction, int(lane)))
+    return tuple(found)
+
+
+def _single(entry: Entry) -> Entry | None:
+    """DeepRacer-for-Cloud writes lists of one, and empty ones; keys without an effect may hold any."""
+    if entry.key == "OBJECT_POSITIONS" or not isinstance(entry.value, list):
+        return entry
+    if not entry.value:
+        return None
+    if len(entry.value) == 1 and not isinstance(entry.value[0], list):
+        return Entry(entry.key, entry.value[0], entry.place)
+    if entry.key not in CARRIED:
+        raise entry.refuse("one value, since this file is for one model", "keep one; several models are a race")
+    return entry
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    section, _, name = path.rpartition(".")
+    (values.setdefault(section, {}) if section else values)[name] = value
+
+
+def _check_together(values: Mapping[str, Any], entries: Mapping[str, Entry]) -> None:
+    """Rules between two keys of one file, with a line; those between file and command line are RunConfig's."""
+    keys = ("LOWER_LANE_CHANGE_TIME", "UPPER_LANE_CHANGE_TIME")
+    if all(key in entries for key in keys):
+        lower, upper = (values["race"][key.lower()] for key in keys)
+        if lower > upper:
+            raise entries[keys[0]].refuse(f"at most {keys[1]}, which is {upper:g}", "swap the two")
+
+
+def training_params(config: RunConfig, carried: Mapping[str, Value] | None = None) -> str:
+    """The run as the guidance's training job would be told; a local run writes no buckets but those carried along."""
+    return _write(
+        config,
+        "TRAINING",
         {
-            **_both(config, "TRAINING"),
+            "MODEL_NAME": config.name,
             "REWARD_FILE_S3_KEY": artifacts.REWARD_FUNCTION,
+            "MODEL_METADATA_FILE_S3_KEY": artifacts.MODEL_METADATA,
             "METRICS_S3_OBJECT_KEY": artifacts.TRAINING_METRICS,
             "SIMTRACE_S3_PREFIX": "iteration-data/training",
-            "NUMBER_OF_EPISODES": training.max_episodes,
-            "CHANGE_START_POSITION": training.change_start_position,
-            "ROUND_ROBIN_ADVANCE_DIST": training.round_robin_advance_dist,
-            "START_POSITION_OFFSET": training.start_position_offset,
-            "MIN_EVAL_TRIALS": training.min_eval_trials,
-            "BEST_MODEL_METRIC": training.best_model_metric,
-        }
+            "NUM_WORKERS": "1",
+            **(carried or {}),
+        },
     )
 
 
-def evaluation_params(config: RunConfig) -> str:
+def evaluation_params(config: RunConfig, carried: Mapping[str, Value] | None = None) -> str:
     """The run's evaluation as the guidance's evaluation job would be told."""
-    evaluation = config.evaluation
-    return _yaml(
+    return _write(
+        config,
+        "EVALUATION",
         {
-            **_both(config, "EVALUATION"),
+            "MODEL_S3_PREFIX": config.name,
+            "MODEL_NAME": config.name,
+            "MODEL_METADATA_FILE_S3_KEY": artifacts.MODEL_METADATA,
             "METRICS_S3_OBJECT_KEY": artifacts.EVALUATION_METRICS,
             "SIMTRACE_S3_PREFIX": "iteration-data/evaluation",
-            "NUMBER_OF_TRIALS": evaluation.number_of_trials,
-            "NUMBER_OF_RESETS": evaluation.number_of_resets,
-            "IS_CONTINUOUS": False,
-            "OFF_TRACK_PENALTY": evaluation.off_track_penalty,
-            "START_POSITION_OFFSET": config.training.start_position_offset,
-        }
+            **(carried or {}),
+        },
     )
 
 
-def _both(config: RunConfig, job: str) -> dict[str, Any]:
-    return {
-        "JOB_TYPE": job,
-        "WORLD_NAME": config.track,
-        "RACE_TYPE": "TIME_TRIAL",
-        "MODEL_NAME": config.name,
-        "MODEL_METADATA_FILE_S3_KEY": artifacts.MODEL_METADATA,
-        "REVERSE_DIR": config.reverse_dir,
-        "NUM_WORKERS": 1,
-    }
+def _write(config: RunConfig, job: Job, rest: Mapping[str, Value]) -> str:
+    values = config.model_dump()
+    lines: dict[str, Value] = {"JOB_TYPE": job}
+    for key, path in FIELDS[job].items():
+        section, _, name = path.rpartition(".")
+        lines[key] = as_written((values[section] if section else values)[name])
+    return dump({**lines, **rest})
 
 
-def _yaml(values: dict[str, Any]) -> str:
-    """All values as strings, as the guidance's own files have them."""
-    return yaml.safe_dump({key: str(value) for key, value in values.items()}, sort_keys=False)
+def as_written(value: Any) -> Value:
+    """A value of RunConfig as the guidance's files have it: words, and a list of words for positions."""
+    if isinstance(value, tuple):
+        return [f"{fraction!r}, {lane:+d}" for fraction, lane in value]
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def dump(lines: Mapping[str, Value]) -> str:
+    """The text of a YAML file; all values are words, as in the guidance's own files."""
+    return yaml.safe_dump(dict(lines), sort_keys=False, allow_unicode=True)

@@ -1,5 +1,6 @@
 """A run on disk: `runs/NAME/` with the racer's files as they were, so that the run can be repeated and resumed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,9 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
-from contract.params import evaluation_params, training_params
+from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
 from contract.stores.local import LocalStore
+from contract.yamlfile import Value
 from simapp.reward import RewardFunction
 from simapp.tracks import Track, load_track
 
@@ -54,8 +56,18 @@ class Run:
         return (RUNS / name / artifacts.RUN_CONFIG).is_file()
 
     @classmethod
-    def create(cls, config: RunConfig, reward: Path, metadata: Path, hyperparameters: Path) -> "Run":
-        """Check everything first, then write; run.json comes last, so a run that has one is whole."""
+    def create(
+        cls,
+        config: RunConfig,
+        reward: Path,
+        metadata: Path,
+        hyperparameters: Path,
+        carried: Mapping[str, Value] | None = None,
+    ) -> "Run":
+        """Check everything first, then write; run.json comes last, so a run that has one is whole.
+
+        `carried` are keys of a training_params.yaml that have no effect here and are written back (RunParams.carried).
+        """
         files = RacerFiles.load(reward, metadata, hyperparameters)
         load_track(config.track, [TRACKS])
         store = LocalStore(RUNS / config.name)
@@ -63,7 +75,7 @@ class Run:
         store.put(artifacts.HYPERPARAMETERS, files.hyperparameters.to_json().encode())
         store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
         run = cls(config, files, store)
-        run._write_config()
+        run._write_config(carried or {})
         return run
 
     @classmethod
@@ -80,9 +92,9 @@ class Run:
         )
         return cls(config, files, LocalStore(folder))
 
-    def remake(self, config: RunConfig) -> "Run":
+    def remake(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> "Run":
         """The same run with other limits; what decides its numbers must be unchanged."""
-        fixed = ("name", "track", "reverse_dir", "seed", "cars")
+        fixed = ("name", "track", "reverse_dir", "race", "enable_domain_randomization", "randomization", "seed", "cars")
         for key in fixed:
             if getattr(config, key) != getattr(self.config, key):
                 raise InputError(
@@ -92,13 +104,26 @@ class Run:
                     "choose another run name, or leave the option out",
                 )
         run = Run(config, self.files, self.store)
-        run._write_config()
+        run._write_config(carried or {})
         return run
 
-    def _write_config(self) -> None:
-        self.store.put(artifacts.TRAINING_PARAMS, training_params(self.config).encode())
-        self.store.put(artifacts.EVALUATION_PARAMS, evaluation_params(self.config).encode())
+    def write_evaluation_params(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> None:
+        """Say what an evaluation was driven with, where that is not the run's own config."""
+        kept = self._carried(artifacts.EVALUATION_PARAMS)
+        self.store.put(artifacts.EVALUATION_PARAMS, evaluation_params(config, {**kept, **(carried or {})}).encode())
+
+    def _write_config(self, carried: Mapping[str, Value]) -> None:
+        kept = self._carried(artifacts.TRAINING_PARAMS)
+        self.store.put(artifacts.TRAINING_PARAMS, training_params(self.config, {**kept, **carried}).encode())
+        self.write_evaluation_params(self.config)
         self.store.put(artifacts.RUN_CONFIG, self.config.to_json().encode())
+
+    def _carried(self, key: str) -> Mapping[str, Value]:
+        """What the run's own file of parameters carries along already."""
+        if not self.store.exists(key):
+            return {}
+        read = read_training_params if key == artifacts.TRAINING_PARAMS else read_evaluation_params
+        return read(self.store.get(key).decode(), str(self.store.path(key))).carried
 
     def same_files(self, reward: Path | None, metadata: Path | None, hyperparameters: Path | None) -> None:
         """Raise InputError if a file named for a resume differs from the run's own copy."""
@@ -128,11 +153,6 @@ def run_names() -> list[str]:
 
 def _refuse_unsupported(metadata: ModelMetadata, path: Path) -> None:
     """InputError for what metadata may ask for and this version does not train yet."""
-    extra = [sensor for sensor in metadata.sensors if sensor not in ("FRONT_FACING_CAMERA", "observation")]
-    if extra:
-        raise InputError(
-            f"{path}: sensor", extra, "this version simulates one front camera", 'use ["FRONT_FACING_CAMERA"]'
-        )
     if metadata.algorithm != "clipped_ppo":
         raise InputError(
             f"{path}: training_algorithm",

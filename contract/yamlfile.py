@@ -1,0 +1,85 @@
+"""A YAML file of `KEY: value` lines, read with the line of every key, so that errors can name it."""
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import yaml
+
+from contract.errors import InputError
+from contract.fields import nearest
+
+Value = str | list["str | list[str | None] | None"] | None
+"""A word as it stands in the file, an empty place, or a list of these (and lists in it, for pairs)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key with its value and its place, `file, line 3: KEY`, for errors."""
+
+    key: str
+    value: Value
+    place: str
+
+    def refuse(self, rule: str, fix: str) -> InputError:
+        return InputError(self.place, self.value, rule, fix)
+
+
+def read_entries(text: str, where: str) -> dict[str, Entry]:
+    """The file's keys in order. Words stay as they are written ("0.20", "true"), quoted or not.
+
+    InputError with line and column for what is no YAML, no mapping, a key that stands twice, or a nested mapping.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
+        lines = text.splitlines()
+        line = lines[mark.line].strip() if mark and mark.line < len(lines) else ""
+        raise InputError(
+            place, line, f"the file must be valid YAML: {error.problem}", "look for a quote, colon or indent too much"
+        ) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise InputError(f"{where}, line {_line(root)}", text[:40], "the file is lines of KEY: value", "add the keys")
+    entries: dict[str, Entry] = {}
+    for key_node, value_node in root.value:
+        key = str(key_node.value)
+        place = f"{where}, line {_line(key_node)}: {key}"
+        if key in entries:
+            first = entries[key].place.removeprefix(f"{where}, ").split(":")[0]
+            raise InputError(place, key, f"a key stands once in a file; it is on {first} too", "delete one of the two")
+        entries[key] = Entry(key, _value(value_node, place), place)
+    return entries
+
+
+def check_entries(
+    entries: dict[str, Entry], known: Collection[str], strict: bool, hint: str = "delete the key"
+) -> dict[str, Entry]:
+    """The entries with known keys; others are an InputError with the nearest known name, or not strict, a warning."""
+    for entry in entries.values():
+        if entry.key not in known:
+            guess = nearest(entry.key, known)
+            fix = f"did you mean {guess!r}?" if guess else hint
+            if strict:
+                raise InputError(entry.place, entry.key, "a key of the run parameters", fix)
+            warnings.warn(f"{entry.place}: unknown key ignored; {fix}", stacklevel=3)
+    return {key: entry for key, entry in entries.items() if key in known}
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _value(node: yaml.Node, place: str, depth: int = 0) -> Value:
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
+    if isinstance(node, yaml.SequenceNode) and depth < 2:
+        return [_value(item, place, depth + 1) for item in node.value]  # type: ignore[misc]
+    raise InputError(
+        place, "a mapping or a list too deep", "a value is a word, a number or a list of them", "write it in one line"
+    )
