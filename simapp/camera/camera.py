@@ -2,26 +2,24 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
+from contract.conditions import Conditions
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, Things, UInt8Array
+from simapp.camera.bodies import REACH_M, looks_of, tables
+from simapp.camera.effects import STAIN_TEXEL_M, Views, finish_frames, stain_tile
 from simapp.camera.ground import Road, paint_ground
-from simapp.camera.kernel import render_frames
-from simapp.camera.look import (
-    GREY,
-    SKY_RGB,
-    TILE_MM,
-    WALL_HEIGHT_M,
-    WALL_MARGIN_M,
-    WALLS_RGB,
-    textures,
-)
+from simapp.camera.kernel import place_lenses, render_frames
+from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
 from simapp.camera.picture import draw_picture
-from simapp.camera.pinhole import front_camera
+from simapp.camera.pinhole import Pinhole, front_camera
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
+from simapp.camera.rasterise import draw_bodies
 from simapp.tracks import Track
 
 MAX_TEXELS = 34_000_000
@@ -29,6 +27,9 @@ MAX_TEXELS = 34_000_000
 
 MIN_TEXEL_MM = 2
 LEVELS = 7
+
+MAX_PLANS = 1024
+"""Pinholes whose scan plans are kept, some 15 kB each."""
 
 
 class Camera:
@@ -43,24 +44,21 @@ class Camera:
         self._road = Road.of(track)
         self._look = textures()
         self._pyramid, self._origin_m = self._paint()
-        diagonal = math.hypot(self.room_m[2] - self.room_m[0], self.room_m[3] - self.room_m[1])
-        plan = scan_plan(self.pinhole, self._pyramid.texels_m, diagonal)
-        shades = np.concatenate([WALLS_RGB @ GREY, [SKY_RGB @ GREY]]).astype(np.float32)
-        camera = self.pinhole
-        self._scene = (
-            (camera.focal_px, math.sin(camera.pitch_rad), math.cos(camera.pitch_rad), camera.height_m, camera.ahead_m),
-            (*self.room_m, WALL_HEIGHT_M),
-            shades,
-            (
-                self._pyramid.pairs,
-                self._pyramid.starts,
-                self._pyramid.rows,
-                self._pyramid.columns,
-                1.0 / self._pyramid.texels_m,
-                self._origin_m,
-            ),
-            (plan.ahead_m, plan.step_m, plan.level, plan.first, plan.count, plan.weights),
+        self._farthest_m = math.hypot(self.room_m[2] - self.room_m[0], self.room_m[3] - self.room_m[1])
+        self._room = (*self.room_m, WALL_HEIGHT_M)
+        self._stains = (stain_tile(), STAIN_TEXEL_M)
+        self._tables = tables()
+        self._ground = (
+            self._pyramid.pairs,
+            self._pyramid.starts,
+            self._pyramid.rows,
+            self._pyramid.columns,
+            1.0 / self._pyramid.texels_m,
+            self._origin_m,
         )
+        # a pinhole lasts for a car's episode
+        self._scene = lru_cache(MAX_PLANS)(self._scene_of)
+        self._nominal = lru_cache(16)(self._nominal_of)
 
     @property
     def memory_bytes(self) -> int:
@@ -74,11 +72,20 @@ class Camera:
         heading_rad: FloatArray,
         out: UInt8Array | None = None,
         threads: int = 1,
+        *,
+        things: Things | None = None,
+        left_m: float = 0.0,
+        conditions: Conditions | None = None,
+        frame: IntArray | None = None,
     ) -> UInt8Array:
         """Frames (K, 120, 160) uint8 for base_link poses (K,) each; `out`, C-contiguous of that shape, is filled.
 
-        A car outside of the room is drawn from the nearest place inside. Raises ValueError when shapes disagree or a
-        pose is not finite.
+        things      (K, M), a row a frame: what may be seen besides the track, other cars included
+        left_m      how far left of its place the lens sits, along the car's left (stereo)
+        conditions  (K,), None is nominal; `frame` (K,) counts the frames since they began, for the noise
+
+        A car outside of the room is drawn from the nearest place inside, and things outside are not seen. Raises
+        ValueError when shapes disagree, or a pose or thing is not finite or of an unknown kind.
         """
         # copies: contiguous and writable whatever came in, since each other memory layout is compiled anew
         x, y, heading = (np.array(values, dtype=np.float64, order="C") for values in (x_m, y_m, heading_rad))
@@ -93,10 +100,34 @@ class Camera:
             raise ValueError(f"out is {frames.dtype} {frames.shape}; it must be uint8 ({x.size}, 120, 160)")
         if not frames.flags.c_contiguous:
             raise ValueError("out is not C-contiguous; pass whole frames of a C-ordered array")
+        if conditions is None:
+            views = self._nominal(x.size)
+        else:
+            counts = np.zeros(x.size, np.int64) if frame is None else np.asarray(frame, np.int64)
+            if not conditions.light.shape == counts.shape == x.shape:
+                raise ValueError(
+                    f"conditions are {conditions.light.shape} and frame is {counts.shape}; they must be ({x.size},)"
+                )
+            views = Views.of(self.pinhole, conditions, counts, left_m)
+        lenses = np.empty((x.size, 4))
+        place_lenses(x, y, heading, self.pinhole.ahead_m, float(left_m), views.yaw_rad, self._room, lenses)
+        bodies = None if things is None or things.places == 0 else _bodies(things, x.size)
 
         def draw(first: int, last: int) -> None:
             part = slice(first, last)
-            render_frames(x[part], y[part], heading[part], *self._scene, frames[part])
+            for pinhole, rows in views.pinholes:
+                mine = rows[(rows >= first) & (rows < last)]
+                if mine.size > 0:
+                    camera, plan = self._scene(pinhole)
+                    look = (views.shades, views.tones, self._stains)
+                    render_frames(mine, lenses, camera, self._room, *look, self._ground, plan, frames)
+            if bodies is not None:
+                look_of, thing_x, thing_y, turn = (values[part] for values in bodies)
+                lens, camera, light = lenses[part], views.cameras[part], views.lights[part]
+                seen = (look_of, thing_x, thing_y, turn, self._tables, REACH_M, self._room)
+                draw_bodies(lens, camera, light, *seen, frames[part])
+            if not views.is_plain:
+                finish_frames(views.blur_px[part], views.noise[part], views.keys[part], frames[part])
 
         parts = min(threads, x.size)
         if parts <= 1:
@@ -108,11 +139,33 @@ class Camera:
                 job.result()
         return frames
 
-    def render_rgb(self, x_m: float, y_m: float, heading_rad: float, width: int = 640, height: int = 480) -> UInt8Array:
-        """One colour picture (height, width, 3) uint8 of the same world, drawn ray by ray: slow, for eyes."""
+    def render_rgb(
+        self,
+        x_m: float,
+        y_m: float,
+        heading_rad: float,
+        width: int = 640,
+        height: int = 480,
+        *,
+        things: Things | None = None,
+        left_m: float = 0.0,
+        conditions: Conditions | None = None,
+    ) -> UInt8Array:
+        """One colour picture (height, width, 3) uint8 of the same world, drawn ray by ray: slow, for eyes.
+
+        things (1, M), left_m and conditions (1,) are as in `render`; blur and noise, which are counted in the small
+        frame's pixels, are left out.
+        """
         return draw_picture(
             self.pinhole.resized(width, height), self._road, self._look, self.room_m, (x_m, y_m, heading_rad)
         )
+
+    def _scene_of(self, pinhole: Pinhole) -> tuple[Any, Any]:
+        plan = scan_plan(pinhole, self._pyramid.texels_m, self._farthest_m)
+        return pinhole.numbers, (plan.ahead_m, plan.step_m, plan.level, plan.first, plan.count, plan.weights)
+
+    def _nominal_of(self, count: int) -> Views:
+        return Views.of(self.pinhole, Conditions.nominal(count), np.zeros(count, np.int64), 0.0)
 
     def _paint(self) -> tuple[Pyramid, tuple[float, float]]:
         xmin, ymin, xmax, ymax = self.room_m
@@ -129,6 +182,14 @@ class Camera:
         return Pyramid.of(grey, texel_mm / 1000, LEVELS), origin_m
 
 
+def _bodies(things: Things, count: int) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    """Look, x, y, heading of the things as the kernel takes them."""
+    if things.kind.shape[0] != count:
+        raise ValueError(f"things are {things.kind.shape}; they must be ({count}, M), a row a frame")
+    x, y, heading = (np.array(v, dtype=np.float64, order="C") for v in (things.x_m, things.y_m, things.heading_rad))
+    return looks_of(things), x, y, heading
+
+
 def warm_up() -> None:
     """Compile everything here, some six seconds on a machine's first use and nothing after: for a caller that wants
     to announce the wait.
@@ -138,5 +199,8 @@ def warm_up() -> None:
     ring[-1] = ring[0]
     camera = Camera(Track("warm-up", np.hstack([ring, 0.8 * ring, 1.2 * ring])))
     still = np.zeros(1)
-    camera.render(still, still, still)
+    things = Things.none(1, 1)
+    conditions = Conditions.nominal(1)
+    conditions.noise[:] = 1.0
+    camera.render(still, still, still, things=things, conditions=conditions)
     camera.render_rgb(0.0, 0.0, 0.0, 8, 6)

@@ -5,6 +5,7 @@ Numbers are kept in 32 bits on purpose, so that the compiler fits 8 or 16 of the
 int32 arithmetic to 64 bits unless each result is cast back.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ _i, _u, _f = np.int32, np.uint32, np.float32
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _STRIP_SHIFT = 16 + STRIP.bit_length() - 1
 _LOW_BYTES = np.uint32(0x00FF00FF)
+
+NODE = 8
+"""Pixels between the places of a row where stains are looked up."""
 
 WALL_CLEARANCE_M = 0.05
 """A lens is drawn from inside the room, at least this far from every wall, wherever the car is."""
@@ -167,14 +171,79 @@ def _draw_walls(camera, shades, r, corners, order, count, out):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def render_frames(  # type: ignore[no-untyped-def]
-    x_m, y_m, heading_rad, camera, room, shades, pyramid, plan, frames
-):
-    """Draw K frames; frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8 is written, each from its own pose alone.
+def place_lenses(x_m, y_m, heading_rad, ahead_m, left_m, yaw_rad, room, lenses):  # type: ignore[no-untyped-def]
+    """Fill lenses (K, 4): x, y, cos and sin of the view's heading, for base_link poses (K,) each.
 
-    camera   (focal_px, sin pitch, cos pitch, height_m, ahead_m) float64
+    The lens is ahead_m ahead and left_m left of base_link, its view yaw_rad (K,) left of the car's heading.
+    """
+    for k in range(lenses.shape[0]):
+        cos, sin = np.cos(heading_rad[k]), np.sin(heading_rad[k])
+        x, y = x_m[k] + ahead_m * cos - left_m * sin, y_m[k] + ahead_m * sin + left_m * cos
+        lenses[k, 0] = min(max(x, room[0] + WALL_CLEARANCE_M), room[2] - WALL_CLEARANCE_M)
+        lenses[k, 1] = min(max(y, room[1] + WALL_CLEARANCE_M), room[3] - WALL_CLEARANCE_M)
+        lenses[k, 2], lenses[k, 3] = np.cos(heading_rad[k] + yaw_rad[k]), np.sin(heading_rad[k] + yaw_rad[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tone_ground(tone, stains, camera, lens, r, factor, total):  # type: ignore[no-untyped-def]
+    """Change the greys of the ground in picture row r; total (CAMERA_WIDTH,) int32 is 16.16 with half a level added.
+
+    tone and stains are as in `render_frames`. A stain's factor is worked out every NODE pixels and is straight between.
+    """
+    down = (r + 0.5 - 0.5 * CAMERA_HEIGHT) / camera[0]
+    drop = camera[1] + down * camera[2]
+    for j in range(CAMERA_WIDTH):
+        factor[j] = _ONE
+    tile = stains[0]
+    if tone[10] > 0.0 and drop > 0.01:
+        ahead, step = (camera[2] - down * camera[1]) * camera[3] / drop, camera[3] / drop / camera[0]
+        # a row that is longer on the ground than a stain shows the stains' mean
+        length = step / drop / stains[1]
+        strength = tone[10] / (1.0 + length * length)
+        size, per_m = tile.shape[0], 1.0 / stains[1]
+        before = 0.0
+        for node in range(CAMERA_WIDTH // NODE + 1):
+            left = (0.5 * CAMERA_WIDTH - node * NODE) * step
+            x, y = lens[0] + ahead * lens[2] - left * lens[3], lens[1] + ahead * lens[3] + left * lens[2]
+            u = (x * tone[11] + y * tone[12] + tone[13]) * per_m
+            v = (y * tone[11] - x * tone[12] + tone[14]) * per_m
+            i, j = math.floor(u), math.floor(v)
+            fu, fv = u - i, v - j
+            c0, c1, r0, r1 = i % size, (i + 1) % size, j % size, (j + 1) % size
+            south = tile[r0, c0] + (tile[r0, c1] - tile[r0, c0]) * fu
+            north = tile[r1, c0] + (tile[r1, c1] - tile[r1, c0]) * fu
+            here = 1.0 + strength * (south + (north - south) * fv)
+            if node > 0:
+                slope = _f((here - before) / NODE)
+                start = _f(before) + _HALF * slope
+                for i_pixel in range(NODE):
+                    factor[(node - 1) * NODE + i_pixel] = _f(start + _f(slope * _f(i_pixel)))
+            before = here
+    slope, k1, k2, k3, k4 = tone[0], tone[5], tone[6], tone[7], tone[8]
+    bend1, bend2 = _f(tone[1] - tone[0]), _f(tone[2] - tone[1])
+    bend3, bend4, most = _f(tone[3] - tone[2]), _f(tone[4] - tone[3]), _f(255.0)
+    for j in range(CAMERA_WIDTH):
+        grey = _f(_f(_i(total[j] - _i(1 << 15))) * _f(1.0 / 65536.0))
+        toned = _f(_f(slope * grey) + _f(bend1 * max(_f(grey - k1), _ZERO)))
+        toned = _f(toned + _f(_f(bend2 * max(_f(grey - k2), _ZERO)) + _f(bend3 * max(_f(grey - k3), _ZERO))))
+        toned = _f(toned + _f(bend4 * max(_f(grey - k4), _ZERO)))
+        toned = min(max(_f(toned * factor[j]), _ZERO), most)
+        total[j] = _i(_i(_f(toned * _f(65536.0))) + _i(1 << 15))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def render_frames(  # type: ignore[no-untyped-def]
+    rows, lenses, camera, room, all_shades, tones, stains, pyramid, plan, frames
+):
+    """Draw frames[rows]; frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8, each from its own row of the arguments alone.
+
+    rows     (R,) the frames to draw, all with this pinhole
+    lenses   (K, 4) of `place_lenses`
+    camera   (focal_px, sin pitch, cos pitch, height_m) float64
     room     (xmin, ymin, xmax, ymax, wall height) float64
-    shades   (5,) float32 grey of the east, north, west, south wall and of the sky
+    shades   (K, 5) float32 grey of the east, north, west, south wall and of the sky
+    tones    (K, TONE) float32, what becomes of the ground's greys; see simapp.camera.effects
+    stains   (tile, texel size in metres)
     pyramid  (pairs, starts, rows, columns, 1 / texels_m, origin) of a Pyramid and where its first texel begins
     plan     (ahead_m, step_m, level, first, count, weights) of a ScanPlan
     """
@@ -183,13 +252,12 @@ def render_frames(  # type: ignore[no-untyped-def]
     lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
     index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
     base, top = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.float32)
-    wall = np.empty(CAMERA_WIDTH, np.float32)
+    wall, factor = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.float32)
     total = np.empty(CAMERA_WIDTH, np.int32)
     corners, order = np.empty(5), np.empty(5, np.int64)
-    for k in range(frames.shape[0]):
-        ahead_x, ahead_y = np.cos(heading_rad[k]), np.sin(heading_rad[k])
-        x = min(max(x_m[k] + camera[4] * ahead_x, room[0] + WALL_CLEARANCE_M), room[2] - WALL_CLEARANCE_M)
-        y = min(max(y_m[k] + camera[4] * ahead_y, room[1] + WALL_CLEARANCE_M), room[3] - WALL_CLEARANCE_M)
+    for k in rows:
+        x, y, ahead_x, ahead_y = lenses[k]
+        shades = all_shades[k]
         num_corners = _wall_outline(camera, room, x, y, ahead_x, ahead_y, base, top, corners, order)
         highest_base, lowest_base, lowest_top = base.min(), base.max(), top.max()
         first_row = 0  # the first row with any ground
@@ -238,6 +306,8 @@ def render_frames(  # type: ignore[no-untyped-def]
                 weight, line = _i(weights[r, i]), lines[first[r] + i]
                 for j in range(CAMERA_WIDTH):
                     total[j] = _i(total[j] + _i(weight * _i(line[j])))
+            if tones[k, 9] != _ZERO:
+                _tone_ground(tones[k], stains, camera, lenses[k], r, factor, total)
             if has_wall:
                 for j in range(CAMERA_WIDTH):
                     ground = _f(_f(total[j]) * _f(1.0 / 65536.0))

@@ -22,6 +22,21 @@ SKY_RGB = np.array([178.0, 178.0, 178.0])
 WALLS_RGB = np.array([[12.0, 23.0, 27.0], [8.0, 15.0, 17.0], [14.0, 28.0, 32.0], [1.0, 2.0, 4.0]])
 """East, north, west, south."""
 
+BOX_RGB = np.array([168.0, 132.0, 92.0])
+"""Cardboard."""
+CHASSIS_RGB = np.array([26.0, 26.0, 28.0])
+MAST_RGB = np.array([60.0, 60.0, 64.0])
+CAR_RGB = {
+    "Black": np.array([48.0, 48.0, 52.0]),
+    "Grey": np.array([130.0, 130.0, 132.0]),
+    "Blue": np.array([45.0, 95.0, 200.0]),
+    "Red": np.array([205.0, 45.0, 40.0]),
+    "Orange": np.array([240.0, 135.0, 30.0]),
+    "White": np.array([235.0, 235.0, 232.0]),
+    "Purple": np.array([118.0, 60.0, 170.0]),
+}
+"""The shells of contract.vehicle.CAR_COLORS. Ours, like the box: no reference frame shows a thing."""
+
 TILE_MM = 600
 """Textures repeat after this many millimetres; one cell is one millimetre."""
 

@@ -39,6 +39,11 @@ class Pinhole:
     def horizon_row(self) -> float:
         return self.height / 2 - self.focal_px * math.tan(self.pitch_rad)
 
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """What compiled code takes: focal_px, sin and cos of the pitch, height_m."""
+        return self.focal_px, math.sin(self.pitch_rad), math.cos(self.pitch_rad), self.height_m
+
     def project(self, ahead_m: FloatArray, left_m: FloatArray, height_m: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Points (any shape, broadcast) relative to the lens's spot on the ground -> (column, row); NaN when behind."""
         sin, cos = math.sin(self.pitch_rad), math.cos(self.pitch_rad)

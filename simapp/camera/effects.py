@@ -1,0 +1,222 @@
+"""What randomised conditions do to a frame: the pinhole, the surfaces' tones, stains, blur and noise."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from contract.conditions import Conditions
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray
+from simapp.camera.look import ASPHALT_RGB, FIELD_RGB, GREY, LINE_RGB, SKY_RGB, WALLS_RGB
+from simapp.camera.pinhole import Pinhole
+
+TONE = 15
+"""Numbers a frame in `tones`: the slopes of the five pieces of a grey's curve, the four greys where they meet, 1 when
+the ground changes at all, the stains' strength, cos and sin of their turn, and their shift x, y in metres."""
+
+STAIN_STRENGTH = 0.35
+"""A full stain changes the ground's grey by this share."""
+
+STAIN_TEXEL_M, _STAIN_TEXELS = 0.05, 128
+"""The pattern repeats after 6.4 m; stains are about half a metre wide."""
+
+MAX_RADIUS = 15
+"""A blur reaches three deviations, and at most this many pixels."""
+
+_i, _u, _f = np.int32, np.uint32, np.float32
+_ZERO, _HALF, _MOST = np.float32(0.0), np.float32(0.5), np.float32(255.0)
+_LOW_BYTES = np.uint32(0x00FF00FF)
+
+
+def stain_tile() -> NDArray[np.float32]:
+    """Seamless blobs around 0 within -1..1, float32, the same every time."""
+    rng = np.random.Generator(np.random.PCG64(20180102))
+    fy, fx = np.fft.fftfreq(_STAIN_TEXELS)[:, None], np.fft.rfftfreq(_STAIN_TEXELS)[None, :]
+    pattern = np.zeros((_STAIN_TEXELS, _STAIN_TEXELS))
+    for size_m, share in ((0.6, 1.0), (0.25, 0.5)):
+        spread = 0.35 * size_m / STAIN_TEXEL_M
+        spectrum = np.fft.rfft2(rng.standard_normal(pattern.shape)) * np.exp(
+            -2.0 * (np.pi * spread) ** 2 * (fx**2 + fy**2)
+        )
+        blobs = np.fft.irfft2(spectrum, s=pattern.shape)
+        pattern += share * (blobs - blobs.mean()) / blobs.std()
+    return np.asarray(np.clip(pattern / (2.0 * pattern.std()), -1.0, 1.0), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """How each of K frames is seen: (K, ...) each, but for the pinholes.
+
+    pinholes  which pinholes there are, each with the frames (R,) that have it
+    cameras   (K, 4) float64 focal_px, sin and cos of the pitch, height_m
+    shades    (K, 5) float32 greys of the east, north, west, south wall and of the sky
+    tones     (K, TONE) float32
+    lights    brightness factors        blur_px, noise   standard deviations        keys   of the noise, uint64
+    is_plain  neither blur nor noise anywhere
+    """
+
+    pinholes: list[tuple[Pinhole, IntArray]]
+    cameras: FloatArray
+    yaw_rad: FloatArray
+    shades: NDArray[np.float32]
+    tones: NDArray[np.float32]
+    lights: FloatArray
+    blur_px: FloatArray
+    noise: FloatArray
+    keys: NDArray[np.uint64]
+    is_plain: bool
+
+    @classmethod
+    def of(cls, pinhole: Pinhole, conditions: Conditions, frame: IntArray, left_m: float) -> "Views":
+        """What the conditions (K,) make of the nominal pinhole; frame (K,) counts since they began."""
+        rows: dict[Pinhole, list[int]] = {}
+        pitches, heights, fovs = conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov
+        for k, (pitch_deg, height_m, fov) in enumerate(
+            zip(pitches.tolist(), heights.tolist(), fovs.tolist(), strict=True)
+        ):
+            rows.setdefault(changed(pinhole, pitch_deg, height_m, fov), []).append(k)
+        pinholes = [(one, np.array(seen)) for one, seen in rows.items()]
+        cameras = np.empty((len(frame), 4))
+        for one, seen in pinholes:
+            cameras[seen] = one.numbers
+        return cls(
+            pinholes=pinholes,
+            cameras=cameras,
+            yaw_rad=np.radians(conditions.camera_yaw_deg),
+            shades=shades_of(conditions),
+            tones=tones_of(conditions),
+            lights=np.array(conditions.light),
+            blur_px=np.array(conditions.blur_px),
+            noise=np.array(conditions.noise),
+            keys=noise_keys(conditions, frame, left_m),
+            is_plain=not (conditions.blur_px.any() or conditions.noise.any()),
+        )
+
+
+def changed(pinhole: Pinhole, pitch_deg: float, height_m: float, fov: float) -> Pinhole:
+    """The pinhole with its pitch and height raised and its horizontal field of view multiplied."""
+    return replace(
+        pinhole,
+        height_m=pinhole.height_m + height_m,
+        pitch_rad=pinhole.pitch_rad + math.radians(pitch_deg),
+        hfov_rad=pinhole.hfov_rad * fov,
+    )
+
+
+def shades_of(conditions: Conditions) -> NDArray[np.float32]:
+    """Greys (K, 5) float32 of the four walls and the sky."""
+    shades = np.concatenate([WALLS_RGB @ GREY, [SKY_RGB @ GREY]]) * conditions.light[:, None]
+    shades[:, :4] *= conditions.walls[:, None]
+    return np.minimum(shades, 255.0).astype(np.float32)
+
+
+def tones_of(conditions: Conditions) -> NDArray[np.float32]:
+    """`tones` (K, TONE) for the kernel.
+
+    The ground is one grey picture, so its tones go by grey: asphalt is darkest, lines are lightest, the field (and with
+    it the dashes) lies between. A surface's own greys, up to a deviation of its texture off the mean, are scaled by its
+    factor; the greys between two surfaces, those of mixed pixels, run straight from the one to the other.
+    """
+    asphalt, field, line = (float(rgb @ GREY) for rgb in (ASPHALT_RGB, FIELD_RGB, LINE_RGB))
+    ends = (1.16 * asphalt, 0.94 * field, 1.06 * field, 0.92 * line)
+    a, f, w = (factor * conditions.light for factor in (conditions.asphalt, conditions.field, conditions.lines))
+    tones = np.zeros((len(a), TONE))
+    tones[:, 0] = a
+    tones[:, 1] = (ends[1] * f - ends[0] * a) / (ends[1] - ends[0])
+    tones[:, 2] = f
+    tones[:, 3] = (ends[3] * w - ends[2] * f) / (ends[3] - ends[2])
+    tones[:, 4] = w
+    tones[:, 5:9] = ends
+    tones[:, 9] = (a != 1.0) | (f != 1.0) | (w != 1.0) | (conditions.texture != 0.0)
+    tones[:, 10] = conditions.texture * STAIN_STRENGTH
+    # three numbers of 16 bits out of the seed: the stains' turn and place
+    turn, x, y = (((conditions.seed >> np.uint64(16 * i)) & np.uint64(0xFFFF)) / 65536.0 for i in range(3))
+    tones[:, 11], tones[:, 12] = np.cos(2.0 * np.pi * turn), np.sin(2.0 * np.pi * turn)
+    tones[:, 13], tones[:, 14] = (STAIN_TEXEL_M * _STAIN_TEXELS * share for share in (x, y))
+    return tones.astype(np.float32)
+
+
+def noise_keys(conditions: Conditions, frame: IntArray, left_m: float) -> NDArray[np.uint64]:
+    """(K,) a number for each frame of each lens, all different."""
+    lens = np.uint64(round(left_m * 1e6) & 0xFFFFFFFF)
+    count = frame.astype(np.uint64) + (lens << np.uint64(32))
+    # splitmix64 (Steele, Lea, Flood 2014)
+    with np.errstate(over="ignore"):
+        key = conditions.seed + (count + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(key ^ (key >> np.uint64(31)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _blur(frame, deviation, weights, padded, lines):  # type: ignore[no-untyped-def]
+    """Gaussian blur of a frame in place; what lies outside is as the border. padded (CAMERA_HEIGHT + 2 * MAX_RADIUS,
+    CAMERA_WIDTH) and lines (2, CAMERA_WIDTH + 2 * MAX_RADIUS) float32 are scratch."""
+    radius = min(math.ceil(3.0 * deviation), MAX_RADIUS)
+    total = 0.0
+    for i in range(-radius, radius + 1):
+        total += math.exp(-0.5 * (i / deviation) ** 2)
+    for i in range(radius + 1):
+        weights[i] = math.exp(-0.5 * (i / deviation) ** 2) / total
+    line, out = lines[0], lines[1]
+    for r in range(CAMERA_HEIGHT):
+        row = frame[r]
+        for j in range(CAMERA_WIDTH):
+            line[radius + j] = _f(row[j])
+        for i in range(radius):
+            line[i], line[radius + CAMERA_WIDTH + i] = _f(row[0]), _f(row[CAMERA_WIDTH - 1])
+        for j in range(CAMERA_WIDTH):
+            out[j] = _f(weights[0] * line[radius + j])
+        for i in range(1, radius + 1):
+            weight, before, after = weights[i], line[radius - i :], line[radius + i :]
+            for j in range(CAMERA_WIDTH):
+                out[j] = _f(out[j] + _f(weight * _f(before[j] + after[j])))
+        padded[radius + r] = out[:CAMERA_WIDTH]
+    for i in range(radius):
+        padded[i], padded[radius + CAMERA_HEIGHT + i] = padded[radius], padded[radius + CAMERA_HEIGHT - 1]
+    for r in range(CAMERA_HEIGHT):
+        row, middle = frame[r], padded[radius + r]
+        for j in range(CAMERA_WIDTH):
+            out[j] = _f(_f(weights[0] * middle[j]) + _HALF)
+        for i in range(1, radius + 1):
+            weight, above, below = weights[i], padded[radius + r - i], padded[radius + r + i]
+            for j in range(CAMERA_WIDTH):
+                out[j] = _f(out[j] + _f(weight * _f(above[j] + below[j])))
+        for j in range(CAMERA_WIDTH):
+            row[j] = np.uint8(_i(min(out[j], _MOST)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_noise(frame, deviation, key):  # type: ignore[no-untyped-def]
+    """Add normal noise to a frame: a pixel's four hashed bytes have a sum of mean 510 and deviation 147.8."""
+    low, high = _u(key & np.uint64(0xFFFFFFFF)), _u(key >> np.uint64(32))
+    scale = _f(deviation / math.sqrt(4.0 * (256.0 * 256.0 - 1.0) / 12.0))
+    for r in range(CAMERA_HEIGHT):
+        row, first = frame[r], _u(r * CAMERA_WIDTH)
+        for j in range(CAMERA_WIDTH):
+            # murmur3's finaliser (Appleby 2011)
+            h = _u(_u(first + _u(j)) * _u(0x9E3779B1))
+            h = _u(h ^ low)
+            h = _u(_u(h ^ _u(h >> _u(16))) * _u(0x85EBCA6B))
+            h = _u(h + high)
+            h = _u(_u(h ^ _u(h >> _u(13))) * _u(0xC2B2AE35))
+            h = _u(h ^ _u(h >> _u(16)))
+            pairs = _u(_u(h & _LOW_BYTES) + _u(_u(h >> _u(8)) & _LOW_BYTES))
+            four = _i(_u(_u(pairs & _u(0xFFFF)) + _u(pairs >> _u(16))))
+            value = _f(_f(row[j]) + _f(scale * _f(_i(four - _i(510)))))
+            row[j] = np.uint8(_i(min(max(_f(value + _HALF), _ZERO), _MOST)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def finish_frames(blur_px, noise, keys, frames):  # type: ignore[no-untyped-def]
+    """Blur frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8 and then add noise, each with its own (K,) deviations."""
+    weights = np.empty(MAX_RADIUS + 1, np.float32)
+    padded = np.empty((CAMERA_HEIGHT + 2 * MAX_RADIUS, CAMERA_WIDTH), np.float32)
+    lines = np.empty((2, CAMERA_WIDTH + 2 * MAX_RADIUS), np.float32)
+    for k in range(frames.shape[0]):
+        if blur_px[k] > 0.0:
+            _blur(frames[k], blur_px[k], weights, padded, lines)
+        if noise[k] > 0.0:
+            _add_noise(frames[k], noise[k], keys[k])
