@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contract.state import FloatArray, IntArray
+from contract.state import BoolArray, FloatArray, IntArray
 
 Range = tuple[float, float]
 
@@ -91,10 +91,20 @@ class Conditions:
     """(K,) of the pixel noise and the stains; sensors count their frames from `vary` on, so that an episode repeats."""
 
     @classmethod
-    def nominal(cls, count: int) -> Self:
-        """No randomisation: factors 1, everything else 0."""
+    def nominal(cls, count: int, random: np.random.Generator | None = None) -> Self:
+        """No randomisation: factors 1, everything else 0. `random` gives the sensors' own noise its seeds."""
         values = {f.name: np.full(count, 1.0 if f.name in _FACTORS else 0.0) for f in fields(cls) if f.name != "seed"}
-        return cls(**values, seed=np.zeros(count, np.uint64))
+        zeros = np.zeros(count, np.uint64)
+        return cls(**values, seed=zeros if random is None else random.integers(0, 2**64, count, np.uint64))
+
+    @property
+    def is_nominal(self) -> BoolArray:
+        """(K,) whether everything but the seed is."""
+        nominal = np.ones(len(self.seed), np.bool_)
+        for item in fields(self):
+            if item.name != "seed":
+                nominal &= getattr(self, item.name) == (1.0 if item.name in _FACTORS else 0.0)
+        return nominal
 
     @classmethod
     def drawn(cls, config: RandomizationConfig, random: np.random.Generator) -> Self:

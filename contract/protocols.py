@@ -44,11 +44,15 @@ class Simulator(Protocol):
 
 @dataclass(slots=True)
 class ActionDistribution:
-    """What a policy says for K observations: probabilities (K, A), or mean and deviation (K, 2) in [-1, 1] units."""
+    """What a policy says for K observations: probabilities (K, A), or mean and deviation (K, 2) in [-1, 1] units.
+
+    With `squash` the action is tanh of what is drawn, as SAC's policies are.
+    """
 
     probabilities: FloatArray | None = None
     mean: FloatArray | None = None
     deviation: FloatArray | None = None
+    squash: bool = False
 
 
 class Policy(Protocol):
@@ -67,12 +71,26 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """A request for episodes `first` .. `first + count - 1` of a phase, driven by the policy of an iteration."""
+    """A request for `count` episodes of a phase from `first` on, each `stride` later, by an iteration's policy."""
 
     phase: Phase
     iteration: int
     first: int
     count: int
+    stride: int = 1
+
+    @property
+    def episodes(self) -> range:
+        return range(self.first, self.first + self.count * self.stride, self.stride)
+
+    def halves(self) -> "list[RolloutOrder]":
+        """Its even and its odd episodes, where there are any, as two orders."""
+        orders = []
+        for parity in (0, 1):
+            mine = [episode for episode in self.episodes if episode % 2 == parity]
+            if mine:
+                orders.append(RolloutOrder(self.phase, self.iteration, mine[0], len(mine), 2))
+        return orders
 
 
 class RolloutSource(Protocol):

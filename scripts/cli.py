@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -12,7 +12,17 @@ from rich.table import Table
 
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import tracks_cli
+from scripts import race_cli, tracks_cli
+from scripts.params_cli import load_params
+from scripts.race_cli import (
+    BotsOption,
+    ObstaclesOption,
+    ParamsOption,
+    RaceTypeOption,
+    RandomizeOption,
+    overlaid,
+    race_values,
+)
 from scripts.runs import Run, run_names
 
 HERE = Path(__file__).resolve().parent.parent
@@ -20,10 +30,16 @@ DEFAULT_REWARD = HERE / "rewards" / "follow_center_line.py"
 DEFAULT_METADATA = HERE / "actions" / "default.json"
 DEFAULT_HYPERPARAMETERS = HERE / "actions" / "hyperparameters.json"
 INTERRUPTED = 130
-QUICK = {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100}
+QUICK = {
+    "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
+    "evaluation": {"number_of_trials": 1, "number_of_resets": 0},
+}
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
+app.command()(race_cli.evaluate)
+app.command()(race_cli.race)
+app.command()(race_cli.tournament)
 console = Console()
 
 RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
@@ -45,20 +61,33 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,
     clean_evaluations: Annotated[int | None, typer.Option(help="stop after so many clean ones; 0: never")] = None,
     reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
+    race_type: RaceTypeOption = None,
+    obstacles: ObstaclesOption = None,
+    bots: BotsOption = None,
+    randomize: RandomizeOption = None,
+    params: ParamsOption = None,
     laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from scripts import sessions  # TensorFlow takes seconds to import; --help should not
 
-    name = run or ("quick" if quick else "default")
-    training = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
-    training["clean_evaluations"] = clean_evaluations
+    read = load_params(params, "TRAINING") if params else None
+    name = run or (read.model if read else None) or ("quick" if quick else "default")
+    base = Run.open(name).config.model_dump() if Run.exists(name) else {"name": name}
+    if read:
+        base = {**read.over(base), "name": name}
+    limits = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
     given = {"track": track, "seed": seed, "cars": cars, "threads": threads, "reverse_dir": reverse_dir}
-    values = _merge(
-        Run.open(name).config.model_dump() if Run.exists(name) else {"name": name},
-        {**given, "training": training, "evaluation": {"number_of_trials": laps}},
-        QUICK if quick else {},
+    values = overlaid(
+        overlaid(base, QUICK if quick else {}),
+        {
+            **given,
+            "enable_domain_randomization": randomize,
+            "race": race_values(race_type, obstacles, bots),
+            "training": {**limits, "clean_evaluations": clean_evaluations},
+            "evaluation": {"number_of_trials": laps},
+        },
     )
     config = RunConfig.build(values, "command line")
     if Run.exists(name):
@@ -71,23 +100,10 @@ def train(
             reward or DEFAULT_REWARD,
             metadata or DEFAULT_METADATA,
             hyperparameters or DEFAULT_HYPERPARAMETERS,
+            read.carried if read else None,
         )
     sessions.train(opened, console)
     sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
-    sessions.show_files(opened, console)
-
-
-@app.command()
-def evaluate(
-    run: RunName = None,
-    laps: Annotated[int | None, typer.Option(min=1, help="laps to drive")] = None,
-    checkpoint: Annotated[str, typer.Option(help="best or last")] = "best",
-) -> None:
-    """Drive a trained model and write its evaluation metrics, simtrace and lap plot."""
-    from scripts import sessions
-
-    opened = Run.open(run or "default")
-    sessions.evaluate(opened, console, laps or opened.config.evaluation.number_of_trials, checkpoint)
     sessions.show_files(opened, console)
 
 
@@ -104,19 +120,6 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="for other program
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table if rows else "no runs yet: undercut train")
-
-
-def _merge(base: dict[str, Any], given: dict[str, Any], quick: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given over the run's own config; quick's limits under what was given."""
-    merged = {**base, "training": {**base.get("training", {}), **quick}, "evaluation": base.get("evaluation", {})}
-    if quick:
-        merged["evaluation"] = {**merged["evaluation"], "number_of_trials": 1, "number_of_resets": 0}
-    for key, value in given.items():
-        if isinstance(value, dict):
-            merged[key] = {**merged[key], **{k: v for k, v in value.items() if v is not None}}
-        elif value is not None:
-            merged[key] = value
-    return merged
 
 
 def main() -> NoReturn:

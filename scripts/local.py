@@ -2,49 +2,128 @@
 
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import simapp
+from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
+from contract.vehicle import CAR_COLORS
 from scripts.runs import Run
 from simapp.builtin import BuiltinSimulator
 from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
-from simapp.starts import round_robin, start_line
+from simapp.starts import Start, conditioned, flying, round_robin, start_line
+from simapp.tracks import Track
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A race, and how its episodes begin."""
+
+    race: Race
+    start: Start
 
 
 class LocalRollouts:
-    """`RolloutSource` in this process: one simulator, under training rules or under those of an evaluation."""
+    """`RolloutSource` in this process: one simulator for the training episodes and the evaluations between them."""
 
-    def __init__(self, run: Run, evaluation_rules: RaceRules) -> None:
-        metadata, config = run.files.metadata, run.config
-        self._run, self._track = run, run.track()
-        simulator = BuiltinSimulator(self._track, [metadata] * config.cars)
-        rewards = [run.files.reward.instance() for _ in range(config.cars)]
-        reverse = config.reverse_dir
-        training = Race(simulator, self._track, RaceRules(config.training.max_episode_steps), rewards, reverse)
-        evaluation = Race(simulator, self._track, evaluation_rules, rewards, reverse)
-        self._races = {
-            Phase.training: (training, round_robin(training, config.training)),
-            Phase.evaluation: (
-                evaluation,
-                start_line(evaluation, config.training.start_position_offset, config.evaluation),
-            ),
-        }
+    def __init__(self, run: Run) -> None:
+        config, files = run.config, run.files
+        self._run = run
+        simulator = BuiltinSimulator(run.track(), [files.metadata] * config.cars)
+        rewards = [files.reward.instance() for _ in range(config.cars)]
+        training = config.training
+        rules = RaceRules(
+            training.max_episode_steps,
+            training.number_of_resets,
+            config.evaluation.off_track_penalty,
+            config.evaluation.collision_penalty,
+            config.evaluation.reset_behind_dist,
+        )
+
+        def race(track: Track, rules: RaceRules, is_reversed: bool) -> Race:
+            return Race(simulator, track, rules, rewards, is_reversed, config.race)
+
+        def training_scene(track: Track, is_reversed: bool) -> Scene:
+            it = race(track, rules, is_reversed)
+            ranges = config.randomization if config.enable_domain_randomization else None
+            return Scene(it, conditioned(it, ranges, round_robin(it, training)))
+
+        track = run.track()
+        self._training = [training_scene(track, config.reverse_dir)]
+        if training.alternate_driving_direction:
+            self._training.append(training_scene(track.reversed(), not config.reverse_dir))
+        evaluation = race(track, RaceRules(training.max_episode_steps), config.reverse_dir)
+        starts = config.evaluation.model_copy(update={"start_position_offset": training.start_position_offset})
+        self._evaluation = Scene(evaluation, conditioned(evaluation, None, start_line(evaluation, starts)))
 
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         run = self._run
         seed_racers_randomness(run.config.seed, order)
-        race, start = self._races[order.phase]
         frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None)
         try:
-            return collect(race, frozen, run.files.metadata, order, start, run.config.seed)
+            rollouts = [
+                rollout
+                for scene, part in self._parts(order)
+                for rollout in collect(scene.race, frozen, run.files.metadata, part, scene.start, run.config.seed)
+            ]
         finally:
             frozen.close()
+        return sorted(rollouts, key=lambda rollout: rollout.episode)
+
+    def _parts(self, order: RolloutOrder) -> list[tuple[Scene, RolloutOrder]]:
+        if order.phase == Phase.evaluation:
+            return [(self._evaluation, order)]
+        if len(self._training) == 1:
+            return [(self._training[0], order)]
+        return [(self._training[half.first % 2], half) for half in order.halves()]
+
+
+def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+    """Laps under the run's evaluation rules, side by side; continuous ones follow each other in one car."""
+    config, files, track = run.config, run.files, run.track()
+    cars = 1 if config.evaluation.is_continuous else min(order.count, EVALUATION_CARS)
+    simulator = BuiltinSimulator(track, [files.metadata] * cars)
+    rewards = [files.reward.instance() for _ in range(cars)]
+    reverse = config.reverse_dir
+    race = Race(simulator, track, evaluation_rules(config), rewards, reverse, config.race)
+    ranges = config.randomization if config.enable_domain_randomization else None
+    start = conditioned(race, ranges, start_line(race, config.evaluation))
+    if config.evaluation.is_continuous:
+        start = flying(race, start)
+    seed_racers_randomness(config.seed, order)
+    frozen = FrozenPolicy(policy, files.metadata, config.threads or None)
+    try:
+        return collect(race, frozen, files.metadata, order, start, config.seed)
+    finally:
+        frozen.close()
+
+
+EVALUATION_CARS = 50
+"""Most laps of an evaluation that are driven side by side."""
+
+
+def evaluation_rules(config: RunConfig, pit_stops: bool = False) -> RaceRules:
+    """The rules of the run's evaluations; see RaceRules."""
+    rules = config.evaluation
+    return RaceRules(
+        rules.max_lap_steps,
+        rules.number_of_resets,
+        rules.off_track_penalty,
+        rules.collision_penalty,
+        rules.reset_behind_dist,
+        pit_stops,
+    )
+
+
+def colour_index(name: str) -> int:
+    """CAR_COLOR's place in contract.vehicle.CAR_COLORS."""
+    return CAR_COLORS.index(name)
 
 
 def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:

@@ -13,6 +13,7 @@ from contract.config import TrainingConfig
 from contract.protocols import Phase, RolloutOrder, RolloutSource
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
+from scripts.statistics import LapStatistics
 from trainer.learn import Iteration
 
 HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy     time  at most"
@@ -101,6 +102,22 @@ def lap_table(laps: Sequence[Rollout], title: str) -> Table:
         left_road = int((lap.steps["status"] == EpisodeStatus.off_track).sum())
         table.add_row(str(number), f"{lap.time_s:.3f} s", f"{lap.progress_pct:.0f} %", str(left_road), lap.status.title)
     return table
+
+
+def statistics_line(laps: LapStatistics) -> str:
+    """Lap time and completion with their 95 % intervals, in one or two lines."""
+    low, high = laps.completion_interval
+    line = (
+        f"{laps.complete} of {laps.laps} laps complete (95 % interval {100 * low:.0f} to {100 * high:.0f} %), "
+        f"{laps.resets_a_lap:.2f} resets a lap"
+    )
+    if laps.lap_time_interval_s is None or laps.deviation_s is None:
+        return line
+    low, high = laps.lap_time_interval_s
+    return (
+        f"{line}\nlap time {laps.mean_lap_time_s:.3f} s (95 % interval {low:.3f} to {high:.3f} s), "
+        f"deviation {laps.deviation_s:.3f} s, best {laps.best_lap_time_s:.3f} s"
+    )
 
 
 def mean_reward(rollouts: Sequence[Rollout]) -> float:

@@ -12,15 +12,18 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from scripts.local import LocalRollouts, announce_compilation
-from scripts.progress import NarratedRollouts, TrainingView, lap_table
+from scripts.local import LocalRollouts, announce_compilation, evaluation_laps
+from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from scripts.runs import Run
+from scripts.statistics import lap_statistics
 from simapp.media.plots import Updates, lap_plot, training_plot
-from simapp.race import RaceRules
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.coach.agent import CoachAgent
 from trainer.journal import RunJournal, read_iterations
 from trainer.learn import learn
+
+MANY_LAPS = 20
+"""From here on laps are not listed one by one."""
 
 
 def train(run: Run, console: Console) -> None:
@@ -37,13 +40,12 @@ def train(run: Run, console: Console) -> None:
     journal = RunJournal(
         run.store, config.name, track.length_m, config.training.best_model_metric, files.hyperparameters.lr
     )
-    rules = RaceRules(config.training.max_episode_steps)
     with TrainingView(console, config.training) as view:
         try:
             view.doing("building the networks")
             reason = learn(
                 CoachAgent(files.metadata, files.hyperparameters, config.seed, config.threads or None),
-                NarratedRollouts(LocalRollouts(run, rules), view),
+                NarratedRollouts(LocalRollouts(run), view),
                 journal,
                 config.training,
                 files.hyperparameters.num_episodes_between_training,
@@ -80,16 +82,16 @@ def _finish(run: Run, journal: RunJournal) -> None:
 def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]:
     """Drive laps with the best or last checkpoint; write metrics, simtrace and lap plot; show the lap table."""
     record = checkpoint(run, which)
-    rules = run.config.evaluation
-    rollouts = LocalRollouts(run, RaceRules(rules.max_lap_steps, rules.number_of_resets, rules.off_track_penalty))
     policy = Checkpoints(run.store).load_policy(record)
-    driven = rollouts.collect(policy, RolloutOrder(Phase.evaluation, record.iteration, 0, laps))
+    driven = evaluation_laps(run, policy, RolloutOrder(Phase.evaluation, record.iteration, 0, laps))
     track = run.track()
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
     run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())
     run.store.put(artifacts.evaluation_simtrace(), simtrace.to_csv(driven, track.length_m, 0.0).encode())
     run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title))
-    console.print(lap_table(driven, title))
+    if laps <= MANY_LAPS:
+        console.print(lap_table(driven, title))
+    console.print(statistics_line(lap_statistics(driven)), highlight=False)
     return driven
 
 

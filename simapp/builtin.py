@@ -6,10 +6,17 @@ import numpy as np
 
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
-from contract.state import CarBatch, Controls, IntArray, Observations, Poses, Things
+from contract.state import CarBatch, Controls, IntArray, Observations, Poses, Things, UInt8Array
+from contract.vehicle import STEREO_BASE_M
 from simapp.camera import Camera
+from simapp.lidar import Lidar
+from simapp.surroundings import cars_as_things, rivals_of
 from simapp.tracks import Track
 from simapp.vehicle import drive_cars, place_cars
+
+STEREO = "STEREO_CAMERAS"
+LAST_VERSION_WITH_SLIP = 4
+"""Cars of model_metadata.json up to this version have tyre slip, later ones are kinematic, as in AWS's simulator."""
 
 
 class BuiltinSimulator:
@@ -32,7 +39,13 @@ class BuiltinSimulator:
         self._cars = CarBatch.zeros(num_cars)
         self._conditions = Conditions.nominal(num_cars)
         self._things = Things.none(int(self._worlds.max()) + 1)
+        self._slips = np.array([model.version <= LAST_VERSION_WITH_SLIP for model in models])
+        self._colours = np.zeros(num_cars, np.int64) if colours is None else colours
+        self._rivals = rivals_of(self._worlds)
+        self._varied = np.zeros(num_cars, np.bool_)
+        self._frames = np.zeros(num_cars, np.int64)  # since the car's conditions began
         self._camera = Camera(track)
+        self._lidars = [Lidar(track, model) if model.lidar else None for model in models]
 
     @property
     def cars(self) -> CarBatch:
@@ -49,17 +62,50 @@ class BuiltinSimulator:
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         self._conditions.put(cars, conditions)
+        self._varied[cars] = ~conditions.is_nominal
+        self._frames[cars] = 0
 
     def place(self, cars: IntArray, poses: Poses) -> None:
         place_cars(self._cars, cars, poses)
 
     def step(self, cars: IntArray, controls: Controls) -> None:
-        drive_cars(self._cars, cars, controls)
+        drive_cars(self._cars, cars, controls, self._slips[cars], self._conditions.of(cars))
+        self._frames[cars] += 1
 
     def observe(self, cars: IntArray) -> Observations:
+        first = int(cars[0])
+        things = self._around(cars)
+        model, lidar = self._models[first], self._lidars[first]
+        if model.camera == STEREO:
+            # two frames a step, each with noise of its own
+            base, number = STEREO_BASE_M / 2, 2 * self._frames[cars]
+            eyes = [self._frame(cars, things, base, number), self._frame(cars, things, -base, number + 1)]
+            seen: Observations = {model.camera: np.stack(eyes, axis=-1)}
+        else:
+            seen = {model.camera: self._frame(cars, things, 0.0, self._frames[cars])[..., np.newaxis]}
+        if lidar is not None:
+            state = self._cars
+            poses = state.x_m[cars], state.y_m[cars], state.heading_rad[cars]
+            seen |= lidar.scan(*poses, things, self._conditions.seed[cars], self._frames[cars])
+        return seen
+
+    def _frame(self, cars: IntArray, things: Things, left_m: float, frame: IntArray) -> UInt8Array:
         state = self._cars
-        frames = self._camera.render(state.x_m[cars], state.y_m[cars], state.heading_rad[cars])
-        return {self._models[int(cars[0])].camera: frames[..., np.newaxis]}
+        return self._camera.render(
+            state.x_m[cars],
+            state.y_m[cars],
+            state.heading_rad[cars],
+            things=things if things.places else None,
+            left_m=left_m,
+            conditions=self._conditions.of(cars) if self._varied[cars].any() else None,
+            frame=frame,
+        )
+
+    def _around(self, cars: IntArray) -> Things:
+        """Things and other cars of the cars' worlds: (K, M)."""
+        things = self._things.of(self._worlds[cars])
+        rivals = self._rivals[cars]
+        return things.beside(cars_as_things(self, rivals, self._colours)) if rivals.size else things
 
     def close(self) -> None:
         """Nothing to release: everything lives in this process."""

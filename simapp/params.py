@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from contract.state import EpisodeStatus, IntArray
+from contract.state import EpisodeStatus, FloatArray, IntArray
+from contract.vehicle import CAMERA_HFOV_RAD, CAMERA_X_M, FRONT_POINT_X_M
+from simapp.contact import outlines
+from simapp.surroundings import Survey
 from simapp.tracks import Projection, Track
 
 
@@ -17,11 +20,13 @@ class RaceState:
     rows    (K,) of contract.state.STEP_DTYPE; the reward column is not read
     where   Projection of the front points, (K,) each
     steps   (K,) steps since the episode began, this one included
+    survey  of the cars' surroundings, None when there is nothing
     """
 
     rows: np.ndarray
     where: Projection
     steps: IntArray
+    survey: Survey | None = None
 
 
 class RewardParams:
@@ -58,6 +63,7 @@ class RewardParams:
             where.width_m.tolist(),
             where.behind.tolist(),
             where.ahead.tolist(),
+            [_NO_OBJECTS] * len(rows) if state.survey is None else self._objects(state, state.survey),
         )
         return [
             {
@@ -80,15 +86,7 @@ class RewardParams:
                 "is_crashed": crashed,
                 "is_offtrack": off_track,
                 "sim_time": time_s,
-                # no objects on the track: the values that AWS's simulator gives then
-                "closest_objects": [0, 0],
-                "objects_location": [],
-                "objects_left_of_center": [],
-                "objects_speed": [],
-                "objects_heading": [],
-                "objects_distance_from_center": [],
-                "objects_distance": [],
-                "object_in_camera": False,
+                **{name: value[:] if isinstance(value, list) else value for name, value in objects.items()},
             }
             for (
                 x,
@@ -108,5 +106,71 @@ class RewardParams:
                 width,
                 behind,
                 ahead,
+                objects,
             ) in zip(*columns, strict=True)
         ]
+
+    def _objects(self, state: RaceState, survey: Survey) -> list[dict[str, Any]]:
+        """The objects_* params of K cars. Headings are in degrees, as AWS documents (its simulator gives radians)."""
+        things = survey.things
+        gap = (survey.distance_m - state.where.distance_m[:, None]) % self._track_length_m
+        ahead, behind = gap.argmin(axis=1), gap.argmax(axis=1)
+        seen = _in_camera(state.rows, survey, ahead)
+        columns = (
+            np.stack([behind, ahead], axis=1).tolist(),
+            np.stack([things.x_m, things.y_m], axis=2).tolist(),
+            (survey.offset_m > 0.0).tolist(),
+            things.speed_mps.tolist(),
+            ((np.degrees(things.heading_rad) + 180.0) % 360.0 - 180.0).tolist(),
+            np.abs(survey.offset_m).tolist(),
+            survey.distance_m.tolist(),
+            seen.tolist(),
+        )
+        return [
+            {
+                "closest_objects": closest,
+                "objects_location": [(x, y) for x, y in locations],
+                "objects_left_of_center": left,
+                "objects_speed": speeds,
+                "objects_heading": headings,
+                "objects_distance_from_center": from_center,
+                "objects_distance": distances,
+                "object_in_camera": in_camera,
+            }
+            for closest, locations, left, speeds, headings, from_center, distances, in_camera in zip(
+                *columns, strict=True
+            )
+        ]
+
+
+_NO_OBJECTS: dict[str, Any] = {
+    "closest_objects": [0, 0],
+    "objects_location": [],
+    "objects_left_of_center": [],
+    "objects_speed": [],
+    "objects_heading": [],
+    "objects_distance_from_center": [],
+    "objects_distance": [],
+    "object_in_camera": False,
+}
+"""What AWS's simulator gives when there is nothing on the track."""
+
+
+def _in_camera(rows: np.ndarray, survey: Survey, places: IntArray) -> FloatArray:
+    """(K,) whether the middle or a corner of the given place's outline is within the camera's horizontal view."""
+    k, things = np.arange(len(rows)), survey.things
+    heading = rows["heading_rad"]
+    outline = np.stack([size[k, places] for size in outlines(things)], axis=1)[:, None, :] * _OUTLINE_POINTS
+    turn = things.heading_rad[k, places] - heading
+    cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
+    # relative to the lens, in the car's frame; rows hold the front point
+    dx, dy = things.x_m[k, places] - rows["x_m"], things.y_m[k, places] - rows["y_m"]
+    ahead = (dx * np.cos(heading) + dy * np.sin(heading) + FRONT_POINT_X_M - CAMERA_X_M)[:, None]
+    left = (dy * np.cos(heading) - dx * np.sin(heading))[:, None]
+    ahead = ahead + outline[..., 0] * cos - outline[..., 1] * sin
+    left = left + outline[..., 0] * sin + outline[..., 1] * cos
+    within = (ahead > 0.0) & (np.abs(left) <= ahead * np.tan(CAMERA_HFOV_RAD / 2))
+    return np.asarray(within.any(axis=1))
+
+
+_OUTLINE_POINTS = np.array([(0.0, 0.0), (0.5, 0.5), (0.5, -0.5), (-0.5, 0.5), (-0.5, -0.5)])

@@ -1,8 +1,8 @@
-"""Time-trial rules over a Simulator: progress, how episodes end, resets with penalties, and the racer's reward.
+"""Race rules over a Simulator: progress, how episodes end, resets with penalties, and the racer's reward.
 
 Rules by contract ("Episode rules"). Off track means that no wheel is on the road. A training episode ends at the first
-rule that is broken or at a complete lap; in an evaluation the car is put back on the centre line at its last valid
-progress, the penalty is added to its clock, and the lap goes on until its resets are used up.
+rule that is broken or at a complete lap; in an evaluation the car is put back at its last valid progress, or behind
+what it ran into, the penalty is added to its clock, and the lap goes on until its resets are used up.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from contract.config import RaceConfig
 from contract.protocols import Simulator
-from contract.state import STEP_DTYPE, STEP_S, BoolArray, Controls, EpisodeStatus, FloatArray, IntArray
+from contract.state import STEP_DTYPE, STEP_S, BoolArray, Controls, EpisodeStatus, FloatArray, IntArray, Poses
 from contract.vehicle import FRONT_AXLE_X_M, FRONT_POINT_X_M, FRONT_WHEEL_Y_M, REAR_AXLE_X_M, REAR_WHEEL_Y_M
 from simapp.params import RaceState, RewardParams
+from simapp.surroundings import Surroundings, Survey
 from simapp.tracks import Track
 
 IMMOBILE_M = 0.0003
 PATIENCE_STEPS = 15
 """A car that moves IMMOBILE_M or less, or whose progress falls, this many steps running is immobilised or reversed."""
+
+PIT_M = 0.5
+"""Distance between the road's bounds and parked cars, and between those."""
 
 _WHEELS = np.array(
     [
@@ -30,15 +35,32 @@ _WHEELS = np.array(
 )
 
 Reward = Callable[[dict[str, object]], float]
+TIME_TRIAL = RaceConfig()
 
 
 @dataclass(frozen=True, slots=True)
 class RaceRules:
-    """max_steps cuts an episode short (`time_up`); resets and the penalty are for evaluations."""
+    """max_steps cuts an episode short (`time_up`); the others are for evaluations.
+
+    A car that is alone in its world is put back at once. With `pit_stops` it spends its penalty seconds in the pit,
+    beside the walls, while the other cars of its world drive on.
+    """
 
     max_steps: int
     resets: int = 0
-    penalty_s: float = 0.0
+    off_track_penalty_s: float = 0.0
+    collision_penalty_s: float = 0.0
+    reset_behind_m: float = 1.0
+    pit_stops: bool = False
+
+
+@dataclass(slots=True)
+class _PitStop:
+    """A penalty being sat out: steps left, and where to go back to the track."""
+
+    steps: int
+    distance_m: float
+    offset_m: float
 
 
 @dataclass(slots=True)
@@ -54,20 +76,31 @@ class Race:
     """The race of N cars, each with an episode, a reward function and a clock of its own."""
 
     def __init__(
-        self, simulator: Simulator, track: Track, rules: RaceRules, rewards: list[Reward], is_reversed: bool = False
+        self,
+        simulator: Simulator,
+        track: Track,
+        rules: RaceRules,
+        rewards: list[Reward],
+        is_reversed: bool = False,
+        config: RaceConfig = TIME_TRIAL,
+        colours: IntArray | None = None,
     ) -> None:
         """`rewards` holds one callable a car, so that no two cars share a racer's globals.
 
-        `is_reversed` tells rewards that the track is driven against its own order (REVERSE_DIR).
+        `is_reversed` tells rewards that the track is driven against its own order (REVERSE_DIR); `config` says what is
+        on the track; `colours` (N,), indices into CAR_COLORS, are what cars of one world see each other in.
         """
         self.num_cars = num_cars = len(rewards)
         self.simulator, self.track, self.rules = simulator, track, rules
+        colours = np.zeros(num_cars, np.int64) if colours is None else colours
+        self.surroundings = Surroundings(simulator, track, config, is_reversed, colours)
         self._rewards, self._params = rewards, RewardParams(track, is_reversed)
         self._travelled_m: FloatArray = np.zeros(num_cars)  # along the centre line since the start; may fall
         self._valid_m: FloatArray = np.zeros(
             num_cars
         )  # the front point's centre-line position when a wheel was last on the road
         self._time_s: FloatArray = np.zeros(num_cars)
+        self._pause_s: FloatArray = np.zeros(num_cars)
         self._last_m: FloatArray = np.zeros(num_cars)
         self._last_x_m: FloatArray = np.zeros(num_cars)
         self._last_y_m: FloatArray = np.zeros(num_cars)
@@ -75,18 +108,56 @@ class Race:
         self._idle_steps: IntArray = np.zeros(num_cars, np.int64)
         self._falling_steps: IntArray = np.zeros(num_cars, np.int64)
         self._resets: IntArray = np.zeros(num_cars, np.int64)
+        self._pit: dict[int, _PitStop] = {}
+
+    def furnish(self, car: int, random: np.random.Generator, *starts_m: float) -> None:
+        """Lay out the obstacles and bot cars of the car's world anew, for cars that start at these distances."""
+        self.surroundings.furnish(int(self.simulator.worlds[car]), random, starts_m)
 
     def start(self, car: int, distance_m: float, offset_m: float = 0.0, turn_rad: float = 0.0) -> None:
-        """Begin an episode of the car at a centre-line distance, left of it by offset_m, turned left by turn_rad."""
+        """Begin an episode of the car at a centre-line distance, left of it by offset_m, turned left by turn_rad.
+
+        Where something stands in the way it starts in another lane, or further back, as in AWS's simulator.
+        """
+        distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
         self._put(car, distance_m, offset_m, turn_rad)
-        for counter in (self._time_s, self._steps, self._resets):
-            counter[car] = 0
         # progress counts from base_link's place, and is measured at the front point (as real simtraces begin at 0.79 %)
         self._travelled_m[car] = self._wrap(np.array([self._last_m[car] - distance_m]))[0]
+        self._new_clock(car)
+
+    def has_completed_lap(self, car: int) -> bool:
+        """Whether the car has just crossed the line at the end of its lap."""
+        return bool(self._travelled_m[car] >= self.track.length_m)
+
+    def carry_on(self, car: int) -> None:
+        """Begin the next lap of a car that has just completed one, as it drives (IS_CONTINUOUS)."""
+        self._travelled_m[car] -= self.track.length_m
+        self._new_clock(car)
+
+    def finish(self, car: int) -> None:
+        """Take the car off the track for good: into the pit."""
+        self._put_in_pit(car)
+
+    def waiting(self, car: int) -> bool:
+        """Whether the car sits out a penalty in the pit and must not be stepped."""
+        return car in self._pit
+
+    def wait(self) -> None:
+        """One step of everybody's time in the pit; who has sat out the penalty goes back to the track."""
+        for car, stop in list(self._pit.items()):
+            stop.steps -= 1
+            if stop.steps <= 0:
+                del self._pit[car]
+                self._put_back(car, stop.distance_m, stop.offset_m)
+
+    def _new_clock(self, car: int) -> None:
+        for counter in (self._time_s, self._pause_s, self._steps, self._resets):
+            counter[car] = 0
 
     def step(self, cars: IntArray, controls: Controls) -> StepOutcome:
         """Drive the cars (indices, (K,)) for one step under the controls (K,), judge and reward them."""
         self.simulator.step(cars, controls)
+        self.surroundings.advance(cars)
         self._steps[cars] += 1
         self._time_s[cars] += STEP_S
         x_m, y_m, heading_rad = self._front_points(cars)
@@ -94,7 +165,9 @@ class Race:
         moved = self._wrap(where.distance_m - self._last_m[cars])
         self._travelled_m[cars] += moved
         wheels_on = self._wheels_on_road(cars)
-        status = self._judge(cars, x_m, y_m, moved, wheels_on)
+        survey = None if self.surroundings.empty else self.surroundings.survey(cars)
+        hits = np.full(len(cars), -1) if survey is None else self.surroundings.charges(cars, survey)
+        status = self._judge(cars, x_m, y_m, moved, wheels_on, hits >= 0)
         progress_pct = np.clip(100.0 * self._travelled_m[cars] / self.track.length_m, 0.0, 100.0)
         progress_pct[status == EpisodeStatus.lap_complete] = 100.0
 
@@ -104,8 +177,8 @@ class Race:
         rows["speed_mps"] = self.simulator.cars.commanded_speed_mps[cars]
         rows["progress_pct"], rows["closest_waypoint"] = progress_pct, where.nearest_waypoint
         rows["all_wheels_on_track"], rows["status"] = wheels_on.all(axis=1), status
-        rows["time_s"] = self._time_s[cars]
-        params = self._params.build(RaceState(rows, where, self._steps[cars]))
+        rows["time_s"], rows["pause_s"] = self._time_s[cars], self._pause_s[cars]
+        params = self._params.build(RaceState(rows, where, self._steps[cars], survey))
         rows["reward"] = [self._rewards[car](told) for car, told in zip(cars.tolist(), params, strict=True)]
 
         self._last_m[cars], self._last_x_m[cars], self._last_y_m[cars] = where.distance_m, x_m, y_m
@@ -116,11 +189,17 @@ class Race:
         for k in np.flatnonzero(over & ~truncated & (status != EpisodeStatus.lap_complete)):
             if self._resets[cars[k]] < self.rules.resets:
                 over[k] = False
-                self._put_back(int(cars[k]))
+                self._penalise(int(cars[k]), survey, int(k), int(hits[k]))
         return StepOutcome(rows, over, truncated)
 
     def _judge(
-        self, cars: IntArray, x_m: FloatArray, y_m: FloatArray, moved: FloatArray, wheels_on: BoolArray
+        self,
+        cars: IntArray,
+        x_m: FloatArray,
+        y_m: FloatArray,
+        moved: FloatArray,
+        wheels_on: BoolArray,
+        crashed: BoolArray,
     ) -> IntArray:
         """EpisodeStatus of each car after its step, (K,); the first broken rule wins."""
         idle = np.hypot(x_m - self._last_x_m[cars], y_m - self._last_y_m[cars]) <= IMMOBILE_M
@@ -128,6 +207,7 @@ class Race:
         self._falling_steps[cars] = np.where(moved < 0.0, self._falling_steps[cars] + 1, 0)
         rules = [
             (self._travelled_m[cars] >= self.track.length_m, EpisodeStatus.lap_complete),
+            (crashed, EpisodeStatus.crashed),
             (~wheels_on.any(axis=1), EpisodeStatus.off_track),
             (self._idle_steps[cars] >= PATIENCE_STEPS, EpisodeStatus.immobilized),
             (self._falling_steps[cars] >= PATIENCE_STEPS, EpisodeStatus.reversed),
@@ -137,13 +217,39 @@ class Race:
         broken, outcome = zip(*rules, strict=True)
         return np.select(broken, [int(s) for s in outcome], int(EpisodeStatus.in_progress)).astype(np.int64)
 
-    def _put_back(self, car: int) -> None:
-        """Evaluation: back on the centre line where the car was last on the road, with the penalty on its clock."""
+    def _penalise(self, car: int, survey: Survey | None, k: int, hit: int) -> None:
+        """Evaluation: the penalty on the car's clock, and back to where it was last on the road, or behind what it hit
+        and in the other lane."""
         self._resets[car] += 1
-        self._time_s[car] += self.rules.penalty_s
+        if survey is not None and hit >= 0:
+            penalty_s = self.rules.collision_penalty_s
+            distance_m = float(survey.distance_m[k, hit]) - self.rules.reset_behind_m
+            half_lane_m = 0.25 * float(self.track.widths_m.mean())
+            offset_m = -half_lane_m if survey.offset_m[k, hit] > 0.0 else half_lane_m
+        else:
+            penalty_s = self.rules.off_track_penalty_s
+            distance_m, offset_m = float(self._valid_m[car]) - FRONT_POINT_X_M, 0.0
+        self._time_s[car] += penalty_s
+        self._pause_s[car] += penalty_s
+        if self.rules.pit_stops:
+            self._put_in_pit(car)
+            self._pit[car] = _PitStop(round(penalty_s / STEP_S), distance_m, offset_m)
+        else:
+            self._put_back(car, distance_m, offset_m)
+
+    def _put_back(self, car: int, distance_m: float, offset_m: float) -> None:
         was_m = self._last_m[car]
-        self._put(car, float(self._valid_m[car]) - FRONT_POINT_X_M)
+        self._put(car, *self.surroundings.free_place(car, distance_m, offset_m))
         self._travelled_m[car] += self._wrap(np.array([self._last_m[car] - was_m]))[0]
+
+    def _put_in_pit(self, car: int) -> None:
+        """Beside the south wall, where no road is; the front point's last place on the track is kept."""
+        xmin, ymin, *_ = self.track.bounds
+        slot = int(np.count_nonzero(self.simulator.worlds[:car] == self.simulator.worlds[car]))
+        self.simulator.place(
+            np.array([car]), Poses(np.array([xmin + PIT_M * (slot + 1)]), np.array([ymin - PIT_M]), np.zeros(1))
+        )
+        self.surroundings.forget(car)
 
     def _put(self, car: int, distance_m: float, offset_m: float = 0.0, turn_rad: float = 0.0) -> None:
         pose = self.track.pose_at(np.array([distance_m]), np.array([offset_m]))
@@ -155,6 +261,7 @@ class Race:
         self._last_m[car] = self.track.project(x_m, y_m).distance_m[0]
         self._valid_m[car] = self._last_m[car]
         self._idle_steps[car] = self._falling_steps[car] = 0
+        self.surroundings.forget(car)
 
     def _front_points(self, cars: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         state = self.simulator.cars

@@ -21,14 +21,14 @@ def collect(
 
     Each episode draws from its own random stream, so it does not matter which car drives it beside which others.
     """
-    waiting = list(range(order.first + order.count - 1, order.first - 1, -1))
-    driving: dict[int, _Drive] = {}
+    waiting = list(reversed(order.episodes))
+    driving: dict[int, Drive] = {}
     done: dict[int, Rollout] = {}
 
     def seat(car: int) -> None:
         if waiting:
             episode = waiting.pop()
-            driving[car] = _Drive(episode, np.random.default_rng([seed, order.phase == Phase.training, episode]))
+            driving[car] = Drive(episode, np.random.default_rng([seed, order.phase == Phase.training, episode]))
             start(car, episode, driving[car].random)
 
     for car in range(min(race.num_cars, order.count)):
@@ -52,10 +52,10 @@ def collect(
     return [done[episode] for episode in sorted(done)]
 
 
-def choose(said: ActionDistribution, drives: "list[_Drive] | None") -> NDArray[Any]:
+def choose(said: ActionDistribution, drives: "list[Drive] | None") -> NDArray[Any]:
     """Actions for K cars: sampled from each drive's own stream, or the mode when `drives` is None.
 
-    (K,) int64 indices, or (K, 2) float64 [steering, speed] before clipping to [-1, 1].
+    (K,) int64 indices, or (K, 2) float64 [steering, speed]: squashed into [-1, 1], or before clipping to it.
     """
     if said.probabilities is not None:
         if drives is None:
@@ -67,13 +67,14 @@ def choose(said: ActionDistribution, drives: "list[_Drive] | None") -> NDArray[A
         return passed
     assert said.mean is not None
     assert said.deviation is not None
-    if drives is None:
-        return said.mean
-    return said.mean + said.deviation * np.stack([drive.random.standard_normal(2) for drive in drives])
+    actions = said.mean
+    if drives is not None:
+        actions = actions + said.deviation * np.stack([drive.random.standard_normal(2) for drive in drives])
+    return np.tanh(actions) if said.squash else actions
 
 
 @dataclass(slots=True)
-class _Drive:
+class Drive:
     """An episode under way."""
 
     episode: int

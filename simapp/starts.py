@@ -1,10 +1,11 @@
-"""Where episodes start: round robin in training, the start line with a little scatter in evaluations."""
+"""How episodes begin: where, on which course, under which conditions."""
 
 import math
 from collections.abc import Callable
 
 import numpy as np
 
+from contract.conditions import Conditions, RandomizationConfig
 from contract.config import EvaluationConfig, TrainingConfig
 from simapp.race import Race
 
@@ -18,16 +19,46 @@ def round_robin(race: Race, config: TrainingConfig) -> Start:
 
     def start(car: int, episode: int, random: np.random.Generator) -> None:
         advance = episode * config.round_robin_advance_dist if moves else 0.0
-        race.start(car, (config.start_position_offset + advance) % 1.0 * race.track.length_m)
+        distance_m = (config.start_position_offset + advance) % 1.0 * race.track.length_m
+        race.furnish(car, random, distance_m)
+        race.start(car, distance_m)
 
     return start
 
 
-def start_line(race: Race, offset: float, config: EvaluationConfig) -> Start:
-    """At `offset` (fraction of the lap), scattered sideways and in heading as a car put down by hand is."""
+def start_line(race: Race, config: EvaluationConfig) -> Start:
+    """At START_POSITION_OFFSET, scattered sideways and in heading as a car put down by hand is."""
 
     def start(car: int, episode: int, random: np.random.Generator) -> None:
         sideways_m, turn_rad = random.normal(0.0, (config.start_jitter_m, math.radians(config.start_jitter_deg)))
-        race.start(car, offset % 1.0 * race.track.length_m, sideways_m, turn_rad)
+        distance_m = config.start_position_offset % 1.0 * race.track.length_m
+        race.furnish(car, random, distance_m)
+        race.start(car, distance_m, sideways_m, turn_rad)
+
+    return start
+
+
+def flying(race: Race, first: Start) -> Start:
+    """IS_CONTINUOUS: after a complete lap the next one begins as the car drives; `first` begins all others. For one
+    call of `collect`."""
+    begun: set[int] = set()
+
+    def start(car: int, episode: int, random: np.random.Generator) -> None:
+        if car in begun and race.has_completed_lap(car):
+            race.carry_on(car)
+        else:
+            first(car, episode, random)
+        begun.add(car)
+
+    return start
+
+
+def conditioned(race: Race, ranges: RandomizationConfig | None, first: Start) -> Start:
+    """Draws the car's conditions for each episode before `first` begins it; without ranges they are nominal."""
+
+    def start(car: int, episode: int, random: np.random.Generator) -> None:
+        drawn = Conditions.nominal(1, random) if ranges is None else Conditions.drawn(ranges, random)
+        race.simulator.vary(np.array([car]), drawn)
+        first(car, episode, random)
 
     return start

@@ -104,7 +104,7 @@ def test_a_step_limit_truncates() -> None:
 
 
 def test_evaluation_resets_to_the_last_valid_progress_with_the_penalty() -> None:
-    it = race(RaceRules(max_steps=2_000, resets=1, penalty_s=3.0))
+    it = race(RaceRules(max_steps=2_000, resets=1, off_track_penalty_s=3.0))
     it.start(0, 0.0)
     rows = drive(it, 0.0, 1.0)
     ends = [k for k, row in enumerate(rows) if status_of(row) == EpisodeStatus.off_track]

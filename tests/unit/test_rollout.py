@@ -37,7 +37,7 @@ def drive(num_cars: int, order: RolloutOrder, *probabilities: float, max_steps: 
     start = (
         round_robin(race, TrainingConfig())
         if order.phase == Phase.training
-        else start_line(race, 0.0, EvaluationConfig())
+        else start_line(race, EvaluationConfig())
     )
     return collect(race, Fixed(*probabilities), METADATA, order, start, seed=4)
 

@@ -1,0 +1,171 @@
+"""`undercut evaluate`, `race` and `tournament`: trained models against the clock and against each other."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from contract.config import RunConfig
+from scripts.params_cli import load_params, load_race
+from scripts.runs import Run
+
+console = Console()
+
+RaceTypeOption = Annotated[str | None, typer.Option(help="TIME_TRIAL, OBJECT_AVOIDANCE, HEAD_TO_BOT or HEAD_TO_MODEL")]
+ObstaclesOption = Annotated[int | None, typer.Option(help="boxes on the track; makes it OBJECT_AVOIDANCE")]
+BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; makes it HEAD_TO_BOT")]
+RandomizeOption = Annotated[
+    bool | None, typer.Option("--randomize/--no-randomize", help="domain randomisation (see the config's ranges)")
+]
+ParamsOption = Annotated[
+    Path | None, typer.Option(help="a YAML of run parameters, as the guidance has, or a run.env", show_default=False)
+]
+WhichOption = Annotated[str, typer.Option("--checkpoint", help="best or last")]
+TrackOption = Annotated[str | None, typer.Option(help="another track than the run was trained on")]
+LapsOption = Annotated[int | None, typer.Option(min=1, max=1_000, help="laps to drive")]
+ReverseOption = Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")]
+ContinuousOption = Annotated[
+    bool | None, typer.Option("--continuous/--no-continuous", help="laps in a row, without a stop between them")
+]
+SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
+
+
+def race_values(race_type: str | None, obstacles: int | None, bots: int | None) -> dict[str, Any]:
+    """RaceConfig's values that the options give. A number of things says which race it is, and draws places at random,
+    unless the race type or a file of parameters does."""
+    values: dict[str, Any] = {"number_of_obstacles": obstacles, "number_of_bot_cars": bots}
+    if obstacles:
+        values |= {"race_type": "OBJECT_AVOIDANCE", "randomize_obstacle_locations": True, "object_positions": ()}
+    if bots:
+        values |= {"race_type": "HEAD_TO_BOT", "randomize_bot_car_locations": True}
+    if race_type is not None:
+        values["race_type"] = race_type
+    return values
+
+
+def evaluate(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run", show_default=False)] = None,
+    laps: LapsOption = None,
+    checkpoint: WhichOption = "best",
+    track: TrackOption = None,
+    race_type: RaceTypeOption = None,
+    obstacles: ObstaclesOption = None,
+    bots: BotsOption = None,
+    continuous: ContinuousOption = None,
+    reverse_dir: ReverseOption = None,
+    randomize: RandomizeOption = None,
+    seed: SeedOption = None,
+    params: ParamsOption = None,
+) -> None:
+    """Drive a trained model and write its evaluation metrics, simtrace and lap plot. Many laps: their statistics."""
+    from scripts import sessions  # TensorFlow takes seconds to import; --help should not
+
+    read = load_params(params, "EVALUATION") if params else None
+    opened = Run.open(run or (read.model if read else None) or "default")
+    base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()
+    values = overlaid(
+        read.over(base) if read else base,
+        {
+            "track": track,
+            "seed": seed,
+            "reverse_dir": reverse_dir,
+            "enable_domain_randomization": randomize,
+            "race": race_values(race_type, obstacles, bots),
+            "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
+        },
+    )
+    opened = replace(opened, config=RunConfig.build(values, "command line"))
+    sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, checkpoint)
+    sessions.show_files(opened, console)
+
+
+def race(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN_A RUN_B ...", show_default=False)] = None,
+    laps: LapsOption = None,
+    name: Annotated[str, typer.Option(help="the race's files go to races/NAME/")] = "race",
+    checkpoint: WhichOption = "best",
+    track: TrackOption = None,
+    obstacles: ObstaclesOption = None,
+    bots: BotsOption = None,
+    continuous: ContinuousOption = None,
+    reverse_dir: ReverseOption = None,
+    seed: SeedOption = None,
+    params: ParamsOption = None,
+) -> None:
+    """Race two to four runs head to head on one track."""
+    from scripts import racing
+
+    grid, config = _race(
+        runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
+    )
+    racing.head_to_head(grid, config, console)
+
+
+def tournament(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN_A RUN_B ...", show_default=False)] = None,
+    laps: LapsOption = None,
+    name: Annotated[str, typer.Option(help="the results go to races/NAME/")] = "tournament",
+    checkpoint: WhichOption = "best",
+    track: TrackOption = None,
+    continuous: ContinuousOption = None,
+    reverse_dir: ReverseOption = None,
+    seed: SeedOption = None,
+    params: ParamsOption = None,
+) -> None:
+    """Knock-out races of two runs each until one is left."""
+    from scripts import racing
+
+    grid, config = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
+    racing.tournament(grid, config, console)
+
+
+def _race(
+    runs: list[str] | None,
+    name: str,
+    which: str,
+    params: Path | None,
+    track: str | None,
+    laps: int | None,
+    continuous: bool | None,
+    reverse_dir: bool | None,
+    seed: int | None,
+    race: dict[str, Any],
+) -> tuple[Any, RunConfig]:
+    from scripts import racing
+
+    read = load_race(params, runs or [])
+    grid = racing.grid_of(read, which)
+    base = {
+        "name": name,
+        "track": read.track or grid[0].run.config.track,
+        "reverse_dir": read.reverse_dir,
+        "race": read.race.model_dump(),
+        "evaluation": read.evaluation.model_dump(),
+        "leaderboard_type": read.leaderboard_type,
+        "leaderboard_name": read.leaderboard_name,
+    }
+    race = {key: value for key, value in race.items() if key != "race_type"}
+    values = overlaid(
+        base,
+        {
+            "track": track,
+            "seed": seed,
+            "reverse_dir": reverse_dir,
+            "race": race,
+            "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
+        },
+    )
+    return grid, RunConfig.build(values, "command line")
+
+
+def overlaid(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given, those that are not None, over the values of a config."""
+    merged = dict(base)
+    for key, value in given.items():
+        if isinstance(value, dict):
+            merged[key] = {**merged.get(key, {}), **{k: v for k, v in value.items() if v is not None}}
+        elif value is not None:
+            merged[key] = value
+    return merged
