@@ -1,10 +1,12 @@
 """RunConfig: round trips, and errors that name key, value, rule and fix."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contract.config import RunConfig
+from contract.config import RaceConfig, RunConfig
 from contract.errors import InputError
 
 
@@ -32,6 +34,9 @@ def test_json_round_trip(name: str, seed: int, steps: int, offset: float) -> Non
         ({"name": "a", "training": {"max_step": 3}}, ["training.max_step", "did you mean 'max_steps'"]),
         ({"name": "a", "training": {"start_position_offset": 2}}, ["training.start_position_offset", "2"]),
         ({"name": "a", "evaluation": {"number_of_trials": 0}}, ["evaluation.number_of_trials", "0"]),
+        ({"name": "a", "evaluation": {"off_track_penalty": float("inf")}}, ["off_track_penalty", "inf", "finite"]),
+        ({"name": "a", "race": {"lower_lane_change_time": 6}}, ["run.json: race", "upper_lane_change_time 5.0"]),
+        ({"name": "a", "race": {"bot_car_sped": 1}}, ["race.bot_car_sped", "did you mean 'bot_car_speed'"]),
         ({}, ["run.json: name", "required"]),
     ],
 )
@@ -50,3 +55,21 @@ def test_broken_json_names_line_and_column() -> None:
 def test_a_json_list_is_no_config() -> None:
     with pytest.raises(InputError, match=r"run\.json"):
         RunConfig.from_json("[]", "run.json")
+
+
+def test_a_run_of_an_older_version_still_loads() -> None:
+    """The keys of version 0.1, before races, randomisation and names."""
+    old = {
+        "name": "a",
+        "track": "paddock",
+        "reverse_dir": True,
+        "seed": 3,
+        "cars": 20,
+        "threads": 0,
+        "training": {"max_iterations": 5, "min_eval_trials": 2, "best_model_metric": "reward"},
+        "evaluation": {"number_of_trials": 3, "off_track_penalty": 2.0},
+    }
+    config = RunConfig.from_json(json.dumps(old), "run.json")
+    assert (config.training.max_iterations, config.evaluation.number_of_trials) == (5, 3)
+    assert config.race == RaceConfig()
+    assert not config.enable_domain_randomization
