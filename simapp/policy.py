@@ -12,6 +12,7 @@ from contract.runtime import quiet_import, session_threads
 from contract.state import Observations
 
 NETWORK = "main_level/agent/main/online"
+SAC_NETWORK = "main_level/agent/policy/online"
 CHUNK = 64
 """Most frames a forward pass: more would only leave the caches."""
 PAD = 8
@@ -43,13 +44,17 @@ class FrozenPolicy:
         v1 = self._tf.compat.v1
         decode_error = quiet_import("google.protobuf.message").DecodeError
         shapes = self._metadata.observation_shapes()
-        head = f"{NETWORK}/network_1/ppo_head_0"
-        names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
+        if self._metadata.algorithm == "sac":
+            network, head = SAC_NETWORK, f"{SAC_NETWORK}/network_0/sac_policy_head_0"
+            names = ["policy_mean", "policy_log_std"]
+        else:
+            network, head = NETWORK, f"{NETWORK}/network_1/ppo_head_0"
+            names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
         graph = self._tf.Graph()
         try:
             with graph.as_default():
                 self._tf.import_graph_def(v1.GraphDef.FromString(pb), name="")
-            inputs = {name: graph.get_tensor_by_name(f"{NETWORK}/network_0/{name}/{name}:0") for name in shapes}
+            inputs = {name: graph.get_tensor_by_name(f"{network}/network_0/{name}/{name}:0") for name in shapes}
             outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
         except (KeyError, ValueError, decode_error) as error:
             raise InputError(
@@ -87,6 +92,8 @@ class FrozenPolicy:
         chunks = [{name: observations[name][i : i + size] for name in self._inputs} for i in range(0, count, size)]
         parts = [self._run(chunks[0])] if len(chunks) == 1 else self._pool.map(self._run, chunks)
         first, *second = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+        if second and self._metadata.algorithm == "sac":
+            return ActionDistribution(mean=first, deviation=np.exp(second[0]), squash=True)
         if second:
             return ActionDistribution(mean=first, deviation=second[0])
         return ActionDistribution(probabilities=first)

@@ -299,9 +299,3 @@ def test_deeper_networks_train_and_export(network: str) -> None:
     _, (expected,) = agent._ppo.evaluate(seen)
     assert said is not None
     np.testing.assert_allclose(said, expected, rtol=0, atol=1e-6)
-
-
-def test_what_is_not_there_yet_is_refused_by_name() -> None:
-    raw = CONTINUOUS.raw | {"training_algorithm": "sac"}
-    with pytest.raises(InputError, match=r"training_algorithm.*sac.*\n.*not yet in this version"):
-        CoachAgent(ModelMetadata.parse(json.dumps(raw)), HYPERPARAMETERS, seed=1)

@@ -1,5 +1,17 @@
 """rl_coach and TensorFlow behind contract.protocols.Agent; both are imported when an agent is made, not before."""
 
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.protocols import Agent
 from trainer.coach.agent import CoachAgent
+from trainer.coach.sac_agent import SacAgent
 
-__all__ = ["CoachAgent"]
+__all__ = ["CoachAgent", "SacAgent", "make_agent"]
+
+
+def make_agent(
+    metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, threads: int | None = None
+) -> Agent:
+    """The agent for the metadata's training_algorithm."""
+    kind = SacAgent if metadata.algorithm == "sac" else CoachAgent
+    return kind(metadata, hyperparameters, seed, threads)

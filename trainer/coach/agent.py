@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
@@ -28,7 +27,6 @@ class CoachAgent:
     def __init__(
         self, metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, threads: int | None = None
     ) -> None:
-        _check_supported(metadata)
         shim.install()
         tf = shim.tensorflow()
         from trainer.coach.checkpoint import Checkpoint
@@ -38,7 +36,7 @@ class CoachAgent:
         self._metadata, self._hyperparameters, self._seed = metadata, hyperparameters, seed
         gpu = bool(tf.config.list_physical_devices("GPU"))
         graph = tf.Graph()
-        with graph.as_default(), _own_global_state(), tf.device(None):
+        with graph.as_default(), own_global_state(), tf.device(None):
             parameters = networks.agent_parameters(metadata, hyperparameters, seed, gpu)
             self._ppo = FusedClippedPPO(parameters)
             self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
@@ -47,7 +45,7 @@ class CoachAgent:
             self._export = PolicyExport(self._ppo.online, metadata)
             self._checkpoint = Checkpoint(graph)
         graph.finalize()
-        self._session = tf.compat.v1.Session(graph=graph, config=_session_config(tf, threads))
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._ppo.set_session(self._session)
 
     def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
@@ -121,22 +119,16 @@ class CoachAgent:
         self._checkpoint.restore(self._session, files)
 
 
-def _session_config(tf: Any, threads: int | None) -> Any:
+def session_config(tf: Any, threads: int | None) -> Any:
+    """TensorFlow's ConfigProto for a session on so many cores."""
     config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
     config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = session_threads(threads)
     config.gpu_options.allow_growth = True
     return config
 
 
-def _check_supported(metadata: ModelMetadata) -> None:
-    if metadata.algorithm == "sac":
-        raise InputError(
-            "model_metadata.json: training_algorithm", "sac", "SAC is not yet in this version", 'use "clipped_ppo"'
-        )
-
-
 @contextlib.contextmanager
-def _own_global_state() -> Iterator[None]:
+def own_global_state() -> Iterator[None]:
     """rl_coach seeds the global generators and remembers variable scopes by name; neither may reach the outside."""
     from rl_coach.architectures.tensorflow_components.general_network import GeneralTensorFlowNetwork
 

@@ -2,8 +2,8 @@
 
 rl_coach 1.0.1 makes one update in seven runs, and three of them draw the policy's noise anew: the gradient of the
 action values is then taken at one action and carried on through another, which leaves the policy's deviation without
-any gradient from them. Here one noise sample, an input, serves the whole update. Its other fault, that evaluation drives
-the bare mean where training drives its tanh, is mended where actions are chosen (simapp) and in the exported graph.
+any gradient from them. Here one noise sample, an input, serves the whole update. Its other fault, that evaluation
+drives the bare mean where training drives a tanh, is mended where actions are chosen, and in the exported graph.
 """
 
 import math
@@ -51,7 +51,7 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
         squash = 2.0 * (math.log(2.0) - raw - tf.nn.softplus(-2.0 * raw))
         self.log_likelihood = tf.reduce_sum(density - squash, axis=1, keepdims=True)
         # the policy moves its actions, not what the action values see
-        self.q_of_policy = tf.minimum(*self._action_values(tf.stop_gradient(q.state_embedding), self.actions))
+        self.q_of_policy = tf.minimum(*self._action_values(tf.stop_gradient(q.state_embedding[0]), self.actions))
         self.policy_loss = tf.reduce_mean(alpha * self.log_likelihood - self.q_of_policy)
 
         self.value_target = tf.stop_gradient(self.q_of_policy - alpha * self.log_likelihood)
@@ -75,9 +75,7 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
 
     def _build_steps(self, v1: Any, losses: list[tuple[Any, Any]]) -> None:
         """Gradient steps of the networks, then the target's; all gradients are those of the weights before."""
-        self.gradients = {
-            network.network_wrapper_name: v1.gradients(loss, network.weights) for network, loss in losses
-        }
+        self.gradients = {network.network_wrapper_name: v1.gradients(loss, network.weights) for network, loss in losses}
         pairs = [
             (network, gradient, weight)
             for network, _ in losses
@@ -107,11 +105,9 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
         v1 = tf.compat.v1
         head = self._online("q").output_heads[0]
         dense, relu = head.dense_layer, head.activation_function
-        scope = head.q1_output.op.name.rsplit("/q1_head/", 1)[0].split("/online/", 1)[1]
-        root = next(w for w in self._online("q").weights if "/q1_head/" in w.op.name).op.name.rsplit("/q1_head/", 1)[0]
-        del scope
+        scope = head.q1_output.op.name.partition("/q1_head/")[0]
         for name, output in (("q1_head", "q1_output"), ("q2_head", "q2_output")):
-            with v1.variable_scope(f"{root}/{name}", reuse=True):
+            with v1.variable_scope(f"{scope}/{name}", reuse=True):
                 first, *others = head.network_layers_sizes
                 hidden = dense(first)(embedding, activation=relu) + dense(first)(actions, activation=relu)
                 for units in others:

@@ -90,7 +90,7 @@ class ReplayMemory:
     def _compress(self, name: str, rollout: Rollout) -> list[bytes]:
         dtype = self._sensors[name][1]
         rows = [*rollout.observations[name], rollout.final[name]]
-        return [zlib.compress(np.ascontiguousarray(row, dtype), ZLIB_LEVEL) for row in rows]
+        return [zlib.compress(row.astype(dtype).tobytes(), ZLIB_LEVEL) for row in rows]
 
     def _append(self, episode: _Episode) -> None:
         if episode.num_bytes > self._limit_bytes:
@@ -109,7 +109,8 @@ class ReplayMemory:
         ends = np.cumsum([len(episode) for episode in self._episodes])
         drawn = rng.integers(ends[-1], size=size)
         owners = np.searchsorted(ends, drawn, side="right")
-        picks = [(self._episodes[k], int(i - (ends[k] - len(self._episodes[k])))) for k, i in zip(owners, drawn)]
+        starts = np.append(0, ends)[owners]
+        picks = [(self._episodes[k], i) for k, i in zip(owners.tolist(), (drawn - starts).tolist(), strict=True)]
         return Batch(
             states=self._observations([(episode, step) for episode, step in picks]),
             actions=np.stack([episode.actions[step] for episode, step in picks]),

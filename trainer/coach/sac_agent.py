@@ -1,0 +1,121 @@
+"""SacAgent: rl_coach's soft actor-critic as the trainer's Agent."""
+
+import types
+from collections.abc import Sequence
+
+import numpy as np
+
+from contract.errors import CheckpointError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.protocols import UpdateReport
+from contract.rollout import Rollout
+from trainer.coach import networks, shim
+from trainer.coach.agent import own_global_state, session_config
+from trainer.coach.sac_memory import MEMORY_BYTES, ReplayMemory
+
+REPLAY = "replay"
+"""Suffix of the checkpoint file that holds the replay memory."""
+
+
+class SacAgent:
+    """Soft actor-critic with a policy, an action-value and a value network, on a graph and a session of its own.
+
+    Implements contract.protocols.Agent. An update takes as many gradient steps as PPO would take on the same rollouts,
+    `num_epochs` x new steps / `batch_size`, each on a batch drawn from the whole replay memory: a step is replayed
+    `num_epochs` times on average. (AWS's simulation application takes one gradient step for every new step, 64 replays
+    at its default batch size, for which it has GPUs.) Training explores by the policy's own noise, which is what AWS's
+    application does too: e_greedy_value and epsilon_steps are read and have no effect on SAC, in either.
+
+    `seed` settles the first weights, the batches and the noise; `threads` is as for CoachAgent.
+    """
+
+    def __init__(
+        self,
+        metadata: ModelMetadata,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        threads: int | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        shim.install()
+        tf = shim.tensorflow()
+        from trainer.coach.checkpoint import Checkpoint
+        from trainer.coach.export import PolicyExport
+        from trainer.coach.sac import FusedSAC
+        from trainer.coach.sac_networks import sac_parameters
+
+        self._hyperparameters, self._seed, self._memory_bytes = hyperparameters, seed, memory_bytes
+        self._sensors = {
+            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
+            for name, shape in metadata.observation_shapes().items()
+        }
+        self._memory = ReplayMemory(self._sensors, memory_bytes)
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+        graph = tf.Graph()
+        with graph.as_default(), own_global_state(), tf.device(None):
+            self._sac = FusedSAC(sac_parameters(metadata, hyperparameters, seed, gpu))
+            self._sac.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
+            self._sac.set_environment_parameters(networks.spaces(metadata))
+            self._sac.build_update(hyperparameters.sac_alpha)
+            self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
+            self._checkpoint = Checkpoint(graph)
+        graph.finalize()
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
+        self._sac.set_session(self._session)
+        self._sac.networks["v"].update_target_network()
+
+    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+        """Remember the episodes, then one update. Randomness depends on (seed, iteration) only.
+
+        An epoch of the report is a `num_epochs`-th of the gradient steps. TrainingError when a loss or a weight is not
+        finite; the agent is then of no further use.
+        """
+        self._memory.add(rollouts)
+        rng = np.random.default_rng([self._seed, iteration])
+        settings = self._hyperparameters
+        count = -(-settings.num_epochs * sum(map(len, rollouts)) // settings.batch_size)
+        epochs = [
+            self._epoch(rng, len(steps), f"iteration {iteration}, epoch {epoch}")
+            for epoch, steps in enumerate(np.array_split(np.arange(count), settings.num_epochs))
+            if len(steps)
+        ]
+        self._sac.check_weights(f"iteration {iteration}")
+        last = epochs[-1]
+        return UpdateReport(
+            policy_loss=last["surrogate_loss"],
+            value_loss=last["value_loss"],
+            entropy=last["entropy"],
+            kl_divergence=0.0,
+            minibatches=count,
+            epochs=epochs,
+        )
+
+    def _epoch(self, rng: np.random.Generator, steps: int, place: str) -> dict[str, float]:
+        """Means of the metrics over some gradient steps, under the names of PPO's."""
+        size = self._hyperparameters.batch_size
+        results = []
+        for step in range(steps):
+            batch = self._memory.sample(rng, size)
+            noise = rng.standard_normal((size, 2), dtype=np.float32)
+            results.append(self._sac.step(batch, noise, f"{place}, minibatch {step}"))
+        means = {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+        means["surrogate_loss"] = means.pop("policy_loss")
+        return means | {"kl_divergence": 0.0, "learning_rate": self._hyperparameters.lr}
+
+    def export(self) -> bytes:
+        """The policy as a frozen graph with the contract's node names (model.pb)."""
+        return self._export.freeze(self._session)
+
+    def save(self) -> dict[str, bytes]:
+        """A TensorFlow checkpoint, optimisers and target included, and the replay memory: file suffix -> content."""
+        return self._checkpoint.save(self._session) | {REPLAY: self._memory.save()}
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
+        if REPLAY not in files:
+            raise CheckpointError(f"the checkpoint lacks .{REPLAY}\n  fix:  use another checkpoint")
+        memory = ReplayMemory(self._sensors, self._memory_bytes)
+        memory.restore(files[REPLAY])
+        self._checkpoint.restore(self._session, files)
+        self._memory = memory
