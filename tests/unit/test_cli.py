@@ -183,22 +183,6 @@ def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: li
     assert not (racer / "runs").exists()
 
 
-def test_sensors_that_are_not_simulated_yet_are_refused_before_a_run_is_made(racer: Path) -> None:
-    (racer / "stereo.json").write_text(
-        json.dumps(
-            {
-                "action_space": [{"steering_angle": 0, "speed": 1}, {"steering_angle": 9, "speed": 1}],
-                "sensor": ["STEREO_CAMERAS"],
-                "neural_network": "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW",
-                "version": "5",
-            }
-        )
-    )
-    with pytest.raises(InputError, match="STEREO_CAMERAS"):
-        CliRunner().invoke(app, ["train", "x", "--metadata", "stereo.json"], catch_exceptions=False)
-    assert not (racer / "runs").exists()
-
-
 def test_errors_are_messages_with_exit_status_1(racer: Path) -> None:
     done = subprocess.run(
         [str(UNDERCUT), "evaluate", "nobody"], check=False, capture_output=True, text=True, timeout=60
