@@ -18,12 +18,6 @@ def outlines(things: Things) -> tuple[FloatArray, FloatArray]:
     return _LENGTHS[things.kind], _WIDTHS[things.kind]
 
 
-def touched(x_m: FloatArray, y_m: FloatArray, heading_rad: FloatArray, things: Things) -> BoolArray:
-    """Which things (K, M) the cars at base_link poses (K,) overlap."""
-    size = np.full(len(x_m), LENGTH_M), np.full(len(x_m), WIDTH_M)
-    return overlaps((x_m, y_m, heading_rad, *size), (things.x_m, things.y_m, things.heading_rad, *outlines(things)))
-
-
 def overlaps(one: tuple[FloatArray, ...], others: tuple[FloatArray, ...]) -> BoolArray:
     """Whether box k overlaps each of the others in row k: (K, M).
 

@@ -18,7 +18,7 @@ END_M = 1.0
 MIN_SPACING_M = 0.5
 """Least minimum distance between things: a car is 0.32 m long, and its lane is shorter in bends."""
 CLEAR_M = 1.0
-"""Cars start in the middle of the road where nothing stands this near; what is drawn at random keeps away from them."""
+"""What is drawn at random keeps this far from cars about to start."""
 _SWEEPS = 8
 """How often each random place is drawn anew, from a packed row to well mixed."""
 _ROUNDING_M = 1e-9
@@ -88,7 +88,7 @@ class Course:
         """Things (1, M) at the start of an episode: obstacles, then bots.
 
         What is drawn at random stays CLEAR_M from cars about to start at the centre-line distances `keep_clear_m`, if
-        the track has room for that. The rest never moves: `clear_offset` says where cars may start beside it.
+        the track has room for that. The rest never moves: there the cars have to start beside it.
         """
         distance_m, lane = self._distance_m.copy(), self._lane.copy()
         moving = np.flatnonzero(self._is_random)
@@ -107,24 +107,6 @@ class Course:
             lane[moving] = random.choice(np.array([1.0, -1.0]), len(moving))
         return self._stand(distance_m, lane)
 
-    def clear_offset(self, things: Things, distance_m: float) -> float:
-        """Offset from the centre line, left positive in metres, at which a car may start at a centre-line distance: 0,
-        or the other lane's middle beside a thing of the row (1, M) that stands within CLEAR_M.
-        """
-        present = things.kind[0] != ThingKind.nothing
-        where = self._track.project(things.x_m[0, present], things.y_m[0, present])
-        apart_m = np.abs(where.distance_m - distance_m % self._track.length_m)
-        if self._track.closed:
-            apart_m = np.minimum(apart_m, self._track.length_m - apart_m)
-        near, is_left = apart_m < CLEAR_M, where.offset_m > 0.0
-        if not near.any():
-            return 0.0
-        left_m = float(np.min(apart_m[near & is_left], initial=math.inf))
-        right_m = float(np.min(apart_m[near & ~is_left], initial=math.inf))
-        nodes = self._lanes.nodes
-        quarter_m = float(np.interp(distance_m % self._track.length_m, nodes[:, 0], nodes[:, 4]))
-        return quarter_m if left_m > right_m else -quarter_m
-
     def _furnish(self, race: RaceConfig, is_reversed: bool) -> None:
         """Place what never moves, and check that the rest fits."""
         length_m = self._track.length_m
@@ -136,7 +118,7 @@ class Course:
                         f"OBJECT_POSITIONS[{i}]",
                         f"{fraction:g}, {lane}",
                         "a position is a fraction of the lap from 0 to 1, and a lane",
-                        f"for {fraction:g} metres write {fraction / length_m:.4f}; the lap is {length_m:.2f} m",
+                        f"write the distance divided by the lap's {length_m:.2f} m",
                     )
                 along = (1.0 - fraction if is_reversed else fraction) * length_m
                 self._distance_m[i] = along % length_m if self._track.closed else along
