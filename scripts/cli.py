@@ -93,7 +93,7 @@ def train(
     if Run.exists(name):
         opened = Run.open(name)
         opened.same_files(reward, metadata, hyperparameters)
-        opened = opened.remake(config)
+        opened = opened.remake(config, read.carried if read else None)
     else:
         opened = Run.create(
             config,

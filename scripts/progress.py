@@ -96,11 +96,12 @@ class NarratedRollouts:
 def lap_table(laps: Sequence[Rollout], title: str) -> Table:
     """Time, completion and what went wrong, lap by lap."""
     table = Table(title=title)
-    for column in ("lap", "time", "completion", "off track", "ended as"):
+    for column in ("lap", "time", "completion", "off track", "crashed", "ended as"):
         table.add_column(column, justify="right" if column != "ended as" else "left")
     for number, lap in enumerate(laps, 1):
-        left_road = int((lap.steps["status"] == EpisodeStatus.off_track).sum())
-        table.add_row(str(number), f"{lap.time_s:.3f} s", f"{lap.progress_pct:.0f} %", str(left_road), lap.status.title)
+        counts = [int((lap.steps["status"] == it).sum()) for it in (EpisodeStatus.off_track, EpisodeStatus.crashed)]
+        row = (f"{lap.time_s:.3f} s", f"{lap.progress_pct:.0f} %", *map(str, counts), lap.status.title)
+        table.add_row(str(number), *row)
     return table
 
 

@@ -1,13 +1,16 @@
 """`undercut evaluate`, `race` and `tournament`: trained models against the clock and against each other."""
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from contract import artifacts
 from contract.config import RunConfig
+from contract.races import race_params
+from contract.stores.local import LocalStore
 from scripts.params_cli import load_params, load_race
 from scripts.runs import Run
 
@@ -76,7 +79,8 @@ def evaluate(
             "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
         },
     )
-    opened = replace(opened, config=RunConfig.build(values, "command line"))
+    opened = dataclasses.replace(opened, config=RunConfig.build(values, "command line"))
+    opened.write_evaluation_params(opened.config, read.carried if read else None)
     sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, checkpoint)
     sessions.show_files(opened, console)
 
@@ -157,7 +161,10 @@ def _race(
             "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
         },
     )
-    return grid, RunConfig.build(values, "command line")
+    config = RunConfig.build(values, "command line")
+    told = race_params(dataclasses.replace(read, race=config.race, evaluation=config.evaluation), config.track)
+    LocalStore(Path()).put(artifacts.race_params(name), told.encode())
+    return grid, config
 
 
 def overlaid(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from typing import Any
 from rich.console import Console
 
 from contract import artifacts, simtrace
+from contract.config import TrainingConfig
 from contract.errors import CheckpointError, InputError, UndercutError
+from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Phase, RolloutOrder
@@ -47,7 +49,7 @@ def train(run: Run, console: Console) -> None:
                 CoachAgent(files.metadata, files.hyperparameters, config.seed, config.threads or None),
                 NarratedRollouts(LocalRollouts(run), view),
                 journal,
-                config.training,
+                _limits(config.training, files.hyperparameters),
                 files.hyperparameters.num_episodes_between_training,
                 view,
             )
@@ -60,6 +62,15 @@ def train(run: Run, console: Console) -> None:
     console.print(f"training ended: {reason}", highlight=False)
     if view.interrupted():
         raise KeyboardInterrupt
+
+
+def _limits(config: TrainingConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
+    """The config's limits, or the hyperparameters' term_cond_* where those are met sooner."""
+    episodes = [limit for limit in (config.max_episodes, hyperparameters.term_cond_max_episodes) if limit > 0]
+    targets = [
+        target for target in (config.target_reward_score, hyperparameters.term_cond_avg_score) if target is not None
+    ]
+    return config.model_copy(update={"max_episodes": min(episodes), "target_reward_score": min(targets)})
 
 
 def _finish(run: Run, journal: RunJournal) -> None:

@@ -45,7 +45,7 @@ class BuiltinSimulator:
         self._varied = np.zeros(num_cars, np.bool_)
         self._frames = np.zeros(num_cars, np.int64)  # since the car's conditions began
         self._camera = Camera(track)
-        self._lidars = [Lidar(track, model) if model.lidar else None for model in models]
+        self._lidars = [Lidar(track, model) for model in models]
 
     @property
     def cars(self) -> CarBatch:
@@ -75,7 +75,7 @@ class BuiltinSimulator:
     def observe(self, cars: IntArray) -> Observations:
         first = int(cars[0])
         things = self._around(cars)
-        model, lidar = self._models[first], self._lidars[first]
+        model = self._models[first]
         if model.camera == STEREO:
             # two frames a step, each with noise of its own
             base, number = STEREO_BASE_M / 2, 2 * self._frames[cars]
@@ -83,11 +83,9 @@ class BuiltinSimulator:
             seen: Observations = {model.camera: np.stack(eyes, axis=-1)}
         else:
             seen = {model.camera: self._frame(cars, things, 0.0, self._frames[cars])[..., np.newaxis]}
-        if lidar is not None:
-            state = self._cars
-            poses = state.x_m[cars], state.y_m[cars], state.heading_rad[cars]
-            seen |= lidar.scan(*poses, things, self._conditions.seed[cars], self._frames[cars])
-        return seen
+        state = self._cars
+        poses = state.x_m[cars], state.y_m[cars], state.heading_rad[cars]
+        return seen | self._lidars[first].scan(*poses, things, self._conditions.seed[cars], self._frames[cars])
 
     def _frame(self, cars: IntArray, things: Things, left_m: float, frame: IntArray) -> UInt8Array:
         state = self._cars

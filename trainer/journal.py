@@ -17,6 +17,7 @@ from contract.metrics import (
 )
 from contract.protocols import Agent, ObjectStore
 from contract.rollout import Rollout
+from contract.state import EpisodeStatus
 from trainer.checkpoints import Checkpoints
 from trainer.export import car_bundle
 from trainer.learn import Iteration, Progress
@@ -139,6 +140,16 @@ def _iteration_row(done: Iteration) -> IterationRow:
     )
 
 
+UNFINISHED_LAP_S = 10_000.0
+"""What a lap that was not completed counts for BEST_MODEL_METRIC laptime, so that complete ones always win."""
+
+
 def _score(rollouts: Sequence[Rollout], metric: str) -> float:
-    """Mean progress or mean reward of the episodes."""
-    return float(np.mean([lap.progress_pct if metric == "progress" else lap.rewards.sum() for lap in rollouts]))
+    """Mean progress, reward or negative lap time of the episodes: more is better."""
+    if metric == "progress":
+        return float(np.mean([lap.progress_pct for lap in rollouts]))
+    if metric == "reward":
+        return float(np.mean([lap.rewards.sum() for lap in rollouts]))
+    complete = [lap.status == EpisodeStatus.lap_complete for lap in rollouts]
+    times = [lap.time_s if whole else UNFINISHED_LAP_S for lap, whole in zip(rollouts, complete, strict=True)]
+    return -float(np.mean(times))

@@ -20,6 +20,7 @@ class Progress:
     steps: int = 0
     simulated_s: float = 0.0
     clean_in_a_row: int = 0
+    evaluation_reward: float | None = None
 
     def after(self, training: Sequence[Rollout], evaluation: Sequence[Rollout]) -> "Progress":
         clean = all(lap.status == EpisodeStatus.lap_complete for lap in evaluation)
@@ -30,6 +31,7 @@ class Progress:
             steps=self.steps + sum(len(rollout) for rollout in training),
             simulated_s=end_time_s([*training, *evaluation], self.simulated_s),
             clean_in_a_row=self.clean_in_a_row + 1 if clean else 0,
+            evaluation_reward=sum(float(lap.rewards.sum()) for lap in evaluation) / len(evaluation),
         )
 
 
@@ -102,11 +104,16 @@ def learn(
 
 def stop_reason(config: TrainingConfig, progress: Progress, session: Session) -> str | None:
     """Why no further iteration begins, in words, or None."""
+    target, reached = config.target_reward_score, progress.evaluation_reward
     limits = [
         (session.interrupted(), "interrupted"),
         (
             0 < config.clean_evaluations <= progress.clean_in_a_row,
             f"{progress.clean_in_a_row} evaluations in a row had only complete laps",
+        ),
+        (
+            target is not None and reached is not None and reached >= target,
+            f"the evaluations' mean reward {reached} reached the target {target}",
         ),
         (progress.iteration >= config.max_iterations, f"{config.max_iterations} iterations are done"),
         (progress.steps >= config.max_steps, f"{config.max_steps} training steps are used up"),
