@@ -115,7 +115,11 @@ class LidarConfig:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """A parsed model_metadata.json; `raw` is the file's object as it was read."""
+    """A parsed model_metadata.json; `raw` is the file's object as it was read.
+
+    preprocess_type and regional_parameters are checked and carried along only: AWS's simulation application and the
+    car's software read neither, and feed grey frames whatever they say.
+    """
 
     actions: DiscreteActions | ContinuousActions
     sensors: tuple[str, ...]

@@ -59,7 +59,7 @@ class StockAgent:
         from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
         from rl_coach.architectures.tensorflow_components.general_network import GeneralTensorFlowNetwork
 
-        parameters = networks.agent_parameters(model, hyperparameters, seed, gpu=False)
+        parameters = networks.settle(networks.agent_parameters(model, hyperparameters), seed, gpu=False)
         parameters.network_wrappers["main"].create_target_network = True
         GeneralTensorFlowNetwork.variable_scopes_dict.clear()
         graph = tf.Graph()

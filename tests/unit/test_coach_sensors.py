@@ -52,6 +52,7 @@ def kernels_of(agent: CoachAgent) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in weights.items() if name.endswith("kernel")}
 
 
+@pytest.mark.slow
 def test_layers_of_the_contract() -> None:
     """contract.md, networks: the deeper nets see stereo with five convolutions, lidar goes through 256, 256."""
     model = metadata(network="DEEP_CONVOLUTIONAL_NETWORK_DEEP", sensors=(STEREO, "SECTOR_LIDAR"))
@@ -64,6 +65,7 @@ def test_layers_of_the_contract() -> None:
     assert dense == [(25 * 35 * 128 + 256, 256), (256, 128)]
 
 
+@pytest.mark.slow
 def test_shallow_stereo_is_the_front_cameras_embedder_with_two_channels() -> None:
     kernels = kernels_of(CoachAgent(metadata(sensors=(STEREO,)), HYPERPARAMETERS, seed=1))
     assert [shape for name, shape in kernels.items() if name.startswith(STEREO)] == [
@@ -73,6 +75,7 @@ def test_shallow_stereo_is_the_front_cameras_embedder_with_two_channels() -> Non
     ]
 
 
+@pytest.mark.slow
 def test_two_inputs_update_equals_stock_rl_coach() -> None:
     """rl_coach's own agent with the same weights, data and minibatches; its memory holds every sensor."""
     model = metadata(sensors=(CAMERA, "LIDAR"))
@@ -110,6 +113,7 @@ def test_a_policy_of_other_sensors_is_refused(with_lidar: bytes, sensors: tuple[
         FrozenPolicy(with_lidar, metadata(sensors=sensors))
 
 
+@pytest.mark.slow
 def test_a_lidar_of_another_resolution_is_refused() -> None:
     def model(values: int) -> ModelMetadata:
         raw = metadata(sensors=(CAMERA, "DISCRETIZED_SECTOR_LIDAR")).raw

@@ -4,6 +4,7 @@ import contextlib
 import random  # noqa: TID251 - only to shield it from rl_coach
 import types
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.runtime import session_threads
 from trainer.coach import networks, shim
+from trainer.coach.preset import load_preset
 
 
 class CoachAgent:
@@ -21,11 +23,17 @@ class CoachAgent:
 
     Implements contract.protocols.Agent. `seed` settles the first weights and the order of the minibatches; `threads`
     is the number of cores to use, by default those that this process may use. TensorFlow shares one pool of threads
-    among all sessions of a process: the first session's number holds for all.
+    among all sessions of a process: the first session's number holds for all. `preset` is a racer's file with agent
+    parameters to use instead of ours (see trainer.coach.preset); InputError when nothing can be built from it.
     """
 
     def __init__(
-        self, metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, threads: int | None = None
+        self,
+        metadata: ModelMetadata,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        threads: int | None = None,
+        preset: Path | None = None,
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
@@ -33,18 +41,25 @@ class CoachAgent:
         from trainer.coach.export import PolicyExport
         from trainer.coach.ppo import FusedClippedPPO
 
-        self._metadata, self._hyperparameters, self._seed = metadata, hyperparameters, seed
+        self._seed = seed
         gpu = bool(tf.config.list_physical_devices("GPU"))
         graph = tf.Graph()
-        with graph.as_default(), own_global_state(), tf.device(None):
-            parameters = networks.agent_parameters(metadata, hyperparameters, seed, gpu)
-            self._ppo = FusedClippedPPO(parameters)
+        with graph.as_default(), own_global_state(), tf.device(None), contextlib.ExitStack() as stack:
+            if preset is None:
+                parameters = networks.agent_parameters(metadata, hyperparameters)
+            else:
+                racers = load_preset(preset)
+                parameters = racers.agent_parameters(metadata, hyperparameters)
+                stack.enter_context(racers.blamed("rl_coach must be able to build the preset's network"))
+            self._ppo = FusedClippedPPO(networks.settle(parameters, seed, gpu))
             self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._ppo.set_environment_parameters(networks.spaces(metadata))
             self._ppo.build_update()
             self._export = PolicyExport(self._ppo.online, metadata)
             self._checkpoint = Checkpoint(graph)
         graph.finalize()
+        self._batch_size = int(parameters.network_wrappers["main"].batch_size)
+        self._epochs = int(parameters.algorithm.optimization_epochs)
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._ppo.set_session(self._session)
 
@@ -58,8 +73,8 @@ class CoachAgent:
         data = self._dataset(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
         epochs, count = [], 0
-        for epoch in range(self._hyperparameters.num_epochs):
-            batches = ppo.minibatches(rng.permutation(len(data)), self._hyperparameters.batch_size)
+        for epoch in range(self._epochs):
+            batches = ppo.minibatches(rng.permutation(len(data)), self._batch_size)
             epochs.append(self._ppo.epoch(data, batches, f"iteration {iteration}, epoch {epoch}"))
             count += len(batches)
         self._ppo.check_weights(f"iteration {iteration}")

@@ -18,7 +18,8 @@ class PolicyExport:
         outputs = _sac_outputs(v1, online) if metadata.algorithm == "sac" else _ppo_outputs(v1, online)
         # rl_coach feeds the policy's tower from network_0's placeholder, so the tower alone has the contract's input
         self._outputs = outputs
-        self._graph_def = tf.compat.v1.graph_util.extract_sub_graph(v1.get_default_graph().as_graph_def(), outputs)
+        definition = _inference_only(v1.get_default_graph().as_graph_def(), shim.training_switch(online).op.name)
+        self._graph_def = v1.graph_util.extract_sub_graph(definition, outputs)
         for node in self._graph_def.node:
             node.device = ""
 
@@ -30,12 +31,14 @@ class PolicyExport:
 
 
 def _ppo_outputs(v1: Any, online: Any) -> list[str]:
-    head = online.output_heads[1]
-    if len(head.output) == 1:
-        return [f"{HEAD}/policy"]
-    with v1.name_scope(f"{HEAD}/"):  # continuous: rl_coach names the mean's layer, not the mean
-        v1.identity(head.output[0], name="policy")
-    return [f"{HEAD}/policy", f"{HEAD}/policy_std"]
+    """rl_coach names the layer of a continuous mean, not the mean, and counts heads that share a tower."""
+    names = []
+    for name, output in zip(("policy", "policy_std"), online.output_heads[1].output, strict=False):
+        names.append(f"{HEAD}/{name}")
+        if output.op.name != names[-1]:
+            with v1.name_scope(f"{HEAD}/"):
+                v1.identity(output, name=name)
+    return names
 
 
 def _sac_outputs(v1: Any, online: Any) -> list[str]:
@@ -45,3 +48,15 @@ def _sac_outputs(v1: Any, online: Any) -> list[str]:
     with v1.name_scope(f"{SAC_HEAD}/"):
         v1.tanh(online.output_heads[0].policy_mean, name="policy")
     return [f"{SAC_HEAD}/{name}" for name in ("policy", "policy_mean", "policy_log_std")]
+
+
+def _inference_only(definition: Any, training: str) -> Any:
+    """The layers that the boolean `training` switches become what they are outside training, for good: no dropout, no
+    batch statistics, and nothing in the graph that a car's runtime does not know."""
+    for node in definition.node:
+        if node.op == "SelectV2" and node.input[0] == training:
+            outside = node.input[2]
+            node.op = "Identity"
+            del node.input[:]
+            node.input.append(outside)
+    return definition

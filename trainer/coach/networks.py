@@ -52,29 +52,24 @@ def embedder(metadata: ModelMetadata, sensor: str) -> Embedder:
     network = NETWORKS[metadata.network]
     if sensor in LIDARS:
         return _LIDAR
+    if sensor == "observation":  # simapp gives the legacy camera this one in every network
+        return _SHALLOW
     return network.stereo if sensor == "STEREO_CAMERAS" else network.camera
 
 
-def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, gpu: bool) -> Any:
+def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters) -> Any:
     """rl_coach's AgentParameters for clipped PPO; shim.install() must have been called."""
     from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgentParameters
     from rl_coach.architectures.layers import Dense
     from rl_coach.architectures.middleware_parameters import FCMiddlewareParameters
-    from rl_coach.base_parameters import TaskParameters
-    from rl_coach.filters.filter import NoInputFilter, NoOutputFilter
 
     parameters = ClippedPPOAgentParameters()
-    parameters.name = "agent"  # with the parent's "main_level", the first half of the contract's node names
-    parameters.task_parameters = TaskParameters(use_cpu=not gpu, seed=seed)
-    parameters.input_filter, parameters.output_filter = NoInputFilter(), NoOutputFilter()
-
     network = parameters.network_wrappers["main"]
     network.input_embedders_parameters = input_embedders(metadata)
     network.middleware_parameters = FCMiddlewareParameters(
         scheme=[Dense(units) for units in NETWORKS[metadata.network].middleware_dense], activation_function="relu"
     )
     network.use_separate_networks_per_head = True  # network_0 is the value's tower, network_1 the policy's
-    network.create_target_network = False  # the old policy is evaluated once, before the update
     network.learning_rate = hyperparameters.lr
     network.batch_size = hyperparameters.batch_size
     network.optimizer_epsilon = ADAM_EPSILON
@@ -88,6 +83,18 @@ def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, 
     algorithm.beta_entropy = hyperparameters.beta_entropy
     algorithm.discount = hyperparameters.discount_factor
     algorithm.optimization_epochs = hyperparameters.num_epochs
+    return parameters
+
+
+def settle(parameters: Any, seed: int, gpu: bool) -> Any:
+    """What every agent's parameters have here, whoever wrote them."""
+    from rl_coach.base_parameters import TaskParameters
+    from rl_coach.filters.filter import NoInputFilter, NoOutputFilter
+
+    parameters.name = "agent"  # with the parent's "main_level", the first half of the contract's node names
+    parameters.task_parameters = TaskParameters(use_cpu=not gpu, seed=seed)
+    parameters.input_filter, parameters.output_filter = NoInputFilter(), NoOutputFilter()
+    parameters.network_wrappers["main"].create_target_network = False  # the old policy is evaluated once, beforehand
     return parameters
 
 

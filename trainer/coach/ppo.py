@@ -5,7 +5,7 @@ feeds them back to apply them, and drops the steps that do not fill a minibatch.
 an iteration, a minibatch is one session run, and every step is used.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
 from contract.errors import TrainingError
 from contract.state import FloatArray, IntArray, Observations
+from trainer.coach import shim
 
 Float32Array = NDArray[np.float32]
 
@@ -53,16 +54,21 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         online = self.online
         head = online.output_heads[1]
         self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
+        network = self.ap.network_wrappers["main"]
+        found = online.clipped_grads if network.clip_gradients else online.tensor_gradients
+        # batch-norm's moving statistics are among rl_coach's weights and have no gradient
+        gradients = {w: gradient for w, gradient in zip(online.weights, found, strict=True) if gradient is not None}
         # Variables are updated in place: without a barrier a layer's weights could change while the gradient of the
         # layer before it is still being computed from them. The towers share no weights, so each has its own barrier.
-        gradients = dict(zip(online.weights, online.tensor_gradients, strict=True))
         gated = []
-        for tower in ("/network_0/", "/network_1/"):
+        for tower in ("/network_0/", "/network_1/") if network.use_separate_networks_per_head else ("/",):
             mine = {weight: gradient for weight, gradient in gradients.items() if tower in weight.op.name}
             with v1.control_dependencies(list(mine.values())):
                 gated += [(tf.identity(gradient), weight) for weight, gradient in mine.items()]
         assert len(gated) == len(gradients)
-        self._apply = online.optimizer.apply_gradients(gated, global_step=online.global_step)
+        apply = online.optimizer.apply_gradients(gated, global_step=online.global_step)
+        self._apply = tf.group(apply, *v1.get_collection(v1.GraphKeys.UPDATE_OPS))
+        self._training = shim.training_switch(online)
         finite = [tf.reduce_all(tf.math.is_finite(weight)) for weight in online.weights]
         self._weights_finite = tf.reduce_all(tf.stack(finite))
 
@@ -120,20 +126,17 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
     def _feed(self, data: Dataset, batch: IntArray) -> dict[Any, Any]:
         online = self.online
         size = len(batch)
-        inputs: Iterator[Any] = iter(
-            [data.actions[batch], *(part[batch] for part in data.old_policy), self._clip_rescaler]
-        )
-        feed = {online.inputs[name]: data.inputs[name][batch] for name in self.sensors}
+        inputs: list[Any] = [data.actions[batch], *(part[batch] for part in data.old_policy)]
+        if self.ap.algorithm.clip_likelihood_ratio_using_epsilon is not None:
+            inputs.append(self.ap.algorithm.clipping_decay_schedule.current_value)
+        feed: dict[Any, Any] = {self._training: True}
+        feed |= {online.inputs[name]: data.inputs[name][batch] for name in self.sensors}
         feed |= {online.inputs[f"output_1_{i}"]: value for i, value in enumerate(inputs)}
         value_target, advantage = online.targets
         feed |= {value_target: data.value_targets[batch], advantage: data.advantages[batch]}
         value_weight, policy_weight = online.importance_weights
         feed |= {value_weight: np.ones((size, 1)), policy_weight: np.ones(size)}
         return feed
-
-    @property
-    def _clip_rescaler(self) -> float:
-        return float(self.ap.algorithm.clipping_decay_schedule.current_value)
 
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""

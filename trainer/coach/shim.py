@@ -27,6 +27,15 @@ def tensorflow() -> Any:
     return tf
 
 
+def training_switch(network: Any) -> Any:
+    """The boolean tensor that turns dropout and batch statistics on in an rl_coach network, to feed: False if not fed.
+
+    rl_coach loses the variable behind it once the network is built; feeding it leaves no state behind.
+    """
+    assign = network.assign_is_training.op
+    return assign.graph.get_tensor_by_name(f"{assign.inputs[0].op.name}/read:0")
+
+
 def _tensorflow_1() -> types.ModuleType:
     tf = tensorflow()
     from trainer.coach import shim_tf

@@ -6,6 +6,7 @@ that DeepRacer's tools expect.
 
 import math
 import types
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +76,45 @@ def _layers(v1: Any) -> types.SimpleNamespace:
             output = v1.nn.conv2d(inputs, kernel, strides=[1, strides, strides, 1], padding="VALID")
             return v1.nn.bias_add(output, bias)
 
-    return types.SimpleNamespace(dense=dense, conv2d=conv2d)
+    return types.SimpleNamespace(
+        dense=dense, conv2d=conv2d, batch_normalization=_batch_normalization(v1), dropout=_dropout(v1)
+    )
+
+
+def _batch_normalization(v1: Any) -> Callable[..., Tensor]:
+    def batch_normalization(
+        inputs: Tensor, name: str | None = None, training: Any = False, momentum: float = 0.99, epsilon: float = 1e-3
+    ) -> Tensor:
+        """Normalises the last axis: in training by the batch, else by moving statistics, which UPDATE_OPS keep."""
+        with v1.variable_scope(name, default_name="batch_normalization"):
+            size, axes = [int(inputs.shape[-1])], list(range(inputs.shape.rank - 1))
+            gamma = v1.get_variable("gamma", size, v1.float32, v1.ones_initializer())
+            beta = v1.get_variable("beta", size, v1.float32, v1.zeros_initializer())
+            means = v1.get_variable("moving_mean", size, v1.float32, v1.zeros_initializer(), trainable=False)
+            variances = v1.get_variable("moving_variance", size, v1.float32, v1.ones_initializer(), trainable=False)
+            statistics = []
+            for moving, batch in zip((means, variances), v1.nn.moments(inputs, axes), strict=True):
+                step = v1.assign_sub(moving, (1.0 - momentum) * (moving - batch))
+                v1.add_to_collection(v1.GraphKeys.UPDATE_OPS, step)
+                statistics.append(v1.where_v2(training, batch, moving))
+            return v1.nn.batch_normalization(inputs, *statistics, beta, gamma, epsilon)
+
+    return batch_normalization
+
+
+def _dropout(v1: Any) -> Callable[..., Tensor]:
+    def dropout(inputs: Tensor, rate: float = 0.5, name: str | None = None, training: Any = False) -> Tensor:
+        """In training zeroes a share of the inputs. Which ones depends on seed, layer and global step alone, so that
+        resumed training draws the same."""
+        graph = v1.get_default_graph()
+        with v1.name_scope(name, default_name="dropout"):
+            layer = zlib.crc32(graph.get_name_scope().encode())
+            seed = v1.stack([v1.cast(v1.train.get_or_create_global_step(), v1.int64), (graph.seed or 0) ^ layer])
+            keep = v1.random.stateless_uniform(v1.shape(inputs), seed) >= rate
+            dropped = v1.where_v2(keep, inputs / (1.0 - rate), v1.zeros_like(inputs))
+            return v1.where_v2(training, dropped, inputs)
+
+    return dropout
 
 
 def _contrib(v1: Any) -> types.SimpleNamespace:
