@@ -214,3 +214,35 @@ def test_the_first_step_begins_where_the_bots_were_put() -> None:
     before = world.poses()
     world.step()
     assert np.hypot(*(world.poses() - before)[:2]).max() < 2 * 0.01 * STEP_S
+
+
+def test_nobody_cuts_in_within_the_minimum_distance() -> None:
+    keys = {"is_lane_change": True, "lower_lane_change_time": 0.5, "upper_lane_change_time": 1.0}
+    world = World(circle(), [0, 1], number_of_bot_cars=5, randomize_bot_car_locations=True, bot_car_speed=1.0, **keys)
+    random, was_changing, begun = np.random.default_rng(0), np.zeros((2, 5), np.bool_), 0
+    for step in range(900):
+        if step % 15 == 0:
+            held = tuple(np.flatnonzero(random.random(5) < 0.4).tolist())
+        world.step(blocked=held)
+        angle, radius = np.arctan2(world.things.y_m, world.things.x_m), np.hypot(world.things.x_m, world.things.y_m)
+        changing = np.abs(np.abs(radius - 3.0) - 0.2) > 6e-4
+        for w, b in np.argwhere(changing & ~was_changing):
+            gaps = 3.0 * np.abs(heading_difference(angle[w], angle[w, b]))
+            in_target = ((radius[w] - 3.0) * (radius[w, b] - 3.0) < 0.0) & ~changing[w]
+            # it was seen a step or two after it began
+            assert (gaps[in_target] > 2.0 - 3 * STEP_S).all()
+            begun += 1
+        was_changing = changing
+    assert begun > 30
+
+
+def test_each_bot_changes_lanes_at_a_time_of_its_own() -> None:
+    keys = {"is_lane_change": True, "lower_lane_change_time": 1.0, "upper_lane_change_time": 5.0}
+    world = World(circle(), [0, 1], number_of_bot_cars=4, **keys)
+    lane, first = np.hypot(world.things.x_m, world.things.y_m), np.zeros((2, 4), np.int64)
+    for step in range(1, 120):
+        world.step()
+        left = np.abs(np.hypot(world.things.x_m, world.things.y_m) - lane) > 1e-3
+        first = np.where((first == 0) & left, step, first)
+    assert (first >= 15).all()
+    assert len(set(first.ravel().tolist())) >= 7
