@@ -79,8 +79,8 @@ def looks_of(things: Things) -> IntArray:
 
 
 def tables() -> tuple[FloatArray, FloatArray, IntArray]:
-    """LOOKS as arrays with P blocks each: bounds (L, P, 6), low and high x, y, z; greys (L, P, 4) in the order of SHADES;
-    how many are blocks (L,).
+    """LOOKS as arrays with P blocks each: bounds (L, P, 6), low and high x, y, z; greys (L, P, 4) in SHADES' order; how
+    many are blocks (L,).
     """
     places = max(map(len, LOOKS))
     blocks, greys = np.zeros((len(LOOKS), places, 6)), np.zeros((len(LOOKS), places, 4))

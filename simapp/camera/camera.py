@@ -11,12 +11,12 @@ import numpy as np
 from contract.conditions import Conditions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, Things, UInt8Array
 from simapp.camera.bodies import REACH_M, looks_of, tables
-from simapp.camera.effects import STAIN_TEXEL_M, Views, finish_frames, stain_tile
+from simapp.camera.effects import STAIN_TEXEL_M, Change, Views, changed, finish_frames, stain_tile
 from simapp.camera.ground import Road, paint_ground
 from simapp.camera.kernel import place_lenses, render_frames
 from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
-from simapp.camera.picture import draw_picture
-from simapp.camera.pinhole import Pinhole, front_camera
+from simapp.camera.picture import Scene, draw_picture
+from simapp.camera.pinhole import front_camera
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
 from simapp.camera.rasterise import draw_bodies
@@ -108,22 +108,25 @@ class Camera:
                 raise ValueError(
                     f"conditions are {conditions.light.shape} and frame is {counts.shape}; they must be ({x.size},)"
                 )
-            views = Views.of(self.pinhole, conditions, counts, left_m)
+            views = Views.of(conditions, counts, left_m)
         lenses = np.empty((x.size, 4))
         place_lenses(x, y, heading, self.pinhole.ahead_m, float(left_m), views.yaw_rad, self._room, lenses)
         bodies = None if things is None or things.places == 0 else _bodies(things, x.size)
 
+        cameras = np.empty((x.size, 4))
+
         def draw(first: int, last: int) -> None:
             part = slice(first, last)
-            for pinhole, rows in views.pinholes:
-                mine = rows[(rows >= first) & (rows < last)]
+            for change, rows in views.pinholes:
+                mine = rows if last - first == x.size else rows[(rows >= first) & (rows < last)]
                 if mine.size > 0:
-                    camera, plan = self._scene(pinhole)
+                    camera, plan = self._scene(change)
+                    cameras[mine] = camera
                     look = (views.shades, views.tones, self._stains)
                     render_frames(mine, lenses, camera, self._room, *look, self._ground, plan, frames)
             if bodies is not None:
                 look_of, thing_x, thing_y, turn = (values[part] for values in bodies)
-                lens, camera, light = lenses[part], views.cameras[part], views.lights[part]
+                lens, camera, light = lenses[part], cameras[part], views.lights[part]
                 seen = (look_of, thing_x, thing_y, turn, self._tables, REACH_M, self._room)
                 draw_bodies(lens, camera, light, *seen, frames[part])
             if not views.is_plain:
@@ -156,16 +159,26 @@ class Camera:
         things (1, M), left_m and conditions (1,) are as in `render`; blur and noise, which are counted in the small
         frame's pixels, are left out.
         """
-        return draw_picture(
-            self.pinhole.resized(width, height), self._road, self._look, self.room_m, (x_m, y_m, heading_rad)
+        things = Things.none(1) if things is None else things
+        conditions = Conditions.nominal(1) if conditions is None else conditions
+        pitch_deg, height_m, fov = (
+            float(values[0])
+            for values in (conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov)
         )
+        camera = changed(self.pinhole, (pitch_deg, height_m, fov)).resized(width, height)
+        x, y, heading = (np.array([float(value)]) for value in (x_m, y_m, heading_rad))
+        lens = np.empty((1, 4))
+        yaw = np.radians(conditions.camera_yaw_deg)
+        place_lenses(x, y, heading, camera.ahead_m, float(left_m), yaw, self._room, lens)
+        return draw_picture(camera, Scene(self._road, self._look, self.room_m, things, conditions), lens[0])
 
-    def _scene_of(self, pinhole: Pinhole) -> tuple[Any, Any]:
+    def _scene_of(self, change: Change) -> tuple[Any, Any]:
+        pinhole = changed(self.pinhole, change)
         plan = scan_plan(pinhole, self._pyramid.texels_m, self._farthest_m)
         return pinhole.numbers, (plan.ahead_m, plan.step_m, plan.level, plan.first, plan.count, plan.weights)
 
     def _nominal_of(self, count: int) -> Views:
-        return Views.of(self.pinhole, Conditions.nominal(count), np.zeros(count, np.int64), 0.0)
+        return Views.of(Conditions.nominal(count), np.zeros(count, np.int64), 0.0)
 
     def _paint(self) -> tuple[Pyramid, tuple[float, float]]:
         xmin, ymin, xmax, ymax = self.room_m

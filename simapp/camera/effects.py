@@ -27,7 +27,7 @@ MAX_RADIUS = 15
 
 _i, _u, _f = np.int32, np.uint32, np.float32
 _ZERO, _HALF, _MOST = np.float32(0.0), np.float32(0.5), np.float32(255.0)
-_LOW_BYTES = np.uint32(0x00FF00FF)
+_LOW_BYTES, _LOW_DIGITS = np.uint32(0x00FF00FF), np.uint32(0x0F0F0F0F)
 
 
 def stain_tile() -> NDArray[np.float32]:
@@ -45,20 +45,22 @@ def stain_tile() -> NDArray[np.float32]:
     return np.asarray(np.clip(pattern / (2.0 * pattern.std()), -1.0, 1.0), dtype=np.float32)
 
 
+Change = tuple[float, float, float]
+"""camera_pitch_deg, camera_height_m and camera_fov of Conditions: what makes a pinhole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
     """How each of K frames is seen: (K, ...) each, but for the pinholes.
 
-    pinholes  which pinholes there are, each with the frames (R,) that have it
-    cameras   (K, 4) float64 focal_px, sin and cos of the pitch, height_m
+    pinholes  which there are, as (pitch_deg, height_m, fov) of Conditions, each with the frames (R,) that have it
     shades    (K, 5) float32 greys of the east, north, west, south wall and of the sky
     tones     (K, TONE) float32
     lights    brightness factors        blur_px, noise   standard deviations        keys   of the noise, uint64
     is_plain  neither blur nor noise anywhere
     """
 
-    pinholes: list[tuple[Pinhole, IntArray]]
-    cameras: FloatArray
+    pinholes: list[tuple[Change, IntArray]]
     yaw_rad: FloatArray
     shades: NDArray[np.float32]
     tones: NDArray[np.float32]
@@ -69,21 +71,14 @@ class Views:
     is_plain: bool
 
     @classmethod
-    def of(cls, pinhole: Pinhole, conditions: Conditions, frame: IntArray, left_m: float) -> "Views":
-        """What the conditions (K,) make of the nominal pinhole; frame (K,) counts since they began."""
-        rows: dict[Pinhole, list[int]] = {}
-        pitches, heights, fovs = conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov
-        for k, (pitch_deg, height_m, fov) in enumerate(
-            zip(pitches.tolist(), heights.tolist(), fovs.tolist(), strict=True)
-        ):
-            rows.setdefault(changed(pinhole, pitch_deg, height_m, fov), []).append(k)
-        pinholes = [(one, np.array(seen)) for one, seen in rows.items()]
-        cameras = np.empty((len(frame), 4))
-        for one, seen in pinholes:
-            cameras[seen] = one.numbers
+    def of(cls, conditions: Conditions, frame: IntArray, left_m: float) -> "Views":
+        """For frames under conditions (K,); frame (K,) counts since they began, left_m is the lens's place."""
+        rows: dict[Change, list[int]] = {}
+        changes = (conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov)
+        for k, change in enumerate(zip(*(values.tolist() for values in changes), strict=True)):
+            rows.setdefault(change, []).append(k)
         return cls(
-            pinholes=pinholes,
-            cameras=cameras,
+            pinholes=[(change, np.array(seen)) for change, seen in rows.items()],
             yaw_rad=np.radians(conditions.camera_yaw_deg),
             shades=shades_of(conditions),
             tones=tones_of(conditions),
@@ -95,8 +90,9 @@ class Views:
         )
 
 
-def changed(pinhole: Pinhole, pitch_deg: float, height_m: float, fov: float) -> Pinhole:
+def changed(pinhole: Pinhole, change: Change) -> Pinhole:
     """The pinhole with its pitch and height raised and its horizontal field of view multiplied."""
+    pitch_deg, height_m, fov = change
     return replace(
         pinhole,
         height_m=pinhole.height_m + height_m,
@@ -138,6 +134,22 @@ def tones_of(conditions: Conditions) -> NDArray[np.float32]:
     return tones.astype(np.float32)
 
 
+def stains_at(points_m: FloatArray, conditions: Conditions) -> FloatArray:
+    """Brightness factors (P,) of ground points (P, 2) under conditions (1,)."""
+    strength, cos, sin, *shift = tones_of(conditions)[0, 10:].astype(np.float64)
+    turned = points_m @ np.array([[cos, -sin], [sin, cos]]) + shift
+    spots = turned.T[::-1] / STAIN_TEXEL_M
+    cell = np.floor(spots).astype(np.int64)
+    share_y, share_x = spots - cell
+    tile, (row, column) = stain_tile(), cell
+    south, north = (
+        tile[(row + up) % _STAIN_TEXELS, column % _STAIN_TEXELS] * (1.0 - share_x)
+        + tile[(row + up) % _STAIN_TEXELS, (column + 1) % _STAIN_TEXELS] * share_x
+        for up in (0, 1)
+    )
+    return np.asarray(1.0 + strength * (south + (north - south) * share_y))
+
+
 def noise_keys(conditions: Conditions, frame: IntArray, left_m: float) -> NDArray[np.uint64]:
     """(K,) a number for each frame of each lens, all different."""
     lens = np.uint64(round(left_m * 1e6) & 0xFFFFFFFF)
@@ -151,62 +163,78 @@ def noise_keys(conditions: Conditions, frame: IntArray, left_m: float) -> NDArra
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _blur(frame, deviation, weights, padded, lines):  # type: ignore[no-untyped-def]
-    """Gaussian blur of a frame in place; what lies outside is as the border. padded (CAMERA_HEIGHT + 2 * MAX_RADIUS,
-    CAMERA_WIDTH) and lines (2, CAMERA_WIDTH + 2 * MAX_RADIUS) float32 are scratch."""
+def _blur(frame, deviation, weights, padded, line):  # type: ignore[no-untyped-def]
+    """Gaussian blur of a frame in place; what lies outside is as the border.
+
+    padded (CAMERA_HEIGHT + 2 * MAX_RADIUS, CAMERA_WIDTH) and line (CAMERA_WIDTH + 2 * MAX_RADIUS,) float32 are scratch.
+    Three pairs of pixels are added at a time, so the radius is a multiple of three with zeros at the end.
+    """
     radius = min(math.ceil(3.0 * deviation), MAX_RADIUS)
     total = 0.0
     for i in range(-radius, radius + 1):
         total += math.exp(-0.5 * (i / deviation) ** 2)
+    weights[:] = _ZERO
     for i in range(radius + 1):
         weights[i] = math.exp(-0.5 * (i / deviation) ** 2) / total
-    line, out = lines[0], lines[1]
+    radius = (radius + 2) // 3 * 3
     for r in range(CAMERA_HEIGHT):
-        row = frame[r]
+        row, out, middle = frame[r], padded[radius + r], line[radius:]
         for j in range(CAMERA_WIDTH):
-            line[radius + j] = _f(row[j])
+            middle[j] = _f(row[j])
         for i in range(radius):
             line[i], line[radius + CAMERA_WIDTH + i] = _f(row[0]), _f(row[CAMERA_WIDTH - 1])
         for j in range(CAMERA_WIDTH):
-            out[j] = _f(weights[0] * line[radius + j])
-        for i in range(1, radius + 1):
-            weight, before, after = weights[i], line[radius - i :], line[radius + i :]
+            out[j] = _f(weights[0] * middle[j])
+        for i in range(radius, 0, -3):
+            w1, w2, w3 = weights[i - 2], weights[i - 1], weights[i]
+            # views, since an index that might be negative is not vectorised
+            a3, a2, a1 = line[radius - i :], line[radius - i + 1 :], line[radius - i + 2 :]
+            b1, b2, b3 = line[radius + i - 2 :], line[radius + i - 1 :], line[radius + i :]
             for j in range(CAMERA_WIDTH):
-                out[j] = _f(out[j] + _f(weight * _f(before[j] + after[j])))
-        padded[radius + r] = out[:CAMERA_WIDTH]
+                pairs = _f(_f(w3 * _f(a3[j] + b3[j])) + _f(w2 * _f(a2[j] + b2[j])))
+                out[j] = _f(out[j] + _f(pairs + _f(w1 * _f(a1[j] + b1[j]))))
     for i in range(radius):
         padded[i], padded[radius + CAMERA_HEIGHT + i] = padded[radius], padded[radius + CAMERA_HEIGHT - 1]
     for r in range(CAMERA_HEIGHT):
         row, middle = frame[r], padded[radius + r]
         for j in range(CAMERA_WIDTH):
-            out[j] = _f(_f(weights[0] * middle[j]) + _HALF)
-        for i in range(1, radius + 1):
-            weight, above, below = weights[i], padded[radius + r - i], padded[radius + r + i]
+            line[j] = _f(_f(weights[0] * middle[j]) + _HALF)
+        for i in range(radius, 0, -3):
+            w1, w2, w3 = weights[i - 2], weights[i - 1], weights[i]
+            a3, a2, a1 = padded[radius + r - i], padded[radius + r - i + 1], padded[radius + r - i + 2]
+            b1, b2, b3 = padded[radius + r + i - 2], padded[radius + r + i - 1], padded[radius + r + i]
             for j in range(CAMERA_WIDTH):
-                out[j] = _f(out[j] + _f(weight * _f(above[j] + below[j])))
+                pairs = _f(_f(w3 * _f(a3[j] + b3[j])) + _f(w2 * _f(a2[j] + b2[j])))
+                line[j] = _f(line[j] + _f(pairs + _f(w1 * _f(a1[j] + b1[j]))))
         for j in range(CAMERA_WIDTH):
-            row[j] = np.uint8(_i(min(out[j], _MOST)))
+            row[j] = np.uint8(_i(min(line[j], _MOST)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _add_noise(frame, deviation, key):  # type: ignore[no-untyped-def]
-    """Add normal noise to a frame: a pixel's four hashed bytes have a sum of mean 510 and deviation 147.8."""
+    """Add normal noise to a frame: the sum of four hashed digits of 0..15, mean 30 and variance 85, for each pixel.
+
+    One hash serves two pixels, half a row apart.
+    """
     low, high = _u(key & np.uint64(0xFFFFFFFF)), _u(key >> np.uint64(32))
-    scale = _f(deviation / math.sqrt(4.0 * (256.0 * 256.0 - 1.0) / 12.0))
+    scale = _f(deviation / math.sqrt(85.0))
+    half = CAMERA_WIDTH // 2
     for r in range(CAMERA_HEIGHT):
-        row, first = frame[r], _u(r * CAMERA_WIDTH)
-        for j in range(CAMERA_WIDTH):
-            # murmur3's finaliser (Appleby 2011)
-            h = _u(_u(first + _u(j)) * _u(0x9E3779B1))
-            h = _u(h ^ low)
+        left, right, first = frame[r, :half], frame[r, half:], _u(r * half)
+        for j in range(half):
+            # murmur3's finaliser (Appleby 2011) between the key's halves
+            h = _u(_u(_u(first + _u(j)) * _u(0x9E3779B1)) ^ low)
             h = _u(_u(h ^ _u(h >> _u(16))) * _u(0x85EBCA6B))
             h = _u(h + high)
             h = _u(_u(h ^ _u(h >> _u(13))) * _u(0xC2B2AE35))
             h = _u(h ^ _u(h >> _u(16)))
-            pairs = _u(_u(h & _LOW_BYTES) + _u(_u(h >> _u(8)) & _LOW_BYTES))
-            four = _i(_u(_u(pairs & _u(0xFFFF)) + _u(pairs >> _u(16))))
-            value = _f(_f(row[j]) + _f(scale * _f(_i(four - _i(510)))))
-            row[j] = np.uint8(_i(min(max(_f(value + _HALF), _ZERO), _MOST)))
+            twos = _u(_u(h & _LOW_DIGITS) + _u(_u(h >> _u(4)) & _LOW_DIGITS))
+            fours = _u(_u(twos + _u(twos >> _u(8))) & _LOW_BYTES)
+            for_left, for_right = _i(_i(fours & _u(0xFFFF)) - _i(30)), _i(_i(fours >> _u(16)) - _i(30))
+            value = _f(_f(_f(left[j]) + _HALF) + _f(scale * _f(for_left)))
+            left[j] = np.uint8(_i(min(max(value, _ZERO), _MOST)))
+            value = _f(_f(_f(right[j]) + _HALF) + _f(scale * _f(for_right)))
+            right[j] = np.uint8(_i(min(max(value, _ZERO), _MOST)))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -214,9 +242,9 @@ def finish_frames(blur_px, noise, keys, frames):  # type: ignore[no-untyped-def]
     """Blur frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8 and then add noise, each with its own (K,) deviations."""
     weights = np.empty(MAX_RADIUS + 1, np.float32)
     padded = np.empty((CAMERA_HEIGHT + 2 * MAX_RADIUS, CAMERA_WIDTH), np.float32)
-    lines = np.empty((2, CAMERA_WIDTH + 2 * MAX_RADIUS), np.float32)
+    line = np.empty(CAMERA_WIDTH + 2 * MAX_RADIUS, np.float32)
     for k in range(frames.shape[0]):
         if blur_px[k] > 0.0:
-            _blur(frames[k], blur_px[k], weights, padded, lines)
+            _blur(frames[k], blur_px[k], weights, padded, line)
         if noise[k] > 0.0:
             _add_noise(frames[k], noise[k], keys[k])

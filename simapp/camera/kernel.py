@@ -29,7 +29,7 @@ _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _STRIP_SHIFT = 16 + STRIP.bit_length() - 1
 _LOW_BYTES = np.uint32(0x00FF00FF)
 
-NODE = 8
+NODE = 16
 """Pixels between the places of a row where stains are looked up."""
 
 WALL_CLEARANCE_M = 0.05
@@ -200,7 +200,7 @@ def _tone_ground(tone, stains, camera, lens, r, factor, total):  # type: ignore[
         # a row that is longer on the ground than a stain shows the stains' mean
         length = step / drop / stains[1]
         strength = tone[10] / (1.0 + length * length)
-        size, per_m = tile.shape[0], 1.0 / stains[1]
+        last, per_m = tile.shape[0] - 1, 1.0 / stains[1]  # the size is a power of two
         before = 0.0
         for node in range(CAMERA_WIDTH // NODE + 1):
             left = (0.5 * CAMERA_WIDTH - node * NODE) * step
@@ -209,15 +209,16 @@ def _tone_ground(tone, stains, camera, lens, r, factor, total):  # type: ignore[
             v = (y * tone[11] - x * tone[12] + tone[14]) * per_m
             i, j = math.floor(u), math.floor(v)
             fu, fv = u - i, v - j
-            c0, c1, r0, r1 = i % size, (i + 1) % size, j % size, (j + 1) % size
+            c0, c1, r0, r1 = i & last, (i + 1) & last, j & last, (j + 1) & last
             south = tile[r0, c0] + (tile[r0, c1] - tile[r0, c0]) * fu
             north = tile[r1, c0] + (tile[r1, c1] - tile[r1, c0]) * fu
             here = 1.0 + strength * (south + (north - south) * fv)
             if node > 0:
                 slope = _f((here - before) / NODE)
                 start = _f(before) + _HALF * slope
-                for i_pixel in range(NODE):
-                    factor[(node - 1) * NODE + i_pixel] = _f(start + _f(slope * _f(i_pixel)))
+                between = factor[(node - 1) * NODE :]
+                for j_between in range(NODE):
+                    between[j_between] = _f(start + _f(slope * _f(j_between)))
             before = here
     slope, k1, k2, k3, k4 = tone[0], tone[5], tone[6], tone[7], tone[8]
     bend1, bend2 = _f(tone[1] - tone[0]), _f(tone[2] - tone[1])

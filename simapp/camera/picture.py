@@ -1,10 +1,14 @@
 """Slow colour pictures of the camera's world, ray by ray, for documents and comparisons."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from contract.state import FloatArray, UInt8Array
+from contract.conditions import Conditions
+from contract.state import FloatArray, Things, UInt8Array
+from simapp.camera.bodies import LOOKS, SHADES, looks_of
+from simapp.camera.effects import stains_at
 from simapp.camera.ground import Road, coverage
 from simapp.camera.look import (
     ASPHALT_RGB,
@@ -23,18 +27,23 @@ _SAMPLES = 2
 """Rays per pixel and direction."""
 
 
-def draw_picture(
-    camera: Pinhole,
-    road: Road,
-    look: Textures,
-    room_m: tuple[float, float, float, float],
-    pose: tuple[float, float, float],
-) -> UInt8Array:
-    """Colour picture (camera.height, camera.width, 3) from base_link's x, y, heading."""
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a picture shows: the road with its textures in its room (xmin, ymin, xmax, ymax), things (1, M), and the
+    conditions (1,) under which they are seen.
+    """
+
+    road: Road
+    look: Textures
+    room_m: tuple[float, float, float, float]
+    things: Things
+    conditions: Conditions
+
+
+def draw_picture(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
+    """Colour picture (camera.height, camera.width, 3); lens is x, y, cos and sin of the view's heading."""
     fine = camera.resized(camera.width * _SAMPLES, camera.height * _SAMPLES)
-    x, y, heading = pose
-    cos, sin = math.cos(heading), math.sin(heading)
-    lens = (x + camera.ahead_m * cos, y + camera.ahead_m * sin)
+    x, y, cos, sin = lens
     column, row = np.meshgrid(np.arange(fine.width) + 0.5, np.arange(fine.height) + 0.5)
     right = (column - fine.width / 2) / fine.focal_px
     down = (row - fine.height / 2) / fine.focal_px
@@ -43,32 +52,70 @@ def draw_picture(
     rays = np.stack([ahead * cos + right * sin, ahead * sin - right * cos, -drop], axis=-1)
 
     # the first wall that a ray meets, in units of the ray
+    room = scene.room_m
     with np.errstate(divide="ignore", invalid="ignore"):
-        to_x = np.where(rays[..., 0] > 0, room_m[2] - lens[0], room_m[0] - lens[0]) / rays[..., 0]
-        to_y = np.where(rays[..., 1] > 0, room_m[3] - lens[1], room_m[1] - lens[1]) / rays[..., 1]
+        to_x = np.where(rays[..., 0] > 0, room[2] - x, room[0] - x) / rays[..., 0]
+        to_y = np.where(rays[..., 1] > 0, room[3] - y, room[1] - y) / rays[..., 1]
         to_ground = np.where(rays[..., 2] < 0, -camera.height_m / rays[..., 2], np.inf)
     wall = np.where(to_x < to_y, np.where(rays[..., 0] > 0, 0, 2), np.where(rays[..., 1] > 0, 1, 3))
     reach = np.minimum(to_x, to_y)
-    colours = WALLS_RGB[wall]
+    colours = WALLS_RGB[wall] * scene.conditions.walls[0]
     colours[camera.height_m + reach * rays[..., 2] > WALL_HEIGHT_M] = SKY_RGB
     ground = to_ground < reach
-    spots = np.stack([lens[i] + to_ground[ground] * rays[..., i][ground] for i in range(2)], axis=-1)
-    colours[ground] = ground_colours(spots, road, look)
+    spots = np.stack([at + to_ground[ground] * rays[..., i][ground] for i, at in enumerate((x, y))], axis=-1)
+    colours[ground] = ground_colours(spots, scene.road, scene.look, scene.conditions)
+    _draw_things(colours, rays, np.array([x, y, camera.height_m]), scene)
+    colours = np.minimum(colours * scene.conditions.light[0], 255.0)
     shape = (camera.height, _SAMPLES, camera.width, _SAMPLES, 3)
     picture: UInt8Array = np.rint(colours.reshape(shape).mean(axis=(1, 3))).clip(0, 255).astype(np.uint8)
     return picture
 
 
-def ground_colours(points_m: FloatArray, road: Road, look: Textures) -> FloatArray:
-    """Colours (P, 3), 0..255, of ground points (P, 2)."""
+def _draw_things(colours: FloatArray, rays: FloatArray, lens: FloatArray, scene: Scene) -> None:
+    """Put the nearest block that each ray meets into colours; rays and colours are (height, width, 3)."""
+    nearest = np.full(rays.shape[:2], np.inf)
+    things, room = scene.things, scene.room_m
+    for look, x, y, heading in zip(
+        looks_of(things)[0], things.x_m[0], things.y_m[0], things.heading_rad[0], strict=True
+    ):
+        if look < 0 or not (room[0] < x < room[2] and room[1] < y < room[3]):
+            continue
+        turn = np.array(
+            [[math.cos(heading), math.sin(heading), 0], [-math.sin(heading), math.cos(heading), 0], [0, 0, 1]]
+        )
+        eye, local = turn @ (lens - [x, y, 0.0]), rays @ turn.T
+        for block in LOOKS[look]:
+            low, high = np.array([block.x_m, block.y_m, block.z_m]).T
+            with np.errstate(divide="ignore", invalid="ignore"):
+                enter = np.where(local > 0, low - eye, high - eye) / local
+                leave = np.where(local > 0, high - eye, low - eye) / local
+            axis = enter.argmax(axis=-1)
+            reach = enter.max(axis=-1)
+            hit = (reach > 0) & (reach <= leave.min(axis=-1)) & (reach < nearest)
+            nearest[hit] = reach[hit]
+            is_under = (axis == 2) & (local[..., 2] > 0)
+            shade = SHADES[np.where(is_under, 3, axis)]
+            colours[hit] = block.rgb * shade[hit][:, None]
+
+
+def ground_colours(points_m: FloatArray, road: Road, look: Textures, conditions: Conditions) -> FloatArray:
+    """Colours (P, 3), from 0 up, of ground points (P, 2) under conditions (1,), before their light."""
     covers = coverage(points_m, road)
     cells = np.floor(points_m * 1000).astype(np.int64) % TILE_MM
     index = (cells[:, 1], cells[:, 0])
-    colours = FIELD_RGB * look.field[index][:, None].astype(np.float64)
+    field, asphalt, lines = (
+        tone * tile[index][:, None].astype(np.float64)
+        for tone, tile in (
+            (conditions.field, look.field),
+            (conditions.asphalt, look.asphalt),
+            (conditions.lines, look.line),
+        )
+    )
+    colours = FIELD_RGB * field
     for cover, rgb in (
-        (covers[:, 0], ASPHALT_RGB * look.asphalt[index][:, None]),
-        (covers[:, 1], LINE_RGB * look.line[index][:, None]),
-        (covers[:, 2], np.broadcast_to(DASH_RGB, colours.shape)),
+        (covers[:, 0], ASPHALT_RGB * asphalt),
+        (covers[:, 1], LINE_RGB * lines),
+        (covers[:, 2], np.broadcast_to(DASH_RGB * conditions.field, colours.shape)),
     ):
         colours += (rgb - colours) * cover[:, None]
-    return colours
+    return colours * stains_at(points_m, conditions)[:, None]

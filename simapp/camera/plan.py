@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
 from contract.state import FloatArray, IntArray
 from simapp.camera.pinhole import Pinhole
@@ -14,6 +16,10 @@ WEIGHT_ONE = 256
 TEXEL_PER_PIXEL = 0.8
 """Texel over the pixel's width on the ground. A texel's box and the bilinear lookup have the variance texel**2 / 4, the
 triangle filter that shrinks 640x480 to 160x120 has pixel**2 / 6: equal at sqrt(2 / 3)."""
+
+
+MOST_LINES = 6
+"""Lines that a row has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +48,58 @@ def scan_plan(camera: Pinhole, texels_m: FloatArray, farthest_m: float) -> ScanP
     is a triangle two rows high, so neighbouring rows share their lines.
     """
     top = camera.horizon_row + camera.focal_px * camera.height_m / farthest_m / math.cos(camera.pitch_rad) ** 2
-    row, rows, heights = float(camera.height) + 0.5, [], []
-    while row > top:
-        height = 1.0 / _lines_per_row(camera, row)
-        rows.append(row - height / 2)
-        heights.append(height)
-        row -= height
-    positions, spacings = np.array(rows[::-1]), np.array(heights[::-1])
+    positions, spacings = _place_lines(*camera.numbers, camera.height, top, camera.horizon_row)
     ahead, _ = camera.ground(np.array(camera.width / 2), positions)
     depth = ahead * math.cos(camera.pitch_rad) + camera.height_m * math.sin(camera.pitch_rad)
     step = depth / camera.focal_px
     level = np.rint(np.log2(TEXEL_PER_PIXEL * step / texels_m[0])).clip(0, len(texels_m) - 1)
-
-    offsets = positions - (np.arange(camera.height)[:, None] + 0.5)
-    shares = np.maximum(1.0 - abs(offsets), 0.0) * spacings
-    used = shares > 0.0
-    first = np.where(used.any(axis=1), used.argmax(axis=1), 0)
-    count = used.sum(axis=1)
-    weights = np.zeros((camera.height, int(count.max())), np.int32)
-    for r in np.flatnonzero(count):
-        share = shares[r, first[r] : first[r] + count[r]]
-        # round the running sum, so that the weights add up exactly
-        edges = np.rint(np.concatenate([[0.0], np.cumsum(share)]) / share.sum() * WEIGHT_ONE)
-        weights[r, : count[r]] = np.diff(edges)
-    return ScanPlan(ahead, step, level.astype(np.int64), first.astype(np.int64), count.astype(np.int64), weights)
+    first, count, weights = _mix_rows(positions, spacings, camera.height, WEIGHT_ONE)
+    return ScanPlan(ahead, step, level.astype(np.int64), first, count, weights)
 
 
-def _lines_per_row(camera: Pinhole, row: float) -> int:
-    """Fewer lines than the footprint's length over its width: the finest that the frame rate affords."""
-    ahead, _ = camera.ground(np.array(camera.width / 2), np.array([max(row - 1.0, camera.horizon_row + 0.5), row]))
-    depth = float(ahead[1]) * math.cos(camera.pitch_rad) + camera.height_m * math.sin(camera.pitch_rad)
-    aspect = float(ahead[0] - ahead[1]) / (depth / camera.focal_px)
-    return int(min(max(math.ceil(aspect / 3.0), 2), 6))
+@njit(cache=True, nogil=True, error_model="numpy")
+def _place_lines(
+    focal: float, sin: float, cos: float, height_m: float, rows: int, top: float, horizon: float
+) -> tuple[FloatArray, FloatArray]:
+    """Rows of the lines' middles and the rows that each stands for, (S,), far to near.
+
+    Fewer lines than the footprint's length over its width: the finest that the frame rate affords.
+    """
+    positions, heights = np.empty(MOST_LINES * (rows + 1)), np.empty(MOST_LINES * (rows + 1))
+    size, row = 0, rows + 0.5
+    while row > top:
+        down_far, down_near = (max(row - 1.0, horizon + 0.5) - 0.5 * rows) / focal, (row - 0.5 * rows) / focal
+        far = (cos - down_far * sin) * (height_m / (sin + down_far * cos))
+        near = (cos - down_near * sin) * (height_m / (sin + down_near * cos))
+        aspect = (far - near) / ((near * cos + height_m * sin) / focal)
+        height = 1.0 / min(max(math.ceil(aspect / 3.0), 2), MOST_LINES)
+        positions[size], heights[size] = row - height / 2, height
+        size += 1
+        row -= height
+    return positions[:size][::-1].copy(), heights[:size][::-1].copy()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix_rows(
+    positions: FloatArray, spacings: FloatArray, rows: int, one: int
+) -> tuple[IntArray, IntArray, NDArray[np.int32]]:
+    """first, count and weights of a ScanPlan; weights are rounded as a running sum, so that they add up exactly."""
+    first, count = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+    weights = np.zeros((rows, 2 * MOST_LINES + 2), np.int32)
+    for r in range(rows):
+        total = 0.0
+        for s in range(positions.size):
+            share = max(1.0 - abs(positions[s] - (r + 0.5)), 0.0) * spacings[s]
+            if share > 0.0:
+                if count[r] == 0:
+                    first[r] = s
+                count[r] += 1
+                total += share
+        running, before = 0.0, 0
+        for i in range(count[r]):
+            s = first[r] + i
+            running += max(1.0 - abs(positions[s] - (r + 0.5)), 0.0) * spacings[s]
+            edge = int(np.rint(running / total * one))
+            weights[r, i] = edge - before
+            before = edge
+    return first, count, weights
