@@ -49,6 +49,7 @@ class Surroundings:
         self._bots = Bots(track, race, count)
         self._rivals = rivals_of(worlds)
         places = self._things.places + self._rivals.shape[1]
+        self._stands = np.arange(places) < self._things.places - self._bots.count
         self._touching = np.zeros((len(worlds), places), np.bool_)
         self._charged = np.zeros((len(worlds), places), np.bool_)
 
@@ -99,7 +100,7 @@ class Surroundings:
         began = touching & ~self._touching[cars]
         middle_m = self._track.project(x_m, y_m).distance_m
         behind_it = self._along(survey.distance_m - middle_m[:, None]) >= 0.0
-        charged = np.where(began, (things.speed_mps == 0.0) | behind_it, self._charged[cars]) & touching
+        charged = np.where(began, self._stands | behind_it, self._charged[cars]) & touching
         self._touching[cars], self._charged[cars] = touching, charged
         new = charged & began
         return np.where(new.any(axis=1), new.argmax(axis=1), -1)
@@ -150,13 +151,13 @@ def rivals_of(worlds: IntArray) -> IntArray:
 
 
 def cars_as_things(simulator: Simulator, cars: IntArray, colours: IntArray) -> Things:
-    """Cars (K, R) as others see them; a moving car's speed is never 0, so that it does not count as an obstacle."""
+    """Cars (K, R) as others see them."""
     state = simulator.cars
     return Things(
         kind=np.full(cars.shape, ThingKind.car, np.uint8),
         x_m=state.x_m[cars],
         y_m=state.y_m[cars],
         heading_rad=state.heading_rad[cars],
-        speed_mps=np.maximum(state.speed_mps[cars], 1e-9),
+        speed_mps=state.speed_mps[cars],
         colour=colours[cars].astype(np.uint8),
     )

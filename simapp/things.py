@@ -40,7 +40,8 @@ class Course:
     """The obstacles and bot cars of a race on a track; InputError when they do not fit.
 
     OBJECT_POSITIONS go before number and randomisation of the obstacles, and stand exactly where they say: their
-    fractions count in the track's own direction, so that a race in reverse finds them in the same places. Other
+    fractions count in the driving direction, and the inner lane is the same one either way, as in AWS's simulator since
+    its version 5. Other
     obstacles, and bots by keys of their own, are spaced evenly in alternating lanes or drawn at random; along the
     centre line, and across the seam of a lap, they keep their sort's minimum distance, and an obstacle and a bot the
     larger one. TIME_TRIAL places nothing, whatever the other keys say, as AWS does.
@@ -82,7 +83,7 @@ class Course:
         self._lane = np.concatenate([np.where(np.arange(count) % 2 == 0, 1.0, -1.0) for count in counts])
         self._distance_m = np.zeros(self.places)
         if self.places:
-            self._furnish(race, is_reversed)
+            self._furnish(race)
 
     def things(self, random: np.random.Generator, keep_clear_m: tuple[float, ...] = ()) -> Things:
         """Things (1, M) at the start of an episode: obstacles, then bots.
@@ -107,7 +108,7 @@ class Course:
             lane[moving] = random.choice(np.array([1.0, -1.0]), len(moving))
         return self._stand(distance_m, lane)
 
-    def _furnish(self, race: RaceConfig, is_reversed: bool) -> None:
+    def _furnish(self, race: RaceConfig) -> None:
         """Place what never moves, and check that the rest fits."""
         length_m = self._track.length_m
         done = np.zeros(self.places, np.bool_)
@@ -120,7 +121,7 @@ class Course:
                         "a position is a fraction of the lap from 0 to 1, and a lane",
                         f"write the distance divided by the lap's {length_m:.2f} m",
                     )
-                along = (1.0 - fraction if is_reversed else fraction) * length_m
+                along = fraction * length_m
                 self._distance_m[i] = along % length_m if self._track.closed else along
                 self._lane[i], done[i] = lane, True
             self._check_positions(race)

@@ -129,17 +129,14 @@ def test_evenly_spaced_in_alternating_lanes_from_the_inner_one() -> None:
 
 
 @pytest.mark.parametrize("track", [circle(), OVAL, STRIP])
-def test_positions_stay_where_they_are_in_reverse(track: Track) -> None:
+def test_positions_count_in_the_driving_direction_and_inner_stays_inner(track: Track) -> None:
     config = race(object_positions=[(0.1, 1), (0.35, -1), (0.9, -1)], number_of_obstacles=1)
-    ahead, random = placed(track, config), np.random.default_rng(0)
-    back = Course(track.reversed(), config, is_reversed=True).things(random)
-    np.testing.assert_allclose(along(track, ahead), np.array([0.1, 0.35, 0.9]) * track.length_m, atol=1e-2)
-    np.testing.assert_allclose(back.x_m, ahead.x_m, atol=1e-9)
-    np.testing.assert_allclose(back.y_m, ahead.y_m, atol=1e-9)
-    np.testing.assert_allclose(np.cos(back.heading_rad - ahead.heading_rad), -1.0, atol=1e-9)
-    # the open road's inner lane is its left one; a loop's is inside
-    inside = track.project(ahead.x_m[0], ahead.y_m[0]).offset_m > 0
-    assert inside.tolist() == [True, False, False]
+    ahead, turned = placed(track, config), track.reversed()
+    back = Course(turned, config, is_reversed=True).things(np.random.default_rng(0))
+    for driven, things in ((track, ahead), (turned, back)):
+        np.testing.assert_allclose(along(driven, things), np.array([0.1, 0.35, 0.9]) * track.length_m, atol=1e-2)
+        # on the track's own left: the open road's inner lane; a loop's inside
+        assert (track.project(things.x_m[0], things.y_m[0]).offset_m > 0).tolist() == [True, False, False]
 
 
 @settings(max_examples=10)
