@@ -41,10 +41,9 @@ class Course:
 
     OBJECT_POSITIONS go before number and randomisation of the obstacles, and stand exactly where they say: their
     fractions count in the driving direction, and the inner lane is the same one either way, as in newer sources of
-    AWS's simulator. Other
-    obstacles, and bots by keys of their own, are spaced evenly in alternating lanes or drawn at random; along the
-    centre line, and across the seam of a lap, they keep their sort's minimum distance, and an obstacle and a bot the
-    larger one. TIME_TRIAL places nothing, whatever the other keys say, as AWS does.
+    AWS's simulator. Other obstacles, and bots by keys of their own, are spaced evenly in alternating lanes or drawn at
+    random; along the centre line, and across the seam of a lap, they keep their sort's minimum distance, and an
+    obstacle and a bot the larger one. TIME_TRIAL places nothing, whatever the other keys say, as AWS does.
     """
 
     def __init__(self, track: Track, race: RaceConfig, is_reversed: bool = False) -> None:
