@@ -8,7 +8,7 @@ In the car's frame, at the centre of mass, per unit of mass: u ahead, v to the l
 
 Each axle carries its share of the weight and pushes against its wheels' sideways sliding s (m/s) with
 friction g share s / sqrt(s² + slide²): Coulomb friction as the real simulator's physics engine has it, softened around
-rest; linear for small s, never more than the friction circle allows. Nothing is divided by the speed, so the car
+rest; linear for small s, never more than friction allows. Nothing is divided by the speed, so the car
 stands, creeps and slides by the same equations; standing still needs no special case, and slow steady turns are those
 of the kinematic car.
 """
@@ -45,13 +45,13 @@ class SlipCar(NamedTuple):
 
 RECORDED = SlipCar(
     friction=0.5,
-    slide_mps=0.245,
-    gyration_m=0.2,
+    slide_mps=0.24,
+    gyration_m=0.197,
     centre=0.5,
-    speed_lag_s=0.196,
-    steering_lag_s=0.052,
-    steering_gain=0.707,
-    latency_steps=0.5,
+    speed_lag_s=0.20,
+    steering_lag_s=0.063,
+    steering_gain=0.684,
+    latency_steps=0.29,
 )
 """Fitted by tests/tools/calibrate_vehicle.py to recordings of the real simulator (see docs/vehicle.md), but for the
 friction, which is in that simulator's description of the car, and the centre, which the recordings hardly tell.
