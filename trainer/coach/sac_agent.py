@@ -12,7 +12,7 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
-from trainer.coach.sac_memory import MEMORY_BYTES, ReplayMemory
+from trainer.coach.sac_memory import MEMORY_BYTES, ReplayMemory, Sensors
 
 REPLAY = "replay"
 """Suffix of the checkpoint file that holds the replay memory."""
@@ -46,7 +46,7 @@ class SacAgent:
         from trainer.coach.sac_networks import sac_parameters
 
         self._hyperparameters, self._seed, self._memory_bytes = hyperparameters, seed, memory_bytes
-        self._sensors = {
+        self._sensors: Sensors = {
             name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
             for name, shape in metadata.observation_shapes().items()
         }

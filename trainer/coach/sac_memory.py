@@ -1,10 +1,12 @@
 """Replay memory: whole episodes with every observation stored once, compressed, and bounded in bytes."""
 
 import io
+import zipfile
 import zlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from contract.rollout import Rollout
 from contract.state import Observations
 
 Float32Array = NDArray[np.float32]
+Sensors = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 MEMORY_BYTES = 256 * 2**20
 """About 30,000 frames of one camera. All of it is saved with every checkpoint, so that a resumed training goes on as if
@@ -24,13 +27,14 @@ ZLIB_LEVEL = 1
 
 @dataclass(slots=True)
 class Batch:
-    """B transitions: sensor name -> states and next_states (B, ...), actions (B, 2), rewards and terminals (B, 1).
+    """B transitions: sensor name -> states and next_states (B, ...), actions (B, 2) float32 or (B,) int64, rewards and
+    terminals (B, 1).
 
     `terminals` is 1 where the race rules ended the episode, so that no value follows, and 0 at a step limit.
     """
 
     states: Observations
-    actions: Float32Array
+    actions: NDArray[Any]
     rewards: Float32Array
     next_states: Observations
     terminals: Float32Array
@@ -41,7 +45,7 @@ class _Episode:
     """T transitions, where step t goes from observation t to t + 1: sensor name -> T + 1 compressed observations."""
 
     observations: dict[str, list[bytes]]
-    actions: Float32Array
+    actions: NDArray[Any]
     rewards: Float32Array
     truncated: bool
 
@@ -60,9 +64,7 @@ class ReplayMemory:
     sensors      sensor name -> (shape of one observation, its type)
     """
 
-    def __init__(
-        self, sensors: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]], limit_bytes: int = MEMORY_BYTES
-    ) -> None:
+    def __init__(self, sensors: Sensors, limit_bytes: int = MEMORY_BYTES) -> None:
         self._sensors, self._limit_bytes = sensors, limit_bytes
         self._episodes: deque[_Episode] = deque()
         self._num_bytes = 0
@@ -81,7 +83,7 @@ class ReplayMemory:
             self._append(
                 _Episode(
                     {name: self._compress(name, rollout) for name in self._sensors},
-                    rollout.actions.astype(np.float32),
+                    rollout.actions.astype(np.float32 if rollout.actions.ndim == 2 else np.int64),
                     rollout.rewards.astype(np.float32),
                     rollout.truncated,
                 )
@@ -132,7 +134,7 @@ class ReplayMemory:
         arrays = {
             "steps": np.array([len(episode) for episode in self._episodes], np.int64),
             "truncated": np.array([episode.truncated for episode in self._episodes], np.bool_),
-            "actions": np.concatenate([np.zeros((0, 2), np.float32), *(e.actions for e in self._episodes)]),
+            "actions": np.concatenate([e.actions for e in self._episodes] or [np.zeros(0)]),
             "rewards": np.concatenate([np.zeros(0, np.float32), *(e.rewards for e in self._episodes)]),
             "sizes": np.array([len(blob) for blob in blobs], np.int64),
             "observations": np.frombuffer(b"".join(blobs), np.uint8),
@@ -145,7 +147,7 @@ class ReplayMemory:
         """The reverse of save; on CheckpointError nothing has changed."""
         try:
             episodes = self._parse(data)
-        except (ValueError, KeyError, OSError, EOFError, zlib.error) as error:
+        except (ValueError, KeyError, OSError, EOFError, StopIteration, zipfile.BadZipFile) as error:
             raise CheckpointError(
                 f"the checkpoint's replay memory is corrupt ({error})\n  fix:  use another checkpoint"
             ) from error
