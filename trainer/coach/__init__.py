@@ -6,9 +6,11 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import Agent
 from trainer.coach.agent import CoachAgent
+from trainer.coach.dqn_agent import DqnAgent
+from trainer.coach.preset import is_q_learning, load_preset
 from trainer.coach.sac_agent import SacAgent
 
-__all__ = ["CoachAgent", "SacAgent", "make_agent"]
+__all__ = ["CoachAgent", "DqnAgent", "SacAgent", "make_agent"]
 
 
 def make_agent(
@@ -19,6 +21,8 @@ def make_agent(
     preset: Path | None = None,
 ) -> Agent:
     """The agent for the metadata's training_algorithm, or for a racer's preset."""
+    if preset is not None and is_q_learning(load_preset(preset).agent_parameters(metadata, hyperparameters)):
+        return DqnAgent(metadata, hyperparameters, seed, threads, preset)
     if metadata.algorithm == "sac" and preset is None:
         return SacAgent(metadata, hyperparameters, seed, threads)
     return CoachAgent(metadata, hyperparameters, seed, threads, preset)

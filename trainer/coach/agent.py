@@ -15,7 +15,7 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.runtime import session_threads
 from trainer.coach import networks, shim
-from trainer.coach.preset import load_preset
+from trainer.coach.preset import BUILD_RULE, load_preset
 
 
 class CoachAgent:
@@ -50,7 +50,7 @@ class CoachAgent:
             else:
                 racers = load_preset(preset)
                 parameters = racers.agent_parameters(metadata, hyperparameters)
-                stack.enter_context(racers.blamed("rl_coach must be able to build the preset's network"))
+                stack.enter_context(racers.blamed(BUILD_RULE))
             self._ppo = FusedClippedPPO(networks.settle(parameters, seed, gpu))
             self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._ppo.set_environment_parameters(networks.spaces(metadata))

@@ -10,12 +10,18 @@ SAC_HEAD = "main_level/agent/policy/online/network_0/sac_policy_head_0"
 
 
 class PolicyExport:
-    """Freezes the policy tower. Make it while the graph is being built."""
+    """Freezes the policy tower. Make it while the graph is being built.
 
-    def __init__(self, online: Any, metadata: ModelMetadata) -> None:
+    `policy` is the tensor of action probabilities where rl_coach's network has none of its own.
+    """
+
+    def __init__(self, online: Any, metadata: ModelMetadata, policy: Any = None) -> None:
         tf = shim.tensorflow()
         v1 = tf.compat.v1
-        outputs = _sac_outputs(v1, online) if metadata.algorithm == "sac" else _ppo_outputs(v1, online)
+        if metadata.algorithm == "sac":
+            outputs = _sac_outputs(v1, online)
+        else:
+            outputs = _named(v1, online.output_heads[1].output if policy is None else [policy])
         # rl_coach feeds the policy's tower from network_0's placeholder, so the tower alone has the contract's input
         self._outputs = outputs
         definition = _inference_only(v1.get_default_graph().as_graph_def(), shim.training_switch(online).op.name)
@@ -30,10 +36,10 @@ class PolicyExport:
         return bytes(frozen.SerializeToString(deterministic=True))
 
 
-def _ppo_outputs(v1: Any, online: Any) -> list[str]:
+def _named(v1: Any, outputs: list[Any]) -> list[str]:
     """rl_coach names the layer of a continuous mean, not the mean, and counts heads that share a tower."""
     names = []
-    for name, output in zip(("policy", "policy_std"), online.output_heads[1].output, strict=False):
+    for name, output in zip(("policy", "policy_std"), outputs, strict=False):
         names.append(f"{HEAD}/{name}")
         if output.op.name != names[-1]:
             with v1.name_scope(f"{HEAD}/"):

@@ -16,6 +16,7 @@ from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 from contract.errors import TrainingError
 from contract.state import FloatArray, IntArray, Observations
 from trainer.coach import shim
+from trainer.coach.update import apply_gradients
 
 Float32Array = NDArray[np.float32]
 
@@ -50,24 +51,10 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         """Add the one-run update to the graph; call it before the session is made."""
         import tensorflow as tf
 
-        v1 = tf.compat.v1
         online = self.online
         head = online.output_heads[1]
         self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
-        network = self.ap.network_wrappers["main"]
-        found = online.clipped_grads if network.clip_gradients else online.tensor_gradients
-        # batch-norm's moving statistics are among rl_coach's weights and have no gradient
-        gradients = {w: gradient for w, gradient in zip(online.weights, found, strict=True) if gradient is not None}
-        # Variables are updated in place: without a barrier a layer's weights could change while the gradient of the
-        # layer before it is still being computed from them. The towers share no weights, so each has its own barrier.
-        gated = []
-        for tower in ("/network_0/", "/network_1/") if network.use_separate_networks_per_head else ("/",):
-            mine = {weight: gradient for weight, gradient in gradients.items() if tower in weight.op.name}
-            with v1.control_dependencies(list(mine.values())):
-                gated += [(tf.identity(gradient), weight) for weight, gradient in mine.items()]
-        assert len(gated) == len(gradients)
-        apply = online.optimizer.apply_gradients(gated, global_step=online.global_step)
-        self._apply = tf.group(apply, *v1.get_collection(v1.GraphKeys.UPDATE_OPS))
+        self._apply = apply_gradients(online, self.ap.network_wrappers["main"])
         self._training = shim.training_switch(online)
         finite = [tf.reduce_all(tf.math.is_finite(weight)) for weight in online.weights]
         self._weights_finite = tf.reduce_all(tf.stack(finite))

@@ -18,10 +18,11 @@ from typing import Any
 from contract.errors import InputError, UndercutError
 from contract.fields import MISSING, nearest, read_text
 from contract.hyperparameters import Hyperparameters
-from contract.metadata import ModelMetadata
+from contract.metadata import ContinuousActions, ModelMetadata
 from trainer.coach import networks, shim
 
 FUNCTION, OBJECT = "get_agent_params", "agent_params"
+BUILD_RULE = "rl_coach must be able to build the preset's network"
 _RULE = f"a preset defines {FUNCTION}(metadata, hyperparameters) or {OBJECT}: rl_coach's agent parameters"
 
 
@@ -118,13 +119,22 @@ def load_preset(path: Path) -> Preset:
         raise InputError(str(path), str(error), "the preset is valid Python", "save it as plain text") from None
 
 
+def is_q_learning(parameters: Any) -> bool:
+    """Whether rl_coach's parameters are those of DQN or double DQN; its variants have heads of other shapes."""
+    return getattr(parameters, "path", "") in (
+        "rl_coach.agents.dqn_agent:DQNAgent",
+        "rl_coach.agents.ddqn_agent:DDQNAgent",
+    )
+
+
 def _check(parameters: Any, metadata: ModelMetadata, where: str) -> None:
-    """What the agents here can train: clipped PPO with a value and a policy head on the metadata's sensors."""
+    """What the agents here can train: clipped PPO, or Q-learning on discrete actions, on the metadata's sensors."""
     from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgentParameters
 
-    if not isinstance(parameters, ClippedPPOAgentParameters):
+    if not (isinstance(parameters, ClippedPPOAgentParameters) or is_q_learning(parameters)):
         fix = "return default_agent_params(metadata, hyperparameters) from trainer.coach.preset, changed as you like"
-        raise InputError(where, type(parameters).__name__, "a preset's agent is rl_coach's ClippedPPOAgent", fix)
+        rule = "a preset's agent is rl_coach's ClippedPPOAgent, DQNAgent or DDQNAgent"
+        raise InputError(where, type(parameters).__name__, rule, fix)
     if metadata.algorithm != "clipped_ppo":
         fix = 'set "training_algorithm" to "clipped_ppo" in model_metadata.json, or train without a preset'
         raise InputError(where, metadata.algorithm, "a preset goes with clipped_ppo", fix)
@@ -133,17 +143,37 @@ def _check(parameters: Any, metadata: ModelMetadata, where: str) -> None:
     if found != wanted:
         fix = "name them as model_metadata.json does: input_embedders_parameters = {sensor: ...}"
         raise InputError(f"{where}: input_embedders_parameters", found, f"the inputs are the sensors {wanted}", fix)
-    heads = [head.parameterized_class_name for head in network.heads_parameters]
-    if heads != ["VHead", "PPOHead"]:
-        fix = "leave heads_parameters as ClippedPPONetworkParameters has them"
-        raise InputError(f"{where}: heads_parameters", heads, "the heads are VHead and PPOHead", fix)
     middleware = network.middleware_parameters.parameterized_class_name
     if middleware != "FCMiddleware":
         rule = "the middleware is FCMiddleware: the car keeps no state between frames"
         raise InputError(f"{where}: middleware_parameters", middleware, rule, "use FCMiddlewareParameters")
+    heads = [head.parameterized_class_name for head in network.heads_parameters]
+    if is_q_learning(parameters):
+        _check_q_learning(parameters, heads, metadata, where)
+        return
+    if heads != ["VHead", "PPOHead"]:
+        fix = "leave heads_parameters as ClippedPPONetworkParameters has them"
+        raise InputError(f"{where}: heads_parameters", heads, "the heads are VHead and PPOHead", fix)
     if parameters.algorithm.use_kl_regularization:
         rule = "clipped PPO bounds its steps by clipping"
         raise InputError(f"{where}: use_kl_regularization", True, rule, "leave it False")
+
+
+def _check_q_learning(parameters: Any, heads: list[str], metadata: ModelMetadata, where: str) -> None:
+    from rl_coach.schedules import ConstantSchedule, LinearSchedule
+
+    if isinstance(metadata.actions, ContinuousActions):
+        rule = "Q-learning chooses among discrete actions"
+        fix = 'list the actions in model_metadata.json with "action_space_type": "discrete"'
+        raise InputError(where, "a continuous action space", rule, fix)
+    if heads not in (["QHead"], ["DuelingQHead"]):
+        fix = "use QHeadParameters or DuelingQHeadParameters"
+        raise InputError(f"{where}: heads_parameters", heads, "one head gives the action values", fix)
+    schedule = getattr(parameters.exploration, "epsilon_schedule", None)
+    if not isinstance(schedule, LinearSchedule | ConstantSchedule):
+        fix = "set params.exploration.epsilon_schedule = LinearSchedule(1.0, 0.05, 10000)"
+        rule = "exploration is e-greedy with a linear or constant schedule"
+        raise InputError(f"{where}: exploration", type(schedule).__name__, rule, fix)
 
 
 def _use_tensorflow_layers(parameters: Any) -> None:

@@ -1,0 +1,124 @@
+"""DqnAgent: rl_coach's deep Q-learning as the trainer's Agent, by a racer's preset."""
+
+import dataclasses
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from contract.errors import CheckpointError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.protocols import UpdateReport
+from contract.rollout import Rollout
+from trainer.coach import networks, shim
+from trainer.coach.agent import own_global_state, session_config
+from trainer.coach.preset import BUILD_RULE, load_preset
+from trainer.coach.sac_memory import ReplayMemory
+
+REPLAY = "replay"
+"""Suffix of the checkpoint file that holds the replay memory."""
+
+
+class DqnAgent:
+    """DQN or double DQN with any Q head, on a graph and a session of its own.
+
+    Implements contract.protocols.Agent. As in rl_coach there is a gradient step for every
+    `num_consecutive_playing_steps` driven, on a batch drawn from the whole replay memory, and the target network is
+    renewed every `num_steps_between_copying_online_weights_to_target` driven. The exported policy is e-greedy as
+    probabilities under the node name of PPO's, so rollouts, evaluations and the car need not know of Q values.
+    """
+
+    def __init__(
+        self,
+        metadata: ModelMetadata,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        threads: int | None,
+        preset: Path,
+    ) -> None:
+        shim.install()
+        tf = shim.tensorflow()
+        from trainer.coach.checkpoint import Checkpoint
+        from trainer.coach.dqn import FusedDoubleDQN, FusedDQN
+        from trainer.coach.export import PolicyExport
+
+        self._seed = seed
+        self._sensors = {
+            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
+            for name, shape in metadata.observation_shapes().items()
+        }
+        self._memory = ReplayMemory(self._sensors)
+        racers = load_preset(preset)
+        parameters = racers.agent_parameters(metadata, hyperparameters)
+        gpu = bool(tf.config.list_physical_devices("GPU"))
+        graph = tf.Graph()
+        kind = FusedDoubleDQN if parameters.path.endswith(":DDQNAgent") else FusedDQN
+        with graph.as_default(), own_global_state(), tf.device(None), racers.blamed(BUILD_RULE):
+            networks.settle(parameters, seed, gpu)
+            parameters.network_wrappers["main"].create_target_network = True
+            self._dqn = kind(parameters)
+            self._dqn.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
+            self._dqn.set_environment_parameters(networks.spaces(metadata))
+            self._dqn.build_update()
+            self._export = PolicyExport(self._dqn.online, metadata, self._dqn.policy)
+            self._checkpoint = Checkpoint(graph)
+        graph.finalize()
+        network, algorithm = parameters.network_wrappers["main"], parameters.algorithm
+        self._batch_size, self._learning_rate = int(network.batch_size), float(network.learning_rate)
+        self._playing_steps = int(algorithm.num_consecutive_playing_steps.num_steps)
+        self._copy_steps = int(algorithm.num_steps_between_copying_online_weights_to_target.num_steps)
+        self._copy_rate = float(algorithm.rate_for_copying_weights_to_target)
+        self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
+        self._dqn.set_session(self._session)
+        self._session.run(self._dqn.steps_seen.initializer)  # rl_coach only knows its own
+        self._dqn.networks["main"].update_target_network()
+
+    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+        """Remember the episodes, then learn. Randomness depends on (seed, iteration) only.
+
+        TrainingError when a loss or a weight is not finite; the agent is then of no further use.
+        """
+        driven = sum(map(len, rollouts))
+        for rollout in rollouts:
+            pairs = np.zeros((len(rollout), 2))  # the memory holds two numbers an action
+            pairs[:, 0] = rollout.actions
+            self._memory.add([dataclasses.replace(rollout, actions=pairs)])
+        rng = np.random.default_rng([self._seed, iteration])
+        end = self._dqn.count(driven)
+        steps = range(end - driven + self._playing_steps, end + 1, self._playing_steps)
+        losses: list[float] = []
+        for count in steps:
+            batch = self._memory.sample(rng, self._batch_size)
+            losses.append(self._dqn.step(batch, f"iteration {iteration}, minibatch {len(losses)}"))
+            if count // self._copy_steps > (count - self._playing_steps) // self._copy_steps:
+                self._dqn.networks["main"].update_target_network(self._copy_rate)
+        self._dqn.check_weights(f"iteration {iteration}")
+        loss = float(np.mean(losses)) if losses else 0.0
+        metrics = {"value_loss": loss, "surrogate_loss": loss, "total_loss": loss, "kl_divergence": 0.0, "entropy": 0.0}
+        return UpdateReport(
+            policy_loss=loss,
+            value_loss=loss,
+            entropy=0.0,
+            kl_divergence=0.0,
+            minibatches=len(losses),
+            epochs=[metrics | {"learning_rate": self._learning_rate}],
+        )
+
+    def export(self) -> bytes:
+        """The exploring policy as a frozen graph with the contract's node names (model.pb)."""
+        return self._export.freeze(self._session)
+
+    def save(self) -> dict[str, bytes]:
+        """A TensorFlow checkpoint, optimiser and target included, and the replay memory: file suffix -> content."""
+        return self._checkpoint.save(self._session) | {REPLAY: self._memory.save()}
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
+        if REPLAY not in files:
+            raise CheckpointError(f"the checkpoint lacks .{REPLAY}\n  fix:  use another checkpoint")
+        memory = ReplayMemory(self._sensors)
+        memory.restore(files[REPLAY])
+        self._checkpoint.restore(self._session, files)
+        self._memory = memory

@@ -1,0 +1,28 @@
+"""Gradients applied inside the graph, in one session run with what they are computed from."""
+
+from typing import Any
+
+from trainer.coach import shim
+
+
+def apply_gradients(network: Any, parameters: Any) -> Any:
+    """The operation of one optimiser step of an rl_coach network, batch-norm's moving statistics included.
+
+    parameters    its rl_coach NetworkParameters
+    """
+    tf = shim.tensorflow()
+    v1 = tf.compat.v1
+    found = network.clipped_grads if parameters.clip_gradients else network.tensor_gradients
+    # batch-norm's moving statistics are among rl_coach's weights and have no gradient
+    gradients = {w: gradient for w, gradient in zip(network.weights, found, strict=True) if gradient is not None}
+    # Variables are updated in place: without a barrier a layer's weights could change while the gradient of the layer
+    # before it is still being computed from them. Towers share no weights, so each has its own barrier.
+    towers = [f"/network_{i}/" for i in range(network.num_networks)]
+    gated = []
+    for tower in towers:
+        mine = {weight: gradient for weight, gradient in gradients.items() if tower in weight.op.name}
+        with v1.control_dependencies(list(mine.values())):
+            gated += [(tf.identity(gradient), weight) for weight, gradient in mine.items()]
+    assert len(gated) == len(gradients)
+    apply = network.optimizer.apply_gradients(gated, global_step=network.global_step)
+    return tf.group(apply, *v1.get_collection(v1.GraphKeys.UPDATE_OPS, scope=network.full_name))
