@@ -14,7 +14,7 @@ PACKAGES = contract simapp trainer scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup environment train evaluate test test-all lint bench clean
+.PHONY: help setup environment train evaluate race test test-all lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HY
 
 evaluate: environment ## race a trained model (RUN=name LAPS=5 ARGS=)
 	.venv/bin/undercut evaluate "$(RUN)" $(call option,--laps,$(LAPS)) $(ARGS)
+
+race: environment ## race runs head to head (RUNS="a b" LAPS=5 ARGS=)
+	.venv/bin/undercut race $(RUNS) $(call option,--laps,$(LAPS)) $(ARGS)
 
 test: environment ## run the default tests: no Docker, GPU, server or network (ARGS="-k track")
 	.venv/bin/python -m pytest $(ARGS)
