@@ -4,6 +4,7 @@ picture, the ground's shapes from shapely, then Pillow's antialiased resize, as 
 Shared with the camera are only what a world *is*: sizes, colours, the texture tile, and the pinhole's four numbers.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -11,10 +12,11 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
 from shapely.ops import substring
 
-from contract.state import FloatArray, UInt8Array
-from simapp.camera import ground, look
+from contract.state import FloatArray, ThingKind, Things, UInt8Array
+from simapp.camera import bodies, ground, look
 from simapp.camera.pinhole import Pinhole
 from simapp.tracks import Track
 
@@ -64,17 +66,7 @@ class World:
 
     def picture(self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float, width: int = 640) -> FloatArray:
         """Grey picture (3/4 width, width), one ray through each pixel's middle."""
-        height = width * 3 // 4
-        focal = width / 2 / math.tan(camera.hfov_rad / 2)
-        column, row = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        # the optical axis, its right and its down, as unit vectors of the world
-        sin, cos = math.sin(camera.pitch_rad), math.cos(camera.pitch_rad)
-        forward = np.array([math.cos(heading_rad), math.sin(heading_rad), 0.0])
-        axis = cos * forward - np.array([0.0, 0.0, sin])
-        down = -sin * forward - np.array([0.0, 0.0, cos])
-        right = np.array([math.sin(heading_rad), -math.cos(heading_rad), 0.0])
-        rays = axis * focal + right * (column - width / 2)[..., None] + down * (row - height / 2)[..., None]
-        lens = np.array([x_m, y_m, 0.0]) + camera.ahead_m * forward + np.array([0.0, 0.0, camera.height_m])
+        lens, rays = lens_and_rays(camera, x_m, y_m, heading_rad, width)
         grey = np.full(rays.shape[:2], look.SKY_RGB @ look.GREY)
         nearest = np.full(rays.shape[:2], np.inf)
         for wall, (coordinate, at) in enumerate(((0, 2), (1, 3), (0, 0), (1, 1))):
@@ -92,10 +84,63 @@ class World:
         grey[below] = self.ground_grey(spots[:, 0], spots[:, 1])
         return grey
 
-    def frame(self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float) -> FloatArray:
+    def frame(
+        self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float, things: Things | None = None
+    ) -> FloatArray:
         """The network's (120, 160) frame: 640x480 rounded to bytes, then the antialiased bilinear resize, unrounded."""
-        picture = np.rint(self.picture(camera, x_m, y_m, heading_rad).clip(0, 255)).astype(np.float32)
-        return np.asarray(Image.fromarray(picture).resize((160, 120), Image.Resampling.BILINEAR), dtype=np.float64)
+        picture = self.picture(camera, x_m, y_m, heading_rad)
+        if things is not None:
+            seen = cast_things(*lens_and_rays(camera, x_m, y_m, heading_rad, 640), things)
+            picture = np.where(np.isnan(seen), picture, seen)
+        return shrink(np.rint(picture.clip(0, 255)))
+
+
+def lens_and_rays(
+    camera: Pinhole, x_m: float, y_m: float, heading_rad: float, width: int
+) -> tuple[FloatArray, FloatArray]:
+    """The lens (3,) and a ray through each pixel's middle (3/4 width, width, 3) of a picture from a base_link pose."""
+    height = width * 3 // 4
+    focal = width / 2 / math.tan(camera.hfov_rad / 2)
+    column, row = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    # the optical axis, its right and its down, as unit vectors of the world
+    sin, cos = math.sin(camera.pitch_rad), math.cos(camera.pitch_rad)
+    forward = np.array([math.cos(heading_rad), math.sin(heading_rad), 0.0])
+    axis = cos * forward - np.array([0.0, 0.0, sin])
+    down = -sin * forward - np.array([0.0, 0.0, cos])
+    right = np.array([math.sin(heading_rad), -math.cos(heading_rad), 0.0])
+    rays = axis * focal + right * (column - width / 2)[..., None] + down * (row - height / 2)[..., None]
+    return np.array([x_m, y_m, 0.0]) + camera.ahead_m * forward + np.array([0.0, 0.0, camera.height_m]), rays
+
+
+def cast_things(lens: FloatArray, rays: FloatArray, things: Things) -> FloatArray:
+    """Grey (H, W) of the nearest face that looks at the lens and that a ray meets, of things (1, M); NaN where none."""
+    grey, nearest = np.full(rays.shape[:2], np.nan), np.full(rays.shape[:2], np.inf)
+    for m in np.flatnonzero(things.kind[0]):
+        is_car = things.kind[0, m] == ThingKind.car
+        turn = Rotation.from_euler("z", -things.heading_rad[0, m]).as_matrix()
+        eye = turn @ (lens - [things.x_m[0, m], things.y_m[0, m], 0.0])
+        local = rays @ turn.T
+        for block in bodies.LOOKS[1 + things.colour[0, m] if is_car else 0]:
+            bounds = np.array([block.x_m, block.y_m, block.z_m])
+            for axis, side in itertools.product(range(3), range(2)):
+                if (eye[axis] - bounds[axis, side]) * (2 * side - 1) <= 0:
+                    continue
+                with np.errstate(divide="ignore"):
+                    reach = (bounds[axis, side] - eye[axis]) / local[..., axis]
+                hit = (reach > 0) & (reach < nearest)
+                for other in {0, 1, 2} - {axis}:
+                    at = eye[other] + np.where(hit, reach, 0.0) * local[..., other]
+                    hit &= (at >= bounds[other, 0]) & (at <= bounds[other, 1])
+                nearest[hit] = reach[hit]
+                grey[hit] = block.rgb @ look.GREY * bodies.SHADES[3 if axis == 2 and side == 0 else axis]
+    return grey
+
+
+def shrink(picture: FloatArray) -> FloatArray:
+    """The antialiased bilinear resize to (120, 160)."""
+    return np.asarray(
+        Image.fromarray(picture.astype(np.float32)).resize((160, 120), Image.Resampling.BILINEAR), dtype=np.float64
+    )
 
 
 def boxes(picture: FloatArray) -> FloatArray:

@@ -180,20 +180,19 @@ def _draw_block(block, greys, light, eye, camera, spans, corners, sums, reach, t
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _stands_before(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
-    """Whether thing a is to be drawn before b, that is, may hide it: a line along one of their sides separates them,
-    and the lens is on a's side of it. Things that touch: the nearer one.
+def _may_hide(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
+    """Whether a ray from the lens may meet thing a and then b: not if a line along one of their sides has a on its one
+    side and b and the lens on the other. Of things that overlap the nearer one hides the other.
 
     poses (M, 5) are x, y, cos, sin, distance; outlines (M, 4) low and high x, low and high y in their own frames.
     """
+    is_apart = False
     for this, other in ((a, b), (b, a)):
         cos, sin = poses[this, 2], poses[this, 3]
         dx, dy = poses[other, 0] - poses[this, 0], poses[other, 1] - poses[this, 1]
-        eye = (
-            (x - poses[this, 0]) * cos + (y - poses[this, 1]) * sin,
-            (y - poses[this, 1]) * cos - (x - poses[this, 0]) * sin,
-        )
         middle = (dx * cos + dy * sin, dy * cos - dx * sin)
+        dx, dy = x - poses[this, 0], y - poses[this, 1]
+        eye = (dx * cos + dy * sin, dy * cos - dx * sin)
         turn_cos = poses[other, 2] * cos + poses[other, 3] * sin
         turn_sin = poses[other, 3] * cos - poses[other, 2] * sin
         for axis in range(2):
@@ -202,11 +201,38 @@ def _stands_before(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
             for i in range(4):
                 corner = middle[axis] + along * outlines[other, i & 1] + across * outlines[other, 2 + (i >> 1)]
                 low, high = min(low, corner), max(high, corner)
-            if low >= outlines[this, 2 * axis + 1]:  # the other lies on the high side
-                return (this == a) == (eye[axis] <= outlines[this, 2 * axis + 1])
-            if high <= outlines[this, 2 * axis]:
-                return (this == a) == (eye[axis] >= outlines[this, 2 * axis])
-    return poses[a, 4] < poses[b, 4]
+            for sign, near, far in ((1.0, outlines[this, 2 * axis + 1], low), (-1.0, -outlines[this, 2 * axis], -high)):
+                if far >= near:
+                    is_apart = True
+                    if (sign * eye[axis] <= near) == (this == b):
+                        return False
+    return is_apart or poses[a, 4] < poses[b, 4]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_in_order(found, order, outlines, poses, x, y):  # type: ignore[no-untyped-def]
+    """Sort order[:found], the things in view, so that none hides an earlier one; near ones first where that is free."""
+    for i in range(1, found):
+        m, place = order[i], i
+        while place > 0 and poses[order[place - 1], 4] > poses[m, 4]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = m
+    for i in range(found - 1):
+        best = i
+        for candidate in range(i, found):
+            is_free = True
+            for other in range(i, found):
+                if other != candidate and _may_hide(order[other], order[candidate], outlines, poses, x, y):
+                    is_free = False
+                    break
+            if is_free:
+                best = candidate
+                break
+        m = order[best]  # the nearest one if each is hidden by another
+        for place in range(best, i, -1):
+            order[place] = order[place - 1]
+        order[i] = m
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -274,21 +300,11 @@ def draw_bodies(  # type: ignore[no-untyped-def]
             poses[m, 2], poses[m, 3] = math.cos(heading_rad[k, m]), math.sin(heading_rad[k, m])
             poses[m, 4] = math.hypot(dx, dy)
             outlines[m] = blocks[look[k, m], 0, :4]
-            place = found
-            while place > 0:
-                other = order[place - 1]
-                if math.hypot(poses[other, 0] - poses[m, 0], poses[other, 1] - poses[m, 1]) < 2.0 * reach_m:
-                    is_before = _stands_before(m, other, outlines, poses, x, y)
-                else:
-                    is_before = poses[m, 4] < poses[other, 4]
-                if not is_before:
-                    break
-                order[place] = other
-                place -= 1
-            order[place] = m
+            order[found] = m
             found += 1
         if found == 0:
             continue
+        _put_in_order(found, order, outlines, poses, x, y)
         num_taken[:] = 0
         for i in range(found):
             m = order[i]
