@@ -16,7 +16,7 @@ TONE = 15
 """Numbers a frame in `tones`: the slopes of the five pieces of a grey's curve, the four greys where they meet, 1 when
 the ground changes at all, the stains' strength, cos and sin of their turn, and their shift x, y in metres."""
 
-STAIN_STRENGTH = 0.35
+STAIN_STRENGTH = 0.5
 """A full stain changes the ground's grey by this share."""
 
 STAIN_TEXEL_M, _STAIN_TEXELS = 0.05, 128
