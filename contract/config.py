@@ -117,6 +117,9 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     cars: int = Field(default=20, ge=1, le=1_000, description="cars simulated side by side")
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")
+    pretrained: str = Field(default="", description="run, model folder, archive or s3://bucket/prefix to begin from")
+    pretrained_checkpoint: Literal["best", "last"] = "best"
+    remap_actions: bool = Field(default=False, description="begin from a model with other actions")
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 

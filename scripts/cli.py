@@ -66,11 +66,16 @@ def train(
     bots: BotsOption = None,
     randomize: RandomizeOption = None,
     params: ParamsOption = None,
+    pretrained: Annotated[
+        str | None, typer.Option(help="begin from a run, a model's folder or archive, or s3://")
+    ] = None,
+    pretrained_checkpoint: Annotated[str | None, typer.Option(help="best or last of the pretrained model")] = None,
+    remap_actions: Annotated[bool | None, typer.Option("--remap-actions", help="begin from other actions")] = None,
     laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
-    from scripts import sessions  # TensorFlow takes seconds to import; --help should not
+    from scripts import pretraining, sessions  # TensorFlow takes seconds to import; --help should not
 
     read = load_params(params, "TRAINING") if params else None
     name = run or (read.model if read else None) or ("quick" if quick else "default")
@@ -83,6 +88,9 @@ def train(
         overlaid(base, QUICK if quick else {}),
         {
             **given,
+            "pretrained": pretrained,
+            "pretrained_checkpoint": pretrained_checkpoint,
+            "remap_actions": remap_actions,
             "enable_domain_randomization": randomize,
             "race": race_values(race_type, obstacles, bots),
             "training": {**limits, "clean_evaluations": clean_evaluations},
@@ -95,13 +103,10 @@ def train(
         opened.same_files(reward, metadata, hyperparameters)
         opened = opened.remake(config, read.carried if read else None)
     else:
-        opened = Run.create(
-            config,
-            reward or DEFAULT_REWARD,
-            metadata or DEFAULT_METADATA,
-            hyperparameters or DEFAULT_HYPERPARAMETERS,
-            read.carried if read else None,
-        )
+        metadata, hyperparameters = metadata or DEFAULT_METADATA, hyperparameters or DEFAULT_HYPERPARAMETERS
+        config = pretraining.settled(config, metadata, hyperparameters)
+        carried = read.carried if read else None
+        opened = Run.create(config, reward or DEFAULT_REWARD, metadata, hyperparameters, carried)
     sessions.train(opened, console)
     sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
     sessions.show_files(opened, console)

@@ -14,13 +14,14 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
+from scripts import pretraining
 from scripts.local import LocalRollouts, announce_compilation, evaluation_laps
 from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from scripts.runs import Run
 from scripts.statistics import lap_statistics
 from simapp.media.plots import Updates, lap_plot, training_plot
 from trainer.checkpoints import CheckpointRecord, Checkpoints
-from trainer.coach.agent import CoachAgent
+from trainer.coach import make_agent
 from trainer.journal import RunJournal, read_iterations
 from trainer.learn import learn
 
@@ -45,8 +46,11 @@ def train(run: Run, console: Console) -> None:
     with TrainingView(console, config.training) as view:
         try:
             view.doing("building the networks")
+            agent = make_agent(files.metadata, files.hyperparameters, config.seed, config.threads or None)
+            for line in pretraining.begin(run, agent):
+                console.print(line, highlight=False, markup=False)
             reason = learn(
-                CoachAgent(files.metadata, files.hyperparameters, config.seed, config.threads or None),
+                agent,
                 NarratedRollouts(LocalRollouts(run), view),
                 journal,
                 _limits(config.training, files.hyperparameters),

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
-from contract.protocols import Agent
 from trainer.coach.agent import CoachAgent
 from trainer.coach.dqn_agent import DqnAgent
 from trainer.coach.preset import is_q_learning, load_preset
@@ -19,7 +18,7 @@ def make_agent(
     seed: int,
     threads: int | None = None,
     preset: Path | None = None,
-) -> Agent:
+) -> CoachAgent | DqnAgent | SacAgent:
     """The agent for the metadata's training_algorithm, or for a racer's preset."""
     if preset is not None and is_q_learning(load_preset(preset).agent_parameters(metadata, hyperparameters)):
         return DqnAgent(metadata, hyperparameters, seed, threads, preset)

@@ -15,10 +15,11 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.runtime import session_threads
 from trainer.coach import networks, shim
+from trainer.coach.checkpoint import Checkpoint, Weighted
 from trainer.coach.preset import BUILD_RULE, load_preset
 
 
-class CoachAgent:
+class CoachAgent(Weighted):
     """Clipped PPO with a value and a policy network, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. `seed` settles the first weights and the order of the minibatches; `threads`
@@ -37,7 +38,6 @@ class CoachAgent:
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.coach.checkpoint import Checkpoint
         from trainer.coach.export import PolicyExport
         from trainer.coach.ppo import FusedClippedPPO
 

@@ -1,4 +1,4 @@
-"""TensorFlow checkpoints of a session, as bytes."""
+"""TensorFlow checkpoints of a session, as bytes, and its weights by name."""
 
 import tempfile
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 from contract.errors import CheckpointError
 from trainer.coach import shim
+from trainer.coach.weights import Weights, is_weight
 
 SUFFIXES = ("data-00000-of-00001", "index", "meta")
 
@@ -19,7 +20,8 @@ class Checkpoint:
     def __init__(self, graph: Any) -> None:
         v1 = shim.tensorflow().compat.v1
         with graph.as_default():
-            self._shapes = {v.op.name: v.shape.as_list() for v in v1.global_variables()}
+            self._variables = {v.op.name: v for v in v1.global_variables()}
+            self._shapes = {name: v.shape.as_list() for name, v in self._variables.items()}
             self._saver = v1.train.Saver(v1.global_variables(), max_to_keep=None)
             # the graph never changes, so its description is made once
             self._meta = bytes(self._saver.export_meta_graph(clear_devices=True).SerializeToString(deterministic=True))
@@ -53,6 +55,21 @@ class Checkpoint:
                     "  fix:  use another checkpoint"
                 ) from error
 
+    def weights(self, session: Any) -> Weights:
+        """The online networks' weights by name."""
+        return dict(session.run({name: v for name, v in self._variables.items() if is_weight(name)}))
+
+    def load_weights(self, session: Any, weights: Weights) -> None:
+        """Set the online networks' weights, all of them, and their target networks; the optimiser begins anew."""
+        own = {name for name in self._variables if is_weight(name)}
+        if weights.keys() != own:
+            raise ValueError(f"weights to load differ from the network's: {sorted(weights.keys() ^ own)}")
+        values = weights | {name.replace("/online/", "/target/"): value for name, value in weights.items()}
+        session.run([v.initializer for name, v in self._variables.items() if name not in values])
+        # the graph is finalised, so it is the initialisers that assign
+        chosen = [(v.initializer, values[name]) for name, v in self._variables.items() if name in values]
+        session.run([assign for assign, _ in chosen], {assign.inputs[1]: value for assign, value in chosen})
+
     def _check_shapes(self, found: dict[str, list[int]]) -> None:
         for name, shape in self._shapes.items():
             if found.get(name) != shape:
@@ -60,3 +77,18 @@ class Checkpoint:
                     f"the checkpoint is of another network: {name} is {found.get(name, 'absent')}, not {shape}\n"
                     "  fix:  use the model_metadata.json that the checkpoint was trained with"
                 )
+
+
+class Weighted:
+    """Base class of the agents: what they all can do with their weights."""
+
+    _session: Any
+    _checkpoint: Checkpoint
+
+    def weights(self) -> Weights:
+        """The online networks' weights by name."""
+        return self._checkpoint.weights(self._session)
+
+    def load_weights(self, weights: Weights) -> None:
+        """Set them, all of them; the optimiser begins anew."""
+        self._checkpoint.load_weights(self._session, weights)

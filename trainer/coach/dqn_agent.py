@@ -14,6 +14,7 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
+from trainer.coach.checkpoint import Checkpoint, Weighted
 from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.coach.sac_memory import ReplayMemory
 
@@ -21,7 +22,7 @@ REPLAY = "replay"
 """Suffix of the checkpoint file that holds the replay memory."""
 
 
-class DqnAgent:
+class DqnAgent(Weighted):
     """DQN or double DQN with any Q head, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. As in rl_coach there is a gradient step for every
@@ -40,7 +41,6 @@ class DqnAgent:
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.coach.checkpoint import Checkpoint
         from trainer.coach.dqn import FusedDoubleDQN, FusedDQN
         from trainer.coach.export import PolicyExport
 

@@ -12,13 +12,14 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
+from trainer.coach.checkpoint import Checkpoint, Weighted
 from trainer.coach.sac_memory import MEMORY_BYTES, ReplayMemory, Sensors
 
 REPLAY = "replay"
 """Suffix of the checkpoint file that holds the replay memory."""
 
 
-class SacAgent:
+class SacAgent(Weighted):
     """Soft actor-critic with a policy, an action-value and a value network, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. An update takes as many gradient steps as PPO would take on the same rollouts,
@@ -40,7 +41,6 @@ class SacAgent:
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.coach.checkpoint import Checkpoint
         from trainer.coach.export import PolicyExport
         from trainer.coach.sac import FusedSAC
         from trainer.coach.sac_networks import sac_parameters

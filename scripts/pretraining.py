@@ -1,0 +1,78 @@
+"""Where a run begins from: another run, a model's folder or archive, or an S3 prefix; by option or hyperparameters."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from contract import artifacts
+from contract.config import RunConfig
+from contract.errors import InputError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.stores.local import LocalStore
+from scripts import runs
+from trainer.checkpoints import Checkpoints
+from trainer.pretrained import Archive, Below, Files, Learner, ModelFolder, begin_from
+from trainer.transfer import check_same_kind
+
+S3 = "s3://"
+RULE = "a run in runs/, a model's folder or .tar.gz, or s3://bucket/prefix"
+Buckets = Callable[[str], Files]
+"""A bucket's name -> its files."""
+
+
+def model_folder(source: str, buckets: Buckets | None = None) -> ModelFolder:
+    """The model that `source` names: a run first, else a path; InputError when there is no model."""
+    if source.startswith(S3):
+        bucket, _, prefix = source.removeprefix(S3).partition("/")
+        if buckets is None:
+            fix = "copy the prefix to a folder (aws s3 cp --recursive) and give that folder"
+            raise InputError(
+                "pretrained", source, "S3 comes with the compose stack; without it, a run or a folder", fix
+            )
+        prefix = prefix.strip("/")
+        return ModelFolder(Below(buckets(bucket), f"{prefix}/" if prefix else ""), source.rstrip("/"))
+    if runs.Run.exists(source):
+        return ModelFolder(LocalStore(runs.RUNS / source), f"run {source}")
+    path = Path(source)
+    if path.is_file():
+        return ModelFolder(Archive(path), source)
+    if path.is_dir():
+        return ModelFolder(LocalStore(path), source.rstrip("/"))
+    known = ", ".join(runs.run_names()) or "none yet"
+    raise InputError("pretrained", source, RULE, f"check the name; runs here: {known}")
+
+
+def settled(config: RunConfig, metadata: Path, hyperparameters: Path) -> RunConfig:
+    """A new run's config with what its hyperparameters say about pretraining, once the pretrained model fits it."""
+    model = ModelMetadata.load(metadata)
+    if not config.pretrained:
+        said = source_of(Hyperparameters.load(hyperparameters, model.algorithm))
+        config = config.model_copy(update={"pretrained": said})
+    if config.pretrained:
+        source = model_folder(config.pretrained).load(config.pretrained_checkpoint)
+        if source.metadata is not None:
+            check_same_kind(source.metadata, model, config.remap_actions, source.where)
+    return config
+
+
+def begin(run: runs.Run, agent: Learner) -> list[str]:
+    """Give the agent of a run that has no checkpoint yet the pretrained weights that its config asks for; in words,
+    what was taken. A resumed run has its own."""
+    config = run.config
+    if not config.pretrained or Checkpoints(run.store).last() is not None:
+        return []
+    source = model_folder(config.pretrained).load(config.pretrained_checkpoint)
+    notes = begin_from(source, agent, run.files.metadata, config.remap_actions)
+    return [f"pretrained: {source.where}", *(f"  {note}" for note in notes)]
+
+
+def source_of(hyperparameters: Hyperparameters) -> str:
+    """pretrained_s3_bucket and pretrained_s3_prefix as `--pretrained` has it: without a bucket, or with the bucket
+    "local", the prefix is a run or a path. Empty where they ask for nothing."""
+    bucket, prefix = hyperparameters.pretrained_s3_bucket, hyperparameters.pretrained_s3_prefix or ""
+    if bucket and bucket != "local":
+        return f"{S3}{bucket}/{prefix.strip('/')}"
+    if bucket and not prefix:
+        fix = "write the run's name or the model's folder"
+        raise InputError(f"{artifacts.HYPERPARAMETERS}: pretrained_s3_prefix", prefix, RULE, fix)
+    return prefix
