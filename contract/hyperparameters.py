@@ -115,13 +115,8 @@ def _loss_type(value: Any, here: str) -> str:
 
 def _exploration_type(value: Any, here: str, algorithm: str) -> str:
     kind = choice(value, here, EXPLORATION_TYPES)
-    if kind == "e-greedy":
-        raise InputError(
-            here,
-            value,
-            "actions are sampled from the policy's own distribution; e-greedy is not there yet",
-            'write "categorical"',
-        )
+    if kind == "e-greedy" and algorithm == "sac":
+        raise InputError(here, value, "SAC explores with additive noise", 'write "Additive_noise", or leave it out')
     if kind == "additive_noise" and algorithm != "sac":
         raise InputError(here, value, "additive_noise is for SAC only", 'write "categorical"')
     return kind

@@ -1,7 +1,7 @@
 """The Protocols between the parts. Each has one conformance suite in tests/contract that runs every implementation."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -71,13 +71,17 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """A request for `count` episodes of a phase from `first` on, each `stride` later, by an iteration's policy."""
+    """A request for `count` episodes of a phase from `first` on, each `stride` later, by an iteration's policy.
+
+    With `epsilon`, training takes a random action that often and the likeliest one otherwise (e-greedy).
+    """
 
     phase: Phase
     iteration: int
     first: int
     count: int
     stride: int = 1
+    epsilon: float | None = None
 
     @property
     def episodes(self) -> range:
@@ -89,7 +93,7 @@ class RolloutOrder:
         for parity in (0, 1):
             mine = [episode for episode in self.episodes if episode % 2 == parity]
             if mine:
-                orders.append(RolloutOrder(self.phase, self.iteration, mine[0], len(mine), 2))
+                orders.append(replace(self, first=mine[0], count=len(mine), stride=2))
         return orders
 
 

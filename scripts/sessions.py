@@ -54,7 +54,7 @@ def train(run: Run, console: Console) -> None:
                 NarratedRollouts(LocalRollouts(run), view),
                 journal,
                 _limits(config.training, files.hyperparameters),
-                files.hyperparameters.num_episodes_between_training,
+                files.hyperparameters,
                 view,
             )
         except BaseException:

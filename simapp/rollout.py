@@ -37,7 +37,7 @@ def collect(
         cars = np.array(sorted(driving), dtype=np.int64)
         drives = [driving[car] for car in cars.tolist()]
         seen = race.simulator.observe(cars)
-        actions = choose(policy.distribution(seen), drives if order.phase == Phase.training else None)
+        actions = choose(policy.distribution(seen), drives if order.phase == Phase.training else None, order.epsilon)
         outcome = race.step(cars, metadata.actions.controls(actions))
         for k, (car, drive) in enumerate(zip(cars.tolist(), drives, strict=True)):
             drive.actions.append(actions[k])
@@ -52,17 +52,22 @@ def collect(
     return [done[episode] for episode in sorted(done)]
 
 
-def choose(said: ActionDistribution, drives: "list[Drive] | None") -> NDArray[Any]:
+def choose(said: ActionDistribution, drives: "list[Drive] | None", epsilon: float | None = None) -> NDArray[Any]:
     """Actions for K cars: sampled from each drive's own stream, or the mode when `drives` is None.
 
+    With `epsilon` the likeliest of discrete actions is taken, but for that share of random ones.
     (K,) int64 indices, or (K, 2) float64 [steering, speed]: squashed into [-1, 1], or before clipping to it.
     """
     if said.probabilities is not None:
+        likeliest: NDArray[Any] = np.argmax(said.probabilities, axis=1)
         if drives is None:
-            likeliest: NDArray[Any] = np.argmax(said.probabilities, axis=1)
             return likeliest
+        probabilities = said.probabilities
+        if epsilon is not None:
+            probabilities = np.full_like(said.probabilities, epsilon / said.probabilities.shape[1])
+            probabilities[np.arange(len(likeliest)), likeliest] += 1.0 - epsilon
         drawn = np.array([drive.random.random() for drive in drives])[:, None]
-        cumulative = np.cumsum(said.probabilities, axis=1)
+        cumulative = np.cumsum(probabilities, axis=1)
         passed: NDArray[Any] = np.count_nonzero(cumulative[:, :-1] <= drawn * cumulative[:, -1:], axis=1)
         return passed
     assert said.mean is not None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from contract.config import TrainingConfig
+from contract.hyperparameters import Hyperparameters
 from contract.protocols import Agent, Phase, RolloutOrder, RolloutSource, UpdateReport
 from contract.rollout import Rollout
 from contract.simtrace import end_time_s
@@ -74,15 +75,22 @@ def learn(
     rollouts: RolloutSource,
     journal: Journal,
     config: TrainingConfig,
-    episodes: int,
+    hyperparameters: Hyperparameters,
     session: Session,
 ) -> str:
-    """Train until a limit of the config is met; returns which. `episodes` are collected for each update."""
+    """Train until a limit of the config is met; returns which."""
     progress = journal.resume(agent)
     policy = agent.export()
     while (reason := stop_reason(config, progress, session)) is None:
         training = rollouts.collect(
-            policy, RolloutOrder(Phase.training, progress.iteration, progress.episodes, episodes)
+            policy,
+            RolloutOrder(
+                Phase.training,
+                progress.iteration,
+                progress.episodes,
+                hyperparameters.num_episodes_between_training,
+                epsilon=epsilon(hyperparameters, progress.steps),
+            ),
         )
         update = agent.train(training, progress.iteration)
         policy = agent.export()
@@ -100,6 +108,15 @@ def learn(
         session.iteration(iteration)
         progress = iteration.after
     return reason
+
+
+def epsilon(hyperparameters: Hyperparameters, steps: int) -> float | None:
+    """Share of random actions after so many steps: from 1 to e_greedy_value in a straight line over epsilon_steps, as
+    rl_coach's schedule in AWS's presets. None where actions are drawn from the policy's own distribution."""
+    if hyperparameters.exploration_type != "e-greedy":
+        return None
+    done = min(steps / hyperparameters.epsilon_steps, 1.0)
+    return 1.0 + done * (hyperparameters.e_greedy_value - 1.0)
 
 
 def stop_reason(config: TrainingConfig, progress: Progress, session: Session) -> str | None:

@@ -82,7 +82,6 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"loss_type": 1}, "huber, mean squared error", "in quotes"),
     ({"num_episodes_between_training": 4}, "5..100", "5..100"),
     ({"num_episodes_between_training": 101}, "5..100", "5..100"),
-    ({"exploration_type": "e-greedy"}, "not there yet", "categorical"),
     ({"exploration_type": "Additive_noise"}, "SAC only", "categorical"),
     ({"exploration_type": "greedy"}, "categorical, e-greedy, additive_noise", "'e-greedy'"),
     ({"e_greedy_value": 2}, "0..1", "0..1"),

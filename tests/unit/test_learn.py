@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from contract import artifacts
 from contract.config import TrainingConfig
 from contract.errors import StoreError, TrainingError
+from contract.hyperparameters import Hyperparameters
 from contract.protocols import Phase, RolloutOrder, UpdateReport
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from contract.stores.local import LocalStore
 from trainer.checkpoints import Checkpoints
 from trainer.journal import RunJournal, read_iterations
-from trainer.learn import Iteration, Progress, learn, stop_reason
+from trainer.learn import Iteration, Progress, epsilon, learn, stop_reason
 
 
 class CountingAgent:
@@ -87,7 +89,16 @@ def session(
     config = TrainingConfig.model_validate({"min_eval_trials": 2, **limits})
     journal = RunJournal(store or LocalStore(folder), "test", 10.0, "progress", 3e-4)
     watcher = Watcher()
-    return learn(CountingAgent(), source, journal, config, 4, watcher), watcher.seen
+    return learn(CountingAgent(), source, journal, config, FOUR_EPISODES, watcher), watcher.seen
+
+
+FOUR_EPISODES = replace(Hyperparameters(), num_episodes_between_training=4)
+
+
+def test_e_greedy_falls_from_one_to_its_value_in_a_straight_line() -> None:
+    greedy = replace(Hyperparameters(), exploration_type="e-greedy", e_greedy_value=0.05, epsilon_steps=1000)
+    assert [epsilon(greedy, steps) for steps in (0, 500, 1000, 9999)] == pytest.approx([1.0, 0.525, 0.05, 0.05])
+    assert epsilon(Hyperparameters(), 0) is None
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -166,7 +177,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
     journal = RunJournal(LocalStore(tmp_path), "test", 10.0, "progress", 3e-4)
     config = TrainingConfig(max_iterations=5)
     with pytest.raises(TrainingError, match="value loss is nan"):
-        learn(UnluckyAgent(), Numbers(), journal, config, 4, Watcher())
+        learn(UnluckyAgent(), Numbers(), journal, config, FOUR_EPISODES, Watcher())
     last = Checkpoints(LocalStore(tmp_path)).last()
     assert last is not None
     assert last.iteration == 1

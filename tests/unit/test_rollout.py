@@ -11,7 +11,7 @@ from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus, UInt8Array
 from simapp.race import Race, RaceRules
-from simapp.rollout import choose, collect
+from simapp.rollout import Drive, choose, collect
 from simapp.starts import round_robin, start_line
 from tests.support import BlindSimulator, circle
 
@@ -35,9 +35,7 @@ class Fixed:
 def drive(num_cars: int, order: RolloutOrder, *probabilities: float, max_steps: int = 400) -> list[Rollout]:
     race = Race(BlindSimulator(num_cars), circle(), RaceRules(max_steps), [lambda params: 1.0] * num_cars)
     start = (
-        round_robin(race, TrainingConfig())
-        if order.phase == Phase.training
-        else start_line(race, EvaluationConfig())
+        round_robin(race, TrainingConfig()) if order.phase == Phase.training else start_line(race, EvaluationConfig())
     )
     return collect(race, Fixed(*probabilities), METADATA, order, start, seed=4)
 
@@ -100,3 +98,10 @@ def test_sampled_continuous_actions_have_mean_and_deviation() -> None:
     assert drawn.mean(axis=0) == pytest.approx([0.3, -0.2], abs=0.03)
     assert drawn.std(axis=0) == pytest.approx([0.1, 0.5], abs=0.03)
     assert np.array_equal(choose(said, None), np.tile([0.3, -0.2], (4_000, 1)))
+
+
+def test_e_greedy_takes_the_likeliest_but_for_its_share_of_random_actions() -> None:
+    said = ActionDistribution(probabilities=np.tile([0.3, 0.5, 0.2], (20_000, 1)))
+    drives = [Drive(0, np.random.default_rng([9, k])) for k in range(20_000)]
+    taken = np.bincount(choose(said, drives, epsilon=0.3), minlength=3) / 20_000
+    np.testing.assert_allclose(taken, [0.1, 0.8, 0.1], atol=0.01)
