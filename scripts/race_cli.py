@@ -101,10 +101,11 @@ def race(
     """Race two to four runs head to head on one track."""
     from scripts import racing
 
-    grid, config = _race(
+    grid, config, told = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
     )
     racing.head_to_head(grid, config, console)
+    LocalStore(Path()).put(artifacts.race_params(name), told.encode())
 
 
 def tournament(
@@ -121,8 +122,9 @@ def tournament(
     """Knock-out races of two runs each until one is left."""
     from scripts import racing
 
-    grid, config = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
+    grid, config, told = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
     racing.tournament(grid, config, console)
+    LocalStore(Path()).put(artifacts.race_params(name), told.encode())
 
 
 def _race(
@@ -136,7 +138,8 @@ def _race(
     reverse_dir: bool | None,
     seed: int | None,
     race: dict[str, Any],
-) -> tuple[Any, RunConfig]:
+) -> tuple[Any, RunConfig, str]:
+    """The grid, the config of the race, and the file of parameters that would ask for it."""
     from scripts import racing
 
     read = load_race(params, runs or [])
@@ -147,6 +150,7 @@ def _race(
         "reverse_dir": read.reverse_dir,
         "race": read.race.model_dump(),
         "evaluation": read.evaluation.model_dump(),
+        "enable_domain_randomization": read.enable_domain_randomization,
         "leaderboard_type": read.leaderboard_type,
         "leaderboard_name": read.leaderboard_name,
     }
@@ -163,8 +167,7 @@ def _race(
     )
     config = RunConfig.build(values, "command line")
     told = race_params(dataclasses.replace(read, race=config.race, evaluation=config.evaluation), config.track)
-    LocalStore(Path()).put(artifacts.race_params(name), told.encode())
-    return grid, config
+    return grid, config, told
 
 
 def overlaid(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -70,10 +70,11 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
     """Race the grid on the config's track by its evaluation rules; write everything under races/NAME/.
 
     Trials are heats of one lap, driven side by side in worlds of their own, in which the cars change sides; with
-    IS_CONTINUOUS there is one heat of that many laps in a row. Most complete laps win, then the least time.
+    IS_CONTINUOUS there is one heat of that many laps in a row. See `_rank` for who wins.
     """
     if not 2 <= len(grid) <= MAX_RACERS:
         raise InputError("racers", len(grid), f"2 to {MAX_RACERS} cars race each other", "name that many runs")
+    records = [checkpoint(entry.run, entry.which) for entry in grid]
     track = load_track(config.track, [TRACKS])
     track = track.reversed() if config.reverse_dir else track
     laps = config.evaluation.number_of_trials
@@ -89,14 +90,14 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
     rewards = [entry.run.files.reward.instance() for _ in range(worlds) for entry in grid]
     rules = evaluation_rules(config, pit_stops=True)
     race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
-    records = [checkpoint(entry.run, entry.which) for entry in grid]
     policies = [
         FrozenPolicy(Checkpoints(entry.run.store).load_policy(record), entry.run.files.metadata, config.threads or None)
         for entry, record in zip(grid, records, strict=True)
     ]
     racers = [Driver(policy, entry.run.files.metadata) for policy, entry in zip(policies, grid, strict=True)]
     try:
-        driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed)
+        ranges = config.randomization if config.enable_domain_randomization else None
+        driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed, ranges)
     finally:
         for policy in policies:
             policy.close()
@@ -125,7 +126,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
                 laps=lap_statistics(rollouts),
             )
         )
-    standings.sort(key=lambda standing: (-standing.laps.complete, standing.total_time_s))
+    standings.sort(key=_rank)
     result = {
         "race": config.name,
         "track": track.name,
@@ -145,7 +146,7 @@ def tournament(grid: Sequence[Entry], config: RunConfig, console: Console) -> li
     """Knock-out by head-to-head races of two; names of all racers from the first place to the last.
 
     Whoever has no partner in a round goes on without a race. Losers of a round rank by how they did against their
-    winners: later rounds first, then more complete laps, then less time.
+    winners: later rounds first, then by `_rank`.
     """
     left, ranking = list(grid), list[str]()
     round_number = 0
@@ -158,7 +159,7 @@ def tournament(grid: Sequence[Entry], config: RunConfig, console: Console) -> li
             winner, loser = (first, second) if standings[0].folder == first.folder else (second, first)
             winners.append(winner)
             losers.append((standings[1], loser))
-        losers.sort(key=lambda pair: (-pair[0].laps.complete, pair[0].total_time_s))
+        losers.sort(key=lambda pair: _rank(pair[0]))
         ranking = [entry.folder for _, entry in losers] + ranking
         left = winners
     ranking = [left[0].folder, *ranking]
@@ -170,6 +171,12 @@ def tournament(grid: Sequence[Entry], config: RunConfig, console: Console) -> li
         table.add_row(str(place), name)
     console.print(table)
     return ranking
+
+
+def _rank(standing: Standing) -> tuple[float, ...]:
+    """Most complete laps first, then the furthest in all, then the least time: dropping out early is no short cut."""
+    laps = standing.laps
+    return -laps.complete, -laps.mean_progress_pct * laps.laps, standing.total_time_s
 
 
 def _heats_won(driven: Sequence[Sequence[Rollout]], worlds: int, in_a_row: int) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.state import EpisodeStatus, FloatArray, IntArray
+from contract.state import EpisodeStatus, FloatArray, IntArray, ThingKind
 from contract.vehicle import CAMERA_HFOV_RAD, CAMERA_X_M, FRONT_POINT_X_M
 from simapp.contact import outlines
 from simapp.surroundings import Survey
@@ -111,8 +111,10 @@ class RewardParams:
         ]
 
     def _objects(self, state: RaceState, survey: Survey) -> list[dict[str, Any]]:
-        """The objects_* params of K cars. Headings are in degrees, as AWS documents (its simulator gives radians)."""
+        """The objects_* params of K cars. Headings are in degrees, as AWS documents (its simulator gives radians), and
+        a box's is 0."""
         things = survey.things
+        heading_rad = np.where(things.kind == ThingKind.car, things.heading_rad, 0.0)
         gap = (survey.distance_m - state.where.distance_m[:, None]) % self._track_length_m
         ahead, behind = gap.argmin(axis=1), gap.argmax(axis=1)
         seen = _in_camera(state.rows, survey, ahead)
@@ -121,7 +123,7 @@ class RewardParams:
             np.stack([things.x_m, things.y_m], axis=2).tolist(),
             (survey.offset_m > 0.0).tolist(),
             things.speed_mps.tolist(),
-            ((np.degrees(things.heading_rad) + 180.0) % 360.0 - 180.0).tolist(),
+            ((np.degrees(heading_rad) + 180.0) % 360.0 - 180.0).tolist(),
             np.abs(survey.offset_m).tolist(),
             survey.distance_m.tolist(),
             seen.tolist(),

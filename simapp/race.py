@@ -15,15 +15,16 @@ from contract.protocols import Simulator
 from contract.state import STEP_DTYPE, STEP_S, BoolArray, Controls, EpisodeStatus, FloatArray, IntArray, Poses
 from contract.vehicle import FRONT_AXLE_X_M, FRONT_POINT_X_M, FRONT_WHEEL_Y_M, REAR_AXLE_X_M, REAR_WHEEL_Y_M
 from simapp.params import RaceState, RewardParams
-from simapp.surroundings import Surroundings, Survey
+from simapp.surroundings import Surroundings, Survey, width_at
 from simapp.tracks import Track
 
 IMMOBILE_M = 0.0003
 PATIENCE_STEPS = 15
 """A car that moves IMMOBILE_M or less, or whose progress falls, this many steps running is immobilised or reversed."""
 
-PIT_M = 0.5
-"""Distance between the road's bounds and parked cars, and between those."""
+PIT_M = 0.7
+"""Distance between the road's bounds and parked cars, and between those: inside the walls, and further out than a car
+gets that leaves the road at top speed."""
 
 _WHEELS = np.array(
     [
@@ -145,8 +146,9 @@ class Race:
     def wait(self) -> None:
         """One step of everybody's time in the pit; who has sat out the penalty goes back to the track."""
         for car, stop in list(self._pit.items()):
-            stop.steps -= 1
-            if stop.steps <= 0:
+            if stop.steps > 0:
+                stop.steps -= 1
+            else:
                 del self._pit[car]
                 self._put_back(car, stop.distance_m, stop.offset_m)
 
@@ -224,8 +226,8 @@ class Race:
         if survey is not None and hit >= 0:
             penalty_s = self.rules.collision_penalty_s
             distance_m = float(survey.distance_m[k, hit]) - self.rules.reset_behind_m
-            half_lane_m = 0.25 * float(self.track.widths_m.mean())
-            offset_m = -half_lane_m if survey.offset_m[k, hit] > 0.0 else half_lane_m
+            lane_m = 0.25 * width_at(self.track, distance_m)
+            offset_m = -lane_m if survey.offset_m[k, hit] > 0.0 else lane_m
         else:
             penalty_s = self.rules.off_track_penalty_s
             distance_m, offset_m = float(self._valid_m[car]) - FRONT_POINT_X_M, 0.0

@@ -113,10 +113,13 @@ class Surroundings:
         """The wanted place (centre-line distance, offset to the left), else another lane, else further back."""
         if self.empty:
             return distance_m, offset_m
-        things = self.around(np.array([car]))
+        things, closed = self.around(np.array([car])), self._track.closed
+        distance_m = distance_m if closed else max(distance_m, 0.0)
         for back in range(int(0.5 * self._track.length_m / STEP_BACK_M)):
             distance = distance_m - back * STEP_BACK_M
-            lane = 0.25 * float(self._width_m(distance))
+            if distance < 0.0 and not closed:
+                break
+            lane = 0.25 * width_at(self._track, distance)
             for offset in (offset_m, -lane if offset_m > 0 else lane, lane if offset_m > 0 else -lane):
                 pose = self._track.pose_at(distance, offset)
                 if not self._overlapping(pose, things, 2 * CLEAR_AHEAD_M, 2 * CLEAR_BESIDE_M).any():
@@ -131,15 +134,17 @@ class Surroundings:
             (things.x_m, things.y_m, things.heading_rad, *outlines(things)),
         )
 
-    def _width_m(self, distance_m: float) -> float:
-        pose = self._track.pose_at(distance_m)
-        return float(self._track.project(pose.x_m, pose.y_m).width_m[0])
-
     def _along(self, gap_m: FloatArray) -> FloatArray:
         if not self._track.closed:
             return gap_m
         half = 0.5 * self._track.length_m
         return np.asarray((gap_m + half) % self._track.length_m - half)
+
+
+def width_at(track: Track, distance_m: float) -> float:
+    """The road's width at a centre-line distance."""
+    pose = track.pose_at(distance_m)
+    return float(track.project(pose.x_m, pose.y_m).width_m[0])
 
 
 def rivals_of(worlds: IntArray) -> IntArray:

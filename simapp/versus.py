@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from contract.conditions import Conditions, RandomizationConfig
 from contract.config import EvaluationConfig
 from contract.errors import InputError
 from contract.metadata import ModelMetadata
@@ -15,6 +16,8 @@ from contract.state import Controls, EpisodeStatus
 from contract.vehicle import WIDTH_M
 from simapp.race import Race
 from simapp.rollout import Drive, choose
+from simapp.surroundings import width_at
+from simapp.tracks import Track
 
 ROW_M = 0.9
 """From one row of the starting grid to the next."""
@@ -31,13 +34,19 @@ class Driver:
 
 
 def race_laps(
-    race: Race, racers: Sequence[Driver], laps: int, config: EvaluationConfig, seed: int
+    race: Race,
+    racers: Sequence[Driver],
+    laps: int,
+    config: EvaluationConfig,
+    seed: int,
+    ranges: RandomizationConfig | None = None,
 ) -> list[list[Rollout]]:
     """Every car of every world drives `laps` laps in a row; each racer's rollouts, world by world and lap by lap.
 
-    A car that has no resets left drops out; who drops out or is done leaves the track.
+    A car that has no resets left drops out; who drops out or is done leaves the track. All cars of a world share the
+    conditions that are drawn from `ranges`; None is nominal.
     """
-    driving = _line_up(race, len(racers), laps, config, seed)
+    driving = _line_up(race, len(racers), laps, config, seed, ranges)
     done: list[list[Rollout]] = [[] for _ in racers]
     order = RolloutOrder(Phase.evaluation, 0, 0, laps)
     while driving:
@@ -90,17 +99,16 @@ def _moves(race: Race, racer: Driver, cars: np.ndarray) -> _Moves:
     return _Moves(cars, list(actions), racer.metadata.actions.controls(actions))
 
 
-def _line_up(race: Race, racers: int, laps: int, config: EvaluationConfig, seed: int) -> dict[int, Drive]:
+def _line_up(
+    race: Race,
+    racers: int,
+    laps: int,
+    config: EvaluationConfig,
+    seed: int,
+    ranges: RandomizationConfig | None,
+) -> dict[int, Drive]:
     """Put all cars on their world's grid: two a row, beginning with the left lane of the first row."""
-    start_m = config.start_position_offset % 1.0 * race.track.length_m
-    width_m = float(race.track.project(*race.track.route[:1, :2].T).width_m[0])
-    if 0.5 * width_m < WIDTH_M + BESIDE_M:
-        raise InputError(
-            f"track {race.track.name}",
-            f"{width_m:.2f} m wide at the start",
-            f"two cars of {WIDTH_M} m abreast would overlap: they need {2 * (WIDTH_M + BESIDE_M):.2f} m",
-            "race on a wider track",
-        )
+    grid_m = _grid(race.track, (racers + 1) // 2, config)
     driving = {}
     for car in range(race.num_cars):
         race.finish(car)  # out of the way while the others line up
@@ -108,12 +116,30 @@ def _line_up(race: Race, racers: int, laps: int, config: EvaluationConfig, seed:
         world, racer = divmod(car, racers)
         slot = (racer + world) % racers  # sides change from heat to heat
         if racer == 0:
-            grid_m = (start_m - row * ROW_M for row in range((racers + 1) // 2))
             race.furnish(car, np.random.default_rng([seed, world]), *grid_m)
-        # the same scatter for all cars of a world, so that swapping sides swaps nothing else
+        # the same scatter and conditions for all cars of a world, so that swapping sides swaps nothing else
         random = np.random.default_rng([seed, world, 1])
         sideways_m, turn_rad = random.normal(0.0, (config.start_jitter_m, math.radians(config.start_jitter_deg)))
-        lane_m = 0.25 * width_m * (1 if slot % 2 == 0 else -1)
-        race.start(car, start_m - slot // 2 * ROW_M, lane_m + sideways_m, turn_rad)
+        drawn = Conditions.nominal(1, random) if ranges is None else Conditions.drawn(ranges, random)
+        race.simulator.vary(np.array([car]), drawn)
+        lane_m = 0.25 * width_at(race.track, grid_m[slot // 2]) * (1 if slot % 2 == 0 else -1)
+        race.start(car, grid_m[slot // 2], lane_m + sideways_m, turn_rad)
         driving[car] = Drive(world * laps, random)
     return driving
+
+
+def _grid(track: Track, rows: int, config: EvaluationConfig) -> list[float]:
+    """Centre-line distances of the rows of the starting grid; InputError where two cars have no room abreast."""
+    first_m = config.start_position_offset % 1.0 * track.length_m
+    if not track.closed:
+        first_m = max(first_m, (rows - 1) * ROW_M)
+    grid_m = [first_m - row * ROW_M for row in range(rows)]
+    width_m = min(width_at(track, distance_m) for distance_m in grid_m)
+    if 0.5 * width_m < WIDTH_M + BESIDE_M:
+        raise InputError(
+            f"track {track.name}",
+            f"{width_m:.2f} m wide at the start",
+            f"two cars of {WIDTH_M} m abreast would overlap: they need {2 * (WIDTH_M + BESIDE_M):.2f} m",
+            "race on a wider track",
+        )
+    return grid_m

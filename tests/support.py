@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from shapely import Polygon, box
+from shapely.affinity import rotate, translate
 
 from contract.conditions import Conditions
 from contract.errors import InputError
 from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, Things
+from contract.vehicle import MAX_STEERING_RAD, WHEELBASE_M
 from simapp.tracks import Track
 from simapp.vehicle import drive_cars, place_cars
 
@@ -15,10 +18,13 @@ RADIUS_M, WIDTH_M = 3.0, 0.8
 
 
 class BlindSimulator:
-    """The real car without a camera."""
+    """The real car without a camera; `worlds` (N,) as in the built-in simulator."""
 
-    def __init__(self, num_cars: int) -> None:
+    def __init__(self, num_cars: int, worlds: IntArray | None = None) -> None:
         self._cars = CarBatch.zeros(num_cars)
+        self._worlds = np.arange(num_cars) if worlds is None else worlds
+        self.things: dict[int, Things] = {}
+        """World -> its things (1, M) as they were furnished last."""
 
     @property
     def cars(self) -> CarBatch:
@@ -26,10 +32,11 @@ class BlindSimulator:
 
     @property
     def worlds(self) -> IntArray:
-        return np.arange(len(self._cars.x_m))
+        return self._worlds
 
     def furnish(self, worlds: IntArray, things: Things) -> None:
-        pass
+        for row, world in enumerate(worlds.tolist()):
+            self.things[world] = things.of(np.array([row]))
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         pass
@@ -61,6 +68,25 @@ def ring(rows: int = 61, radius: float = 2.0, width: float = 0.8) -> FloatArray:
     angle[-1] = 0.0
     unit = np.column_stack([np.cos(angle), np.sin(angle)])
     return np.hstack([radius * unit, (radius - width / 2) * unit, (radius + width / 2) * unit])
+
+
+def keep_lane(x_m: FloatArray, y_m: FloatArray, heading_rad: FloatArray, offset_m: FloatArray) -> FloatArray:
+    """Steering (K,) that brings cars at these poses (K,) on `circle()` to an offset left of its centre and holds it."""
+    off_m = RADIUS_M - np.hypot(x_m, y_m)
+    turned = (heading_rad - np.arctan2(y_m, x_m) - math.pi / 2 + math.pi) % (2 * math.pi) - math.pi
+    hold = np.arctan(WHEELBASE_M / (RADIUS_M - offset_m))
+    return np.asarray(np.clip(hold + 0.8 * (offset_m - off_m) - 0.5 * turned, -MAX_STEERING_RAD, MAX_STEERING_RAD))
+
+
+def outline(x_m: float, y_m: float, heading_rad: float, length_m: float, width_m: float) -> Polygon:
+    """A car's or a thing's outline for shapely."""
+    there = translate(box(-length_m / 2, -width_m / 2, length_m / 2, width_m / 2), x_m, y_m)
+    return rotate(there, heading_rad, (x_m, y_m), use_radians=True)
+
+
+def mirrored(track: Track) -> Track:
+    """y -> -y; the left edge becomes the right one."""
+    return Track(track.name, (track.route * [1, -1, 1, -1, 1, -1])[:, [0, 1, 4, 5, 2, 3]])
 
 
 def assert_track_or_error(load: Callable[[], Track], where: str) -> None:

@@ -1,0 +1,195 @@
+"""`undercut race` and `tournament` with untrained runs that go round in circles; and rollouts in both directions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from contract import artifacts
+from contract.errors import CheckpointError, InputError
+from contract.protocols import Phase, RolloutOrder
+from contract.state import EpisodeStatus
+from scripts.cli import app
+from scripts.local import LocalRollouts
+from scripts.racing import Standing, _rank
+from scripts.statistics import lap_statistics
+from tests.frozen import RADIUS_M, add_track, untrained_run
+from tests.unit.synthetic import drive
+from trainer.checkpoints import Checkpoints
+
+
+@pytest.fixture
+def racers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    add_track()
+    return tmp_path
+
+
+def undercut(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def result_of(name: str) -> Any:
+    return json.loads(Path(artifacts.race_result(name)).read_text())
+
+
+@pytest.mark.slow
+def test_the_faster_run_wins_from_either_side_and_leaves_its_files(racers: Path) -> None:
+    untrained_run("slow", 1.0)
+    untrained_run("fast", 2.0)
+    results = {}
+    for name, order in (("one", ("slow", "fast")), ("two", ("fast", "slow"))):
+        table = undercut("race", *order, "--laps", "2", "--name", name)
+        assert "1/2" not in table
+        result = results[name] = result_of(name)
+        assert (result["winner"], result["laps"], result["is_continuous"]) == ("fast", 2, False)
+        first, second = result["standings"]
+        assert (first["run"], first["heats_won"], first["checkpoint"]) == ("fast", 2, 3)
+        assert (second["run"], second["heats_won"], second["crashes"]) == ("slow", 0, 0)
+        # the polyline's lap, less the front point's lead at the start, and the motor's lag
+        lap_m = 60 * 2 * RADIUS_M * np.sin(np.pi / 60)
+        assert first["laps"]["mean_lap_time_s"] == pytest.approx((lap_m - 0.14) / 2.0 + 0.25, rel=0.1)
+        assert second["laps"]["mean_lap_time_s"] == pytest.approx((lap_m - 0.14) / 1.0 + 0.25, rel=0.1)
+        assert first["total_time_s"] == pytest.approx(2 * first["laps"]["mean_lap_time_s"])
+        for racer in ("slow", "fast"):
+            rows = json.loads(Path(artifacts.race_metrics(name, racer)).read_text())["metrics"]
+            assert [row["completion_percentage"] for row in rows] == [100, 100]
+            assert Path(artifacts.race_simtrace(name, racer)).read_text().count("lap_complete") == 2
+            assert Path(artifacts.race_plot(name, racer)).read_bytes().startswith(b"\x89PNG")
+        assert "HEAD_TO_MODEL" in Path(artifacts.race_params(name)).read_text()
+    again = undercut("race", "slow", "fast", "--laps", "2", "--name", "one")
+    assert result_of("one") == results["one"]
+    assert "fast" in again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_tournament_ranks_by_speed(racers: Path, count: int) -> None:
+    speeds = {"a": 1.0, "b": 3.2, "c": 1.2, "d": 2.0}
+    names = list(speeds)[:count]
+    for name in names:
+        untrained_run(name, speeds[name])
+    table = undercut("tournament", *names, "--laps", "1", "--name", "cup")
+    ranking = result_of("cup")["ranking"]
+    # two rounds: b beats a, then c (or the winner of c and d); losers of a round are ranked by their lap
+    assert ranking == {2: ["b", "a"], 3: ["b", "c", "a"], 4: ["b", "d", "c", "a"]}[count]
+    assert all(name in table for name in names)
+    rounds = sorted(path.name for path in Path("races").iterdir())
+    assert (
+        rounds
+        == {
+            2: ["cup", "cup-round1-a-b"],
+            3: ["cup", "cup-round1-a-b", "cup-round2-c-b"],
+            4: ["cup", "cup-round1-a-b", "cup-round1-c-d", "cup-round2-b-d"],
+        }[count]
+    )
+
+
+@pytest.mark.slow
+def test_a_run_races_itself_and_three_more_at_once(racers: Path) -> None:
+    untrained_run("a", 1.5)
+    undercut("race", "a", "a", "a", "a", "--laps", "1", "--continuous", "--seed", "4")
+    result = result_of("race")
+    assert sorted(s["folder"] for s in result["standings"]) == ["a", "a-2", "a-3", "a-4"]
+    assert result["is_continuous"] is True
+
+
+@pytest.mark.slow
+def test_domain_randomisation_of_a_race_file_has_an_effect(racers: Path) -> None:
+    for name in ("a", "b"):
+        untrained_run(name, 1.5)
+    totals = []
+    for enabled in ("False", "True"):
+        Path("race.yaml").write_text(
+            f'MODEL_S3_PREFIX:\n  - "a"\n  - "b"\nENABLE_DOMAIN_RANDOMIZATION: {enabled}\nNUMBER_OF_TRIALS: 1\n'
+        )
+        undercut("race", "--params", "race.yaml")
+        totals.append([s["total_time_s"] for s in result_of("race")["standings"]])
+    assert totals[0] != totals[1]
+
+
+@pytest.mark.parametrize("verb", ["race", "tournament"])
+def test_who_may_race(racers: Path, verb: str) -> None:
+    run = untrained_run("a", 1.0)
+    with pytest.raises(InputError, match=r"\['a'\](.|\n)*two runs or more"):
+        undercut(verb, "a")
+    with pytest.raises(InputError, match=r"'nobody'(.|\n)*there are: a(.|\n)*undercut train nobody"):
+        undercut(verb, "a", "nobody")
+    with pytest.raises(InputError, match="best or last"):
+        undercut(verb, "a", "a", "--checkpoint", "first")
+    if verb == "race":
+        with pytest.raises(InputError, match=r"racers: 5(.|\n)*2 to 4"):
+            undercut(verb, *["a"] * 5)
+    run.store.delete(artifacts.DEEPRACER_CHECKPOINTS)
+    with pytest.raises(CheckpointError, match="run a has no checkpoint yet"):
+        undercut(verb, "a", "a")
+    assert not (racers / artifacts.race_folder(verb)).exists()
+
+
+def test_a_model_of_other_sensors_does_not_race(racers: Path) -> None:
+    for name in ("a", "b"):
+        run = untrained_run(name, 1.0)
+    text = json.loads(run.store.get(artifacts.MODEL_METADATA))
+    text["sensor"].append("LIDAR")
+    run.store.put(artifacts.MODEL_METADATA, json.dumps(text).encode())
+    with pytest.raises(
+        InputError, match=r"model\.pb(.|\n)*LIDAR(.|\n)*model_metadata\.json that the model was trained"
+    ):
+        undercut("race", "a", "b")
+
+
+def standing(name: str, *laps: tuple[EpisodeStatus, float, int]) -> Standing:
+    """Laps: how they ended, how far they got, and how many steps they took."""
+    driven = [drive(k, end, progress_pct=pct, length=steps) for k, (end, pct, steps) in enumerate(laps)]
+    return Standing(name, name, name, 0, sum(lap.time_s for lap in driven), 0, 0, lap_statistics(driven))
+
+
+def test_more_laps_win_then_more_progress_then_less_time() -> None:
+    complete, crashed = EpisodeStatus.lap_complete, EpisodeStatus.crashed
+    placed = [
+        standing("quick", (complete, 100.0, 90), (complete, 100.0, 90)),
+        standing("steady", (complete, 100.0, 100), (complete, 100.0, 95)),
+        standing("nearly", (complete, 100.0, 90), (crashed, 90.0, 200)),
+        standing("gave up soon", (complete, 100.0, 90), (crashed, 10.0, 5)),
+        standing("one", (complete, 100.0, 40)),
+        standing("far", (crashed, 80.0, 70), (crashed, 40.0, 70)),
+        standing("near", (crashed, 60.0, 10)),
+    ]
+    assert [s.folder for s in sorted((placed[k] for k in (3, 0, 6, 2, 5, 1, 4)), key=_rank)] == [
+        s.folder for s in placed
+    ]
+
+
+REWARD = "1.0 * params['is_reversed'] + 10.0 * (params['waypoints'][1][1] > params['waypoints'][0][1])"
+
+
+@pytest.mark.parametrize("reverse_dir", [False, True])
+def test_every_other_episode_goes_the_other_way_round(racers: Path, reverse_dir: bool) -> None:
+    training = {"alternate_driving_direction": True, "number_of_resets": 1, "max_episode_steps": 60}
+    # straight on: off the road, reset, off again
+    run = untrained_run("a", 2.0, 0.0, REWARD, cars=3, reverse_dir=reverse_dir, training=training)
+    source = LocalRollouts(run)
+    pb = Checkpoints(run.store).load_policy(Checkpoints(run.store).best())  # type: ignore[arg-type]
+    driven = source.collect(pb, RolloutOrder(Phase.training, 0, 5, 6))
+    assert [rollout.episode for rollout in driven] == list(range(5, 11))
+    for rollout in driven:
+        turned = (rollout.episode % 2 == 1) != reverse_dir
+        assert set(rollout.rewards.tolist()) == {1.0 if turned else 10.0}
+        first = rollout.steps[0]
+        around = first["x_m"] * np.sin(first["heading_rad"]) - first["y_m"] * np.cos(first["heading_rad"])
+        assert (around < 0) == turned
+        assert [EpisodeStatus(int(s)) for s in rollout.steps["status"] if s >= EpisodeStatus.lap_complete] == [
+            EpisodeStatus.off_track
+        ] * 2
+        assert rollout.steps["pause_s"][-1] == 2.0
+        angle = np.arctan2(first["y_m"], first["x_m"]) / (2 * np.pi)  # of the lap, where it started
+        start = 0.05 * rollout.episode * (-1 if turned else 1)
+        assert (angle - start + 0.5) % 1.0 - 0.5 == pytest.approx(0.03 * (-1 if turned else 1), abs=0.02)
+    evaluated = source.collect(pb, RolloutOrder(Phase.evaluation, 0, 5, 2))
+    assert [set(rollout.rewards.tolist()) for rollout in evaluated] == [{1.0 if reverse_dir else 10.0}] * 2
+    assert all((rollout.steps["pause_s"] == 0.0).all() for rollout in evaluated)
