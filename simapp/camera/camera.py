@@ -33,7 +33,7 @@ MAX_PLANS = 1024
 
 
 class Camera:
-    """Draws what cars on a track see. A frame depends on its pose alone: not on K, other poses, or threads."""
+    """Draws what cars on a track see. A frame depends on its own row of the arguments alone: not on K or threads."""
 
     def __init__(self, track: Track) -> None:
         """Draws the track's ground once: about a second and 40 to 96 MB, after the first ever call has compiled."""
@@ -204,7 +204,7 @@ def _bodies(things: Things, count: int) -> tuple[IntArray, FloatArray, FloatArra
 
 
 def warm_up() -> None:
-    """Compile everything here, some six seconds on a machine's first use and nothing after: for a caller that wants
+    """Compile everything here, some fifteen seconds on a machine's first use and nothing after: for a caller that wants
     to announce the wait.
     """
     angle = np.linspace(0.0, 2.0 * np.pi, 9)
