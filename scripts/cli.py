@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import race_cli, tracks_cli
+from scripts import import_cli, race_cli, tracks_cli
 from scripts.params_cli import load_params
 from scripts.race_cli import (
     BotsOption,
@@ -23,12 +23,8 @@ from scripts.race_cli import (
     overlaid,
     race_values,
 )
-from scripts.runs import Run, run_names
+from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run, run_names
 
-HERE = Path(__file__).resolve().parent.parent
-DEFAULT_REWARD = HERE / "rewards" / "follow_center_line.py"
-DEFAULT_METADATA = HERE / "actions" / "default.json"
-DEFAULT_HYPERPARAMETERS = HERE / "actions" / "hyperparameters.json"
 INTERRUPTED = 130
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
@@ -37,6 +33,7 @@ QUICK = {
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
+app.command("import")(import_cli.import_model)
 app.command()(race_cli.evaluate)
 app.command()(race_cli.race)
 app.command()(race_cli.tournament)
@@ -53,6 +50,7 @@ def train(
     reward: Annotated[Path | None, typer.Option(help="reward function (.py)")] = None,
     metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
+    preset: Annotated[Path | None, typer.Option(help="networks or algorithm of your own (.py)")] = None,
     seed: Annotated[int | None, typer.Option(help="same seed, same numbers")] = None,
     cars: Annotated[int | None, typer.Option(help="cars simulated side by side")] = None,
     threads: Annotated[int | None, typer.Option(help="threads to use; 0 means all")] = None,
@@ -100,13 +98,14 @@ def train(
     config = RunConfig.build(values, "command line")
     if Run.exists(name):
         opened = Run.open(name)
-        opened.same_files(reward, metadata, hyperparameters)
+        opened.same_files(reward, metadata, hyperparameters, preset)
         opened = opened.remake(config, read.carried if read else None)
     else:
         metadata, hyperparameters = metadata or DEFAULT_METADATA, hyperparameters or DEFAULT_HYPERPARAMETERS
         config = pretraining.settled(config, metadata, hyperparameters)
         carried = read.carried if read else None
-        opened = Run.create(config, reward or DEFAULT_REWARD, metadata, hyperparameters, carried)
+        reward = reward or DEFAULT_REWARD
+        opened = Run.create(config, reward, metadata, hyperparameters, carried, preset=preset)
     sessions.train(opened, console)
     sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
     sessions.show_files(opened, console)

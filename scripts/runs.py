@@ -8,7 +8,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
-from contract.metadata import ModelMetadata
+from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
 from contract.stores.local import LocalStore
 from contract.yamlfile import Value
@@ -18,6 +18,11 @@ from simapp.tracks import Track, load_track
 RUNS = Path("runs")
 TRACKS = Path("tracks")
 """Racers' own tracks; both are relative to the working directory."""
+
+_HERE = Path(__file__).resolve().parent.parent
+DEFAULT_REWARD = _HERE / "rewards" / "follow_center_line.py"
+DEFAULT_METADATA = _HERE / "actions" / "default.json"
+DEFAULT_HYPERPARAMETERS = _HERE / "actions" / "hyperparameters.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +36,15 @@ class RacerFiles:
     @classmethod
     def load(cls, reward: Path, metadata: Path, hyperparameters: Path) -> "RacerFiles":
         meta = ModelMetadata.load(metadata)
-        _refuse_unsupported(meta, metadata)
-        return cls(RewardFunction.load(reward), meta, Hyperparameters.load(hyperparameters, meta.algorithm))
+        hyper = Hyperparameters.load(hyperparameters, meta.algorithm)
+        if hyper.exploration_type == "e-greedy" and not isinstance(meta.actions, DiscreteActions):
+            raise InputError(
+                f"{hyperparameters}: exploration_type",
+                "e-greedy",
+                "a share of random actions needs discrete ones; continuous actions are sampled",
+                'write "categorical"',
+            )
+        return cls(RewardFunction.load(reward), meta, hyper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,11 @@ class Run:
     @property
     def folder(self) -> Path:
         return self.store.root
+
+    @property
+    def preset(self) -> Path | None:
+        """The racer's preset, where the run has one."""
+        return self.store.path(artifacts.PRESET) if self.store.exists(artifacts.PRESET) else None
 
     def track(self) -> Track:
         track = load_track(self.config.track, [TRACKS])
@@ -63,19 +80,27 @@ class Run:
         metadata: Path,
         hyperparameters: Path,
         carried: Mapping[str, Value] | None = None,
+        folder: Path | None = None,
+        preset: Path | None = None,
     ) -> "Run":
         """Check everything first, then write; run.json comes last, so a run that has one is whole.
 
-        `carried` are keys of a training_params.yaml that have no effect here and are written back (RunParams.carried).
+        It is written to `folder`, by default runs/NAME. `carried` are keys of a training_params.yaml that have no
+        effect here and are written back (RunParams.carried). `preset` is a racer's file that chooses networks or
+        algorithm (trainer.coach.preset).
         """
         files = RacerFiles.load(reward, metadata, hyperparameters)
         load_track(config.track, [TRACKS])
-        store = LocalStore(RUNS / config.name)
+        if preset is not None:
+            _check_preset(preset, files)
+        store = LocalStore(folder or RUNS / config.name)
         store.put(artifacts.MODEL_METADATA, metadata.read_bytes())
         store.put(artifacts.HYPERPARAMETERS, files.hyperparameters.to_json().encode())
         store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
+        if preset is not None:
+            store.put(artifacts.PRESET, preset.read_bytes())
         run = cls(config, files, store)
-        run._write_config(carried or {})
+        run.write_config(carried or {})
         return run
 
     @classmethod
@@ -107,7 +132,7 @@ class Run:
                     "choose another run name, or leave the option out",
                 )
         run = Run(config, self.files, self.store)
-        run._write_config(carried or {})
+        run.write_config(carried or {})
         return run
 
     def write_evaluation_params(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> None:
@@ -115,7 +140,8 @@ class Run:
         kept = self._carried(artifacts.EVALUATION_PARAMS)
         self.store.put(artifacts.EVALUATION_PARAMS, evaluation_params(config, {**kept, **(carried or {})}).encode())
 
-    def _write_config(self, carried: Mapping[str, Value]) -> None:
+    def write_config(self, carried: Mapping[str, Value]) -> None:
+        """The config in all its files, run.json last; `carried` as for `create`."""
         kept = self._carried(artifacts.TRAINING_PARAMS)
         self.store.put(artifacts.TRAINING_PARAMS, training_params(self.config, {**kept, **carried}).encode())
         self.write_evaluation_params(self.config)
@@ -128,16 +154,19 @@ class Run:
         read = read_training_params if key == artifacts.TRAINING_PARAMS else read_evaluation_params
         return read(self.store.get(key).decode(), str(self.store.path(key))).carried
 
-    def same_files(self, reward: Path | None, metadata: Path | None, hyperparameters: Path | None) -> None:
+    def same_files(
+        self, reward: Path | None, metadata: Path | None, hyperparameters: Path | None, preset: Path | None = None
+    ) -> None:
         """Raise InputError if a file named for a resume differs from the run's own copy."""
         given = {
             artifacts.REWARD_FUNCTION: reward and reward.read_bytes(),
             artifacts.MODEL_METADATA: metadata and metadata.read_bytes(),
+            artifacts.PRESET: preset and preset.read_bytes(),
             artifacts.HYPERPARAMETERS: hyperparameters
             and Hyperparameters.load(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
         }
         for key, content in given.items():
-            if content is not None and content != self.store.get(key):
+            if content is not None and (not self.store.exists(key) or content != self.store.get(key)):
                 raise InputError(
                     f"run {self.config.name}: {key}",
                     "a changed file",
@@ -154,12 +183,7 @@ def run_names() -> list[str]:
     return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
-def _refuse_unsupported(metadata: ModelMetadata, path: Path) -> None:
-    """InputError for what metadata may ask for and this version does not train yet."""
-    if metadata.algorithm != "clipped_ppo":
-        raise InputError(
-            f"{path}: training_algorithm",
-            metadata.algorithm,
-            "this version trains clipped_ppo",
-            'use "clipped_ppo", which takes continuous actions too',
-        )
+def _check_preset(preset: Path, files: RacerFiles) -> None:
+    from trainer.coach.preset import load_preset  # TensorFlow takes seconds to import
+
+    load_preset(preset).agent_parameters(files.metadata, files.hyperparameters)

@@ -46,7 +46,7 @@ def train(run: Run, console: Console) -> None:
     with TrainingView(console, config.training) as view:
         try:
             view.doing("building the networks")
-            agent = make_agent(files.metadata, files.hyperparameters, config.seed, config.threads or None)
+            agent = make_agent(files.metadata, files.hyperparameters, config.seed, config.threads or None, run.preset)
             for line in pretraining.begin(run, agent):
                 console.print(line, highlight=False, markup=False)
             reason = learn(

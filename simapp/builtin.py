@@ -77,17 +77,15 @@ class BuiltinSimulator:
         things = self._around(cars)
         model = self._models[first]
         if model.camera == STEREO:
-            # two frames a step, each with noise of its own
-            base, number = STEREO_BASE_M / 2, 2 * self._frames[cars]
-            eyes = [self._frame(cars, things, base, number), self._frame(cars, things, -base, number + 1)]
+            eyes = [self._frame(cars, things, side * STEREO_BASE_M / 2) for side in (1, -1)]
             seen: Observations = {model.camera: np.stack(eyes, axis=-1)}
         else:
-            seen = {model.camera: self._frame(cars, things, 0.0, self._frames[cars])[..., np.newaxis]}
+            seen = {model.camera: self._frame(cars, things, 0.0)[..., np.newaxis]}
         state = self._cars
         poses = state.x_m[cars], state.y_m[cars], state.heading_rad[cars]
         return seen | self._lidars[first].scan(*poses, things, self._conditions.seed[cars], self._frames[cars])
 
-    def _frame(self, cars: IntArray, things: Things, left_m: float, frame: IntArray) -> UInt8Array:
+    def _frame(self, cars: IntArray, things: Things, left_m: float) -> UInt8Array:
         state = self._cars
         return self._camera.render(
             state.x_m[cars],
@@ -96,7 +94,7 @@ class BuiltinSimulator:
             things=things if things.places else None,
             left_m=left_m,
             conditions=self._conditions.of(cars) if self._varied[cars].any() else None,
-            frame=frame,
+            frame=self._frames[cars],
         )
 
     def _around(self, cars: IntArray) -> Things:

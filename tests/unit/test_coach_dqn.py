@@ -11,7 +11,7 @@ from simapp.policy import FrozenPolicy
 from tests.stock_coach import episode, metadata
 from trainer.coach import DqnAgent, make_agent
 
-EXAMPLE = Path(__file__).parents[2] / "presets" / "double_dqn.py"
+EXAMPLE = Path(__file__).parents[2] / "actions" / "presets" / "double_dqn.py"
 MODEL = metadata()
 HYPERPARAMETERS = Hyperparameters(batch_size=32, discount_factor=0.9, e_greedy_value=0.1, epsilon_steps=100, lr=1e-3)
 TINY = """

@@ -17,7 +17,7 @@ from trainer.coach import CoachAgent, make_agent
 
 MODEL = metadata()
 HYPERPARAMETERS = Hyperparameters(batch_size=32, num_epochs=1)
-PRESETS = Path(__file__).parents[2] / "presets"
+PRESETS = Path(__file__).parents[2] / "actions" / "presets"
 EXAMPLES = sorted(path for path in PRESETS.glob("*.py") if path.stem != "double_dqn")
 HEAD = "from trainer.coach.preset import default_agent_params\nfrom rl_coach.architectures.layers import *\n"
 TINY = f"""{HEAD}

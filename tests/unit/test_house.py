@@ -159,7 +159,7 @@ def test_make_passes_arguments_on(makefile: Path, arguments: list[str], expected
 
 def test_make_alone_lists_every_command(makefile: Path) -> None:
     listed = [line.split()[1] for line in make(makefile)]
-    assert listed == ["help", "setup", "train", "evaluate", "test", "test-all", "lint", "bench", "clean"]
+    assert listed == ["help", "setup", "train", "evaluate", "race", "test", "test-all", "lint", "bench", "clean"]
 
 
 def test_make_clean_keeps_what_the_racer_made(makefile: Path) -> None:

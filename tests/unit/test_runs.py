@@ -1,6 +1,5 @@
 """A run on disk: what a resume keeps, and what it carries along."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -64,12 +63,17 @@ def test_a_resumed_run_keeps_what_decides_its_numbers(run: Run, change: dict[str
     assert Run.open("a").config == run.config
 
 
-def test_every_sensor_is_taken_and_sac_is_not_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_sensor_and_algorithm_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    stereo = json.loads((REPO / "actions" / "stereo_lidar_shallow_single_speed.json").read_text())
-    (tmp_path / "stereo.json").write_text(json.dumps(stereo))
-    made = Run.create(RunConfig(name="s"), FILES[0], tmp_path / "stereo.json", FILES[2])
-    assert set(made.files.metadata.sensors) == set(stereo["sensor"])
-    with pytest.raises(InputError, match="clipped_ppo"):
-        Run.create(RunConfig(name="t"), FILES[0], REPO / "actions" / "front_shallow_continuous_sac.json", FILES[2])
+    for name in ("stereo_lidar_shallow_single_speed", "front_shallow_continuous_sac"):
+        made = Run.create(RunConfig(name=name), FILES[0], REPO / "actions" / f"{name}.json", FILES[2])
+        assert Run.open(name).files.metadata.sensors == made.files.metadata.sensors
+
+
+def test_e_greedy_needs_discrete_actions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hyper.json").write_text('{"exploration_type": "e-greedy"}')
+    metadata = REPO / "actions" / "front_shallow_continuous_ppo.json"
+    with pytest.raises(InputError, match=r"hyper\.json: exploration_type.*\n.*needs discrete"):
+        Run.create(RunConfig(name="t"), FILES[0], metadata, tmp_path / "hyper.json")
     assert not Run.exists("t")
