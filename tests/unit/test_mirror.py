@@ -1,0 +1,62 @@
+"""A mirrored world gives mirrored observations: stereo cameras and lidar of the built-in simulator."""
+
+import numpy as np
+import pytest
+
+from contract.metadata import ModelMetadata
+from contract.state import Observations, Poses, ThingKind, Things
+from simapp.builtin import BuiltinSimulator
+from simapp.lidar.lidar import NOISE_M
+from simapp.tracks import Track, load_track
+from tests.support import mirrored
+
+CAMERA, CARS = "STEREO_CAMERAS", 12
+MODEL = ModelMetadata.parse(
+    '{"action_space": [{"steering_angle": -5, "speed": 1}, {"steering_angle": 5, "speed": 1}],'
+    ' "sensor": ["STEREO_CAMERAS", "LIDAR"], "version": "5"}'
+)
+OVAL = load_track("first_oval")
+
+
+def world() -> tuple[Poses, Things]:
+    """Cars anywhere on the road, each with a box and a parked car ahead of it."""
+    random = np.random.default_rng(0)
+    here = random.uniform(0.0, OVAL.length_m, CARS)
+    poses = OVAL.pose_at(here, random.uniform(-0.3, 0.3, CARS))
+    poses.heading_rad = poses.heading_rad + random.uniform(-0.6, 0.6, CARS)
+    things = Things.none(CARS, 2)
+    for place, (kind, nearest_m) in enumerate(((ThingKind.box, 0.5), (ThingKind.car, 0.8))):
+        there = OVAL.pose_at(here + random.uniform(nearest_m, 1.8, CARS), random.uniform(-0.25, 0.25, CARS))
+        things.kind[:, place] = kind
+        things.x_m[:, place], things.y_m[:, place] = there.x_m, there.y_m
+        things.heading_rad[:, place] = there.heading_rad + random.uniform(-0.3, 0.3, CARS)
+    return poses, things
+
+
+def observed(track: Track, poses: Poses, things: Things) -> Observations:
+    simulator = BuiltinSimulator(track, [MODEL] * CARS)
+    simulator.furnish(np.arange(CARS), things)
+    simulator.place(np.arange(CARS), poses)
+    return simulator.observe(np.arange(CARS))
+
+
+@pytest.mark.slow
+def test_a_mirrored_world_gives_mirrored_observations() -> None:
+    poses, things = world()
+    here = observed(OVAL, poses, things)
+    flipped = Things(things.kind, things.x_m, -things.y_m, -things.heading_rad, things.speed_mps, things.colour)
+    there = observed(mirrored(OVAL), Poses(poses.x_m, -poses.y_m, -poses.heading_rad), flipped)
+
+    # the asphalt's texture is not mirrored, everything else is: left to right, and the left eye to the right one
+    frames, mirror = here[CAMERA].astype(float), there[CAMERA].astype(float)
+    apart = np.abs(frames - mirror[:, :, ::-1, ::-1])
+    assert (apart.mean(axis=(1, 2, 3)) < 8.0).all()
+    assert (apart > 25.0).mean() < 1e-3
+    assert (np.abs(frames - mirror).mean(axis=(1, 2, 3)) > 15.0).all()  # they are no mirror images themselves
+    assert (np.abs(frames - mirror[:, :, ::-1]).mean(axis=(1, 2, 3)) > 7.0).all()  # and the eyes differ
+
+    # each ray has noise of its own
+    rays, mirror = here["LIDAR"], there["LIDAR"][:, ::-1]
+    assert np.abs(rays - mirror).max() < 5 * np.sqrt(2) * NOISE_M
+    assert np.abs(rays - there["LIDAR"]).max() > 0.3
+    assert (rays < 0.9).any(axis=1).sum() > CARS // 2
