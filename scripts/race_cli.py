@@ -37,7 +37,7 @@ SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
 
 def race_values(race_type: str | None, obstacles: int | None, bots: int | None) -> dict[str, Any]:
     """RaceConfig's values that the options give. A number of things says which race it is, and draws places at random,
-    unless the race type or a file of parameters does."""
+    unless the race type does; a time trial that asks for nothing else is on an empty track."""
     values: dict[str, Any] = {"number_of_obstacles": obstacles, "number_of_bot_cars": bots}
     if obstacles:
         values |= {"race_type": "OBJECT_AVOIDANCE", "randomize_obstacle_locations": True, "object_positions": ()}
@@ -45,6 +45,9 @@ def race_values(race_type: str | None, obstacles: int | None, bots: int | None) 
         values |= {"race_type": "HEAD_TO_BOT", "randomize_bot_car_locations": True}
     if race_type is not None:
         values["race_type"] = race_type
+        if race_type == "TIME_TRIAL":
+            empty = {"number_of_obstacles": 0, "number_of_bot_cars": 0, "object_positions": ()}
+            values |= {key: value for key, value in empty.items() if not values.get(key)}
     return values
 
 

@@ -28,7 +28,7 @@ class Bots:
 
     def __init__(self, track: Track, race: RaceConfig, worlds: int) -> None:
         self._track, self._lanes = track, Lanes.of(track)
-        self.count = 0 if race.race_type == "TIME_TRIAL" else race.number_of_bot_cars
+        self.count = race.number_of_bot_cars
         """Bots a world."""
         self._worlds = worlds
         self._pace = np.array(

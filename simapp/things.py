@@ -43,7 +43,7 @@ class Course:
     fractions count in the driving direction, and the inner lane is the same one either way, as in newer sources of
     AWS's simulator. Other obstacles, and bots by keys of their own, are spaced evenly in alternating lanes or drawn at
     random; along the centre line, and across the seam of a lap, they keep their sort's minimum distance, and an
-    obstacle and a bot the larger one. TIME_TRIAL places nothing, whatever the other keys say, as AWS does.
+    obstacle and a bot the larger one. The numbers decide, whatever RACE_TYPE says: the guidance's files keep TIME_TRIAL.
     """
 
     def __init__(self, track: Track, race: RaceConfig, is_reversed: bool = False) -> None:
@@ -52,11 +52,10 @@ class Course:
         # an open road's inner lane is the left one in its own direction
         inner_is_left = not is_reversed if track.direction == "open" else track.direction == "ccw"
         self._inner = 1.0 if inner_is_left else -1.0
-        races_alone = race.race_type == "TIME_TRIAL"
-        fixed = () if races_alone else race.object_positions
+        fixed = race.object_positions
         obstacles = _Sort(
             "obstacles",
-            0 if races_alone else len(fixed) or race.number_of_obstacles,
+            len(fixed) or race.number_of_obstacles,
             race.min_distance_between_obstacles,
             race.randomize_obstacle_locations and not fixed,
             "NUMBER_OF_OBSTACLES",
@@ -64,7 +63,7 @@ class Course:
         )
         bots = _Sort(
             "bot cars",
-            0 if races_alone else race.number_of_bot_cars,
+            race.number_of_bot_cars,
             race.min_distance_between_bot_cars,
             race.randomize_bot_car_locations,
             "NUMBER_OF_BOT_CARS",

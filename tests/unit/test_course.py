@@ -158,12 +158,16 @@ def test_the_generator_alone_decides() -> None:
     assert not np.allclose(first.x_m, other.x_m)
 
 
-def test_parked_cars_and_bots_have_colours_and_time_trials_nothing() -> None:
+def test_parked_cars_have_colours_and_numbers_decide_whatever_the_race_type_says() -> None:
     things = placed(OVAL, race(number_of_obstacles=4, is_obstacle_bot_car=True))
     assert (things.kind == ThingKind.car).all() and things.colour.tolist() == [[0, 1, 2, 3]]
     assert (things.speed_mps == 0.0).all()
-    for keys in ({"number_of_obstacles": 6, "number_of_bot_cars": 6}, {"object_positions": [(0.5, 1)]}):
-        assert placed(OVAL, race("TIME_TRIAL", **keys)).places == 0
+    assert placed(OVAL, race("TIME_TRIAL")).places == 0
+    for keys, places in (
+        ({"number_of_obstacles": 3, "number_of_bot_cars": 2}, 5),
+        ({"object_positions": [(0.5, 1)]}, 1),
+    ):
+        assert placed(OVAL, race("TIME_TRIAL", **keys)).places == places
 
 
 @pytest.mark.parametrize(
