@@ -43,7 +43,7 @@ class Course:
     fractions count in the driving direction, and the inner lane is the same one either way, as in newer sources of
     AWS's simulator. Other obstacles, and bots by keys of their own, are spaced evenly in alternating lanes or drawn at
     random; along the centre line, and across the seam of a lap, they keep their sort's minimum distance, and an
-    obstacle and a bot the larger one. The numbers decide, whatever RACE_TYPE says: the guidance's files keep TIME_TRIAL.
+    obstacle and a bot the larger one. The numbers decide, not RACE_TYPE: the guidance keeps TIME_TRIAL there.
     """
 
     def __init__(self, track: Track, race: RaceConfig, is_reversed: bool = False) -> None:
