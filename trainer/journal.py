@@ -63,7 +63,7 @@ class RunJournal:
         progress = Progress(**saved.run_state)
         metrics = self._store.get(artifacts.TRAINING_METRICS).decode()
         self._metrics = up_to_episode(parse_training_metrics(metrics, artifacts.TRAINING_METRICS), progress.episodes)
-        self._iterations = read_iterations(self._store)[: progress.iteration]
+        self._iterations = [row for row in read_iterations(self._store) if row.iteration < progress.iteration]
         return progress
 
     def save(self, done: Iteration, agent: Agent, policy: bytes) -> None:

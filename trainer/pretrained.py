@@ -9,6 +9,7 @@ import json
 import math
 import re
 import tarfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,12 +155,14 @@ class ModelFolder:
         return None
 
     def metadata(self) -> tuple[ModelMetadata, bytes] | None:
-        """The model's model_metadata.json, parsed and as it is; keys that are not known only warn."""
+        """The model's model_metadata.json, parsed and as it is; keys that are not known do not matter."""
         key = next((key for key in METADATA if key in self.keys), None)
         if key is None:
             return None
-        content = self.files.get(key)
-        return ModelMetadata.parse(_text(content, f"{self.where}/{key}"), f"{self.where}/{key}", strict=False), content
+        content, place = self.files.get(key), f"{self.where}/{key}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ModelMetadata.parse(_text(content, place), place, strict=False), content
 
     def checkpoints(self) -> list[str]:
         """Names of the checkpoints whose variables are all there, by iteration."""

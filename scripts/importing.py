@@ -1,0 +1,298 @@
+"""A model that was trained elsewhere becomes a run: its files are found, its weights checked and saved as our own."""
+
+import re
+import secrets
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from contract import artifacts
+from contract.config import RunConfig
+from contract.errors import CheckpointError, InputError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
+from contract.params import RunParams, read_training_params
+from contract.stores.local import LocalStore
+from scripts.pretraining import model_folder
+from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RUNS, RacerFiles, Run
+from trainer.checkpoints import Checkpoints
+from trainer.coach import make_agent
+from trainer.export import car_bundle
+from trainer.learn import Progress
+from trainer.pretrained import Learner, ModelFolder, Pretrained, begin_from
+
+REWARDS = (artifacts.REWARD_FUNCTION, "custom_files/reward_function.py")
+HYPERPARAMETERS = (artifacts.HYPERPARAMETERS, "hyperparameters.json", "custom_files/hyperparameters.json")
+TRAINING_METRICS = r"training_metrics\.json|(.*/)?TrainingMetrics.*\.json|(.*/)?metrics/training/.+\.json"
+EVALUATION_METRICS = r"evaluation_metrics\.json|(.*/)?EvaluationMetrics.*\.json|(.*/)?metrics/evaluation/.+\.json"
+"""Where our runs and the guidance's, DeepRacer-for-Cloud and the console's downloads have them."""
+SIMTRACES = re.compile(r"(.*?)(training|evaluation)-simtrace/(\d+)-iteration\.csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The run that was made, and in words what is missing and what that prevents."""
+
+    name: str
+    checkpoints: list[str]
+    notes: list[str]
+
+
+def import_model(
+    source: str,
+    name: str | None = None,
+    track: str | None = None,
+    reward: Path | None = None,
+    metadata: Path | None = None,
+    hyperparameters: Path | None = None,
+) -> Imported:
+    """Make runs/NAME of a model's folder or archive; all of it is there at the end, or nothing.
+
+    The other arguments stand in for what the folder lacks. InputError or CheckpointError name the file that is missing
+    or of no use.
+    """
+    model = model_folder(source)
+    name = name or _name_of(source)
+    RunConfig.build({"name": name}, "command line")
+    if (RUNS / name).exists():
+        raise InputError(
+            "run",
+            name,
+            f"an import makes a new run, and {RUNS / name} exists",
+            "give another name: undercut import FOLDER NAME",
+        )
+    temporary = RUNS / f".import-{secrets.token_hex(8)}"
+    try:
+        if artifacts.RUN_CONFIG in model.keys:
+            made = _copied_run(model, name, temporary)
+        else:
+            made = _Import(model, name, temporary).run(track, reward, metadata, hyperparameters)
+        temporary.rename(RUNS / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return made
+
+
+def _name_of(source: str) -> str:
+    """A run's name made of a path's last part."""
+    last = Path(source).resolve().name
+    for suffix in (".gz", ".tgz", ".tar"):
+        last = last.removesuffix(suffix)
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:64] or "imported"
+
+
+def _copied_run(model: ModelFolder, name: str, folder: Path) -> Imported:
+    """A run of this toolkit, file by file."""
+    text = model.files.get(artifacts.RUN_CONFIG).decode()
+    config = RunConfig.from_json(text, f"{model.where}/{artifacts.RUN_CONFIG}")
+    store = LocalStore(folder)
+    for key in model.keys:
+        if key != artifacts.RUN_CONFIG:
+            own = artifacts.car_bundle(name) if key == artifacts.car_bundle(config.name) else key
+            store.put(own, model.files.get(key))
+    files = RacerFiles.load(
+        folder / artifacts.REWARD_FUNCTION, folder / artifacts.MODEL_METADATA, folder / artifacts.HYPERPARAMETERS
+    )
+    checkpoints = Checkpoints(store)
+    found = [record for record in (checkpoints.best(), checkpoints.last()) if record is not None]
+    for record in found:
+        checkpoints.load(record)
+    Run(config.model_copy(update={"name": name}), files, store).write_config({})
+    return Imported(name, sorted({record.name for record in found}), [f"it was run {config.name}"])
+
+
+class _Import:
+    """The import of a model in the console's layout."""
+
+    def __init__(self, model: ModelFolder, name: str, folder: Path) -> None:
+        self._model, self._name, self._store = model, name, LocalStore(folder)
+        self._notes: list[str] = []
+
+    def run(
+        self, track: str | None, reward: Path | None, metadata: Path | None, hyperparameters: Path | None
+    ) -> Imported:
+        """Write everything; the options are those of import_model."""
+        sources = self._sources(override=metadata is not None)
+        with TemporaryDirectory() as folder, self._as_in_model(Path(folder)):
+            given = Path(folder)
+            meta = metadata or self._placed(given, "model_metadata.json", self._metadata())
+            model = ModelMetadata.load(meta)
+            hyper = hyperparameters or self._placed(
+                given, "hyperparameters.json", self._hyperparameters(model.algorithm)
+            )
+            own_reward = self._model.read(*REWARDS)
+            if own_reward is None and reward is None:
+                self._lacks(
+                    "reward_function.py", f"training goes on with {DEFAULT_REWARD.name} unless you give --reward"
+                )
+            reward = reward or (
+                DEFAULT_REWARD if own_reward is None else self._placed(given, "reward_function.py", own_reward)
+            )
+            params = self._params(track)
+            made = Run.create(
+                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store.root
+            )
+        rows = self._metrics(made.config.training.best_model_metric)
+        self._simtraces()
+        self._checkpoints(made, sources, rows)
+        return Imported(self._name, [f"{source.iteration}_Step-{source.steps}" for source in sources], self._notes)
+
+    def _sources(self, override: bool) -> list[Pretrained]:
+        """The best and the last checkpoint, in the order of their iterations, the last one last."""
+        last = self._model.load("last")
+        sources = [last]
+        try:
+            best = self._model.load("best")
+        except CheckpointError as error:
+            self._notes.append(f"only its last checkpoint is here: {str(error).splitlines()[0]}")
+        else:
+            if best.iteration < last.iteration:
+                sources.insert(0, best)
+            elif best.where != last.where:
+                self._notes.append(f"its best checkpoint {best.where} is later than its last one and left out")
+        if last.policy_pb is not None:
+            self._lacks("checkpoint", "evaluate drives its frozen policy; training begins with a new value network")
+        # a metadata file from the command line takes the place of the model's own
+        return [replace(source, metadata=None) for source in sources] if override else sources
+
+    def _metadata(self) -> bytes:
+        found = self._model.metadata()
+        if found is None:
+            rule = "a model's sensors and actions are in its model_metadata.json; without it nothing can drive"
+            raise InputError(self._model.where, "no model_metadata.json", rule, "give it with --metadata")
+        return found[1]
+
+    def _hyperparameters(self, algorithm: str) -> bytes:
+        content = self._model.read(*HYPERPARAMETERS)
+        if content is None:
+            self._lacks(
+                "ip/hyperparameters.json", "training goes on with the defaults unless you give --hyperparameters"
+            )
+            return DEFAULT_HYPERPARAMETERS.read_bytes()
+        where = f"{self._model.where}/{artifacts.HYPERPARAMETERS}"
+        with self._noting_warnings():
+            return Hyperparameters.parse(content.decode("utf-8-sig"), where, algorithm, strict=False).to_json().encode()
+
+    def _params(self, track: str | None) -> RunParams:
+        content = self._model.read(artifacts.TRAINING_PARAMS)
+        if content is None:
+            if track is None:
+                self._lacks(
+                    "training_params.yaml",
+                    "its track and race are not known: paddock, time trial, unless you give --track",
+                )
+            return RunParams({})
+        with self._noting_warnings():
+            where = f"{self._model.where}/{artifacts.TRAINING_PARAMS}"
+            return read_training_params(content.decode("utf-8-sig"), where, strict=False)
+
+    def _config(self, params: RunParams, track: str | None, last: Pretrained) -> RunConfig:
+        """With limits that leave as much training as a new run has."""
+        values = params.over(RunConfig(name=self._name).model_dump()) | {"name": self._name}
+        if track is not None:
+            values["track"] = track
+        values["training"]["max_iterations"] += last.iteration + 1
+        values["training"]["max_steps"] += last.steps
+        return RunConfig.build(values, self._model.where)
+
+    def _metrics(self, best_model_metric: str) -> list[TrainingRow]:
+        rows: list[TrainingRow] = []
+        if content := self._readable(TRAINING_METRICS, parse_training_metrics):
+            rows = parse_training_metrics(content, "training metrics")
+        else:
+            self._lacks("training metrics", "they and the training plot begin with the next iteration")
+        self._store.put(artifacts.TRAINING_METRICS, training_metrics_json(rows, best_model_metric).encode())
+        if content := self._readable(EVALUATION_METRICS, parse_evaluation_metrics):
+            self._store.put(artifacts.EVALUATION_METRICS, content.encode())
+        return rows
+
+    def _readable(self, pattern: str, parse: Callable[[str, str], object]) -> str | None:
+        """Text of the newest metrics file of a kind; None, with a note, when it cannot be read."""
+        keys = [key for key in self._model.keys if re.fullmatch(pattern, key)]
+        if not keys:
+            return None
+        try:
+            text = self._model.files.get(keys[-1]).decode("utf-8-sig")
+            parse(text, keys[-1])
+        except (InputError, UnicodeDecodeError) as error:
+            self._notes.append(f"left out, since it cannot be read: {str(error).splitlines()[0]}")
+            return None
+        return text
+
+    def _simtraces(self) -> None:
+        found = False
+        for key in self._model.keys:
+            if match := SIMTRACES.fullmatch(key):
+                found = True
+                iteration = int(match[3])
+                if match[2] == "training":
+                    own = artifacts.training_simtrace(iteration)
+                elif any(part.startswith("evaluation") for part in match[1].split("/")):
+                    own = artifacts.evaluation_simtrace(iteration)
+                else:
+                    own = artifacts.training_evaluation_simtrace(iteration)
+                self._store.put(own, self._model.files.get(key))
+        if not found:
+            self._lacks("simtraces", "what it drove so far cannot be analysed")
+
+    def _checkpoints(self, made: Run, sources: list[Pretrained], rows: list[TrainingRow]) -> None:
+        files = made.files
+        agent = make_agent(files.metadata, files.hyperparameters, made.config.seed, made.config.threads or None)
+        checkpoints = Checkpoints(self._store)
+        notes: list[str] = []
+        for source in sources:
+            notes = _loaded(agent, source, files.metadata)
+            policy = agent.export()
+            episodes = (source.iteration + 1) * files.hyperparameters.num_episodes_between_training
+            progress = Progress(source.iteration + 1, episodes, source.steps)
+            if source is sources[-1] and rows:
+                ended_s = max(row.metric_time for row in rows) / 1000.0
+                progress = replace(progress, episodes=max(row.episode for row in rows), simulated_s=ended_s)
+            metric = source.avg_eval_metric or 0.0
+            checkpoints.save(source.iteration, source.steps, agent.save(), policy, metric, asdict(progress))
+        self._notes += notes
+        best = checkpoints.best()
+        if best is not None:
+            bundle = car_bundle(checkpoints.load_policy(best), self._store.get(artifacts.MODEL_METADATA))
+            self._store.put(artifacts.car_bundle(self._name), bundle)
+
+    def _lacks(self, what: str, prevents: str) -> None:
+        self._notes.append(f"no {what}: {prevents}")
+
+    def _placed(self, folder: Path, name: str, content: bytes) -> Path:
+        path = folder / name
+        path.write_bytes(content)
+        return path
+
+    @contextmanager
+    def _as_in_model(self, folder: Path) -> Iterator[None]:
+        """Errors name the model's files, not their copies."""
+        try:
+            yield
+        except InputError as error:
+            where = error.where.replace(str(folder), self._model.where)
+            raise InputError(where, error.value, error.rule, error.fix) from None
+
+    @contextmanager
+    def _noting_warnings(self) -> Iterator[None]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        self._notes += [str(warning.message) for warning in caught]
+
+
+def _loaded(agent: Learner, source: Pretrained, metadata: ModelMetadata) -> list[str]:
+    """Give the agent a checkpoint, whole where it is one of this toolkit, else its weights; notes in words."""
+    try:
+        agent.restore(source.files)
+    except CheckpointError:
+        return [
+            *begin_from(source, agent, metadata, remap=False),
+            "no optimiser's state: training begins with a new one",
+        ]
+    return []
