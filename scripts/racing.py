@@ -1,5 +1,6 @@
 """Races between runs: head to head on one track, and a tournament of such races."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -79,28 +80,21 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
     track = track.reversed() if config.reverse_dir else track
     laps = config.evaluation.number_of_trials
     worlds, in_a_row = (1, laps) if config.evaluation.is_continuous else (laps, 1)
-    count = len(grid)
-    colours = np.tile([CAR_COLORS.index(entry.colour) for entry in grid], worlds)
-    simulator = BuiltinSimulator(
-        track,
-        [entry.run.files.metadata for entry in grid] * worlds,
-        np.repeat(np.arange(worlds), count),
-        colours,
-    )
-    rewards = [entry.run.files.reward.instance() for _ in range(worlds) for entry in grid]
-    rules = evaluation_rules(config, pit_stops=True)
-    race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
-    policies = [
-        FrozenPolicy(Checkpoints(entry.run.store).load_policy(record), entry.run.files.metadata, config.threads or None)
-        for entry, record in zip(grid, records, strict=True)
-    ]
-    racers = [Driver(policy, entry.run.files.metadata) for policy, entry in zip(policies, grid, strict=True)]
-    try:
+    models = [entry.run.files.metadata for entry in grid]
+    with contextlib.ExitStack() as stack:
+        racers = []
+        for entry, record, model in zip(grid, records, models, strict=True):
+            graph = Checkpoints(entry.run.store).load_policy(record)
+            policy = FrozenPolicy(graph, model, config.threads or None)
+            stack.callback(policy.close)
+            racers.append(Driver(policy, model))
+        colours = np.tile([CAR_COLORS.index(entry.colour) for entry in grid], worlds)
+        simulator = BuiltinSimulator(track, models * worlds, np.repeat(np.arange(worlds), len(grid)), colours)
+        rewards = [entry.run.files.reward.instance() for _ in range(worlds) for entry in grid]
+        rules = evaluation_rules(config, pit_stops=True)
+        race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
         ranges = config.randomization if config.enable_domain_randomization else None
         driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed, ranges)
-    finally:
-        for policy in policies:
-            policy.close()
 
     won = _heats_won(driven, worlds, in_a_row)
     store = LocalStore(Path())

@@ -119,12 +119,18 @@ class Surroundings:
             distance = distance_m - back * STEP_BACK_M
             if distance < 0.0 and not closed:
                 break
+            if self._is_free(distance, offset_m, things):
+                return distance, offset_m
             lane = 0.25 * width_at(self._track, distance)
-            for offset in (offset_m, -lane if offset_m > 0 else lane, lane if offset_m > 0 else -lane):
-                pose = self._track.pose_at(distance, offset)
-                if not self._overlapping(pose, things, 2 * CLEAR_AHEAD_M, 2 * CLEAR_BESIDE_M).any():
+            for offset in (-lane, lane) if offset_m > 0 else (lane, -lane):
+                if self._is_free(distance, offset, things):
                     return distance, offset
         return distance_m, offset_m
+
+    def _is_free(self, distance_m: float, offset_m: float, things: Things) -> bool:
+        """Whether a car has room there among the things (1, S)."""
+        pose = self._track.pose_at(distance_m, offset_m)
+        return not self._overlapping(pose, things, 2 * CLEAR_AHEAD_M, 2 * CLEAR_BESIDE_M).any()
 
     def _overlapping(self, poses: Poses, things: Things, longer_m: float, wider_m: float) -> BoolArray:
         """(K, S) whether cars at the poses, that much longer and wider, overlap the things."""

@@ -23,7 +23,7 @@ from simapp.reward import RewardFunction
 from simapp.tracks import load_track
 from tests.bench.record import write_result
 
-CARS, STEPS, REPEATS = 20, 500, 9
+CARS, STEPS, REPEATS = 20, 300, 7
 REWARD = Path(__file__).parents[2] / "rewards" / "follow_center_line.py"
 METADATA = Path(__file__).parents[2] / "actions" / "default.json"
 TRACKS = ("paddock", "grand_tour")

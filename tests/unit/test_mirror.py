@@ -19,14 +19,14 @@ OVAL = load_track("first_oval")
 
 
 def world() -> tuple[Poses, Things]:
-    """Cars anywhere on the road, each with a box and a parked car ahead of it."""
+    """Cars anywhere on the road, each with a box ahead of it and a parked car behind it, within the lidar's range."""
     random = np.random.default_rng(0)
     here = random.uniform(0.0, OVAL.length_m, CARS)
     poses = OVAL.pose_at(here, random.uniform(-0.3, 0.3, CARS))
     poses.heading_rad = poses.heading_rad + random.uniform(-0.6, 0.6, CARS)
     things = Things.none(CARS, 2)
-    for place, (kind, nearest_m) in enumerate(((ThingKind.box, 0.5), (ThingKind.car, 0.8))):
-        there = OVAL.pose_at(here + random.uniform(nearest_m, 1.8, CARS), random.uniform(-0.25, 0.25, CARS))
+    for place, (kind, near_m, far_m) in enumerate(((ThingKind.box, 0.5, 1.8), (ThingKind.car, -0.8, -0.5))):
+        there = OVAL.pose_at(here + random.uniform(near_m, far_m, CARS), random.uniform(-0.25, 0.25, CARS))
         things.kind[:, place] = kind
         things.x_m[:, place], things.y_m[:, place] = there.x_m, there.y_m
         things.heading_rad[:, place] = there.heading_rad + random.uniform(-0.3, 0.3, CARS)

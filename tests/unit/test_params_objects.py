@@ -145,7 +145,7 @@ def test_closest_objects_are_the_next_behind_and_ahead_round_the_lap(
     assert params["is_reversed"] is turned
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(at=st.floats(0.0, 1.0), offset=st.floats(-0.3, 0.3), turn=st.floats(-3.1, 3.1), parked=st.booleans())
 def test_object_in_camera_is_the_next_one_by_the_angles_of_its_corners(
     at: float, offset: float, turn: float, parked: bool
@@ -246,7 +246,7 @@ def assert_same(a: dict[str, Any], b: dict[str, Any], keys: tuple[str, ...]) -> 
         assert a[key] == b[key], key
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     turn=st.floats(-math.pi, math.pi),
     shift=st.tuples(st.floats(-20, 20), st.floats(-20, 20)),
@@ -272,7 +272,7 @@ def test_moving_and_turning_the_track_changes_nothing_but_coordinates(
         assert [math.remainder(angle, 360.0) for angle in turned] == pytest.approx([0.0] * len(moving), abs=1e-6)
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(plan=st.lists(st.floats(-0.45, 0.45), min_size=30, max_size=30), config=st.sampled_from(RACES))
 def test_a_mirrored_track_gives_mirrored_params(plan: list[float], config: RaceConfig) -> None:
     here = drive(OVAL, config, np.array(plan))

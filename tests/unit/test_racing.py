@@ -168,7 +168,7 @@ def test_more_laps_win_then_more_progress_then_less_time() -> None:
 REWARD = "1.0 * params['is_reversed'] + 10.0 * (params['waypoints'][1][1] > params['waypoints'][0][1])"
 
 
-@pytest.mark.parametrize("reverse_dir", [False, True])
+@pytest.mark.parametrize("reverse_dir", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_every_other_episode_goes_the_other_way_round(racers: Path, reverse_dir: bool) -> None:
     training = {"alternate_driving_direction": True, "number_of_resets": 1, "max_episode_steps": 60}
     # straight on: off the road, reset, off again

@@ -93,7 +93,7 @@ def same(a: list[Rollout], b: list[Rollout]) -> bool:
     )
 
 
-@pytest.mark.parametrize("speeds", [(1.8, 2.5), pytest.param((1.0, 2.5, 1.4, 1.8), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("speeds", [(2.2, 2.8), pytest.param((1.0, 2.5, 1.4, 1.8), marks=pytest.mark.slow)])
 def test_a_world_does_not_depend_on_how_many_others_there_are(speeds: tuple[float, ...]) -> None:
     racers, things = [driver(speed) for speed in speeds], dict[str, Any](number_of_bot_cars=2, bot_car_speed=0.6)
     few = race_laps(watched(1, len(speeds), **things), racers, 1, EvaluationConfig(), 7)
@@ -120,7 +120,7 @@ def test_swapping_the_order_of_the_racers_swaps_nothing_but_the_order() -> None:
     assert one[0][1].time_s == pytest.approx(2 * math.pi * (RADIUS_M + LANE_M) / 1.8, rel=0.03)
 
 
-@pytest.mark.parametrize("racers", [2, 3, 4])
+@pytest.mark.parametrize("racers", [2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_the_grid_has_two_a_row_and_room_between(racers: int) -> None:
     race = watched(2, racers)
     laps = race_laps(race, [driver(2.2)] * racers, 1, EvaluationConfig(), 3)
@@ -166,6 +166,7 @@ def test_without_penalty_seconds_a_car_is_back_at_once() -> None:
     assert all(0 in clocks for clocks in race.steps[: len(hit)])
 
 
+@pytest.mark.slow
 def test_who_has_no_resets_left_drops_out_and_leaves_the_road() -> None:
     rules = RaceRules(3_000, resets=0, pit_stops=True)
     race = watched(2, 2, rules, object_positions=((0.5, 1),))
