@@ -11,7 +11,7 @@ from contract.metadata import ContinuousActions, DiscreteActions, ModelMetadata
 from simapp.reward import RewardFunction
 
 ROOT = Path(__file__).parents[2]
-METADATA = sorted(path for path in (ROOT / "actions").glob("*.json") if path.name != "hyperparameters.json")
+METADATA = sorted(path for path in (ROOT / "actions").glob("*.json") if not path.name.startswith("hyperparameters"))
 REWARDS = sorted((ROOT / "rewards").glob("*.py"))
 WORDS = {
     "single": 5,
@@ -62,6 +62,8 @@ def test_default_actions_are_symmetric_and_slower_in_tighter_turns() -> None:
 def test_default_hyperparameters() -> None:
     parsed = Hyperparameters.load(ROOT / "actions" / "hyperparameters.json")
     assert parsed == Hyperparameters(num_epochs=3, discount_factor=0.95)
+    parsed = Hyperparameters.load(ROOT / "actions" / "hyperparameters_sac.json", "sac")
+    assert (parsed.sac_alpha, parsed.lr, parsed.exploration_type) == (0.02, 0.001, "additive_noise")
 
 
 def reward_of(name: str) -> Callable[..., float]:

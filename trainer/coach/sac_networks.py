@@ -6,8 +6,9 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from trainer.coach import networks
 
-TARGET_RATE = 0.005
-"""Share of the value network that its target takes over at every gradient step (the paper's tau)."""
+TARGET_RATE = 0.05
+"""Share of the value network that its target takes over at every gradient step (the paper's tau). Ten times rl_coach's,
+since a training here is a thousand gradient steps, not a million; AWS's application copies all of it each iteration."""
 
 
 def sac_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, gpu: bool) -> Any:
