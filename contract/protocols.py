@@ -1,7 +1,7 @@
 """The Protocols between the parts. Each has one conformance suite in tests/contract that runs every implementation."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -106,7 +106,10 @@ class RolloutSource(Protocol):
 
 @dataclass(slots=True)
 class UpdateReport:
-    """What one training update did; losses are means over the last epoch's minibatches."""
+    """What one training update did; losses are means over the last epoch's minibatches.
+
+    `diagnostics` are further numbers by name, those that the algorithm has: see docs/debugging.md.
+    """
 
     policy_loss: float
     value_loss: float
@@ -114,6 +117,7 @@ class UpdateReport:
     kl_divergence: float
     minibatches: int
     epochs: list[dict[str, float]]
+    diagnostics: dict[str, float] = field(default_factory=dict)
 
 
 class Agent(Protocol):

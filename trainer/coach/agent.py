@@ -16,6 +16,7 @@ from contract.rollout import Rollout
 from contract.runtime import session_threads
 from trainer.coach import networks, shim
 from trainer.coach.checkpoint import Checkpoint, Weighted
+from trainer.coach.gauges import value_gauges
 from trainer.coach.preset import BUILD_RULE, load_preset
 
 
@@ -71,11 +72,15 @@ class CoachAgent(Weighted):
         from trainer.coach import ppo
 
         data = self._dataset(rollouts)
+        diagnostics = dict(data.gauges)
         rng = np.random.default_rng([self._seed, iteration])
         epochs, count = [], 0
         for epoch in range(self._epochs):
             batches = ppo.minibatches(rng.permutation(len(data)), self._batch_size)
-            epochs.append(self._ppo.epoch(data, batches, f"iteration {iteration}, epoch {epoch}"))
+            is_last = epoch == self._epochs - 1
+            means, gauges = self._ppo.epoch(data, batches, f"iteration {iteration}, epoch {epoch}", gauged=is_last)
+            epochs.append(means)
+            diagnostics |= gauges
             count += len(batches)
         self._ppo.check_weights(f"iteration {iteration}")
         last = epochs[-1]
@@ -86,6 +91,7 @@ class CoachAgent(Weighted):
             kl_divergence=last["kl_divergence"],
             minibatches=count,
             epochs=epochs,
+            diagnostics=diagnostics | {name: last[name] for name in ("entropy", "kl_divergence", "learning_rate")},
         )
 
     def _dataset(self, rollouts: Sequence[Rollout]) -> Any:
@@ -112,13 +118,15 @@ class CoachAgent(Weighted):
             targets.append(target)
             start += len(rollout)
         raw = np.concatenate(advantages)
+        targets_of_all = np.concatenate(targets)
         return ppo.Dataset(
             inputs={name: seen[:steps] for name, seen in inputs.items()},
             actions=np.concatenate([rollout.actions for rollout in rollouts]),
             # rl_coach divides by the bare deviation; a constant advantage would give 0 / 0
             advantages=(raw - raw.mean()) / (raw.std() or 1.0),
-            value_targets=np.concatenate(targets),
+            value_targets=targets_of_all,
             old_policy=[part[:steps] for part in old_policy],
+            gauges=value_gauges(values[:steps], targets_of_all[:, 0], raw),
         )
 
     def export(self) -> bytes:

@@ -16,6 +16,7 @@ from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 from contract.errors import TrainingError
 from contract.state import FloatArray, IntArray, Observations
 from trainer.coach import shim
+from trainer.coach.gauges import update_gauges
 from trainer.coach.update import apply_gradients
 
 Float32Array = NDArray[np.float32]
@@ -27,13 +28,14 @@ FORWARD_BATCH = 64
 @dataclass(slots=True)
 class Dataset:
     """All steps of one iteration: sensor name -> inputs (N, ...), actions (N,) or (N, 2), advantages (N,),
-    value_targets (N, 1) and the old policy's outputs, each (N, A)."""
+    value_targets (N, 1), the old policy's outputs, each (N, A), and how good the values were (value_gauges)."""
 
     inputs: Observations
     actions: IntArray | FloatArray
     advantages: FloatArray
     value_targets: FloatArray
     old_policy: list[Float32Array]
+    gauges: dict[str, float]
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -54,6 +56,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         online = self.online
         head = online.output_heads[1]
         self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
+        self._gauges = update_gauges(online)
         self._apply = apply_gradients(online, self.ap.network_wrappers["main"])
         self._training = shim.training_switch(online)
         finite = [tf.reduce_all(tf.math.is_finite(weight)) for weight in online.weights]
@@ -86,14 +89,20 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         advantages, targets = self.get_general_advantage_estimation_values(rewards, extended)
         return advantages, targets
 
-    def epoch(self, data: Dataset, batches: Sequence[IntArray], place: str) -> dict[str, float]:
-        """Train once on each minibatch (indices into data, (B,)); means of the metrics over the minibatches.
+    def epoch(
+        self, data: Dataset, batches: Sequence[IntArray], place: str, gauged: bool = False
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Train once on each minibatch (indices into data, (B,)); means of the metrics over the minibatches, and of
+        the gauges if `gauged` (see trainer.coach.gauges).
 
         TrainingError when a loss is not finite; `place` says where training stood.
         """
-        results = np.array([self.minibatch(data, batch, f"{place}, minibatch {i}") for i, batch in enumerate(batches)])
-        value_loss, surrogate_loss, kl_divergence, entropy, total_loss = results.mean(axis=0).tolist()
-        return {
+        gauges = list(self._gauges.values()) if gauged else []
+        results = np.array(
+            [self.minibatch(data, batch, f"{place}, minibatch {i}", gauges) for i, batch in enumerate(batches)]
+        )
+        value_loss, surrogate_loss, kl_divergence, entropy, total_loss, *read = results.mean(axis=0).tolist()
+        metrics = {
             "value_loss": value_loss,
             "surrogate_loss": surrogate_loss,
             "kl_divergence": kl_divergence,
@@ -101,10 +110,12 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
             "total_loss": total_loss,
             "learning_rate": float(self.ap.network_wrappers["main"].learning_rate),
         }
+        return metrics, dict(zip(self._gauges, read, strict=True)) if gauged else {}
 
-    def minibatch(self, data: Dataset, batch: IntArray, place: str) -> list[float]:
+    def minibatch(self, data: Dataset, batch: IntArray, place: str, gauges: Sequence[Any] = ()) -> list[float]:
+        """One step of the optimiser; the metrics and gauges of the weights before it."""
         feed = self._feed(data, batch)
-        metrics, _ = self.online.sess.run([self._metrics, self._apply], feed)
+        metrics, _ = self.online.sess.run([[*self._metrics, *gauges], self._apply], feed)
         for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):
             if not np.isfinite(value):
                 raise _not_finite(f"{name} is {value}", place, self.ap.network_wrappers["main"].learning_rate)
