@@ -19,6 +19,9 @@ RUN_CONFIG = "run.json"
 ITERATIONS = "iterations.json"
 TRAINING_PLOT = "training.png"
 LAP_PLOT = "laps.png"
+DIAGNOSTICS = "diagnostics.csv"
+TENSORBOARD_PREFIX = "tensorboard/"
+INSPECT_PREFIX = "inspect/"
 
 BUNDLE_MODEL = "agent/model.pb"
 BUNDLE_METADATA = "model_metadata.json"
@@ -92,6 +95,17 @@ def evaluation_simtrace(iteration: int = 0) -> str:
 def training_log(iteration: int) -> str:
     """Log lines of an iteration in the form that CloudWatch metric filters of the guidance match."""
     return f"logs/training/{iteration}-iteration.log"
+
+
+def event_file(iteration: int) -> str:
+    """TensorBoard's file of an iteration: TensorBoard asks for "tfevents" in the name and reads in their order."""
+    return f"{TENSORBOARD_PREFIX}events.out.tfevents.{iteration:010d}.undercut"
+
+
+def parse_event_file(key: str) -> int | None:
+    """The iteration of an event file's key, None when it is not one."""
+    match = re.fullmatch(r"tensorboard/events\.out\.tfevents\.(\d{10})\.undercut", key)
+    return int(match[1]) if match else None
 
 
 def race_metrics(race: str, racer: str) -> str:

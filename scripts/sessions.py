@@ -41,7 +41,12 @@ def train(run: Run, console: Console) -> None:
     )
     announce_compilation(console.print)
     journal = RunJournal(
-        run.store, config.name, track.length_m, config.training.best_model_metric, files.hyperparameters.lr
+        run.store,
+        config.name,
+        track.length_m,
+        config.training.best_model_metric,
+        files.hyperparameters.lr,
+        actions=spread.size if isinstance(spread, DiscreteActions) else 0,
     )
     with TrainingView(console, config.training) as view:
         try:

@@ -19,6 +19,7 @@ from contract.protocols import Agent, ObjectStore
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from trainer.checkpoints import Checkpoints
+from trainer.diagnostics import Diagnostics
 from trainer.export import car_bundle
 from trainer.learn import Iteration, Progress
 
@@ -45,12 +46,22 @@ class RunJournal:
     or overwritten when it is resumed.
     """
 
-    def __init__(self, store: ObjectStore, run: str, track_length_m: float, best_model_metric: str, lr: float) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        run: str,
+        track_length_m: float,
+        best_model_metric: str,
+        lr: float,
+        actions: int = 0,
+    ) -> None:
+        """`actions` is the number of discrete actions, 0 of continuous ones."""
         self._store, self._run, self._track_length_m = store, run, track_length_m
         self._best_model_metric, self._lr = best_model_metric, lr
         self._checkpoints = Checkpoints(store)
         self._metrics: list[TrainingRow] = []
         self._iterations: list[IterationRow] = []
+        self._diagnostics = Diagnostics(store, actions)
 
     def resume(self, agent: Agent) -> Progress:
         """Restore the agent and the metrics so far from the last checkpoint, if there is one."""
@@ -64,6 +75,7 @@ class RunJournal:
         metrics = self._store.get(artifacts.TRAINING_METRICS).decode()
         self._metrics = up_to_episode(parse_training_metrics(metrics, artifacts.TRAINING_METRICS), progress.episodes)
         self._iterations = [row for row in read_iterations(self._store) if row.iteration < progress.iteration]
+        self._diagnostics.resume(progress.iteration)
         return progress
 
     def save(self, done: Iteration, agent: Agent, policy: bytes) -> None:
@@ -82,6 +94,8 @@ class RunJournal:
         }
         for key, text in texts.items():
             self._store.put(key, text.encode())
+        values = asdict(self._iterations[-1]) | done.update.diagnostics
+        self._diagnostics.add(values, done.training, done.after.simulated_s)
         metric = _score(done.evaluation, self._best_model_metric)
         self._checkpoints.save(number, done.after.steps, agent.save(), policy, metric, asdict(done.after))
 

@@ -1,0 +1,120 @@
+"""Numbers to debug a training by, one row an iteration: diagnostics.csv, and event files for TensorBoard."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract import artifacts
+from contract.protocols import ObjectStore
+from contract.rollout import Rollout
+from contract.state import FloatArray
+from trainer.coach.events import Histogram, event_file
+
+BINS = 30
+"""Of the histograms of continuous steering and speed."""
+
+_PANELS = {
+    "episodes": ("reward", "completion_pct", "evaluation_completion_pct"),
+    "losses": ("policy_loss", "value_loss"),
+    "driving": ("mean_speed_mps", "mean_steering_deg", "speed_deviation_mps", "steering_deviation_deg"),
+}
+"""TensorBoard's sections; what is in none of them is an "update"."""
+
+
+class Diagnostics:
+    """The diagnostics of one run in its store. `actions` is the number of discrete actions, 0 of continuous ones."""
+
+    def __init__(self, store: ObjectStore, actions: int) -> None:
+        self._store, self._actions = store, actions
+        self._rows: list[dict[str, str]] = []
+
+    def resume(self, iteration: int) -> None:
+        """Go on before this iteration: later rows and event files, of work that was lost, are dropped."""
+        if self._store.exists(artifacts.DIAGNOSTICS):
+            text = self._store.get(artifacts.DIAGNOSTICS).decode()
+            rows = ({name: cell for name, cell in row.items() if cell} for row in csv.DictReader(io.StringIO(text)))
+            self._rows = [row for row in rows if int(row["iteration"]) < iteration]
+        for key in list(self._store.list(artifacts.TENSORBOARD_PREFIX)):
+            number = artifacts.parse_event_file(key)
+            if number is not None and number >= iteration:
+                self._store.delete(key)
+
+    def add(self, values: Mapping[str, float], training: Sequence[Rollout], simulated_s: float) -> None:
+        """Write the row of an iteration: `values`, its "iteration" among them, and how its training episodes drove.
+
+        TensorBoard's clock shows simulated seconds, so that equal runs leave equal files.
+        """
+        row = {**values, **driving(training, self._actions)}
+        self._rows.append({name: _cell(value) for name, value in row.items()})
+        self._store.put(artifacts.DIAGNOSTICS, self._csv())
+        number = int(row.pop("iteration"))
+        scalars = {f"{_panel(name)}/{name}": value for name, value in row.items()}
+        told = event_file(number, simulated_s, scalars, histograms(training, self._actions))
+        self._store.put(artifacts.event_file(number), told)
+
+    def _csv(self) -> bytes:
+        text = io.StringIO()
+        columns = dict.fromkeys(name for row in self._rows for name in row)
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        return text.getvalue().encode()
+
+
+def read_diagnostics(store: ObjectStore) -> dict[str, FloatArray]:
+    """Columns of diagnostics.csv, (I,) each, NaN where an iteration has no such number; none in a fresh run."""
+    if not store.exists(artifacts.DIAGNOSTICS):
+        return {}
+    rows = list(csv.DictReader(io.StringIO(store.get(artifacts.DIAGNOSTICS).decode())))
+    names = list(rows[0]) if rows else []
+    return {name: np.array([float(row[name] or math.nan) for row in rows]) for name in names}
+
+
+def driving(training: Sequence[Rollout], actions: int) -> dict[str, float]:
+    """Commanded speed and steering over all steps; a_0, a_1, ...: the share of steps that took each discrete action."""
+    steering_deg, speed_mps = _commands(training)
+    told = {
+        "mean_speed_mps": float(speed_mps.mean()),
+        "mean_steering_deg": float(steering_deg.mean()),
+        "speed_deviation_mps": float(speed_mps.std()),
+        "steering_deviation_deg": float(steering_deg.std()),
+    }
+    if actions:
+        counts = _counts(training, actions)
+        told |= {f"a_{action}": share for action, share in enumerate((counts / counts.sum()).tolist())}
+    return told
+
+
+def histograms(training: Sequence[Rollout], actions: int) -> dict[str, Histogram]:
+    """Of discrete action indices, or of continuous steering and speed."""
+    if actions:
+        return {"actions/taken": Histogram(_counts(training, actions).astype(np.float64), np.arange(actions + 1) - 0.5)}
+    found = {}
+    for name, values in zip(("steering_deg", "speed_mps"), _commands(training), strict=True):
+        counts, edges = np.histogram(values, BINS)
+        found[f"actions/{name}"] = Histogram(counts.astype(np.float64), edges.astype(np.float64))
+    return found
+
+
+def _counts(training: Sequence[Rollout], actions: int) -> NDArray[np.int64]:
+    return np.bincount(np.concatenate([rollout.actions for rollout in training]).astype(np.int64), minlength=actions)
+
+
+def _commands(training: Sequence[Rollout]) -> tuple[FloatArray, FloatArray]:
+    steps = np.concatenate([rollout.steps for rollout in training])
+    return np.degrees(steps["steering_rad"]), np.asarray(steps["speed_mps"], dtype=np.float64)
+
+
+def _cell(value: float) -> str:
+    """All digits of a number, and none of what NumPy writes around its own."""
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+def _panel(name: str) -> str:
+    if name.startswith("a_"):
+        return "actions"
+    return next((panel for panel, names in _PANELS.items() if name in names), "update")
