@@ -92,7 +92,11 @@ def driving(training: Sequence[Rollout], actions: int) -> dict[str, float]:
 def histograms(training: Sequence[Rollout], actions: int) -> dict[str, Histogram]:
     """Of discrete action indices, or of continuous steering and speed."""
     if actions:
-        return {"actions/taken": Histogram(_counts(training, actions).astype(np.float64), np.arange(actions + 1) - 0.5)}
+        return {
+            "actions/taken": Histogram(
+                _counts(training, actions).astype(np.float64), np.arange(actions + 1, dtype=np.float64) - 0.5
+            )
+        }
     found = {}
     for name, values in zip(("steering_deg", "speed_mps"), _commands(training), strict=True):
         counts, edges = np.histogram(values, BINS)
