@@ -140,7 +140,9 @@ class _Import:
         rows = self._metrics(made.config.training.best_model_metric)
         self._simtraces()
         self._checkpoints(made, sources, rows)
-        return Imported(self._name, [f"{source.iteration}_Step-{source.steps}" for source in sources], self._notes)
+        return Imported(
+            self._name, [artifacts.checkpoint_name(source.iteration, source.steps) for source in sources], self._notes
+        )
 
     def _sources(self, override: bool) -> list[Pretrained]:
         """The best and the last checkpoint, in the order of their iterations, the last one last."""

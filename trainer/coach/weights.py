@@ -51,7 +51,7 @@ def checkpoint_weights(files: Mapping[str, bytes], where: str) -> Weights:
             # rl_coach calls the shared network of several trainers "global"
             ours = {name: re.sub(r"^([^/]+/[^/]+/[^/]+)/global/", r"\1/online/", name) for name in names}
             found = {own: reader.get_tensor(name) for name, own in ours.items() if is_weight(own)}
-        except (tf.errors.OpError, ValueError, RuntimeError, UnicodeDecodeError) as error:
+        except (tf.errors.OpError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:
             raise _unusable(where, f"is corrupt ({str(error).splitlines()[0][:200]})") from error
     return _checked(found, where, names)
 
