@@ -176,7 +176,7 @@ def _places(layer: Any, picture: Any) -> tuple[FloatArray, FloatArray]:
                     max((small[axis] - 1) * stride + size - big[axis], 0) if op.get_attr("padding") == b"SAME" else 0
                 )
                 shift = (size - 1) / 2.0 - padded // 2
-            elif len(big) == 4 and big[axis] != small[axis]:  # some other change of scale
+            elif len(big) == len(small) == 4 and big[axis] != small[axis]:  # some other change of scale
                 stride = big[axis] / small[axis]
                 shift = (stride - 1.0) / 2.0
             else:
