@@ -48,6 +48,9 @@ def settled(config: RunConfig, metadata: Path, hyperparameters: Path) -> RunConf
     if not config.pretrained:
         said = source_of(Hyperparameters.load(hyperparameters, model.algorithm))
         config = config.model_copy(update={"pretrained": said})
+    if config.remap_actions and not config.pretrained:
+        rule = "actions are remapped from those of a pretrained model"
+        raise InputError("remap_actions", True, rule, "name the model, --pretrained RUN, or leave the option out")
     if config.pretrained:
         source = model_folder(config.pretrained).load(config.pretrained_checkpoint)
         if source.metadata is not None:

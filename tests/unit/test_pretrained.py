@@ -108,7 +108,7 @@ def test_other_actions_are_remapped_on_request(agent: CoachAgent, frames: UInt8A
 def test_soft_actor_critic_takes_over_its_networks_and_their_target() -> None:
     """AWS saves neither the target network nor the replay memory."""
     ranges = {"steering_angle": {"low": -30, "high": 30}, "speed": {"low": 1, "high": 2}}
-    kind = {"training_algorithm": "sac", "action_space_type": "continuous", "action_space": ranges}
+    kind: dict[str, Any] = {"training_algorithm": "sac", "action_space_type": "continuous", "action_space": ranges}
     old, other = (
         metadata_json(**kind),
         metadata_json(**{**kind, "action_space": {**ranges, "speed": {"low": 1, "high": 4}}}),
@@ -322,6 +322,7 @@ def test_a_bucket_without_a_prefix_and_s3_without_a_store(tmp_path: Path) -> Non
         (["--pretrained", "old", "--pretrained-checkpoint", "first"], ["pretrained_checkpoint", "first"]),
         (["--pretrained", "old", "--actions", "fast.json"], ["-30° 1 m/s", "-30° 3 m/s", "--remap-actions"]),
         (["--pretrained", "old"], ["neural_network", "NETWORK_SHALLOW"]),
+        (["--remap-actions"], ["remap_actions", "--pretrained RUN"]),
     ],
 )
 def test_what_cannot_be_begun_from_leaves_no_run(
