@@ -12,7 +12,7 @@ class Rollout:
     """One episode of T steps.
 
     observations   sensor name -> (T, ...), what the policy saw before each action (see state.Observations);
-                   empty for evaluations
+                   empty for evaluations, unless they were to be inspected
     final          sensor name -> (...), what it would see next: the bootstrap state of a truncated episode
     actions        (T,) int64 of action indices, or (T, 2) float64 in [-1, 1] as [steering, speed], before clipping
     steps          (T,) of contract.state.STEP_DTYPE

@@ -84,7 +84,7 @@ class LocalRollouts:
         return [(self._training[half.first % 2], half) for half in order.halves()]
 
 
-def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observations: bool = False) -> list[Rollout]:
     """Laps under the run's evaluation rules, side by side; continuous ones follow each other in one car."""
     config, files, track = run.config, run.files, run.track()
     cars = 1 if config.evaluation.is_continuous else min(order.count, EVALUATION_CARS)
@@ -99,7 +99,7 @@ def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder) -> list[Rollou
     seed_racers_randomness(config.seed, order)
     frozen = FrozenPolicy(policy, files.metadata, config.threads or None)
     try:
-        return collect(race, frozen, files.metadata, order, start, config.seed)
+        return collect(race, frozen, files.metadata, order, start, config.seed, keep_observations)
     finally:
         frozen.close()
 

@@ -15,9 +15,16 @@ from simapp.starts import Start
 
 
 def collect(
-    race: Race, policy: Policy, metadata: ModelMetadata, order: RolloutOrder, start: Start, seed: int
+    race: Race,
+    policy: Policy,
+    metadata: ModelMetadata,
+    order: RolloutOrder,
+    start: Start,
+    seed: int,
+    keep_observations: bool = False,
 ) -> list[Rollout]:
-    """Whole episodes in episode order. Training samples actions and keeps observations; evaluation takes the mode.
+    """Whole episodes in episode order. Training samples actions and keeps observations; evaluation takes the mode, and
+    keeps them only if told to.
 
     Each episode draws from its own random stream, so it does not matter which car drives it beside which others.
     """
@@ -42,7 +49,7 @@ def collect(
         for k, (car, drive) in enumerate(zip(cars.tolist(), drives, strict=True)):
             drive.actions.append(actions[k])
             drive.rows.append(outcome.rows[k])
-            if order.phase == Phase.training:
+            if keep_observations or order.phase == Phase.training:
                 drive.seen.append({name: frames[k] for name, frames in seen.items()})
             if outcome.over[k]:
                 final = {name: frames[0] for name, frames in race.simulator.observe(np.array([car])).items()}

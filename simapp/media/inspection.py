@@ -1,0 +1,192 @@
+"""Pictures of what a policy does on a lap and what it looks at."""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from contract.metadata import ContinuousActions, DiscreteActions
+from contract.state import FloatArray, UInt8Array
+from simapp.media.track_picture import draw_track
+from simapp.tracks import Track
+
+CHOSEN, OTHER, STEERING, SPEED = "#d9772b", "#3b6fb6", "#3b6fb6", "#4d8f55"
+_SHEET_COLUMNS, _SHEET_ROWS = 4, 3
+_DPI = 110
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedLap:
+    """A lap of T steps and what the policy said at each.
+
+    steps      (T,) of contract.state.STEP_DTYPE, each as it was after the decision
+    frames     (T, 120, 160) what it saw before; the left one of stereo cameras
+    maps       (T, 120, 160) float32, 0 to 1: how much the decision hung on each place of the frame
+    outputs    (T, A) probabilities, or (T, 2) of continuous [steering, speed] in -1 to 1
+    chosen     (T,) the action taken; 0 for continuous ones
+    """
+
+    track: Track
+    actions: DiscreteActions | ContinuousActions
+    steps: np.ndarray
+    frames: UInt8Array
+    maps: NDArray[np.float32]
+    outputs: FloatArray
+    chosen: NDArray[np.int64]
+
+    @property
+    def before(self) -> np.ndarray:
+        """(T,) the steps' rows as they were when each decision was taken; the first one is its own."""
+        return self.steps[np.r_[0, : len(self.steps) - 1]]
+
+    @property
+    def distance_m(self) -> FloatArray:
+        """(T,) where on the lap each decision was taken, from its start on."""
+        progress = np.r_[0.0, self.steps["progress_pct"][:-1]]
+        return np.asarray(progress / 100.0 * self.track.length_m)
+
+    @property
+    def labels(self) -> list[str]:
+        return action_labels(self.actions)
+
+    def command(self, step: int) -> str:
+        """Steering and speed that were commanded, to read."""
+        row = self.steps[step]
+        return command_label(float(np.degrees(row["steering_rad"])), float(row["speed_mps"]))
+
+
+def command_label(steering_deg: float, speed_mps: float) -> str:
+    """For example "+15° 1.0 m/s"."""
+    steering = f"{steering_deg:+.1f}".removesuffix(".0")
+    return f"{'0' if float(steering) == 0.0 else steering}° {speed_mps:.1f} m/s"
+
+
+def action_labels(actions: DiscreteActions | ContinuousActions) -> list[str]:
+    """One a policy's output."""
+    if isinstance(actions, ContinuousActions):
+        return ["steering", "speed"]
+    pairs = zip(actions.steering_deg.tolist(), actions.speed_mps.tolist(), strict=True)
+    return [command_label(steering, speed) for steering, speed in pairs]
+
+
+def heat_over(frame: UInt8Array, heat: NDArray[np.float32]) -> UInt8Array:
+    """(H, W) grey with a heat map (H, W) of 0 to 1 on it, (H, W, 3): hotter is redder and hides more."""
+    grey = np.repeat(frame[..., None].astype(np.float64) / 255.0, 3, axis=-1)
+    colour = colormaps["turbo"](0.45 + 0.5 * heat)[..., :3]
+    weight = (0.75 * np.clip(heat, 0.0, 1.0) ** 0.8)[..., None]
+    return np.asarray(np.round(255.0 * (grey * (1.0 - weight) + colour * weight)), dtype=np.uint8)
+
+
+def saliency_sheet(lap: InspectedLap, title: str) -> bytes:
+    """PNG: frames evenly spread over the lap with their heat maps and what the policy said, and where they are."""
+    shown = _spread_over(lap.distance_m, _SHEET_COLUMNS * _SHEET_ROWS)
+    figure = Figure(figsize=(17.0, 10.2), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.02, y=0.985, ha="left", va="top")
+    cells = figure.add_gridspec(
+        2 * _SHEET_ROWS,
+        _SHEET_COLUMNS,
+        height_ratios=[3.0, 1.0] * _SHEET_ROWS,
+        left=0.035,
+        right=0.72,
+        top=0.91,
+        bottom=0.035,
+        wspace=0.16,
+        hspace=0.22,
+    )
+    for place, step in enumerate(shown):
+        row, column = divmod(place, _SHEET_COLUMNS)
+        axes = figure.add_subplot(cells[2 * row, column])
+        axes.imshow(heat_over(lap.frames[step], lap.maps[step]), interpolation="bilinear", aspect="equal")
+        axes.set_title(
+            f"{place + 1}   {lap.distance_m[step]:.1f} m   {lap.command(step)}", fontsize=10, loc="left", pad=3
+        )
+        axes.axis("off")
+        _bars(figure.add_subplot(cells[2 * row + 1, column]), lap, step)
+    plan = figure.add_axes((0.745, 0.45, 0.245, 0.46))
+    draw_track(plan, lap.track, labels=False)
+    plan.axis("off")
+    at = lap.before[shown]
+    plan.plot(lap.steps["x_m"], lap.steps["y_m"], color="#ffffff", linewidth=1.0, alpha=0.8)
+    plan.scatter(at["x_m"], at["y_m"], s=150, color=CHOSEN, zorder=5, edgecolors="white")
+    for place, row in enumerate(at):
+        plan.annotate(
+            str(place + 1), (row["x_m"], row["y_m"]), ha="center", va="center", color="white", fontsize=8, zorder=6
+        )
+    scale = figure.add_axes((0.76, 0.385, 0.2, 0.018))
+    ramp = np.linspace(0.0, 1.0, 160, dtype=np.float32)[None]
+    scale.imshow(heat_over(np.full(ramp.shape, 110, np.uint8), ramp), aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
+    scale.set_yticks([])
+    scale.set_xticks([0.0, 1.0], ["nothing", "most"], fontsize=9)
+    scale.set_title("how much the decision hangs on a place,\neach frame on its own scale", fontsize=10, loc="left")
+    return _png(figure)
+
+
+def actions_plot(lap: InspectedLap, title: str) -> bytes:
+    """PNG: what the policy said and what it commanded, over the lap."""
+    figure = Figure(figsize=(14.0, 8.0), dpi=_DPI, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    said, steering, speed = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1.0, 1.0])
+    distance_m = lap.distance_m
+    if isinstance(lap.actions, DiscreteActions):
+        count = lap.actions.size
+        edges = np.r_[distance_m, distance_m[-1] + 0.05]
+        said.pcolormesh(
+            np.maximum.accumulate(edges), np.arange(count + 1) - 0.5, lap.outputs.T, cmap="Blues", vmin=0.0, vmax=1.0
+        )
+        said.plot(distance_m, lap.chosen, ".", color=CHOSEN, markersize=4, label="taken")
+        said.set_yticks(range(count), lap.labels, fontsize=9 if count <= 12 else 6)
+        said.set_title("Probability of each action (darker: likelier)", loc="left", fontsize=11)
+    else:
+        for values, colour, name in zip(lap.outputs.T, (STEERING, SPEED), lap.labels, strict=True):
+            said.plot(distance_m, values, color=colour, linewidth=1.4, label=name)
+        said.axhspan(-1.0, 1.0, color="#eeeeee", zorder=0)
+        said.set_title("What the policy says; the grey band is the action space, beyond is clipped", loc="left")
+    said.legend(loc="upper right", fontsize=9, framealpha=0.9)
+    steering.plot(distance_m, np.degrees(lap.steps["steering_rad"]), color=STEERING, linewidth=1.2, drawstyle="steps")
+    steering.set_ylabel("steering (°)\nleft is up", fontsize=10)
+    speed.plot(distance_m, lap.steps["speed_mps"], color=SPEED, linewidth=1.2, drawstyle="steps")
+    speed.set(ylabel="speed (m/s)", xlabel="distance along the lap (m)", ylim=(0.0, None))
+    for axes in (steering, speed):
+        axes.grid(color="#dddddd", linewidth=0.6)
+    for axes in (said, steering, speed):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_xlim(0.0, lap.track.length_m)
+    return _png(figure)
+
+
+def _bars(axes: Axes, lap: InspectedLap, step: int) -> None:
+    outputs = lap.outputs[step]
+    colours = [OTHER] * len(outputs)
+    if isinstance(lap.actions, DiscreteActions):
+        colours[lap.chosen[step]] = CHOSEN
+        axes.set_ylim(0.0, 1.0)
+    else:
+        colours = [STEERING, SPEED]
+        axes.set_ylim(-1.0, 1.0)
+        axes.axhline(0.0, color="#999999", linewidth=0.6)
+    axes.bar(range(len(outputs)), np.clip(outputs, -1.0, 1.0), color=colours, width=0.8)
+    short = len(outputs) <= 6
+    labels = [label.replace(" m/s", "") for label in lap.labels] if short else [str(i) for i in range(len(outputs))]
+    axes.set_xticks(range(len(outputs)), labels, fontsize=6)
+    axes.tick_params(length=0, pad=1)
+    axes.set_yticks([])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _spread_over(distance_m: FloatArray, count: int) -> list[int]:
+    """Steps nearest to `count` places evenly spread from the lap's start to its end."""
+    wanted = np.linspace(0.0, float(distance_m.max()), count, endpoint=False)
+    return [int(np.abs(distance_m - place).argmin()) for place in wanted]
+
+
+def _png(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
