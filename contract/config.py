@@ -11,6 +11,7 @@ from contract.errors import InputError
 
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
 CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
+Precision = Literal["auto", "float32", "bfloat16"]
 ObjectPosition = tuple[float, Literal[1, -1]]
 
 RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64 characters"
@@ -117,6 +118,9 @@ class RunConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     cars: int = Field(default=20, ge=1, le=1_000, description="cars simulated side by side")
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")
+    precision: Precision = Field(
+        default="auto", description="of the products in PPO's updates; auto is bfloat16 on CPUs that multiply in it"
+    )
     pretrained: str = Field(default="", description="run, model folder, archive or s3://bucket/prefix to begin from")
     pretrained_checkpoint: Literal["best", "last"] = "best"
     remap_actions: bool = Field(default=False, description="begin from a model with other actions")

@@ -55,6 +55,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="same seed, same numbers")] = None,
     cars: Annotated[int | None, typer.Option(help="cars simulated side by side")] = None,
     threads: Annotated[int | None, typer.Option(help="threads to use; 0 means all")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16: of PPO's updates")] = None,
     iterations: Annotated[int | None, typer.Option(help="stop after this many iterations")] = None,
     steps: Annotated[int | None, typer.Option(help="begin no iteration after this many training steps")] = None,
     minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,
@@ -87,6 +88,7 @@ def train(
         overlaid(base, QUICK if quick else {}),
         {
             **given,
+            "precision": precision,
             "pretrained": pretrained,
             "pretrained_checkpoint": pretrained_checkpoint,
             "remap_actions": remap_actions,

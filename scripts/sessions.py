@@ -51,7 +51,9 @@ def train(run: Run, console: Console) -> None:
     with TrainingView(console, config.training) as view:
         try:
             view.doing("building the networks")
-            agent = make_agent(files.metadata, files.hyperparameters, config.seed, config.threads or None, run.preset)
+            agent = make_agent(
+                files.metadata, files.hyperparameters, config.seed, config.threads or None, run.preset, config.precision
+            )
             for line in pretraining.begin(run, agent):
                 console.print(line, highlight=False, markup=False)
             reason = learn(

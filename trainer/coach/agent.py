@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from contract.config import Precision
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
-from contract.runtime import session_threads
+from contract.runtime import multiplies_bfloat16, session_threads
 from trainer.coach import networks, shim
 from trainer.coach.checkpoint import Checkpoint, Weighted
 from trainer.coach.gauges import value_gauges
@@ -27,6 +28,7 @@ class CoachAgent(Weighted):
     is the number of cores to use, by default those that this process may use. TensorFlow shares one pool of threads
     among all sessions of a process: the first session's number holds for all. `preset` is a racer's file with agent
     parameters to use instead of ours (see trainer.coach.preset); InputError when nothing can be built from it.
+    `precision` is that of the layers' products in updates, heads aside; "auto" is bfloat16 on CPUs that have it.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class CoachAgent(Weighted):
         seed: int,
         threads: int | None = None,
         preset: Path | None = None,
+        precision: Precision = "float32",
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
+        from trainer.coach import shim_tf
         from trainer.coach.export import PolicyExport
         from trainer.coach.ppo import FusedClippedPPO
 
@@ -52,6 +56,9 @@ class CoachAgent(Weighted):
                 racers = load_preset(preset)
                 parameters = racers.agent_parameters(metadata, hyperparameters)
                 stack.enter_context(racers.blamed(BUILD_RULE))
+            if precision == "auto":
+                precision = "bfloat16" if multiplies_bfloat16() and not gpu else "float32"
+            stack.enter_context(shim_tf.products_in(precision))
             self._ppo = FusedClippedPPO(networks.settle(parameters, seed, gpu))
             self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._ppo.set_environment_parameters(networks.spaces(metadata))

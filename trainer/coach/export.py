@@ -25,7 +25,7 @@ class PolicyExport:
         # rl_coach feeds the policy's tower from network_0's placeholder, so the tower alone has the contract's input
         self._outputs = outputs
         definition = _inference_only(v1.get_default_graph().as_graph_def(), shim.training_switch(online).op.name)
-        self._graph_def = v1.graph_util.extract_sub_graph(definition, outputs)
+        self._graph_def = _in_float32(v1.graph_util.extract_sub_graph(definition, outputs))
         for node in self._graph_def.node:
             node.device = ""
 
@@ -65,4 +65,27 @@ def _inference_only(definition: Any, training: str) -> Any:
             node.op = "Identity"
             del node.input[:]
             node.input.append(outside)
+    return definition
+
+
+def _in_float32(definition: Any) -> Any:
+    """Without the casts to bfloat16 and back that a network trained in it has: a car's runtime need not know them."""
+    types = shim.tensorflow().dtypes
+    pair = {types.float32.as_datatype_enum, types.bfloat16.as_datatype_enum}
+    casts = {
+        node.name: node.input[0]
+        for node in definition.node
+        if node.op == "Cast" and {node.attr["SrcT"].type, node.attr["DstT"].type} == pair
+    }
+    kept = [node for node in definition.node if node.name not in casts]
+    del definition.node[:]
+    for node in kept:
+        for i, name in enumerate(node.input):
+            while name in casts:
+                name = casts[name]
+            node.input[i] = name
+        for attribute in node.attr.values():
+            if attribute.type == types.bfloat16.as_datatype_enum:
+                attribute.type = types.float32.as_datatype_enum
+    definition.node.extend(kept)
     return definition

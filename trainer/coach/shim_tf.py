@@ -4,15 +4,34 @@ Variable names, shapes and initialisers are those of the originals, so that chec
 that DeepRacer's tools expect.
 """
 
+import contextlib
+import functools
 import math
 import types
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 Tensor = Any  # TensorFlow ships no types that survive --strict
+
+_products: ContextVar[str] = ContextVar("products", default="float32")
+
+
+@contextlib.contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Layers built meanwhile multiply in "float32" or "bfloat16"; the rest of a layer stays in float32.
+
+    So do the heads: bfloat16 has 8 bits, too few for a value of 50 whose steps are worth 1, or for the ratio of two
+    probabilities that must be 1 where nothing has changed.
+    """
+    token = _products.set(precision)
+    try:
+        yield
+    finally:
+        _products.reset(token)
 
 
 def facade(tf: Any) -> types.ModuleType:
@@ -39,6 +58,13 @@ def _placeholder(v1: Any) -> Callable[..., Tensor]:
     return placeholder
 
 
+def _product(v1: Any, multiply: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, kernel: Tensor) -> Tensor:
+    """multiply(inputs, kernel), float32 in and out; its gradients are products of the same precision."""
+    if _products.get() == "float32" or "_head_" in v1.get_default_graph().get_name_scope():
+        return multiply(inputs, kernel)
+    return v1.cast(multiply(v1.cast(inputs, v1.bfloat16), v1.cast(kernel, v1.bfloat16)), v1.float32)
+
+
 def _layers(v1: Any) -> types.SimpleNamespace:
     def dense(
         inputs: Tensor,
@@ -54,7 +80,7 @@ def _layers(v1: Any) -> types.SimpleNamespace:
             kernel = v1.get_variable("kernel", [size, units], v1.float32, kernel_initializer)
             bias = v1.get_variable("bias", [units], v1.float32, bias_initializer or v1.zeros_initializer())
             rows = inputs if inputs.shape.rank == 2 else v1.reshape(inputs, [-1, size])
-            output = v1.nn.bias_add(v1.matmul(rows, kernel), bias)
+            output = v1.nn.bias_add(_product(v1, v1.matmul, rows, kernel), bias)
             if inputs.shape.rank != 2:
                 output = v1.reshape(output, [-1, *inputs.shape.as_list()[1:-1], units])
             return activation(output) if activation is not None else output
@@ -73,8 +99,8 @@ def _layers(v1: Any) -> types.SimpleNamespace:
             shape = [kernel_size, kernel_size, int(inputs.shape[-1]), filters]
             kernel = v1.get_variable("kernel", shape, v1.float32)
             bias = v1.get_variable("bias", [filters], v1.float32, v1.zeros_initializer())
-            output = v1.nn.conv2d(inputs, kernel, strides=[1, strides, strides, 1], padding="VALID")
-            return v1.nn.bias_add(output, bias)
+            convolve = functools.partial(v1.nn.conv2d, strides=[1, strides, strides, 1], padding="VALID")
+            return v1.nn.bias_add(_product(v1, convolve, inputs, kernel), bias)
 
     return types.SimpleNamespace(
         dense=dense, conv2d=conv2d, batch_normalization=_batch_normalization(v1), dropout=_dropout(v1)

@@ -1,0 +1,112 @@
+"""Updates whose products are in bfloat16: as good as float32's, repeatable, and invisible in what is exported."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ModelMetadata
+from contract.rollout import Rollout
+from tests.stock_coach import CAMERA, episode, metadata
+from trainer.coach import CoachAgent
+
+HYPERPARAMETERS = Hyperparameters(batch_size=16, num_epochs=2)
+MODEL = metadata()
+
+PRESET = """
+from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgentParameters
+from rl_coach.architectures.layers import BatchnormActivationDropout, Conv2d, Dense
+
+
+def get_agent_params(metadata, hyperparameters):
+    parameters = ClippedPPOAgentParameters()
+    network = parameters.network_wrappers["main"]
+    embedder = network.input_embedders_parameters.pop("observation")
+    embedder.scheme = [Conv2d(8, 8, 4), BatchnormActivationDropout(batchnorm=True, activation_function="relu")]
+    network.input_embedders_parameters["FRONT_FACING_CAMERA"] = embedder
+    network.middleware_parameters.scheme = [Dense(16), BatchnormActivationDropout(dropout_rate=0.5)]
+    return parameters
+"""
+
+
+def drive(seed: int, model: ModelMetadata = MODEL) -> Rollout:
+    """32 steps that see one bright line in a dim gradient, here or there: noise, unlike a road, has no features."""
+    rollout = episode(seed, 32, model)
+    rng = np.random.default_rng(seed)
+    column = np.arange(160)
+    for frames in rollout.observations.values():
+        if frames.ndim == 4:
+            places = rng.uniform(20, 140, (len(frames), 1))
+            line = 150 * np.exp(-(((column - places) / 6) ** 2))
+            dim = np.linspace(20, 100, 120)
+            frames[...] = (dim[None, :, None] + line[:, None, :]).astype(np.uint8)[..., None]
+    return rollout
+
+
+@pytest.fixture(scope="module")
+def agents() -> tuple[CoachAgent, CoachAgent]:
+    exact = CoachAgent(MODEL, HYPERPARAMETERS, seed=3)
+    exact.train([drive(0)], 0)
+    fast = CoachAgent(MODEL, HYPERPARAMETERS, seed=4, precision="bfloat16")
+    fast.restore(exact.save())
+    return exact, fast
+
+
+def test_gradients_and_losses_are_those_of_float32(agents: tuple[CoachAgent, CoachAgent]) -> None:
+    """Same weights, same minibatch, old policy of other weights: each layer's gradient within some per cent."""
+    data = agents[0]._dataset([drive(1)])
+    data.old_policy = [np.roll(part, 1, axis=1) for part in data.old_policy]  # ratios away from 1, KL above 0
+    results = []
+    for agent in agents:
+        online = agent._ppo.online
+        used = [
+            gradient
+            for gradient, weight in zip(online.tensor_gradients, online.weights, strict=True)
+            if "rescaler" not in weight.name
+        ]
+        results.append(online.sess.run([used, agent._ppo._metrics], agent._ppo._feed(data, np.arange(32))))
+    (exact, exact_losses), (fast, fast_losses) = results
+    assert any(not np.array_equal(a, b) for a, b in zip(exact, fast, strict=True)), "bfloat16 is really used"
+    for a, b in zip(exact, fast, strict=True):
+        assert np.linalg.norm(a - b) < 0.05 * np.linalg.norm(a)
+    np.testing.assert_allclose(fast_losses, exact_losses, rtol=0.02, atol=1e-3)
+
+
+def test_heads_and_losses_are_in_float32(agents: tuple[CoachAgent, CoachAgent]) -> None:
+    """Before the first step the policy is the old one: a divergence of exactly 0, and values of more than 8 bits."""
+    fast = agents[1]
+    data = fast._dataset([drive(1)])
+    values, (policy,) = fast._ppo.evaluate({CAMERA: drive(1).observations[CAMERA]})
+    for numbers in (values, policy):
+        assert np.any(numbers.view(np.uint32) & 0xFFFF), "bfloat16 is the upper half of a float32"
+    (divergence,) = fast._ppo.online.sess.run([fast._ppo._metrics[2]], fast._ppo._feed(data, np.arange(32)))
+    assert abs(divergence) < 1e-6
+
+
+def test_the_exported_graph_does_not_show_it(agents: tuple[CoachAgent, CoachAgent]) -> None:
+    exact, fast = agents
+    assert fast.export() == exact.export()
+
+
+def test_same_weights_same_steps_same_bits(agents: tuple[CoachAgent, CoachAgent]) -> None:
+    fast = agents[1]
+    start = fast.save()
+    report = fast.train([drive(1)], 1)
+    after = fast.save()
+    assert after != start
+    fast.restore(start)
+    assert fast.train([drive(1)], 1) == report
+    assert fast.save() == after
+    fast.restore(start)
+
+
+@pytest.mark.slow
+def test_any_network_can_be_trained_in_it(tmp_path: Path) -> None:
+    """Batch-norm, dropout, and a lidar beside a camera, whose embedders end in different layers."""
+    (tmp_path / "preset.py").write_text(PRESET)
+    for model, preset in [(MODEL, tmp_path / "preset.py"), (metadata(sensors=(CAMERA, "LIDAR")), None)]:
+        agent = CoachAgent(model, HYPERPARAMETERS, seed=1, preset=preset, precision="bfloat16")
+        before = agent.export()
+        agent.train([drive(0, model)], 0)
+        assert agent.export() != before
