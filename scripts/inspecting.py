@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 from rich.console import Console
 
 from contract import artifacts
+from contract.metadata import DiscreteActions
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import STEP_S
@@ -62,7 +64,8 @@ def _explained(run: Run, track: Track, policy: bytes, driven: list[Rollout]) -> 
     saliency = Saliency(policy, metadata, run.config.threads or None)
     try:
         for lap in driven:
-            decisions = saliency.maps(lap.observations)
+            discrete = isinstance(metadata.actions, DiscreteActions)
+            decisions = saliency.maps(lap.observations, lap.actions.astype(np.int64) if discrete else None)
             yield InspectedLap(
                 track=track,
                 actions=metadata.actions,

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from contract.metadata import DiscreteActions
 from contract.state import FloatArray
-from simapp.media.inspection import InspectedLap
+from simapp.media.inspection import InspectedLap, signed
 from simapp.media.track_picture import draw_track
 
 SECTORS = 10
@@ -27,7 +27,7 @@ def action_use(laps: Sequence[InspectedLap]) -> tuple[FloatArray, list[str]]:
         taken = np.concatenate([lap.chosen for lap in laps])
     else:
         edges = np.linspace(*first.actions.steering_deg, STEERING_BINS + 1)
-        labels = [f"{low:+.0f} to {high:+.0f}°" for low, high in itertools.pairwise(edges)]
+        labels = [f"{signed(low)} to {signed(high)}°" for low, high in itertools.pairwise(edges)]
         steering_deg = np.degrees(np.concatenate([lap.steps["steering_rad"] for lap in laps]))
         taken = np.clip(np.searchsorted(edges, steering_deg, side="right") - 1, 0, STEERING_BINS - 1)
     place = np.concatenate([lap.distance_m for lap in laps]) / first.track.length_m
@@ -74,7 +74,7 @@ def action_use_plot(laps: Sequence[InspectedLap], title: str) -> bytes:
         across = 0.5 * float(np.mean(track.widths_m))
         sine, cosine = np.sin(edge.heading_rad[0]), np.cos(edge.heading_rad[0])
         ends = np.array([-across, across])
-        plan.plot(edge.x_m[0] - ends * sine, edge.y_m[0] + ends * cosine, color="#ffffff", linewidth=2.0)
+        plan.plot(edge.x_m[0] - ends * sine, edge.y_m[0] + ends * cosine, color="#ffffff", linewidth=2.0, zorder=1.5)
         box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": "none"}
         plan.text(middle.x_m[0], middle.y_m[0], str(sector + 1), ha="center", va="center", fontsize=9, bbox=box)
     png = io.BytesIO()

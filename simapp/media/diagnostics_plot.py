@@ -15,7 +15,7 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
     ("Policy entropy (nats)", {"entropy": "entropy"}),
     ("KL divergence from the policy before", {"kl_divergence": "exact", "approximate_kl": "approximate"}),
     ("Share of steps whose ratio is clipped", {"clip_fraction": "clipped"}),
-    ("Explained variance of the values", {"explained_variance": "before the update"}),
+    ("Explained variance of the values before the update", {"explained_variance": "explained"}),
     (
         "Gradient norms",
         {
@@ -30,7 +30,7 @@ _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
         "Value estimates",
         {"value_mean": "mean value", "advantage_deviation": "deviation of advantages", "q_value": "mean Q"},
     ),
-    ("Driving (training)", {"mean_speed_mps": "mean speed (m/s)"}),
+    ("Mean commanded speed in training (m/s)", {"mean_speed_mps": "speed"}),
 )
 
 
@@ -47,7 +47,7 @@ def diagnostics_plot(columns: Mapping[str, FloatArray], title: str) -> bytes:
     figure = Figure(figsize=(15.0, 3.3 * -(-count // wide)), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=15, fontweight="bold", x=0.01, ha="left")
-    grid = figure.subplots(-(-count // wide), wide, squeeze=False).flat
+    grid = list(figure.subplots(-(-count // wide), wide, squeeze=False).flat)
     iterations = columns["iteration"]
     for axes, (heading, names) in zip(grid, panels, strict=False):
         for (name, label), colour in zip(names.items(), _COLOURS, strict=False):
@@ -55,7 +55,7 @@ def diagnostics_plot(columns: Mapping[str, FloatArray], title: str) -> bytes:
         axes.set_title(heading, loc="left", fontsize=11)
         if heading == "Gradient norms" and all((columns[name] > 0.0).all() for name in names):
             axes.set_yscale("log")
-        if len(names) > 1 or heading.startswith(("Driving", "Explained")):
+        if len(names) > 1:
             axes.legend(fontsize=9, framealpha=0.8, edgecolor="none")
         axes.grid(color="#dddddd", linewidth=0.6)
     if shares:

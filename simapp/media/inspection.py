@@ -17,6 +17,7 @@ from simapp.media.track_picture import draw_track
 from simapp.tracks import Track
 
 CHOSEN, OTHER, STEERING, SPEED = "#d9772b", "#3b6fb6", "#3b6fb6", "#4d8f55"
+_FAINT = "#eeeeee"
 _DPI = 110
 _SHEET_COLUMNS, _SHEET_ROWS = 4, 3
 _CELL_IN, _GAP_IN, _ROW_IN, _BARS_IN = 3.1, 0.25, 3.85, 0.75
@@ -67,8 +68,13 @@ class InspectedLap:
 
 def command_label(steering_deg: float, speed_mps: float) -> str:
     """For example "+15° 1.0 m/s"."""
-    steering = f"{steering_deg:+.1f}".removesuffix(".0")
-    return f"{'0' if float(steering) == 0.0 else steering}° {speed_mps:.1f} m/s"
+    return f"{signed(steering_deg)}° {speed_mps:.1f} m/s"
+
+
+def signed(value: float) -> str:
+    """With its sign and at most one decimal: +12.5, -3, 0."""
+    text = f"{value:+.1f}".removesuffix(".0")
+    return text if float(text) else "0"
 
 
 def action_labels(actions: DiscreteActions | ContinuousActions) -> list[str]:
@@ -135,7 +141,7 @@ def saliency_sheet(lap: InspectedLap, title: str) -> bytes:
 def _key(lap: InspectedLap) -> str:
     """What the bars are."""
     if isinstance(lap.actions, ContinuousActions):
-        return "Bars: steering (left is up) and speed,\nfrom one end of their ranges to the other"
+        return "Bars: steering (left is left) and speed,\nfrom one end of their ranges to the other"
     lines = ["Bars: probability of each action, the one taken in orange"]
     if lap.actions.size > _NAMED_BARS:
         lines += [f"{index}   {label}" for index, label in enumerate(lap.labels)]
@@ -167,7 +173,11 @@ def actions_plot(lap: InspectedLap, title: str) -> bytes:
     steering.plot(distance_m, np.degrees(lap.steps["steering_rad"]), color=STEERING, linewidth=1.2, drawstyle="steps")
     steering.set_ylabel("steering (°)\nleft is up", fontsize=10)
     speed.plot(distance_m, lap.steps["speed_mps"], color=SPEED, linewidth=1.2, drawstyle="steps")
-    speed.set(ylabel="speed (m/s)", xlabel="distance along the lap (m)", ylim=(0.0, None))
+    speed.set(
+        ylabel="speed (m/s)",
+        xlabel="distance along the lap (m)",
+        ylim=(0.0, 1.15 * float(lap.steps["speed_mps"].max())),
+    )
     for axes in (steering, speed):
         axes.grid(color="#dddddd", linewidth=0.6)
     for axes in (said, steering, speed):
@@ -177,23 +187,28 @@ def actions_plot(lap: InspectedLap, title: str) -> bytes:
 
 
 def _bars(axes: Axes, lap: InspectedLap, step: int) -> None:
+    """Of discrete actions upright, each against its whole range; of continuous ones lying, so that left is left."""
     outputs = lap.outputs[step]
+    axes.tick_params(length=0, pad=1)
+    axes.spines[:].set_visible(False)
+    if isinstance(lap.actions, ContinuousActions):
+        steering, speed = np.clip(outputs, -1.0, 1.0)
+        axes.barh([1, 0], [2.0, 2.0], left=-1.0, color=_FAINT, height=0.7)
+        axes.barh([1, 0], [-steering, speed], color=[STEERING, SPEED], height=0.7)
+        axes.axvline(0.0, color="#999999", linewidth=0.6)
+        axes.set(xlim=(-1.5, 1.0), xticks=[], yticks=[])
+        for y, label in zip((1, 0), lap.labels, strict=True):
+            axes.text(-1.04, y, label, ha="right", va="center", fontsize=8)
+        return
     colours = [OTHER] * len(outputs)
-    if isinstance(lap.actions, DiscreteActions):
-        colours[lap.chosen[step]] = CHOSEN
-        axes.set_ylim(0.0, 1.0)
-    else:
-        colours = [STEERING, SPEED]
-        axes.set_ylim(-1.0, 1.0)
-        axes.axhline(0.0, color="#999999", linewidth=0.6)
-    axes.bar(range(len(outputs)), np.clip(outputs, -1.0, 1.0), color=colours, width=0.8)
+    colours[lap.chosen[step]] = CHOSEN
+    axes.set(ylim=(0.0, 1.0), yticks=[])
+    axes.bar(range(len(outputs)), np.ones(len(outputs)), color=_FAINT, width=0.8)
+    axes.bar(range(len(outputs)), outputs, color=colours, width=0.8)
     labels = [str(i) for i in range(len(outputs))]
     if len(outputs) <= _NAMED_BARS:
         labels = [label.replace(" m/s", "").replace(" ", "\n") for label in lap.labels]
     axes.set_xticks(range(len(outputs)), labels, fontsize=8)
-    axes.tick_params(length=0, pad=1)
-    axes.set_yticks([])
-    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
 def _spread_over(distance_m: FloatArray, count: int) -> list[int]:
