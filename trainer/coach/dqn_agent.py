@@ -104,6 +104,7 @@ class DqnAgent(Weighted):
             kl_divergence=0.0,
             minibatches=len(losses),
             epochs=[metrics | {"learning_rate": self._learning_rate}],
+            diagnostics={"learning_rate": self._learning_rate},
         )
 
     def export(self) -> bytes:

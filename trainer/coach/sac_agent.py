@@ -89,6 +89,8 @@ class SacAgent(Weighted):
             kl_divergence=0.0,
             minibatches=count,
             epochs=epochs,
+            diagnostics={name: last[name] for name in ("q_value", "q_loss", "learning_rate")}
+            | {"alpha": settings.sac_alpha},
         )
 
     def _epoch(self, rng: np.random.Generator, steps: int, place: str) -> dict[str, float]:
