@@ -119,7 +119,8 @@ class RunConfig(BaseModel):
     cars: int = Field(default=20, ge=1, le=1_000, description="cars simulated side by side")
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")
     precision: Precision = Field(
-        default="auto", description="of the products in PPO's updates; auto is bfloat16 on CPUs that multiply in it"
+        default="auto",
+        description="of products in training; auto is bfloat16 on CPUs that have it. Evaluations: float32",
     )
     pretrained: str = Field(default="", description="run, model folder, archive or s3://bucket/prefix to begin from")
     pretrained_checkpoint: Literal["best", "last"] = "best"

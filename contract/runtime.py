@@ -17,8 +17,13 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for products in bfloat16, about twice as fast as in float32."""
+def is_bfloat16(precision: str, gpu: bool = False) -> bool:
+    """Whether networks multiply in bfloat16: "auto" means where the CPU has instructions for it, about twice as fast
+    as float32's, and no GPU does the work."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if gpu:
+        return False
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
     return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -55,7 +55,7 @@ def train(
     seed: Annotated[int | None, typer.Option(help="same seed, same numbers")] = None,
     cars: Annotated[int | None, typer.Option(help="cars simulated side by side")] = None,
     threads: Annotated[int | None, typer.Option(help="threads to use; 0 means all")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16: of PPO's updates")] = None,
+    precision: Annotated[str | None, typer.Option(help="of training: auto, float32 or bfloat16")] = None,
     iterations: Annotated[int | None, typer.Option(help="stop after this many iterations")] = None,
     steps: Annotated[int | None, typer.Option(help="begin no iteration after this many training steps")] = None,
     minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,

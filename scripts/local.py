@@ -65,7 +65,7 @@ class LocalRollouts:
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         run = self._run
         seed_racers_randomness(run.config.seed, order)
-        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None)
+        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
         try:
             rollouts = [
                 rollout

@@ -8,6 +8,7 @@ import pytest
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
+from simapp.policy import FrozenPolicy
 from tests.stock_coach import CAMERA, episode, metadata
 from trainer.coach import CoachAgent
 
@@ -99,6 +100,17 @@ def test_same_weights_same_steps_same_bits(agents: tuple[CoachAgent, CoachAgent]
     assert fast.train([drive(1)], 1) == report
     assert fast.save() == after
     fast.restore(start)
+
+
+def test_policies_drive_alike_in_either_precision_however_many_cars(agents: tuple[CoachAgent, CoachAgent]) -> None:
+    pb, seen = agents[0].export(), drive(2).observations[CAMERA]
+    exact, fast = (FrozenPolicy(pb, MODEL, precision=kind) for kind in ("float32", "bfloat16"))
+    said = [np.asarray(policy.distribution({CAMERA: seen}).probabilities) for policy in (exact, fast)]
+    assert not np.array_equal(said[0], said[1])
+    np.testing.assert_allclose(said[1], said[0], atol=0.01)
+    for count in (1, 3, 5, 13, 20):
+        few = fast.distribution({CAMERA: seen[:count]}).probabilities
+        np.testing.assert_array_equal(few, said[1][:count])
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
-from contract.runtime import multiplies_bfloat16, session_threads
+from contract.runtime import is_bfloat16, session_threads
 from trainer.coach import networks, shim
 from trainer.coach.checkpoint import Checkpoint, Weighted
 from trainer.coach.gauges import value_gauges
@@ -56,9 +56,7 @@ class CoachAgent(Weighted):
                 racers = load_preset(preset)
                 parameters = racers.agent_parameters(metadata, hyperparameters)
                 stack.enter_context(racers.blamed(BUILD_RULE))
-            if precision == "auto":
-                precision = "bfloat16" if multiplies_bfloat16() and not gpu else "float32"
-            stack.enter_context(shim_tf.products_in(precision))
+            stack.enter_context(shim_tf.products_in("bfloat16" if is_bfloat16(precision, gpu) else "float32"))
             self._ppo = FusedClippedPPO(networks.settle(parameters, seed, gpu))
             self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._ppo.set_environment_parameters(networks.spaces(metadata))
