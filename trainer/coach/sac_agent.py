@@ -25,8 +25,8 @@ class SacAgent(Weighted):
     Implements contract.protocols.Agent. An update takes as many gradient steps as PPO would take on the same rollouts,
     `num_epochs` x new steps / `batch_size`, each on a batch drawn from the whole replay memory: a step is replayed
     `num_epochs` times on average. (AWS's simulation application takes one gradient step for every new step, 64 replays
-    at its default batch size, for which it has GPUs.) Training explores by the policy's own noise, which is what AWS's
-    application does too: e_greedy_value and epsilon_steps are read and have no effect on SAC, in either.
+    at its default batch size, too many for a few cores.) Training explores by the policy's own noise, as AWS's does:
+    e_greedy_value and epsilon_steps are read and have no effect on SAC, here as there.
 
     `seed` settles the first weights, the batches and the noise; `threads` is as for CoachAgent.
     """
