@@ -35,7 +35,7 @@ race: environment ## race runs head to head (RUNS="a b" LAPS=5 ARGS=)
 	.venv/bin/undercut race $(RUNS) $(call option,--laps,$(LAPS)) $(ARGS)
 
 test: environment ## run the default tests: no Docker, GPU, server or network (ARGS="-k track")
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-all: environment ## run every test whose server or device is here
 	.venv/bin/python -m pytest -m "" $(ARGS)

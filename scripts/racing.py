@@ -26,6 +26,7 @@ from simapp.builtin import BuiltinSimulator
 from simapp.media.plots import lap_plot
 from simapp.policy import FrozenPolicy
 from simapp.race import Race
+from simapp.things import Course
 from simapp.tracks import load_track
 from simapp.versus import Driver, race_laps
 from trainer.checkpoints import Checkpoints
@@ -98,6 +99,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
 
     won = _heats_won(driven, worlds, in_a_row)
     store = LocalStore(Path())
+    standing_things = Course(track, config.race, config.reverse_dir).fixed()
     standings = []
     for r, (entry, rollouts) in enumerate(zip(grid, driven, strict=True)):
         title = f"{entry.title} in {config.name} on {track.name}"
@@ -106,7 +108,8 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         trace = simtrace.to_csv(rollouts, track.length_m, 0.0)
         store.put(artifacts.race_simtrace(config.name, entry.folder), trace.encode())
         store.put(
-            artifacts.race_plot(config.name, entry.folder), lap_plot(track, [lap.steps for lap in rollouts], title)
+            artifacts.race_plot(config.name, entry.folder),
+            lap_plot(track, [lap.steps for lap in rollouts], title, standing_things),
         )
         standings.append(
             Standing(

@@ -20,6 +20,7 @@ from scripts.progress import NarratedRollouts, TrainingView, lap_table, statisti
 from scripts.runs import Run
 from scripts.statistics import lap_statistics
 from simapp.media.plots import Updates, lap_plot, training_plot
+from simapp.things import Course
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.coach import make_agent
 from trainer.journal import RunJournal, read_iterations
@@ -110,7 +111,8 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
     run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())
     run.store.put(artifacts.evaluation_simtrace(), simtrace.to_csv(driven, track.length_m, 0.0).encode())
-    run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title))
+    standing = Course(track, run.config.race, run.config.reverse_dir).fixed()
+    run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title, standing))
     if laps <= MANY_LAPS:
         console.print(lap_table(driven, title))
     console.print(statistics_line(lap_statistics(driven)), highlight=False)

@@ -106,6 +106,13 @@ class Course:
             lane[moving] = random.choice(np.array([1.0, -1.0]), len(moving))
         return self._stand(distance_m, lane)
 
+    def fixed(self) -> Things:
+        """The obstacles (1, M) that stand in the same place in every episode."""
+        things = self._stand(self._distance_m, self._lane)
+        stays = ~self._is_random & (np.arange(self.places) < self._sorts[0].count)
+        things.kind[0, ~stays] = ThingKind.nothing
+        return things
+
     def _furnish(self, race: RaceConfig) -> None:
         """Place what never moves, and check that the rest fits."""
         length_m = self._track.length_m

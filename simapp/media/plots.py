@@ -14,12 +14,14 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
 from contract.metrics import TrainingRow
 from contract.protocols import Phase
-from contract.state import STEP_S, EpisodeStatus, FloatArray
+from contract.state import STEP_S, EpisodeStatus, FloatArray, Things
 from contract.vehicle import MAX_SPEED_MPS
+from simapp.contact import outlines
 from simapp.tracks import Track
 
 _TRAINING, _EVALUATION, _LOSS = "#3b6fb6", "#d9772b", "#4d8f55"
@@ -82,16 +84,19 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
     return _png(figure)
 
 
-def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str) -> bytes:
+def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Things | None = None) -> bytes:
     """PNG of the road and the paths of laps, coloured by the speed driven, with the lap times beside.
 
     laps    (T,) of contract.state.STEP_DTYPE each, for example `rollout.steps`; resets break the path, and a cross
             marks where the car went off the road, crashed, turned round or stood still
+    things  (1, M) what stood on the track all the time
     """
     figure, axes, legend_axes, scale_axes = _lap_page(track)
     axes.set_title(title, fontsize=15, fontweight="bold", loc="left", pad=10)
     _draw_road(axes, track)
 
+    if things is not None:
+        _draw_things(axes, things)
     paths = [_driven(lap) for lap in laps]
     speeds = np.concatenate([speed for _, speed in paths]) if paths else np.zeros(0)
     low, high = map(float, np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, MAX_SPEED_MPS)
@@ -107,6 +112,16 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str) -> bytes:
     bar.set_label("speed (m/s)")
     _list_laps(legend_axes, laps)
     return _png(figure)
+
+
+def _draw_things(axes: Axes, things: Things) -> None:
+    for x, y, heading, length, width in zip(
+        things.x_m[0], things.y_m[0], things.heading_rad[0], *(size[0] for size in outlines(things)), strict=True
+    ):
+        corner = np.array([[length, width], [-length, width], [-length, -width], [length, -width]]) / 2
+        turn = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])
+        outline = corner @ turn + [x, y]
+        axes.add_patch(Polygon(outline, facecolor="#b98a5a", edgecolor="black", linewidth=1.0, zorder=5))
 
 
 _BROKEN = [
