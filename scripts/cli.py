@@ -23,7 +23,7 @@ from scripts.race_cli import (
     overlaid,
     race_values,
 )
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run, run_names
+from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
 
 INTERRUPTED = 130
 QUICK = {
@@ -104,7 +104,8 @@ def train(
         opened.same_files(reward, metadata, hyperparameters, preset)
         opened = opened.remake(config, read.carried if read else None)
     else:
-        metadata, hyperparameters = metadata or DEFAULT_METADATA, hyperparameters or DEFAULT_HYPERPARAMETERS
+        metadata = metadata or DEFAULT_METADATA
+        hyperparameters = hyperparameters or default_hyperparameters(metadata)
         config = pretraining.settled(config, metadata, hyperparameters)
         carried = read.carried if read else None
         reward = reward or DEFAULT_REWARD

@@ -23,6 +23,7 @@ _HERE = Path(__file__).resolve().parent.parent
 DEFAULT_REWARD = _HERE / "rewards" / "follow_center_line.py"
 DEFAULT_METADATA = _HERE / "actions" / "default.json"
 DEFAULT_HYPERPARAMETERS = _HERE / "actions" / "hyperparameters.json"
+DEFAULT_SAC_HYPERPARAMETERS = _HERE / "actions" / "hyperparameters_sac.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,12 @@ class Run:
                     "a resumed run keeps the files it began with",
                     f"choose another run name, or delete {self.folder}",
                 )
+
+
+def default_hyperparameters(metadata: Path) -> Path:
+    """The shipped hyperparameters for the metadata's algorithm."""
+    sac = ModelMetadata.load(metadata).algorithm == "sac"
+    return DEFAULT_SAC_HYPERPARAMETERS if sac else DEFAULT_HYPERPARAMETERS
 
 
 def run_names() -> list[str]:

@@ -148,9 +148,9 @@ def make(folder: Path, *arguments: str) -> list[str]:
         (["evaluate", "RUN=fast", "LAPS=3"], ["bootstrap", "undercut|evaluate|fast|--laps|3"]),
         (["setup"], ["bootstrap --extra cpu"]),
         (["setup", "GPU=1", "PYTHON=python3"], ["bootstrap --this-python --extra gpu"]),
-        (["test", "ARGS=-k 'lap or track'"], ["bootstrap", "python|-m|pytest|-k|lap or track"]),
+        (["test", "ARGS=-k 'lap or track'"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile|-k|lap or track"]),
         (["test-all"], ["bootstrap", "python|-m|pytest|-m|"]),
-        (["test", "train"], ["bootstrap", "python|-m|pytest", "undercut|train|default"]),
+        (["test", "train"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile", "undercut|train|default"]),
     ],
 )
 def test_make_passes_arguments_on(makefile: Path, arguments: list[str], expected: list[str]) -> None:

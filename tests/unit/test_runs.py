@@ -8,7 +8,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.params import read_evaluation_params, read_training_params
-from scripts.runs import Run
+from scripts.runs import RacerFiles, Run, default_hyperparameters
 from tests.conftest import REPO
 
 FILES = (
@@ -77,3 +77,10 @@ def test_e_greedy_needs_discrete_actions(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match=r"hyper\.json: exploration_type.*\n.*needs discrete"):
         Run.create(RunConfig(name="t"), FILES[0], metadata, tmp_path / "hyper.json")
     assert not Run.exists("t")
+
+
+def test_each_algorithm_has_hyperparameters_of_its_own() -> None:
+    for name, algorithm in (("default", "clipped_ppo"), ("front_shallow_continuous_sac", "sac")):
+        metadata = REPO / "actions" / f"{name}.json"
+        loaded = RacerFiles.load(FILES[0], metadata, default_hyperparameters(metadata))
+        assert loaded.metadata.algorithm == algorithm
