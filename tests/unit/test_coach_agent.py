@@ -159,6 +159,64 @@ def test_continuous_loss_against_numpy(continuous: CoachAgent) -> None:
     np.testing.assert_allclose(entropy, 2 * (0.5 * np.log(2 * np.pi * np.e) + np.log(deviation).mean()), rtol=1e-5)
 
 
+def test_gauges_against_numpy(fresh: CoachAgent) -> None:
+    """Approximate KL and clip fraction from the outputs; gradient norms from how fast the loss falls along them."""
+    fresh.train(rollouts(0), 0)
+    data = fresh._dataset(rollouts(1))
+    data.old_policy = [np.random.default_rng(0).dirichlet(np.full(5, 40.0), len(data)).astype(np.float32)]
+    batch = np.arange(8)
+    network, gauges = fresh._ppo.online, fresh._ppo._gauges
+    _, (new,) = fresh._ppo.evaluate({CAMERA: data.inputs[CAMERA][batch]})
+    weights = network.sess.run(network.weights)
+    gradients = network.sess.run(network.tensor_gradients, fresh._ppo._feed(data, batch))
+    read = dict(zip(gauges, fresh._ppo.minibatch(data, batch, "test", list(gauges.values()))[5:], strict=True))
+
+    actions = data.actions[batch]
+    ratio = new[batch, actions].astype(np.float64) / data.old_policy[0][batch, actions]
+    assert read["clip_fraction"] == np.mean((ratio > 1.2) | (ratio < 0.8))
+    assert 0.0 < read["clip_fraction"] < 1.0
+    np.testing.assert_allclose(read["approximate_kl"], np.mean(ratio - 1.0 - np.log(ratio)), rtol=1e-4)
+
+    def loss(moved: float, tower: str) -> float:
+        """With one tower's weights moved so far along its gradient."""
+        there = [
+            weight + moved * gradient / read[norm] if tower in variable.name else weight
+            for variable, weight, gradient in zip(network.weights, weights, gradients, strict=True)
+        ]
+        network.sess.run(network.update_weights_from_list, dict(zip(network.weights_placeholders, there, strict=True)))
+        return float(network.sess.run(network.total_loss, fresh._ppo._feed(data, batch)))
+
+    for tower, norm in (("/network_0/", "value_gradient_norm"), ("/network_1/", "policy_gradient_norm")):
+        slope = (loss(1e-3, tower) - loss(-1e-3, tower)) / 2e-3
+        np.testing.assert_allclose(read[norm], slope, rtol=0.02)
+
+
+def test_diagnostics_of_an_update(fresh: CoachAgent) -> None:
+    """The values' explained variance from rewards and values by the recursion of GAE; the rest is of the last epoch."""
+    driven = rollouts(1)
+    expected: list[np.ndarray] = []
+    for drive in driven:
+        seen = np.concatenate([drive.observations[CAMERA], drive.final[CAMERA][None]])
+        values = fresh._ppo.evaluate({CAMERA: seen})[0].astype(np.float64)
+        after, advantage, rows = values[-1] * drive.truncated, 0.0, []
+        for reward, value in zip(drive.rewards[::-1], values[-2::-1], strict=True):
+            advantage = reward + 0.9 * after - value + 0.9 * 0.95 * advantage
+            after = value
+            rows.append((value, advantage))
+        expected.append(np.array(rows))
+    value, advantage = np.concatenate(expected).T
+    report = fresh.train(driven, 1)
+    told = report.diagnostics
+    assert told["explained_variance"] == pytest.approx(1 - advantage.var() / (value + advantage).var(), rel=1e-5)
+    assert told["value_mean"] == pytest.approx(value.mean(), rel=1e-5)
+    assert told["advantage_deviation"] == pytest.approx(advantage.std(), rel=1e-5)
+    assert told["learning_rate"] == HYPERPARAMETERS.lr
+    assert told["entropy"] == report.entropy
+    assert told["kl_divergence"] == report.kl_divergence
+    assert told["approximate_kl"] >= 0.0
+    assert min(told["value_gradient_norm"], told["policy_gradient_norm"]) > 0.0
+
+
 @pytest.mark.parametrize("kind", ["discrete", "continuous"])
 def test_model_pb_reproduces_the_agent(kind: str, request: pytest.FixtureRequest) -> None:
     """Plain TensorFlow, the contract's node names, frames 0..255, any batch size."""

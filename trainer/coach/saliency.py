@@ -80,7 +80,7 @@ class Saliency:
             if any(gradient is None for found in gradients for gradient in found):
                 raise InputError("model.pb", said.op.type, _RULE, _FIX)
             self._evidence = [
-                tf.add_n([tf.abs(tf.reduce_sum(layer * gradient, axis=3)) for gradient in found])
+                tf.add_n([tf.abs(tf.reduce_sum(tf.cast(layer * gradient, tf.float32), axis=3)) for gradient in found])
                 for layer, *found in zip(layers, *gradients, strict=True)
             ]
             self._places = [_places(layer, picture) for layer in layers]
