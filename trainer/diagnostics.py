@@ -18,7 +18,7 @@ BINS = 30
 """Of the histograms of continuous steering and speed."""
 
 _PANELS = {
-    "episodes": ("reward", "completion_pct", "evaluation_completion_pct"),
+    "episodes": ("steps", "reward", "completion_pct", "evaluation_completion_pct"),
     "losses": ("policy_loss", "value_loss"),
     "driving": ("mean_speed_mps", "mean_steering_deg", "speed_deviation_mps", "steering_deviation_deg"),
 }
