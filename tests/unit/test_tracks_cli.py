@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from contract.errors import InputError
@@ -21,7 +22,7 @@ WHITE, RED = (1.0, 1.0, 1.0), (0xE0 / 255, 0x31 / 255, 0x2D / 255)
 @pytest.fixture(autouse=True)
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("scripts.tracks_cli.console", Console(width=200))
     return tmp_path
 
 
