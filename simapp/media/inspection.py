@@ -208,7 +208,7 @@ def _bars(axes: Axes, lap: InspectedLap, step: int) -> None:
     labels = [str(i) for i in range(len(outputs))]
     if len(outputs) <= _NAMED_BARS:
         labels = [label.replace(" m/s", "").replace(" ", "\n") for label in lap.labels]
-    axes.set_xticks(range(len(outputs)), labels, fontsize=8)
+    axes.set_xticks(range(len(outputs)), labels, fontsize=8 if len(outputs) <= 14 else 5.5)
 
 
 def _spread_over(distance_m: FloatArray, count: int) -> list[int]:
