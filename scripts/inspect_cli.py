@@ -31,7 +31,7 @@ def inspect_run(
     run: Annotated[str, typer.Argument(metavar="RUN", help="name of the run")] = "default",
     laps: Annotated[int, typer.Option(min=1, max=MAX_LAPS, help="laps to drive; frames are of the first")] = 1,
     checkpoint: WhichOption = "best",
-    video: Annotated[bool, typer.Option("--video", help="also an MP4 of the lap; needs the Python package av")] = False,
+    video: Annotated[bool, typer.Option("--video", help="also an MP4 of the lap")] = False,
     track: TrackOption = None,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,

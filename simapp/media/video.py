@@ -1,4 +1,4 @@
-"""MP4 files, through PyAV, which is installed only where videos are wanted."""
+"""MP4 files, through PyAV, whose libraries are loaded only when a video is made."""
 
 import importlib
 import io
@@ -11,7 +11,7 @@ from contract.state import UInt8Array
 
 
 def encoder() -> Any:
-    """PyAV; InputError, with what to do, where it is not installed."""
+    """PyAV; InputError, with what to do, where it cannot be loaded."""
     try:
         return importlib.import_module("av")
     except ImportError:

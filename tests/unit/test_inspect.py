@@ -114,7 +114,7 @@ def test_a_missing_encoder_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_video_read_back_has_every_frame() -> None:
-    av = pytest.importorskip("av", reason="the video encoder is not installed")
+    av = video.encoder()
     frames = list(saliency_frames(lap([0, 1, 2, 0, 1]), "test"))
     with av.open(io.BytesIO(video.mp4(frames, 15))) as container:
         stream = container.streams.video[0]
@@ -166,9 +166,9 @@ def test_observations_are_kept_only_when_asked_for(tmp_path: Path, monkeypatch: 
     add_track()
     run = looking_run("looking")
     policy = Checkpoints(run.store).load_policy(checkpoint(run, "best"))
-    order = RolloutOrder(Phase.evaluation, 4, 0, 2)
+    order = RolloutOrder(Phase.evaluation, 4, 0, 1)
     bare, kept = (evaluation_laps(run, policy, order, keep_observations=keep) for keep in (False, True))
-    assert [it.observations for it in bare] == [{}, {}]
+    assert [it.observations for it in bare] == [{}]
     for one, other in zip(bare, kept, strict=True):
         assert one.steps.tobytes() == other.steps.tobytes()
         frames = other.observations["FRONT_FACING_CAMERA"]

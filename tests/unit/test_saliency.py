@@ -94,12 +94,10 @@ def test_continuous_actions_add_steering_and_speed() -> None:
 
 
 @pytest.mark.parametrize("padding", ["VALID", "SAME"])
-@pytest.mark.parametrize(("sizes", "strides"), [((8, 4, 3), (4, 2, 1)), ((5, 3), (2, 2)), ((3,), (1,))])
-@pytest.mark.parametrize("place", [(60, 80), (34, 121)])
-def test_heat_is_where_the_light_is(
-    sizes: tuple[int, ...], strides: tuple[int, ...], padding: str, place: tuple[int, int]
-) -> None:
+@pytest.mark.parametrize(("sizes", "strides"), [((8, 4, 3), (4, 2, 1)), ((5, 3), (2, 2))])
+def test_heat_is_where_the_light_is(sizes: tuple[int, ...], strides: tuple[int, ...], padding: str) -> None:
     """One lit pixel in the dark: the heat's middle is there, whatever the layers' sizes and strides."""
+    places = [(60, 80), (34, 121)]
     model = metadata()
     convolutions: list[Conv] = [(np.ones((n, n, 1, 1)), s, padding) for n, s in zip(sizes, strides, strict=True)]
     rows, columns = 120, 160
@@ -107,12 +105,13 @@ def test_heat_is_where_the_light_is(
         lost = size - 1 if padding == "VALID" else 0
         rows, columns = -(-(rows - lost) // stride), -(-(columns - lost) // stride)
     dense = np.stack([np.full(rows * columns, 1e-3), np.zeros(rows * columns)], axis=1)
-    lit = np.zeros((1, 120, 160, 1), np.uint8)
-    lit[0, place[0], place[1]] = 255
-    heat = Saliency(looking_graph(model, convolutions, dense, np.zeros(2)), model).maps({CAMERA: lit}).maps[0]
-    middle = [float((np.indices(heat.shape)[i] * heat).sum() / heat.sum()) for i in (0, 1)]
-    pitch = float(np.prod(strides))
-    assert middle == pytest.approx(place, abs=0.5 * pitch)
+    lit = np.zeros((2, 120, 160, 1), np.uint8)
+    for picture, place in zip(lit, places, strict=True):
+        picture[place] = 255
+    maps = Saliency(looking_graph(model, convolutions, dense, np.zeros(2)), model).maps({CAMERA: lit}).maps
+    for heat, place in zip(maps, places, strict=True):
+        middle = [float((np.indices(heat.shape)[i] * heat).sum() / heat.sum()) for i in (0, 1)]
+        assert middle == pytest.approx(place, abs=0.5 * float(np.prod(strides)))
 
 
 def random_policy(model: ModelMetadata, seed: int) -> bytes:
