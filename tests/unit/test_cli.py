@@ -63,6 +63,7 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
     train("run", 3)
     whole, run = racer / "whole", racer / "runs" / "run"
