@@ -37,6 +37,7 @@ SEED = 1
 class _Stock:
     def __init__(self, hyperparameters: Hyperparameters) -> None:
         self._agent = StockAgent(metadata(), hyperparameters, SEED)
+        self._start = self._agent.weights()
 
     def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
         with np.load(weights) as arrays:
@@ -45,6 +46,9 @@ class _Stock:
         return self._agent.losses
 
     def update(self, rollouts: list[Any], number: int) -> tuple[float, float]:
+        self._agent.set_weights(
+            self._start
+        )  # on noise, weights that were trained for rounds end in infinite divergences
         self._agent.store(rollouts)
         return _seconds(lambda: self._agent.train(shuffle_seed=number))
 
@@ -53,6 +57,7 @@ class _Ours:
     def __init__(self, hyperparameters: Hyperparameters, precision: Precision) -> None:
         self._hyperparameters = hyperparameters
         self._agent = CoachAgent(metadata(), hyperparameters, SEED, precision=precision)
+        self._start = self._agent.save()
 
     def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
         online = self._agent._ppo.online
@@ -64,6 +69,7 @@ class _Ours:
         return [self._agent._ppo.minibatch(data, batch, "check")[:4] for epoch in epochs for batch in epoch]
 
     def update(self, rollouts: list[Any], number: int) -> tuple[float, float]:
+        self._agent.restore(self._start)
         return _seconds(lambda: self._agent.train(rollouts, number))
 
 
