@@ -41,7 +41,7 @@ class _Stock:
 
     def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
         with np.load(weights) as arrays:
-            self._agent.set_weights([arrays[name] for name in sorted(arrays.files)])
+            self._start = [arrays[name] for name in sorted(arrays.files)]
         self.update(rollouts, 0)
         return self._agent.losses
 
