@@ -46,9 +46,7 @@ class _Stock:
         return self._agent.losses
 
     def update(self, rollouts: list[Any], number: int) -> tuple[float, float]:
-        self._agent.set_weights(
-            self._start
-        )  # on noise, weights that were trained for rounds end in infinite divergences
+        self._agent.set_weights(self._start)  # rounds of training on noise would end in infinite divergences
         self._agent.store(rollouts)
         return _seconds(lambda: self._agent.train(shuffle_seed=number))
 
