@@ -38,7 +38,7 @@ test: environment ## run the default tests: no Docker, GPU, server or network (A
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-all: environment ## run every test whose server or device is here
-	.venv/bin/python -m pytest -m "" $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist loadfile -m "" $(ARGS)
 
 lint: environment ## check style, formatting, types and import rules
 	.venv/bin/ruff check .

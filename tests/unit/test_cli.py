@@ -58,7 +58,8 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
             if said[-1].startswith("    0 "):
                 process.send_signal(how)
         status = process.wait(timeout=60)
-    assert any(line.startswith("    0 ") for line in said), "".join(said)
+    print("".join(said))  # pytest shows it when the test fails
+    assert any(line.startswith("    0 ") for line in said)
     return status
 
 

@@ -149,7 +149,7 @@ def make(folder: Path, *arguments: str) -> list[str]:
         (["setup"], ["bootstrap --extra cpu"]),
         (["setup", "GPU=1", "PYTHON=python3"], ["bootstrap --this-python --extra gpu"]),
         (["test", "ARGS=-k 'lap or track'"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile|-k|lap or track"]),
-        (["test-all"], ["bootstrap", "python|-m|pytest|-m|"]),
+        (["test-all"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile|-m|"]),
         (["test", "train"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile", "undercut|train|default"]),
     ],
 )
