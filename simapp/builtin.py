@@ -10,7 +10,7 @@ from contract.state import CarBatch, Controls, IntArray, Observations, Poses, Th
 from contract.vehicle import STEREO_BASE_M
 from simapp.camera import Camera
 from simapp.lidar import Lidar
-from simapp.surroundings import cars_as_things, rivals_of
+from simapp.surroundings import around, rivals_of
 from simapp.tracks import Track
 from simapp.vehicle import drive_cars, place_cars
 
@@ -74,7 +74,7 @@ class BuiltinSimulator:
 
     def observe(self, cars: IntArray) -> Observations:
         first = int(cars[0])
-        things = self._around(cars)
+        things = around(self, self._things, self._rivals, self._colours, cars)
         model = self._models[first]
         if model.camera == STEREO:
             eyes = [self._frame(cars, things, side * STEREO_BASE_M / 2) for side in (1, -1)]
@@ -96,12 +96,6 @@ class BuiltinSimulator:
             conditions=self._conditions.of(cars) if self._varied[cars].any() else None,
             frame=self._frames[cars],
         )
-
-    def _around(self, cars: IntArray) -> Things:
-        """Things and other cars of the cars' worlds: (K, M)."""
-        things = self._things.of(self._worlds[cars])
-        rivals = self._rivals[cars]
-        return things.beside(cars_as_things(self, rivals, self._colours)) if rivals.size else things
 
     def close(self) -> None:
         """Nothing to release: everything lives in this process."""

@@ -123,7 +123,7 @@ class Race:
         distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
         self._put(car, distance_m, offset_m, turn_rad)
         # progress counts from base_link's place, and is measured at the front point (as real simtraces begin at 0.79 %)
-        self._travelled_m[car] = self._wrap(np.array([self._last_m[car] - distance_m]))[0]
+        self._travelled_m[car] = self.track.shortest_way(np.array([self._last_m[car] - distance_m]))[0]
         self._new_clock(car)
 
     def has_completed_lap(self, car: int) -> bool:
@@ -164,7 +164,7 @@ class Race:
         self._time_s[cars] += STEP_S
         x_m, y_m, heading_rad = self._front_points(cars)
         where = self.track.project(x_m, y_m)
-        moved = self._wrap(where.distance_m - self._last_m[cars])
+        moved = self.track.shortest_way(where.distance_m - self._last_m[cars])
         self._travelled_m[cars] += moved
         wheels_on = self._wheels_on_road(cars)
         survey = None if self.surroundings.empty else self.surroundings.survey(cars)
@@ -242,7 +242,7 @@ class Race:
     def _put_back(self, car: int, distance_m: float, offset_m: float) -> None:
         was_m = self._last_m[car]
         self._put(car, *self.surroundings.free_place(car, distance_m, offset_m))
-        self._travelled_m[car] += self._wrap(np.array([self._last_m[car] - was_m]))[0]
+        self._travelled_m[car] += self.track.shortest_way(np.array([self._last_m[car] - was_m]))[0]
 
     def _put_in_pit(self, car: int) -> None:
         """Beside the south wall, where no road is; the front point's last place on the track is kept."""
@@ -281,10 +281,3 @@ class Race:
         x_m = state.x_m[cars][:, None] + cos * _WHEELS[:, 0] - sin * _WHEELS[:, 1]
         y_m = state.y_m[cars][:, None] + sin * _WHEELS[:, 0] + cos * _WHEELS[:, 1]
         return self.track.on_road(x_m, y_m)
-
-    def _wrap(self, moved_m: FloatArray) -> FloatArray:
-        """The short way round a closed track; open tracks do not wrap."""
-        if not self.track.closed:
-            return moved_m
-        half = 0.5 * self.track.length_m
-        return (moved_m + half) % self.track.length_m - half

@@ -79,11 +79,7 @@ class Surroundings:
 
     def around(self, cars: IntArray) -> Things:
         """What the cars (indices, (K,)) may meet: (K, S)."""
-        things = self._things.of(self._simulator.worlds[cars])
-        rivals = self._rivals[cars]
-        if rivals.shape[1] == 0:
-            return things
-        return things.beside(cars_as_things(self._simulator, rivals, self._colours))
+        return around(self._simulator, self._things, self._rivals, self._colours, cars)
 
     def survey(self, cars: IntArray) -> Survey:
         """Where everything around the cars (indices, (K,)) is now."""
@@ -99,7 +95,7 @@ class Surroundings:
         touching = self._overlapping(Poses(x_m, y_m, state.heading_rad[cars]), things, 0.0, 0.0)
         began = touching & ~self._touching[cars]
         middle_m = self._track.project(x_m, y_m).distance_m
-        behind_it = self._along(survey.distance_m - middle_m[:, None]) >= 0.0
+        behind_it = self._track.shortest_way(survey.distance_m - middle_m[:, None]) >= 0.0
         charged = np.where(began, self._stands | behind_it, self._charged[cars]) & touching
         self._touching[cars], self._charged[cars] = touching, charged
         new = charged & began
@@ -140,12 +136,6 @@ class Surroundings:
             (things.x_m, things.y_m, things.heading_rad, *outlines(things)),
         )
 
-    def _along(self, gap_m: FloatArray) -> FloatArray:
-        if not self._track.closed:
-            return gap_m
-        half = 0.5 * self._track.length_m
-        return np.asarray((gap_m + half) % self._track.length_m - half)
-
 
 def width_at(track: Track, distance_m: float) -> float:
     """The road's width at a centre-line distance."""
@@ -159,6 +149,13 @@ def rivals_of(worlds: IntArray) -> IntArray:
     if len({len(member) for member in members}) > 1:
         raise ValueError(f"worlds {worlds.tolist()} hold different numbers of cars")
     return np.stack([member[member != car] for car, member in enumerate(members)]).astype(np.int64)
+
+
+def around(simulator: Simulator, things: Things, rivals: IntArray, colours: IntArray, cars: IntArray) -> Things:
+    """Things (W, M) and other cars (`rivals` (N, R)) of the worlds of some cars (indices, (K,)): (K, M + R)."""
+    found = things.of(simulator.worlds[cars])
+    others = rivals[cars]
+    return found.beside(cars_as_things(simulator, others, colours)) if others.size else found
 
 
 def cars_as_things(simulator: Simulator, cars: IntArray, colours: IntArray) -> Things:

@@ -177,6 +177,13 @@ class Track:
         y = self._segments[segment, 1] + along * sine + offset * cosine
         return Poses(x_m=x, y_m=y, heading_rad=heading)
 
+    def shortest_way(self, distance_m: FloatArray) -> FloatArray:
+        """Differences of centre-line distances, the short way round a closed track; open tracks do not wrap."""
+        if not self.closed:
+            return distance_m
+        half = 0.5 * self.length_m
+        return np.asarray((distance_m + half) % self.length_m - half)
+
     def reversed(self) -> "Track":
         """The same road driven the other way: rows flipped, edges swapped so that inner stays left; same name."""
         return replace(self, route=self.route[::-1][:, [0, 1, 4, 5, 2, 3]])

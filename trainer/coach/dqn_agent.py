@@ -7,22 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.errors import CheckpointError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
-from trainer.coach.checkpoint import Checkpoint, Weighted
+from trainer.coach.checkpoint import Checkpoint
 from trainer.coach.preset import BUILD_RULE, load_preset
-from trainer.coach.sac_memory import ReplayMemory
-
-REPLAY = "replay"
-"""Suffix of the checkpoint file that holds the replay memory."""
+from trainer.coach.replaying import Replaying
 
 
-class DqnAgent(Weighted):
+class DqnAgent(Replaying):
     """DQN or double DQN with any Q head, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. As in rl_coach there is a gradient step for every
@@ -45,11 +41,7 @@ class DqnAgent(Weighted):
         from trainer.coach.export import PolicyExport
 
         self._seed = seed
-        self._sensors = {
-            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
-            for name, shape in metadata.observation_shapes().items()
-        }
-        self._memory = ReplayMemory(self._sensors)
+        super().__init__(metadata)
         racers = load_preset(preset)
         parameters = racers.agent_parameters(metadata, hyperparameters)
         gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -110,16 +102,3 @@ class DqnAgent(Weighted):
     def export(self) -> bytes:
         """The exploring policy as a frozen graph with the contract's node names (model.pb)."""
         return self._export.freeze(self._session)
-
-    def save(self) -> dict[str, bytes]:
-        """A TensorFlow checkpoint, optimiser and target included, and the replay memory: file suffix -> content."""
-        return self._checkpoint.save(self._session) | {REPLAY: self._memory.save()}
-
-    def restore(self, files: dict[str, bytes]) -> None:
-        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
-        if REPLAY not in files:
-            raise CheckpointError(f"the checkpoint lacks .{REPLAY}\n  fix:  use another checkpoint")
-        memory = ReplayMemory(self._sensors)
-        memory.restore(files[REPLAY])
-        self._checkpoint.restore(self._session, files)
-        self._memory = memory

@@ -5,21 +5,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from contract.errors import CheckpointError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
-from trainer.coach.checkpoint import Checkpoint, Weighted
-from trainer.coach.sac_memory import MEMORY_BYTES, ReplayMemory, Sensors
-
-REPLAY = "replay"
-"""Suffix of the checkpoint file that holds the replay memory."""
+from trainer.coach.checkpoint import Checkpoint
+from trainer.coach.replaying import Replaying
+from trainer.coach.sac_memory import MEMORY_BYTES
 
 
-class SacAgent(Weighted):
+class SacAgent(Replaying):
     """Soft actor-critic with a policy, an action-value and a value network, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. An update takes as many gradient steps as PPO would take on the same rollouts,
@@ -45,12 +42,8 @@ class SacAgent(Weighted):
         from trainer.coach.sac import FusedSAC
         from trainer.coach.sac_networks import sac_parameters
 
-        self._hyperparameters, self._seed, self._memory_bytes = hyperparameters, seed, memory_bytes
-        self._sensors: Sensors = {
-            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
-            for name, shape in metadata.observation_shapes().items()
-        }
-        self._memory = ReplayMemory(self._sensors, memory_bytes)
+        self._hyperparameters, self._seed = hyperparameters, seed
+        super().__init__(metadata, memory_bytes)
         gpu = bool(tf.config.list_physical_devices("GPU"))
         graph = tf.Graph()
         with graph.as_default(), own_global_state(), tf.device(None):
@@ -108,16 +101,3 @@ class SacAgent(Weighted):
     def export(self) -> bytes:
         """The policy as a frozen graph with the contract's node names (model.pb)."""
         return self._export.freeze(self._session)
-
-    def save(self) -> dict[str, bytes]:
-        """A TensorFlow checkpoint, optimisers and target included, and the replay memory: file suffix -> content."""
-        return self._checkpoint.save(self._session) | {REPLAY: self._memory.save()}
-
-    def restore(self, files: dict[str, bytes]) -> None:
-        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
-        if REPLAY not in files:
-            raise CheckpointError(f"the checkpoint lacks .{REPLAY}\n  fix:  use another checkpoint")
-        memory = ReplayMemory(self._sensors, self._memory_bytes)
-        memory.restore(files[REPLAY])
-        self._checkpoint.restore(self._session, files)
-        self._memory = memory
