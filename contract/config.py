@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -15,6 +16,11 @@ Precision = Literal["auto", "float32", "bfloat16"]
 ObjectPosition = tuple[float, Literal[1, -1]]
 
 RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64 characters"
+
+
+def is_run_name(name: str) -> bool:
+    """Whether RUN_NAME_RULE holds, so that the name is safe as a folder and in a key."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) is not None
 
 
 class RaceConfig(BaseModel):
@@ -131,8 +137,7 @@ class RunConfig(BaseModel):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
-        plain = name.replace("-", "a").replace("_", "a").replace(".", "a")
-        if not (plain.isascii() and plain.isalnum() and name[0].isalnum() and len(name) <= 64):
+        if not is_run_name(name):
             raise ValueError(f"a run name is {RUN_NAME_RULE}")
         return name
 

@@ -1,9 +1,9 @@
 """The Protocols between the parts. Each has one conformance suite in tests/contract that runs every implementation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from contract.conditions import Conditions
 from contract.rollout import Rollout
@@ -146,8 +146,24 @@ class ObjectStore(Protocol):
 
     def exists(self, key: str) -> bool: ...
 
-    def list(self, prefix: str) -> Iterable[str]:
+    def list(self, prefix: str) -> Sequence[str]:
         """Keys that begin with prefix, sorted."""
 
     def delete(self, key: str) -> None:
         """Absent keys are fine."""
+
+
+class Place(ObjectStore, Protocol):
+    """An object store that runs and races live in: a folder, or a prefix of a bucket."""
+
+    def where(self, key: str = "") -> str:
+        """Where a key, or the whole place, is: a path or an s3:// address, for a person."""
+
+    def below(self, path: str) -> Self:
+        """The place further down, for example of one run."""
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        """Names of what has keys directly below prefix ("" or ending in a slash), sorted."""
+
+    def modified_s(self, key: str) -> float:
+        """Seconds since the epoch, by the store's clock, when the key was put; KeyError when absent."""

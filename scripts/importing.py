@@ -1,8 +1,6 @@
 """A model that was trained elsewhere becomes a run: its files are found, its weights checked and saved as our own."""
 
 import re
-import secrets
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +17,8 @@ from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_traini
 from contract.params import RunParams, read_training_params
 from contract.stores.local import LocalStore
 from scripts.pretraining import model_folder
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RUNS, RacerFiles, Run
+from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Run
+from scripts.workspace import run_place, staged
 from trainer.checkpoints import Checkpoints
 from trainer.coach import make_agent
 from trainer.export import car_bundle
@@ -59,23 +58,18 @@ def import_model(
     model = model_folder(source)
     name = name or _name_of(source)
     RunConfig.build({"name": name}, "command line")
-    if (RUNS / name).exists():
+    target = run_place(name)
+    if target.list(""):
         raise InputError(
             "run",
             name,
-            f"an import makes a new run, and {RUNS / name} exists",
+            f"an import makes a new run, and {target.where()} exists",
             "give another name: undercut import FOLDER NAME",
         )
-    temporary = RUNS / f".import-{secrets.token_hex(8)}"
-    try:
+    with staged(target) as store:
         if artifacts.RUN_CONFIG in model.keys:
-            made = _copied_run(model, name, temporary)
-        else:
-            made = _Import(model, name, temporary).run(track, reward, metadata, hyperparameters)
-        temporary.rename(RUNS / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return made
+            return _copied_run(model, name, store)
+        return _Import(model, name, store).run(track, reward, metadata, hyperparameters)
 
 
 def _name_of(source: str) -> str:
@@ -86,18 +80,15 @@ def _name_of(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:64] or "imported"
 
 
-def _copied_run(model: ModelFolder, name: str, folder: Path) -> Imported:
+def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> Imported:
     """A run of this toolkit, file by file."""
     text = model.files.get(artifacts.RUN_CONFIG).decode()
     config = RunConfig.from_json(text, f"{model.where}/{artifacts.RUN_CONFIG}")
-    store = LocalStore(folder)
     for key in model.keys:
         if key != artifacts.RUN_CONFIG:
             own = artifacts.car_bundle(name) if key == artifacts.car_bundle(config.name) else key
             store.put(own, model.files.get(key))
-    files = RacerFiles.load(
-        folder / artifacts.REWARD_FUNCTION, folder / artifacts.MODEL_METADATA, folder / artifacts.HYPERPARAMETERS
-    )
+    files = RacerFiles.of(store)
     checkpoints = Checkpoints(store)
     found = [record for record in (checkpoints.best(), checkpoints.last()) if record is not None]
     for record in found:
@@ -109,8 +100,8 @@ def _copied_run(model: ModelFolder, name: str, folder: Path) -> Imported:
 class _Import:
     """The import of a model in the console's layout."""
 
-    def __init__(self, model: ModelFolder, name: str, folder: Path) -> None:
-        self._model, self._name, self._store = model, name, LocalStore(folder)
+    def __init__(self, model: ModelFolder, name: str, store: LocalStore) -> None:
+        self._model, self._name, self._store = model, name, store
         self._notes: list[str] = []
 
     def run(
@@ -135,7 +126,7 @@ class _Import:
             )
             params = self._params(track)
             made = Run.create(
-                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store.root
+                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store
             )
         rows = self._metrics(made.config.training.best_model_metric)
         self._simtraces()

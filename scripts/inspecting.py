@@ -54,7 +54,7 @@ def inspect(run: Run, console: Console, which: str, laps: int, with_video: bool)
     for key, draw in pictures.items():
         with console.status(f"drawing {key}"):
             run.store.put(key, draw())
-        console.print(str(run.store.path(key)), highlight=False, soft_wrap=True)
+        console.print(run.store.where(key), highlight=False, soft_wrap=True)
     if not columns:
         console.print("this run has no diagnostics.csv: it was trained elsewhere, or by an earlier version")
 

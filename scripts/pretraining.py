@@ -10,6 +10,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.stores.local import LocalStore
 from scripts import runs
+from scripts.workspace import run_place
 from trainer.checkpoints import Checkpoints
 from trainer.pretrained import Archive, Below, Files, Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
@@ -32,7 +33,7 @@ def model_folder(source: str, buckets: Buckets | None = None) -> ModelFolder:
         prefix = prefix.strip("/")
         return ModelFolder(Below(buckets(bucket), f"{prefix}/" if prefix else ""), source.rstrip("/"))
     if runs.Run.exists(source):
-        return ModelFolder(LocalStore(runs.RUNS / source), f"run {source}")
+        return ModelFolder(run_place(source), f"run {source}")
     path = Path(source)
     if path.is_file():
         return ModelFolder(Archive(path), source)

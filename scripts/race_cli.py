@@ -10,9 +10,9 @@ from rich.console import Console
 from contract import artifacts
 from contract.config import RunConfig
 from contract.races import race_params
-from contract.stores.local import LocalStore
 from scripts.params_cli import load_params, load_race
 from scripts.runs import Run
+from scripts.workspace import workspace
 
 console = Console()
 
@@ -108,7 +108,7 @@ def race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
     )
     racing.head_to_head(grid, config, console)
-    LocalStore(Path()).put(artifacts.race_params(name), told.encode())
+    workspace().put(artifacts.race_params(name), told.encode())
 
 
 def tournament(
@@ -127,7 +127,7 @@ def tournament(
 
     grid, config, told = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
     racing.tournament(grid, config, console)
-    LocalStore(Path()).put(artifacts.race_params(name), told.encode())
+    workspace().put(artifacts.race_params(name), told.encode())
 
 
 def _race(

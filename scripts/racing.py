@@ -4,7 +4,6 @@ import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -16,12 +15,12 @@ from contract.errors import InputError
 from contract.metrics import evaluation_metrics_json, evaluation_rows
 from contract.races import RaceParams
 from contract.rollout import Rollout
-from contract.stores.local import LocalStore
 from contract.vehicle import CAR_COLORS
 from scripts.local import evaluation_rules
 from scripts.runs import TRACKS, Run
 from scripts.sessions import checkpoint
 from scripts.statistics import LapStatistics, lap_statistics
+from scripts.workspace import workspace
 from simapp.builtin import BuiltinSimulator
 from simapp.media.plots import lap_plot
 from simapp.policy import FrozenPolicy
@@ -98,7 +97,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed, ranges)
 
     won = _heats_won(driven, worlds, in_a_row)
-    store = LocalStore(Path())
+    store = workspace()
     standing_things = Course(track, config.race, config.reverse_dir).fixed()
     standings = []
     for r, (entry, rollouts) in enumerate(zip(grid, driven, strict=True)):
@@ -160,7 +159,7 @@ def tournament(grid: Sequence[Entry], config: RunConfig, console: Console) -> li
         ranking = [entry.folder for _, entry in losers] + ranking
         left = winners
     ranking = [left[0].folder, *ranking]
-    store = LocalStore(Path())
+    store = workspace()
     content = {"tournament": config.name, "track": config.track, "ranking": ranking}
     store.put(artifacts.race_result(config.name), (json.dumps(content, indent=2) + "\n").encode())
     table = Table("place", "racer", title=f"tournament {config.name}")

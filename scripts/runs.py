@@ -1,23 +1,24 @@
-"""A run on disk: `runs/NAME/` with the racer's files as they were, so that the run can be repeated and resumed."""
+"""A run in its place, `runs/NAME/`: with the racer's files as they were, so that it can be repeated and resumed."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
-from contract.stores.local import LocalStore
+from contract.protocols import Place
 from contract.yamlfile import Value
+from scripts.workspace import RUNS_PREFIX, real_folder, run_place, workspace
 from simapp.reward import RewardFunction
 from simapp.tracks import Track, load_track
 
-RUNS = Path("runs")
 TRACKS = Path("tracks")
-"""Racers' own tracks; both are relative to the working directory."""
+"""Racers' own tracks, in the working directory."""
 
 _HERE = Path(__file__).resolve().parent.parent
 DEFAULT_REWARD = _HERE / "rewards" / "follow_center_line.py"
@@ -47,6 +48,13 @@ class RacerFiles:
             )
         return cls(RewardFunction.load(reward), meta, hyper)
 
+    @classmethod
+    def of(cls, store: Place) -> "RacerFiles":
+        """Those of a run."""
+        keys = (artifacts.REWARD_FUNCTION, artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS)
+        folder = real_folder(store, keys)
+        return cls.load(*(folder / key for key in keys))
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -54,16 +62,14 @@ class Run:
 
     config: RunConfig
     files: RacerFiles
-    store: LocalStore
-
-    @property
-    def folder(self) -> Path:
-        return self.store.root
+    store: Place
 
     @property
     def preset(self) -> Path | None:
-        """The racer's preset, where the run has one."""
-        return self.store.path(artifacts.PRESET) if self.store.exists(artifacts.PRESET) else None
+        """The racer's preset as a file, where the run has one."""
+        if not self.store.exists(artifacts.PRESET):
+            return None
+        return real_folder(self.store, [artifacts.PRESET]) / artifacts.PRESET
 
     def track(self) -> Track:
         track = load_track(self.config.track, [TRACKS])
@@ -71,7 +77,7 @@ class Run:
 
     @staticmethod
     def exists(name: str) -> bool:
-        return (RUNS / name / artifacts.RUN_CONFIG).is_file()
+        return is_run_name(name) and run_place(name).exists(artifacts.RUN_CONFIG)
 
     @classmethod
     def create(
@@ -81,12 +87,12 @@ class Run:
         metadata: Path,
         hyperparameters: Path,
         carried: Mapping[str, Value] | None = None,
-        folder: Path | None = None,
+        place: Place | None = None,
         preset: Path | None = None,
     ) -> "Run":
         """Check everything first, then write; run.json comes last, so a run that has one is whole.
 
-        It is written to `folder`, by default runs/NAME. `carried` are keys of a training_params.yaml that have no
+        It is written to `place`, by default runs/NAME. `carried` are keys of a training_params.yaml that have no
         effect here and are written back (RunParams.carried). `preset` is a racer's file that chooses networks or
         algorithm (trainer.coach.preset).
         """
@@ -94,7 +100,7 @@ class Run:
         load_track(config.track, [TRACKS])
         if preset is not None:
             _check_preset(preset, files)
-        store = LocalStore(folder or RUNS / config.name)
+        store = place or run_place(config.name)
         store.put(artifacts.MODEL_METADATA, metadata.read_bytes())
         store.put(artifacts.HYPERPARAMETERS, files.hyperparameters.to_json().encode())
         store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
@@ -107,16 +113,13 @@ class Run:
     @classmethod
     def open(cls, name: str) -> "Run":
         """InputError with the runs that exist when there is none of that name."""
-        folder = RUNS / name
-        path = folder / artifacts.RUN_CONFIG
-        if not path.is_file():
+        if not Run.exists(name):
             known = ", ".join(run_names()) or "none yet"
-            raise InputError("run", name, f"a run in {RUNS}/ (there are: {known})", f"undercut train {name}")
-        config = RunConfig.from_json(path.read_text(), str(path))
-        files = RacerFiles.load(
-            folder / artifacts.REWARD_FUNCTION, folder / artifacts.MODEL_METADATA, folder / artifacts.HYPERPARAMETERS
-        )
-        return cls(config, files, LocalStore(folder))
+            rule = f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {known})"
+            raise InputError("run", name, rule, f"undercut train {name}")
+        store = run_place(name)
+        text = store.get(artifacts.RUN_CONFIG).decode()
+        return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)
 
     def remake(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> "Run":
         """The same run with other limits; what decides its numbers must be unchanged."""
@@ -153,7 +156,7 @@ class Run:
         if not self.store.exists(key):
             return {}
         read = read_training_params if key == artifacts.TRAINING_PARAMS else read_evaluation_params
-        return read(self.store.get(key).decode(), str(self.store.path(key))).carried
+        return read(self.store.get(key).decode(), self.store.where(key)).carried
 
     def same_files(
         self, reward: Path | None, metadata: Path | None, hyperparameters: Path | None, preset: Path | None = None
@@ -172,7 +175,7 @@ class Run:
                     f"run {self.config.name}: {key}",
                     "a changed file",
                     "a resumed run keeps the files it began with",
-                    f"choose another run name, or delete {self.folder}",
+                    f"choose another run name, or delete {self.store.where()}",
                 )
 
 
@@ -183,11 +186,12 @@ def default_hyperparameters(metadata: Path) -> Path:
 
 
 def run_names() -> list[str]:
-    """Runs in the working directory, newest first."""
-    if not RUNS.is_dir():
-        return []
-    found = [path for path in RUNS.iterdir() if (path / artifacts.RUN_CONFIG).is_file()]
-    return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+    """Runs in the workspace, newest first: those that training began or resumed last."""
+    place, found = workspace(), []
+    for name in place.folders(RUNS_PREFIX):
+        with contextlib.suppress(KeyError):
+            found.append((place.modified_s(f"{RUNS_PREFIX}{name}/{artifacts.RUN_CONFIG}"), name))
+    return [name for _, name in sorted(found, reverse=True)]
 
 
 def _check_preset(preset: Path, files: RacerFiles) -> None:

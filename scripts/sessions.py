@@ -144,7 +144,7 @@ def show_files(run: Run, console: Console) -> None:
         (artifacts.car_bundle(run.config.name), "bundle for the car"),
     ):
         if run.store.exists(key):
-            console.print(f"{what + ':':24s}{run.store.path(key)}", highlight=False, soft_wrap=True)
+            console.print(f"{what + ':':24s}{run.store.where(key)}", highlight=False, soft_wrap=True)
 
 
 def summary(run: Run) -> dict[str, Any]:

@@ -5,7 +5,9 @@ import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 from contract.errors import StoreError
 
@@ -73,6 +75,24 @@ class LocalStore:
             return
         except OSError as error:
             raise self._explain("delete", key, path, error) from error
+
+    def where(self, key: str = "") -> str:
+        return str(self.path(key) if key else self.root)
+
+    def below(self, path: str) -> Self:
+        return type(self)(self.path(path))
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        folder = self.path(prefix.removesuffix("/")) if prefix else self.root
+        if not folder.is_dir():
+            return []
+        return sorted(child.name for child in folder.iterdir() if child.is_dir() and any(child.iterdir()))
+
+    def modified_s(self, key: str) -> float:
+        path = self.path(key)
+        if not path.is_file():
+            raise KeyError(key)
+        return path.stat().st_mtime
 
     def _explain(self, verb: str, key: str, path: Path, error: OSError, size: int = 0) -> StoreError:
         if error.errno in _DISK_FULL:

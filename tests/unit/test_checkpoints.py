@@ -6,7 +6,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -136,7 +136,7 @@ class _Memory:
     def exists(self, key: str) -> bool:
         return key in self.content
 
-    def list(self, prefix: str) -> Iterable[str]:
+    def list(self, prefix: str) -> Sequence[str]:
         return sorted(key for key in self.content if key.startswith(prefix))
 
     def delete(self, key: str) -> None:

@@ -151,17 +151,17 @@ def test_an_imported_run_is_trained_on_from_its_last_checkpoint(racer: Path, sav
 
 def _check_a_copied_run(run: Run) -> None:
     """Runs are imported as they are, optimiser included; a broken one not at all."""
-    made = import_model(str(run.folder), "copied")
+    made = import_model(str(Path(run.store.where())), "copied")
     assert made == Imported("copied", ["7_Step-700.ckpt", "9_Step-950.ckpt"], [f"it was run {run.config.name}"])
     copied = Run.open("copied")
     assert copied.config == run.config.model_copy(update={"name": "copied"})
     same = [key for key in run.store.list("model/") if run.store.get(key) == copied.store.get(key)]
     assert same == run.store.list("model/")
     assert copied.store.exists(artifacts.car_bundle("copied"))
-    data = next(run.folder.glob("model/7_*.data-*"))
+    data = next(Path(run.store.where()).glob("model/7_*.data-*"))
     data.write_bytes(data.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"7_Step-700\.ckpt\.data-00000-of-00001 has 1,000 bytes"):
-        import_model(str(run.folder), "broken")
+        import_model(str(Path(run.store.where())), "broken")
     assert [path.name for path in Path("runs").iterdir() if path.name not in (run.config.name, "copied")] == []
 
 

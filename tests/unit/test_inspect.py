@@ -151,12 +151,12 @@ def test_inspect_leaves_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run.store.put(artifacts.DIAGNOSTICS, text.encode())
     with (tmp_path / "said.txt").open("w") as said:
         inspecting.inspect(run, Console(file=said, width=200), "best", 1, with_video=False)
-    made = sorted(path.name for path in (run.folder / "inspect").iterdir())
+    made = sorted(path.name for path in (Path(run.store.where()) / "inspect").iterdir())
     assert made == ["action_use.png", "actions.png", "diagnostics.png", "saliency.png"]
     told = (tmp_path / "said.txt").read_text()
     assert "checkpoint 4" in told
     assert all(name in told for name in made)
-    sheet = image.imread(run.folder / "inspect" / "saliency.png")
+    sheet = image.imread(Path(run.store.where()) / "inspect" / "saliency.png")
     assert sheet.shape[:2] > (1000, 2000)
 
 

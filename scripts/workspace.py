@@ -1,0 +1,76 @@
+"""Where runs and races live: the working directory, or the prefix of a bucket that UNDERCUT_STORE names."""
+
+import atexit
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from contract import artifacts
+from contract.errors import InputError
+from contract.host import HostSettings, S3Address
+from contract.protocols import Place
+from contract.stores.local import LocalStore
+
+RUNS_PREFIX = "runs/"
+
+
+def workspace() -> Place:
+    """The place that holds `runs/` and `races/`, by this process's environment."""
+    address = HostSettings.load().store
+    return LocalStore(Path()) if address is None else bucket_place(address)
+
+
+@lru_cache
+def bucket_place(address: S3Address) -> Place:
+    """A prefix of a bucket."""
+    raise InputError("UNDERCUT_STORE", str(address), "not yet", "unset it")
+
+
+def run_place(name: str) -> Place:
+    """Where the run of that name lives, whether or not it exists."""
+    return workspace().below(RUNS_PREFIX + name)
+
+
+@contextmanager
+def staged(target: Place) -> Iterator[LocalStore]:
+    """A folder to put a new run together in: its files come to the target when the block ends, run.json last, and
+    nothing does when it fails. The target must be empty."""
+    beside = target.root.parent if isinstance(target, LocalStore) else Path(tempfile.gettempdir())
+    stage = LocalStore(beside / f".new-{secrets.token_hex(8)}")
+    try:
+        yield stage
+        if isinstance(target, LocalStore):
+            stage.root.rename(target.root)
+        else:
+            copy_run(stage, target)
+    finally:
+        shutil.rmtree(stage.root, ignore_errors=True)
+
+
+def copy_run(source: Place, target: Place) -> None:
+    """Put every file of a run to the target. What names checkpoints comes late and run.json last: a copy that is cut
+    off is either no run yet or the run that it was."""
+    late = (artifacts.DEEPRACER_CHECKPOINTS, artifacts.COACH_CHECKPOINT, artifacts.RUN_CONFIG)
+    keys = list(source.list(""))
+    for key in [*(key for key in keys if key not in late), *(key for key in late if key in keys)]:
+        target.put(key, source.get(key))
+
+
+def real_folder(store: Place, keys: Sequence[str]) -> Path:
+    """A folder that holds those of the keys that exist as files, under their keys: the store's own if it is one, else
+    a copy that is deleted when this process ends."""
+    if isinstance(store, LocalStore):
+        return store.root
+    folder = Path(tempfile.mkdtemp(prefix="undercut-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = LocalStore(folder)
+    for key in keys:
+        try:
+            copy.put(key, store.get(key))
+        except KeyError:
+            continue
+    return folder
