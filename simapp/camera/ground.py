@@ -149,17 +149,17 @@ def _candidates(pieces: FloatArray, xmin: float, ymin: float, xmax: float, ymax:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _paint(
-    grey: UInt8Array,
+    picture: UInt8Array,
     origin: tuple[float, float],
     texel: float,
     road: tuple[FloatArray, FloatArray, FloatArray],
     tiles: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
-    tones: tuple[float, float, float, float],
+    tones: FloatArray,
 ) -> None:
     quads, edges, centre = road
     field, asphalt, line = tiles
     period = field.shape[0]
-    height, width = grey.shape
+    height, width, channels = picture.shape
     for top in range(0, height, BLOCK):
         for left in range(0, width, BLOCK):
             bottom, right = min(top + BLOCK, height), min(left + BLOCK, width)
@@ -175,14 +175,17 @@ def _paint(
             for r in range(top, bottom):
                 for c in range(left, right):
                     tr, tc = r % period, c % period
-                    tone = tones[0] * field[tr, tc]
+                    on_road, on_line, on_dash = 0.0, 0.0, 0.0
                     if not only_field:
                         x, y = origin[0] + (c + 0.5) * texel, origin[1] + (r + 0.5) * texel
                         on_road, on_line, on_dash = _coverage_at(x, y, texel, near)
-                        tone += (tones[1] * asphalt[tr, tc] - tone) * on_road
-                        tone += (tones[2] * line[tr, tc] - tone) * on_line
-                        tone += (tones[3] - tone) * on_dash
-                    grey[r, c] = np.uint8(min(max(tone, 0.0), 255.0) + 0.5)
+                    for i in range(channels):
+                        tone = tones[i, 0] * field[tr, tc]
+                        if on_road > 0.0:
+                            tone += (tones[i, 1] * asphalt[tr, tc] - tone) * on_road
+                            tone += (tones[i, 2] * line[tr, tc] - tone) * on_line
+                            tone += (tones[i, 3] - tone) * on_dash
+                        picture[r, c, i] = np.uint8(min(max(tone, 0.0), 255.0) + 0.5)
 
 
 def paint_ground(
@@ -192,6 +195,28 @@ def paint_ground(
 
     Each texel is the mean of what it covers. texel_mm divides TILE_MM.
     """
+    return _painted(road, look, origin_m, texel_mm, shape, _INKS @ GREY[:, None])[..., 0]
+
+
+def paint_ground_rgb(
+    road: Road, look: Textures, origin_m: tuple[float, float], texel_mm: int, shape: tuple[int, int]
+) -> UInt8Array:
+    """The same in colour, (rows, columns, 4): red, green, blue, and 0 that makes a texel one word."""
+    return _painted(road, look, origin_m, texel_mm, shape, np.column_stack([_INKS, np.zeros(4)]))
+
+
+_INKS = np.stack([FIELD_RGB, ASPHALT_RGB, LINE_RGB, DASH_RGB])
+
+
+def _painted(
+    road: Road,
+    look: Textures,
+    origin_m: tuple[float, float],
+    texel_mm: int,
+    shape: tuple[int, int],
+    inks: FloatArray,
+) -> UInt8Array:
+    """(rows, columns, C) for inks (4, C): field, asphalt, line, dash."""
     period = TILE_MM // texel_mm
     # texture cells are whole millimetres from the world's origin; the map's origin is a multiple of the texel
     shift = [round(o * 1000 / texel_mm) for o in origin_m]
@@ -200,8 +225,8 @@ def paint_ground(
         mean = tile.reshape(period, texel_mm, period, texel_mm).mean(axis=(1, 3))
         return np.ascontiguousarray(np.roll(mean, (-shift[1], -shift[0]), axis=(0, 1)))
 
-    grey = np.empty(shape, np.uint8)
+    picture = np.empty((*shape, inks.shape[1]), np.uint8)
     tiles = (tile_of(look.field), tile_of(look.asphalt), tile_of(look.line))
-    tones = (float(GREY @ FIELD_RGB), float(GREY @ ASPHALT_RGB), float(GREY @ LINE_RGB), float(GREY @ DASH_RGB))
-    _paint(grey, origin_m, texel_mm / 1000, (road.quads, road.edges, road.centre), tiles, tones)
-    return grey
+    tones = np.ascontiguousarray(inks.T)
+    _paint(picture, origin_m, texel_mm / 1000, (road.quads, road.edges, road.centre), tiles, tones)
+    return picture

@@ -1,0 +1,79 @@
+"""The ground of a track's world in colour: mip levels that the videos' views look up."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from contract.state import FloatArray, IntArray, UInt8Array
+from simapp.camera.ground import Road, paint_ground_rgb
+from simapp.camera.look import TILE_MM, WALL_MARGIN_M, textures
+from simapp.tracks import Track
+
+LEVELS = 7
+MIN_TEXEL_MM = 4
+MAX_TEXELS = 8_000_000
+"""Of the finest level: 32 MB, and a third more for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColourGround:
+    """Levels of a colour picture, each half the size of the one before.
+
+    texels     flat uint32, level after level and row after row from the south-west: red in the lowest byte
+    starts     (L + 1,) int64 index of each level's first texel; rows, columns (L,) int64; texels_m (L,) float64
+    origin_m   south-west corner of all levels
+    room_m     the walls: xmin, ymin, xmax, ymax
+    """
+
+    texels: NDArray[np.uint32]
+    starts: IntArray
+    rows: IntArray
+    columns: IntArray
+    texels_m: FloatArray
+    origin_m: tuple[float, float]
+    room_m: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, track: Track) -> "ColourGround":
+        """Paint the ground between the walls; half a second for the shipped tracks."""
+        xmin, ymin, xmax, ymax = track.bounds
+        room = (xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M)
+        area = (room[2] - room[0]) * (room[3] - room[1])
+        fitting = (mm for mm in range(MIN_TEXEL_MM, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
+        texel_mm = next(fitting)
+        block_m = texel_mm * 2 ** (LEVELS - 1) / 1000
+        first = [math.floor(value / block_m) for value in room[:2]]
+        last = [math.ceil(value / block_m) for value in room[2:]]
+        origin_m = (first[0] * block_m, first[1] * block_m)
+        columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
+        pictures = [paint_ground_rgb(Road.of(track), textures(), origin_m, texel_mm, (rows, columns))]
+        while len(pictures) < LEVELS:
+            pictures.append(_halved(pictures[-1]))
+        sizes = [picture.shape[0] * picture.shape[1] for picture in pictures]
+        return cls(
+            texels=np.concatenate([picture.view(np.uint32).ravel() for picture in pictures]),
+            starts=np.cumsum([0, *sizes]).astype(np.int64),
+            rows=np.array([picture.shape[0] for picture in pictures], np.int64),
+            columns=np.array([picture.shape[1] for picture in pictures], np.int64),
+            texels_m=texel_mm / 1000 * np.exp2(np.arange(LEVELS, dtype=np.float64)),
+            origin_m=origin_m,
+            room_m=room,
+        )
+
+
+@njit(cache=True, nogil=True)
+def _halved(picture: UInt8Array) -> UInt8Array:
+    """Means of 2x2 texels (rows, columns, 4), both even."""
+    out = np.empty((picture.shape[0] // 2, picture.shape[1] // 2, 4), np.uint8)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            for i in range(4):
+                total = np.int64(2)
+                for dr in range(2):
+                    for dc in range(2):
+                        total += picture[2 * r + dr, 2 * c + dc, i]
+                out[r, c, i] = total >> 2
+    return out
