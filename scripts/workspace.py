@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from contract import artifacts
-from contract.errors import InputError
 from contract.host import HostSettings, S3Address
 from contract.protocols import Place
 from contract.stores.local import LocalStore
@@ -26,8 +25,10 @@ def workspace() -> Place:
 
 @lru_cache
 def bucket_place(address: S3Address) -> Place:
-    """A prefix of a bucket."""
-    raise InputError("UNDERCUT_STORE", str(address), "not yet", "unset it")
+    """A prefix of a bucket, by boto3's settings."""
+    from contract.stores.s3 import S3Store  # boto3 takes a moment to import
+
+    return S3Store(address)
 
 
 def run_place(name: str) -> Place:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from contract.errors import StoreError
+from contract.stores.keys import TEMPORARY, key_parts
 
-_TEMPORARY = ".tmp-"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -27,14 +27,7 @@ class LocalStore:
 
     def path(self, key: str) -> Path:
         """Where a key's content lies. StoreError when the key is not a plain relative path."""
-        parts = key.split("/")
-        if any(part in ("", ".", "..") or part.startswith(_TEMPORARY) or "\0" in part for part in parts):
-            raise StoreError(
-                f"store key {key!r} is not allowed\n"
-                f"  rule: names joined by single slashes, none empty, '.', '..' or beginning with {_TEMPORARY!r}\n"
-                f"  fix:  use a relative key such as 'model/model_0.pb'"
-            )
-        return self.root.joinpath(*parts)
+        return self.root.joinpath(*key_parts(key))
 
     def put(self, key: str, data: bytes) -> None:
         path = self.path(key)
@@ -64,7 +57,7 @@ class LocalStore:
         keys = []
         for parent, _, names in os.walk(folder):
             base = Path(parent).relative_to(self.root)
-            keys += [(base / name).as_posix() for name in names if not name.startswith(_TEMPORARY)]
+            keys += [(base / name).as_posix() for name in names if not name.startswith(TEMPORARY)]
         return sorted(key for key in keys if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
@@ -160,7 +153,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 def _open_temporary(folder: Path) -> tuple[Path, int]:
     """A new temporary file, locked for as long as it is open: the lock tells `_sweep` that its writer lives."""
     while True:
-        temporary = folder / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        temporary = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
@@ -170,7 +163,7 @@ def _open_temporary(folder: Path) -> tuple[Path, int]:
 
 def _sweep(folder: Path) -> None:
     """Delete the temporary files of writers that were killed; a checkpoint's is over 100 MB."""
-    for leftover in folder.glob(f"{_TEMPORARY}*"):
+    for leftover in folder.glob(f"{TEMPORARY}*"):
         try:
             descriptor = os.open(leftover, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
