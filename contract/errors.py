@@ -33,3 +33,11 @@ class TrainingError(UndercutError):
 
 class RewardError(UndercutError):
     """The racer's reward function failed or returned something that is not a usable reward."""
+
+
+class WireError(UndercutError):
+    """Bytes from a channel are not a whole message of this version, or break one of its bounds."""
+
+
+class ChannelError(UndercutError):
+    """The channel between trainer and workers is down for longer than it is waited for, or refuses access."""

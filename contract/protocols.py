@@ -1,6 +1,6 @@
 """The Protocols between the parts. Each has one conformance suite in tests/contract that runs every implementation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, Self
@@ -71,7 +71,8 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RolloutOrder:
-    """A request for `count` episodes of a phase from `first` on, each `stride` later, by an iteration's policy.
+    """A request for `count` episodes of a phase from `first` on, or for the `chosen` ones of them, by an iteration's
+    policy.
 
     With `epsilon`, training takes a random action that often and the likeliest one otherwise (e-greedy).
     """
@@ -80,28 +81,77 @@ class RolloutOrder:
     iteration: int
     first: int
     count: int
-    stride: int = 1
     epsilon: float | None = None
+    chosen: tuple[int, ...] | None = None
 
     @property
-    def episodes(self) -> range:
-        return range(self.first, self.first + self.count * self.stride, self.stride)
+    def episodes(self) -> Sequence[int]:
+        """Ascending."""
+        return range(self.first, self.first + self.count) if self.chosen is None else self.chosen
 
-    def halves(self) -> "list[RolloutOrder]":
-        """Its even and its odd episodes, where there are any, as two orders."""
-        orders = []
-        for parity in (0, 1):
-            mine = [episode for episode in self.episodes if episode % 2 == parity]
-            if mine:
-                orders.append(replace(self, first=mine[0], count=len(mine), stride=2))
-        return orders
+    def of(self, episodes: Iterable[int]) -> "RolloutOrder":
+        """The part of the order that asks for these episodes of it."""
+        return replace(self, chosen=tuple(sorted(episodes)))
+
+    def by(self, group: Callable[[int], int]) -> "dict[int, RolloutOrder]":
+        """Parts of the order by the group of each episode, in the order of groups."""
+        groups: dict[int, list[int]] = {}
+        for episode in self.episodes:
+            groups.setdefault(group(episode), []).append(episode)
+        return {key: self.of(groups[key]) for key in sorted(groups)}
 
 
 class RolloutSource(Protocol):
-    """Where the trainer gets rollouts from: this process, worker processes, or a channel to other machines."""
+    """Where the trainer gets rollouts from: this process, or workers at the other end of a channel."""
+
+    def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
+        """Say what will be collected next with this policy, the most urgent first, so that whoever can begins early.
+
+        An order that is never collected leaves no trace.
+        """
 
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         """Have every ordered episode driven by the frozen graph; whole episodes, in episode order."""
+
+
+class TrainerEnd(Protocol):
+    """The trainer's end of a channel: messages from and to workers, and blobs (job, policies) that any worker may read.
+
+    It may lose messages when the server between both ends dies, and deliver one twice; it never delivers half a
+    message. `receive` is for one thread; the others may be called from any.
+    """
+
+    def publish(self, blob: bytes) -> str:
+        """Keep the blob for workers until it is withdrawn; returns its SHA-256 in hex, the name to fetch it by."""
+
+    def withdraw(self, digest: str) -> None:
+        """Drop a published blob; an unknown one is fine."""
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """The next message of any worker, None after so long. The one before is acknowledged by this call."""
+
+    def send(self, worker: str, message: bytes) -> None:
+        """A worker that is gone is fine."""
+
+    def close(self) -> None: ...
+
+
+class WorkerEnd(Protocol):
+    """A worker's end of a channel; everything may be called from any thread but `receive`."""
+
+    def attended(self) -> bool:
+        """Whether a trainer is at the other end; ChannelError where none can come any more."""
+
+    def send(self, message: bytes) -> None:
+        """Waits while the channel is full of what the trainer has not taken yet; ChannelError after a deadline."""
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        """The trainer's next message for this worker, None after so long."""
+
+    def fetch(self, digest: str) -> bytes | None:
+        """A published blob whose checksum is right, None when it is not there (any more)."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)

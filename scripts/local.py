@@ -62,6 +62,9 @@ class LocalRollouts:
         starts = config.evaluation.model_copy(update={"start_position_offset": training.start_position_offset})
         self._evaluation = Scene(evaluation, conditioned(evaluation, None, start_line(evaluation, starts)))
 
+    def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
+        """Nobody else is here to begin early."""
+
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         run = self._run
         seed_racers_randomness(run.config.seed, order)
@@ -81,7 +84,7 @@ class LocalRollouts:
             return [(self._evaluation, order)]
         if len(self._training) == 1:
             return [(self._training[0], order)]
-        return [(self._training[half.first % 2], half) for half in order.halves()]
+        return [(self._training[half], part) for half, part in order.by(lambda episode: episode % 2).items()]
 
 
 def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observations: bool = False) -> list[Rollout]:

@@ -85,6 +85,9 @@ class NarratedRollouts:
     def __init__(self, source: RolloutSource, view: TrainingView) -> None:
         self._source, self._view = source, view
 
+    def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
+        self._source.announce(policy, *orders)
+
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         self._view.doing(f"iteration {order.iteration}: driving {order.count} {order.phase.value} episodes")
         rollouts = self._source.collect(policy, order)

@@ -22,6 +22,12 @@ and a car's actions must not depend on how many cars drive beside it. float32's 
 PAD_BFLOAT16 = 4
 
 
+def settled_precision(precision: Precision) -> Precision:
+    """What "auto" means on this machine."""
+    gpu = precision == "auto" and bool(quiet_import("tensorflow").config.list_physical_devices("GPU"))
+    return "bfloat16" if is_bfloat16(precision, gpu) else "float32"
+
+
 class FrozenPolicy:
     """Implements contract.protocols.Policy. `pb` is a frozen graph with the contract's node names.
 
@@ -41,7 +47,7 @@ class FrozenPolicy:
         )
         self._config.gpu_options.allow_growth = True
         self._pad = PAD
-        if is_bfloat16(precision, bool(self._tf.config.list_physical_devices("GPU"))):
+        if settled_precision(precision) == "bfloat16":
             self._pad = PAD_BFLOAT16
             self._config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1  # RewriterConfig.ON
         self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="policy")

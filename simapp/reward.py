@@ -11,7 +11,7 @@ import reprlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 from typing import Any, cast
@@ -40,14 +40,17 @@ class RewardFunction:
     name: str
     source: str
     code: CodeType
+    helpers: tuple[Path, ...] = ()
+    """Modules beside the file that it imports, each once."""
 
     @classmethod
     def load(cls, path: Path, name: str = "reward_function") -> "RewardFunction":
         """Compile the file and import it once; InputError for a syntax error, an import error, or no such function."""
         source = _read_source(path)
         function = cls(path, name, source, _compile(source, path))
-        function._import()
-        return function
+        helpers: set[Path] = set()
+        function._import(helpers)
+        return replace(function, helpers=tuple(sorted(helpers - {path.resolve()})))
 
     def instance(self) -> Callable[[dict[str, Any]], float]:
         """The function of a fresh module. RewardError from a call: the racer's code failed or returned no reward."""
@@ -65,14 +68,14 @@ class RewardFunction:
 
         return reward
 
-    def _import(self) -> Callable[[dict[str, Any]], Any]:
-        """Run the file as a new module and take the function out of it."""
+    def _import(self, helpers: set[Path] | None = None) -> Callable[[dict[str, Any]], Any]:
+        """Run the file as a new module and take the function out of it; tell which modules beside it were imported."""
         module = ModuleType(f"racers_{self.path.stem}")
         module.__file__ = str(self.path.resolve())
         lines = self.source.splitlines(keepends=True)
         # tracebacks show the lines that run, also after the racer has edited the file (no mtime: never checked)
         linecache.cache[str(self.path)] = (len(self.source), None, lines, str(self.path))
-        with _own_imports(self.path.resolve().parent):
+        with _own_imports(self.path.resolve().parent, set() if helpers is None else helpers):
             sys.modules[module.__name__] = module  # where dataclasses look for a class's module
             try:
                 exec(self.code, module.__dict__)
@@ -115,7 +118,7 @@ def _syntax_error(error: SyntaxError, file: str) -> InputError:
 
 
 @contextlib.contextmanager
-def _own_imports(folder: Path) -> Iterator[None]:
+def _own_imports(folder: Path, helpers: set[Path]) -> Iterator[None]:
     """While open, modules beside the racer's file come first and are new; afterwards the process is as it was."""
     # a module of the same name from elsewhere must neither be taken for the racer's nor be lost
     beside = {child.stem for child in folder.glob("*.py")} | {
@@ -138,7 +141,9 @@ def _own_imports(folder: Path) -> Iterator[None]:
         with contextlib.suppress(ValueError):  # the racer's file may have changed sys.path itself
             sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
-            if _is_racers(getattr(sys.modules[name], "__file__", None), folder):
+            file = getattr(sys.modules[name], "__file__", None)
+            if _is_racers(file, folder):
+                helpers.add(Path(file))
                 del sys.modules[name]
         sys.modules.update(hidden)
 

@@ -38,7 +38,7 @@ def collect(
             driving[car] = Drive(episode, np.random.default_rng([seed, order.phase == Phase.training, episode]))
             start(car, episode, driving[car].random)
 
-    for car in range(min(race.num_cars, order.count)):
+    for car in range(min(race.num_cars, len(order.episodes))):
         seat(car)
     while driving:
         cars = np.array(sorted(driving), dtype=np.int64)

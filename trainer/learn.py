@@ -23,14 +23,21 @@ class Progress:
     clean_in_a_row: int = 0
     evaluation_reward: float | None = None
 
-    def after(self, training: Sequence[Rollout], evaluation: Sequence[Rollout]) -> "Progress":
-        clean = all(lap.status == EpisodeStatus.lap_complete for lap in evaluation)
+    def trained(self, training: Sequence[Rollout]) -> "Progress":
+        """After an iteration's training; its evaluation is still to come."""
         return replace(
             self,
             iteration=self.iteration + 1,
             episodes=self.episodes + len(training),
             steps=self.steps + sum(len(rollout) for rollout in training),
-            simulated_s=end_time_s([*training, *evaluation], self.simulated_s),
+            simulated_s=end_time_s(training, self.simulated_s),
+        )
+
+    def evaluated(self, evaluation: Sequence[Rollout]) -> "Progress":
+        clean = all(lap.status == EpisodeStatus.lap_complete for lap in evaluation)
+        return replace(
+            self,
+            simulated_s=end_time_s(evaluation, self.simulated_s),
             clean_in_a_row=self.clean_in_a_row + 1 if clean else 0,
             evaluation_reward=sum(float(lap.rewards.sum()) for lap in evaluation) / len(evaluation),
         )
@@ -82,32 +89,28 @@ def learn(
     progress = journal.resume(agent)
     policy = agent.export()
     while (reason := stop_reason(config, progress, session)) is None:
-        training = rollouts.collect(
-            policy,
-            RolloutOrder(
-                Phase.training,
-                progress.iteration,
-                progress.episodes,
-                hyperparameters.num_episodes_between_training,
-                epsilon=epsilon(hyperparameters, progress.steps),
-            ),
-        )
+        training = rollouts.collect(policy, training_order(progress, hyperparameters))
         update = agent.train(training, progress.iteration)
         policy = agent.export()
-        evaluation = rollouts.collect(
-            policy,
-            RolloutOrder(
-                Phase.evaluation,
-                progress.iteration,
-                progress.iteration * config.min_eval_trials,
-                config.min_eval_trials,
-            ),
+        trained = progress.trained(training)
+        laps = RolloutOrder(
+            Phase.evaluation, progress.iteration, progress.iteration * config.min_eval_trials, config.min_eval_trials
         )
-        iteration = Iteration(progress, progress.after(training, evaluation), training, evaluation, update)
+        may_go_on = stop_reason(config, trained, session) is None  # and then the next episodes need not wait for laps
+        rollouts.announce(policy, laps, *([training_order(trained, hyperparameters)] if may_go_on else []))
+        evaluation = rollouts.collect(policy, laps)
+        iteration = Iteration(progress, trained.evaluated(evaluation), training, evaluation, update)
         journal.save(iteration, agent, policy)
         session.iteration(iteration)
         progress = iteration.after
     return reason
+
+
+def training_order(progress: Progress, hyperparameters: Hyperparameters) -> RolloutOrder:
+    """The episodes that the next update learns from."""
+    count = hyperparameters.num_episodes_between_training
+    share = epsilon(hyperparameters, progress.steps)
+    return RolloutOrder(Phase.training, progress.iteration, progress.episodes, count, share)
 
 
 def epsilon(hyperparameters: Hyperparameters, steps: int) -> float | None:

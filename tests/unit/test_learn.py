@@ -48,7 +48,11 @@ class Numbers:
 
     def __init__(self, clean_from: int = 10**6) -> None:
         self.orders: list[RolloutOrder] = []
+        self.announced: list[tuple[bytes, RolloutOrder]] = []
         self._clean_from = clean_from
+
+    def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
+        self.announced += [(policy, order) for order in orders]
 
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         self.orders.append(order)

@@ -1,0 +1,294 @@
+"""A channel over Redis, for workers in other containers and on other machines.
+
+Redis only carries: nothing in it is needed to go on. The trainer keeps who drives what, and puts job and policies back
+when Redis has lost them, so Redis may be killed at any moment and needs no disk. Keys, all below "undercut:":
+
+    trainer          who the trainer is; expires LOCK_S after the trainer's last sign of life (Redis' own clock)
+    inbox            list of messages for the trainer; `inbox:bytes` counts them, and workers wait while it is full
+    taken            list with the message that the trainer has taken and not acknowledged yet
+    to:WORKER        list of messages for a worker
+    blob:SHA256      job or policy
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+from redis.retry import Retry
+
+from contract.channels.memory import MOST_BYTES, ROOM_PATIENCE_S
+from contract.errors import ChannelError
+from contract.host import RedisAddress
+
+PREFIX = "undercut:"
+LOCK_S = 15
+KEEP_S = 3_600
+"""Blobs and messages that nobody takes are gone after this."""
+PATIENCE_S = 300.0
+"""How long Redis may be away."""
+_SOCKET_S = 20.0
+_SMALL = 64 << 10
+"""Messages up to this size do not wait for room."""
+_T = TypeVar("_T")
+
+
+class _Server:
+    """A Redis server that may go away and come back."""
+
+    def __init__(self, address: RedisAddress, patience_s: float) -> None:
+        password = address.password()
+        self.address, self._patience_s = address, patience_s
+        self.client = redis.Redis(
+            host=address.host,
+            port=address.port,
+            db=address.database,
+            username=address.user if password else None,
+            password=password,
+            ssl=address.tls,
+            socket_timeout=_SOCKET_S,
+            socket_connect_timeout=_SOCKET_S,
+            socket_read_size=1 << 20,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self.came_back: Callable[[], None] = lambda: None
+
+    def ask(self, what: str, command: Callable[["redis.Redis"], _T], patience_s: float | None = None) -> _T:
+        """The command's answer, after as many tries as the patience allows; commands may be carried out twice."""
+        patience_s = self._patience_s if patience_s is None else patience_s
+        deadline_s, pause_s, failed = time.monotonic() + patience_s, 0.05, False
+        while True:
+            try:
+                if failed:
+                    self.came_back()
+                return command(self.client)
+            except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+                raise self._refused(what, error) from None
+            except OutOfMemoryError as error:
+                fix = "raise its maxmemory, or let fewer workers run"
+                self._give_up(deadline_s, patience_s, what, f"is full ({error})", fix)
+            except ResponseError as error:
+                if "NOAUTH" in str(error) or "WRONGPASS" in str(error):
+                    raise self._refused(what, error) from None
+                if isinstance(error, BusyLoadingError) or "LOADING" in str(error):
+                    self._give_up(deadline_s, patience_s, what, "is still loading", "wait for it")
+                else:
+                    raise ChannelError(f"Redis at {self.address} refuses to {what}: {error}") from None
+            except (RedisError, OSError) as error:
+                failed = True
+                fix = "check that it runs, its address, and the network between"
+                self._give_up(deadline_s, patience_s, what, f"does not answer ({error})", fix)
+            threading.Event().wait(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
+
+    def _refused(self, what: str, error: Exception) -> ChannelError:
+        return ChannelError(
+            f"Redis at {self.address} refuses to {what}: {error}\n"
+            f"  rule: user and password are those of the server's requirepass or ACL\n"
+            f"  fix:  correct UNDERCUT_REDIS_URL's user or the file that UNDERCUT_REDIS_PASSWORD_FILE names"
+        )
+
+    def _give_up(self, deadline_s: float, patience_s: float, what: str, why: str, fix: str) -> None:
+        if time.monotonic() >= deadline_s:
+            raise ChannelError(
+                f"Redis at {self.address} {why}; waited {patience_s:g} s to {what}\n  fix:  {fix}"
+            ) from None
+
+
+class RedisChannel:
+    """`TrainerEnd` on a Redis server, which it has for itself: a second trainer on the same database is refused."""
+
+    def __init__(self, address: RedisAddress, run: str, patience_s: float = PATIENCE_S) -> None:
+        self._server = _Server(address, patience_s)
+        self._me = json.dumps(
+            {"session": secrets.token_hex(8), "run": run, "host": socket.gethostname(), "pid": os.getpid()}
+        ).encode()
+        self._blobs: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+        self._renewed_s = 0.0
+        self._taken: bytes | None = None
+        self._unsure = False
+        self._take_over()
+        self._server.came_back = self._came_back
+
+    def _take_over(self) -> None:
+        """Become the database's trainer, once a dead one's time is up, and sweep out what that one left."""
+        deadline_s = time.monotonic() + LOCK_S + 5.0
+        while not self._server.ask(
+            "become its trainer", lambda r: r.set(f"{PREFIX}trainer", self._me, nx=True, px=LOCK_S * 1000)
+        ):
+            if time.monotonic() >= deadline_s:
+                raise ChannelError(
+                    f"Redis at {self._server.address} has a trainer: {self._holder()}\n"
+                    f"  rule: one trainer a Redis database, since its workers work for that one\n"
+                    f"  fix:  stop that one, or name another database in UNDERCUT_REDIS_URL (redis://host:6379/1)"
+                )
+            threading.Event().wait(0.5)
+        self._renewed_s = time.monotonic()
+        old = [f"{PREFIX}inbox", f"{PREFIX}inbox:bytes", f"{PREFIX}taken"]
+        self._server.ask("sweep old messages out", lambda r: r.delete(*old, *r.scan_iter(f"{PREFIX}blob:*", 100)))
+
+    def _holder(self) -> str:
+        held = self._server.ask("name its trainer", lambda r: r.get(f"{PREFIX}trainer")) or b"{}"
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            told = json.loads(bytes(held))
+            return f"run {told['run']}, process {told['pid']} on {told['host']}"
+        return repr(held)
+
+    def publish(self, blob: bytes) -> str:
+        digest = hashlib.sha256(blob).hexdigest()
+        with self._lock:
+            self._blobs[digest] = blob
+        self._server.ask("publish a policy", lambda r: r.set(f"{PREFIX}blob:{digest}", blob, ex=KEEP_S))
+        return digest
+
+    def withdraw(self, digest: str) -> None:
+        with self._lock:
+            self._blobs.pop(digest, None)
+        self._server.ask("withdraw a policy", lambda r: r.delete(f"{PREFIX}blob:{digest}"))
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        if time.monotonic() - self._renewed_s > LOCK_S / 3:
+            self._server.ask("stay its trainer", lambda _: self._renew())
+        if self._taken is not None:
+            self._server.ask("acknowledge a message", self._acknowledge)
+            self._taken = None
+        self._taken = self._server.ask("take a message", lambda r: self._take(r, timeout_s))
+        return self._taken
+
+    def _take(self, client: "redis.Redis", timeout_s: float) -> bytes | None:
+        if self._unsure:  # an answer was lost, perhaps with a message in it
+            found = _bytes(client.lindex(f"{PREFIX}taken", 0))
+            self._unsure = False
+            if found is not None:
+                return found
+        return _bytes(client.blmove(f"{PREFIX}inbox", f"{PREFIX}taken", timeout_s, "LEFT", "RIGHT"))  # type: ignore[arg-type]
+
+    def _acknowledge(self, client: "redis.Redis") -> None:
+        taken = self._taken or b""
+        with client.pipeline(transaction=True) as both:
+            both.delete(f"{PREFIX}taken")
+            both.decrby(f"{PREFIX}inbox:bytes", len(taken) if len(taken) > _SMALL else 0)
+            both.execute()
+
+    def send(self, worker: str, message: bytes) -> None:
+        key = f"{PREFIX}to:{worker}"
+
+        def push(client: "redis.Redis") -> None:
+            with client.pipeline(transaction=True) as both:
+                both.rpush(key, message)
+                both.expire(key, KEEP_S)
+                both.execute()
+
+        self._server.ask("send to a worker", push)
+
+    def close(self) -> None:
+        """Let workers see at once that this trainer is gone, and take everything away; best effort, and quick."""
+
+        def leave(client: "redis.Redis") -> None:
+            if client.get(f"{PREFIX}trainer") == self._me:
+                names = [*client.scan_iter(f"{PREFIX}*", 100)]
+                client.delete(*names) if names else None
+
+        with contextlib.suppress(ChannelError):
+            self._server.ask("leave", leave, patience_s=2.0)
+        self._server.client.close()
+
+    def _came_back(self) -> None:
+        """After a failed command: Redis may have lost everything."""
+        self._unsure = True
+        self._renew()
+
+    def _renew(self) -> None:
+        client = self._server.client
+        held = client.get(f"{PREFIX}trainer")
+        if held is None and not client.set(f"{PREFIX}trainer", self._me, nx=True, px=LOCK_S * 1000):
+            held = client.get(f"{PREFIX}trainer")
+        if held not in (None, self._me):
+            raise ChannelError(
+                f"Redis at {self._server.address} has another trainer now: {self._holder()}\n"
+                f"  rule: one trainer a Redis database; this one was away for more than {LOCK_S} s\n"
+                f"  fix:  stop that one, then start this run again: it goes on from its last iteration"
+            )
+        with self._lock:
+            blobs = dict(self._blobs)
+        client.pexpire(f"{PREFIX}trainer", LOCK_S * 1000)
+        for digest, blob in blobs.items():
+            if not client.expire(f"{PREFIX}blob:{digest}", KEEP_S):
+                client.set(f"{PREFIX}blob:{digest}", blob, ex=KEEP_S)
+        self._renewed_s = time.monotonic()
+
+
+class RedisWorkerEnd:
+    """`WorkerEnd` on a Redis server."""
+
+    def __init__(
+        self, address: RedisAddress, worker: str, most_bytes: int = MOST_BYTES, patience_s: float = PATIENCE_S
+    ) -> None:
+        self._server = _Server(address, patience_s)
+        self._worker, self._most_bytes = worker, most_bytes
+
+    def attended(self) -> bool:
+        return bool(self._server.ask("look for a trainer", lambda r: r.exists(f"{PREFIX}trainer")))
+
+    def send(self, message: bytes) -> None:
+        if len(message) > _SMALL:
+            self._wait_for_room()
+        large = len(message) if len(message) > _SMALL else 0
+
+        def push(client: "redis.Redis") -> None:
+            with client.pipeline(transaction=True) as both:
+                both.rpush(f"{PREFIX}inbox", message)
+                both.incrby(f"{PREFIX}inbox:bytes", large)
+                both.expire(f"{PREFIX}inbox", KEEP_S)
+                both.expire(f"{PREFIX}inbox:bytes", KEEP_S)
+                both.execute()
+
+        self._server.ask("send to the trainer", push)
+
+    def _wait_for_room(self) -> None:
+        deadline_s = time.monotonic() + ROOM_PATIENCE_S
+        while (
+            waiting := int(self._server.ask("ask for room", lambda r: _bytes(r.get(f"{PREFIX}inbox:bytes"))) or 0)
+        ) >= self._most_bytes:
+            if time.monotonic() >= deadline_s:
+                raise ChannelError(
+                    f"waited {ROOM_PATIENCE_S:g} s for the trainer to take messages: {waiting:,} bytes wait for it, "
+                    f"and {self._most_bytes:,} are allowed"
+                )
+            threading.Event().wait(0.05)
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        key = f"{PREFIX}to:{self._worker}"
+        answer: Any = self._server.ask("receive from the trainer", lambda r: r.blpop([key], timeout_s))  # type: ignore[arg-type]
+        return None if answer is None else bytes(answer[1])
+
+    def fetch(self, digest: str) -> bytes | None:
+        blob = self._server.ask("fetch a policy", lambda r: _bytes(r.get(f"{PREFIX}blob:{digest}")))
+        return blob if blob is not None and hashlib.sha256(blob).hexdigest() == digest else None
+
+    def close(self) -> None:
+        self._server.client.close()
+
+
+def _bytes(answer: Any) -> bytes | None:
+    """The client's types allow text, which it returns only when told to decode."""
+    return None if answer is None else bytes(answer)
