@@ -33,7 +33,12 @@ MOST_SMALL_BYTES = 1 << 20
 """Of a message without arrays."""
 MOST_JOB_BYTES = 64 << 20
 
-_DTYPES = {"u1": np.dtype("u1"), "f4": np.dtype("<f4"), "f8": np.dtype("<f8"), "i8": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "u1": np.dtype("u1"),
+    "f4": np.dtype("<f4"),
+    "f8": np.dtype("<f8"),
+    "i8": np.dtype("<i8"),
+}
 _STEP = "step"
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -44,16 +49,14 @@ _WorkerId = Annotated[str, Field(pattern=r"^[0-9a-f]{8,32}$")]
 _Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-def frame(header: bytes, *parts: "bytes | memoryview | np.ndarray[Any, Any]") -> bytes:
+def frame(header: bytes, *parts: bytes | memoryview) -> bytes:
     """One frame; the parts are the body, in order."""
-    views = [memoryview(np.ascontiguousarray(part)).cast("B") if isinstance(part, np.ndarray) else part
-             for part in parts if len(part)]  # fmt: skip
-    body = sum(map(len, views))
+    body = sum(map(len, parts))
     prefix = _PREFIX.pack(MAGIC, VERSION, 0, len(header), body)
     checksum = zlib.crc32(header, zlib.crc32(prefix))
-    for view in views:
-        checksum = zlib.crc32(view, checksum)
-    return b"".join([prefix, _CHECKSUM.pack(checksum), header, *views])
+    for part in parts:
+        checksum = zlib.crc32(part, checksum)
+    return b"".join([prefix, _CHECKSUM.pack(checksum), header, *parts])
 
 
 def unframe(data: bytes, most_bytes: int) -> tuple[bytes, memoryview]:
@@ -192,7 +195,7 @@ def _parse(reader: TypeAdapter[_T], header: bytes) -> _T:
         raise WireError(f"a message that breaks a rule at {place}: {first['msg']}") from None
 
 
-# --- rollouts ---------------------------------------------------------------------------------------------------------
+# --- rollouts --------------------------------------------------------------------------------------------------------
 
 
 def rollout_to_bytes(rollout: Rollout, worker: str, number: int, order: str) -> bytes:
@@ -212,7 +215,7 @@ def rollout_to_bytes(rollout: Rollout, worker: str, number: int, order: str) -> 
         truncated=rollout.truncated,
         arrays=tuple(description for description, _ in arrays),
     )
-    return frame(header.model_dump_json().encode(), *(values.reshape(-1) for _, values in arrays))
+    return frame(header.model_dump_json().encode(), *(values.reshape(-1).view(np.uint8).data for _, values in arrays))
 
 
 def _described(name: str, values: np.ndarray[Any, Any]) -> tuple[_Array, np.ndarray[Any, Any]]:
@@ -220,7 +223,7 @@ def _described(name: str, values: np.ndarray[Any, Any]) -> tuple[_Array, np.ndar
     kind = _STEP if values.dtype == STEP_DTYPE else values.dtype.str.lstrip("<|=")
     if kind not in (*_DTYPES, _STEP):
         raise WireError(f"array {name} is {values.dtype}; a rollout's are {', '.join(_DTYPES)} or steps")
-    return _Array(name=name, dtype=kind, shape=values.shape), np.ascontiguousarray(values)
+    return _Array.model_validate({"name": name, "dtype": kind, "shape": values.shape}), np.ascontiguousarray(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +319,7 @@ def _expect(found: "dict[str, np.ndarray[Any, Any]]", name: str, shape: Sequence
         raise WireError(f"array {name!r} of a rollout is {got}; it must be {dtype} {tuple(shape)}")
 
 
-# --- jobs -------------------------------------------------------------------------------------------------------------
+# --- jobs ------------------------------------------------------------------------------------------------------------
 
 
 class _JobHeader(_Message):

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import import_cli, inspect_cli, race_cli, tracks_cli
+from scripts import import_cli, inspect_cli, race_cli, tracks_cli, worker_cli
 from scripts.params_cli import load_params
 from scripts.race_cli import (
     BotsOption,
@@ -38,6 +38,7 @@ app.command("inspect")(inspect_cli.inspect_run)
 app.command()(race_cli.evaluate)
 app.command()(race_cli.race)
 app.command()(race_cli.tournament)
+app.command()(worker_cli.worker)
 console = Console()
 
 RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
@@ -72,6 +73,7 @@ def train(
     pretrained_checkpoint: Annotated[str | None, typer.Option(help="best or last of the pretrained model")] = None,
     remap_actions: Annotated[bool | None, typer.Option("--remap-actions", help="begin from other actions")] = None,
     laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
@@ -110,7 +112,7 @@ def train(
         carried = read.carried if read else None
         reward = reward or DEFAULT_REWARD
         opened = Run.create(config, reward, metadata, hyperparameters, carried, preset=preset)
-    sessions.train(opened, console)
+    sessions.train(opened, console, workers)
     sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
     sessions.show_files(opened, console)
 

@@ -9,8 +9,9 @@ import numpy as np
 
 import simapp
 from contract.config import RunConfig
-from contract.protocols import Phase, RolloutOrder
+from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
+from contract.state import Observations
 from contract.vehicle import CAR_COLORS
 from scripts.runs import Run
 from simapp.builtin import BuiltinSimulator
@@ -32,9 +33,10 @@ class Scene:
 class LocalRollouts:
     """`RolloutSource` in this process: one simulator for the training episodes and the evaluations between them."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, count: Callable[[int], None] = lambda steps: None) -> None:
+        """`count` is called with the number of car-steps after each step."""
         config, files = run.config, run.files
-        self._run = run
+        self._run, self._count = run, count
         simulator = BuiltinSimulator(run.track(), [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
         training = config.training
@@ -69,11 +71,12 @@ class LocalRollouts:
         run = self._run
         seed_racers_randomness(run.config.seed, order)
         frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
+        counted = _Counted(frozen, self._count)
         try:
             rollouts = [
                 rollout
                 for scene, part in self._parts(order)
-                for rollout in collect(scene.race, frozen, run.files.metadata, part, scene.start, run.config.seed)
+                for rollout in collect(scene.race, counted, run.files.metadata, part, scene.start, run.config.seed)
             ]
         finally:
             frozen.close()
@@ -85,6 +88,18 @@ class LocalRollouts:
         if len(self._training) == 1:
             return [(self._training[0], order)]
         return [(self._training[half], part) for half, part in order.by(lambda episode: episode % 2).items()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A policy that tells of how many frames it was asked about."""
+
+    policy: Policy
+    count: Callable[[int], None]
+
+    def distribution(self, observations: Observations) -> ActionDistribution:
+        self.count(len(next(iter(observations.values()))))
+        return self.policy.distribution(observations)
 
 
 def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observations: bool = False) -> list[Rollout]:
@@ -130,10 +145,13 @@ def colour_index(name: str) -> int:
 
 
 def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
-    """Reward functions that draw from the global generators still give the same run twice."""
-    random.seed(f"{seed} {order.phase} {order.iteration}")
+    """Reward functions that draw from the global generators still give the same run twice. A part of an order that
+    another worker drives draws other numbers than the part with its first episode."""
+    first = order.episodes[0]
+    part = [] if first == order.first else [first]
+    random.seed(" ".join(map(str, [seed, order.phase, order.iteration, *part])))
     np.random.seed(  # noqa: NPY002
-        [seed, order.phase == Phase.training, order.iteration]
+        [seed, order.phase == Phase.training, order.iteration, *part]
     )
 
 

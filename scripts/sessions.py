@@ -15,10 +15,11 @@ from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_tra
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from scripts import pretraining
-from scripts.local import LocalRollouts, announce_compilation, evaluation_laps
+from scripts.local import announce_compilation, evaluation_laps
 from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from scripts.runs import Run
 from scripts.statistics import lap_statistics
+from scripts.workers import rollout_source
 from simapp.media.plots import Updates, lap_plot, training_plot
 from simapp.things import Course
 from trainer.checkpoints import CheckpointRecord, Checkpoints
@@ -30,8 +31,11 @@ MANY_LAPS = 20
 """From here on laps are not listed one by one."""
 
 
-def train(run: Run, console: Console) -> None:
-    """Train or resume the run; on any end, also Ctrl-C, the files of the last whole iteration are complete."""
+def train(run: Run, console: Console, workers: int = 0) -> None:
+    """Train or resume the run, with so many processes to drive: 0 means this one, or those at a Redis.
+
+    On any end, also Ctrl-C, the files of the last whole iteration are complete.
+    """
     config, files, track = run.config, run.files, run.track()
     spread = files.metadata.actions
     actions = f"{spread.size} actions" if isinstance(spread, DiscreteActions) else "continuous actions"
@@ -57,14 +61,17 @@ def train(run: Run, console: Console) -> None:
             )
             for line in pretraining.begin(run, agent):
                 console.print(line, highlight=False, markup=False)
-            reason = learn(
-                agent,
-                NarratedRollouts(LocalRollouts(run), view),
-                journal,
-                _limits(config.training, files.hyperparameters),
-                files.hyperparameters,
-                view,
-            )
+            with rollout_source(
+                run, workers, lambda line: console.print(line, highlight=False, markup=False)
+            ) as source:
+                reason = learn(
+                    agent,
+                    NarratedRollouts(source, view),
+                    journal,
+                    _limits(config.training, files.hyperparameters),
+                    files.hyperparameters,
+                    view,
+                )
         except BaseException:
             with contextlib.suppress(UndercutError):  # what stopped the training is the news
                 _finish(run, journal)

@@ -142,7 +142,7 @@ def _own_imports(folder: Path, helpers: set[Path]) -> Iterator[None]:
             sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
             file = getattr(sys.modules[name], "__file__", None)
-            if _is_racers(file, folder):
+            if file and _is_racers(file, folder):
                 helpers.add(Path(file))
                 del sys.modules[name]
         sys.modules.update(hidden)

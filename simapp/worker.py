@@ -82,7 +82,11 @@ class Worker:
             self._stop.wait(_POLL_S)
             return None
         me = Ready(
-            worker=self.name, number=self._number, host=socket.gethostname()[:200], pid=os.getpid(), version=self._version
+            worker=self.name,
+            number=self._number,
+            host=socket.gethostname()[:200],
+            pid=os.getpid(),
+            version=self._version,
         )
         self._end.send(me.to_bytes())
         deadline_s = time.monotonic() + ASK_AGAIN_S
@@ -108,7 +112,9 @@ class Worker:
             raise
         except UndercutError as error:
             self._say(f"{type(error).__name__}: {error}")
-            kind: Literal["RewardError", "UndercutError"] = "RewardError" if isinstance(error, RewardError) else "UndercutError"
+            kind: Literal["RewardError", "UndercutError"] = (
+                "RewardError" if isinstance(error, RewardError) else "UndercutError"
+            )
             failed = Failed(
                 worker=self.name, number=self._number, order=task.order, error=kind, text=str(error)[:100_000]
             )
@@ -121,7 +127,9 @@ class Worker:
                 return None
             job = Job.from_bytes(blob)
             if job.version != self._version:
-                raise WireError(f"the trainer is version {job.version}, this worker {self._version}: update one of them")
+                raise WireError(
+                    f"the trainer is version {job.version}, this worker {self._version}: update one of them"
+                )
             self._say(f"driving for run {job.run}")
             self._job = None  # the memory of the old one, before the new one takes its own
             self._job = digest, self._load(job, self._count)

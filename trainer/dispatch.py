@@ -21,7 +21,6 @@ from contract.errors import RewardError, TrainingError, UndercutError, WireError
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.wire import (
-    MOST_SMALL_BYTES,
     Alive,
     Delivery,
     Failed,
@@ -89,8 +88,8 @@ class Dispatcher:
         now_s: float,
         expected: int = 1,
     ) -> None:
-        """`job` is the digest that workers fetch the job by; `say` hears of workers that come and go; `expected` workers
-        share an order also while some are still on their way."""
+        """`job` is the digest that workers fetch the job by; `say` hears of workers that come and go;
+        `expected` workers share an order also while some are still on their way."""
         self._job, self._version, self._rules, self._say, self._expected = job, version, rules, say, expected
         self._orders: dict[str, _Open] = {}
         self._workers: dict[str, _Worker] = {}
@@ -131,7 +130,7 @@ class Dispatcher:
     def close_all(self) -> None:
         self._orders.clear()
 
-    # --- what workers say -------------------------------------------------------------------------------------------
+    # --- what workers say
 
     def hear(self, data: bytes, now_s: float) -> None:
         """Take a message in; a broken one is counted and dropped."""
@@ -209,7 +208,7 @@ class Dispatcher:
             if worker.refused == MOST_REFUSED:
                 self._say(f"{worker} gets no more work: {MOST_REFUSED} of its rollouts were broken")
 
-    # --- time ---------------------------------------------------------------------------------------------------------
+    # --- time
 
     def tick(self, now_s: float) -> None:
         """Take work back from workers that are silent; call it when no message waits.
@@ -253,7 +252,7 @@ class Dispatcher:
                 )
         worker.order, worker.episodes, worker.task = None, set(), b""
 
-    # --- what workers get -----------------------------------------------------------------------------------------------
+    # --- what workers get
 
     def assign(self, now_s: float) -> list[tuple[str, bytes]]:
         """(worker, task) for those that wait, as far as there is work."""

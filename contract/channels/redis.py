@@ -149,7 +149,7 @@ class RedisChannel:
     def _holder(self) -> str:
         held = self._server.ask("name its trainer", lambda r: r.get(f"{PREFIX}trainer")) or b"{}"
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(bytes(held))
+            told = json.loads(held)
             return f"run {told['run']}, process {told['pid']} on {told['host']}"
         return repr(held)
 
@@ -278,7 +278,7 @@ class RedisWorkerEnd:
 
     def receive(self, timeout_s: float) -> bytes | None:
         key = f"{PREFIX}to:{self._worker}"
-        answer: Any = self._server.ask("receive from the trainer", lambda r: r.blpop([key], timeout_s))  # type: ignore[arg-type]
+        answer: Any = self._server.ask("receive from the trainer", lambda r: r.blpop([key], timeout_s))
         return None if answer is None else bytes(answer[1])
 
     def fetch(self, digest: str) -> bytes | None:
