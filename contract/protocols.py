@@ -1,6 +1,7 @@
 """The Protocols between the parts. Each has one conformance suite in tests/contract that runs every implementation."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, Self
@@ -217,3 +218,11 @@ class Place(ObjectStore, Protocol):
 
     def modified_s(self, key: str) -> float:
         """Seconds since the epoch, by the store's clock, when the key was put; KeyError when absent."""
+
+    def claimed(self, path: str, takeover: bool = False) -> AbstractContextManager[Self]:
+        """The place further down, for this process alone until the block ends. Its puts and deletes raise StoreError,
+        and do nothing, once another process has taken it.
+
+        StoreError names the process that holds it. In a bucket, one that gives no sign of life loses it after a minute,
+        and with `takeover` also one that lives; on a disk only the end of the process frees it.
+        """

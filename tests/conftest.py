@@ -1,6 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.minio_server import MinioServer
 
 # the same examples every time, however slow the machine: a red suite means that the change under test broke something
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -10,3 +16,13 @@ REPO = Path(__file__).resolve().parent.parent
 
 SHARED_REFERENCE = REPO.parent / "shared" / "reference"
 """Recorded files of real DeepRacer runs: beside a development checkout, never inside it; tests skip without them."""
+
+
+@pytest.fixture(scope="session")
+def minio(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[MinioServer]":
+    """A MinIO server for tests that leave it as it is; those that break it start one of their own."""
+    from tests.minio_server import MinioServer, minio_program
+
+    server = MinioServer(tmp_path_factory.mktemp("minio"), minio_program())
+    yield server
+    server.kill()

@@ -16,6 +16,7 @@ import pytest
 from botocore.config import Config
 
 from contract.host import S3Address
+from contract.stores.lease import LeaseTimes
 from contract.stores.s3 import S3Store
 from tests.conftest import REPO
 
@@ -75,10 +76,16 @@ class MinioServer:
         style = Config(s3={"addressing_style": "path"}, connect_timeout=2, read_timeout=20, retries=retries)
         return boto3.session.Session().client("s3", config=style, **{**told, **changed})
 
-    def store(self, prefix: str = "", *, patience_s: float = 30.0, **changed: str) -> S3Store:
+    def store(
+        self, prefix: str = "", *, patience_s: float = 30.0, lease_times: LeaseTimes | None = None, **changed: str
+    ) -> S3Store:
         """A store in the bucket, by a client like that of contract.stores.s3 but for what is `changed`."""
         client = self.client(retries={"total_max_attempts": 1}, **changed) if changed else self._plain
-        return S3Store(S3Address(BUCKET, prefix), client=client, patience_s=patience_s)
+        return S3Store(S3Address(BUCKET, prefix), client=client, patience_s=patience_s, lease_times=lease_times)
+
+    def empty_store(self) -> S3Store:
+        """Below a prefix that nothing else uses."""
+        return self.store(f"tests/{secrets.token_hex(8)}")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""

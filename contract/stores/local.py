@@ -1,15 +1,17 @@
 """A folder as an object store: keys are paths below it, every put is atomic and on disk when it returns."""
 
+import contextlib
 import errno
 import fcntl
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from contract.errors import StoreError
+from contract.stores.claims import folder_claim
 from contract.stores.keys import TEMPORARY, key_parts
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -74,6 +76,12 @@ class LocalStore:
 
     def below(self, path: str) -> Self:
         return type(self)(self.path(path))
+
+    @contextlib.contextmanager
+    def claimed(self, path: str, takeover: bool = False) -> Iterator[Self]:
+        place = self.below(path)
+        with folder_claim(place.root.parent / f".{place.root.name}.lock", place.where()):
+            yield place
 
     def folders(self, prefix: str) -> Sequence[str]:
         folder = self.path(prefix.removesuffix("/")) if prefix else self.root

@@ -7,7 +7,7 @@ import itertools
 import logging
 import time
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
 import boto3
@@ -18,12 +18,13 @@ from botocore.parsers import ResponseParserError
 from contract.errors import InputError, StoreError
 from contract.host import S3Address
 from contract.stores.keys import key_parts
+from contract.stores.lease import Lease, LeaseTimes
 from contract.stores.s3_errors import Request, code_of, explained, is_absent, transient, waited
 
 PATIENCE_S = 120.0
 """How long a request is tried again while the endpoint is away or busy."""
 CONNECT_S, READ_S = 5.0, 30.0
-PART_BYTES = 16 * 2**20
+PART_BYTES = 8 * 2**20
 """Larger objects go up in parts of this size: after a broken connection only one part is sent again."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 
@@ -60,14 +61,22 @@ class S3Store:
     Every content goes up with its SHA-256, which the server checks, and is checked when it comes down.
     """
 
-    def __init__(self, address: S3Address, *, client: Any = None, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        address: S3Address,
+        *,
+        client: Any = None,
+        patience_s: float = PATIENCE_S,
+        lease_times: LeaseTimes | None = None,
+    ) -> None:
         self.address, self._patience_s = address, patience_s
+        self._lease_times = lease_times or LeaseTimes()
         self._client = client or s3_client()
         self._fence: Callable[[], None] | None = None
 
     def put(self, key: str, data: bytes) -> None:
         name = self._name(key)
-        if len(data) > 2 * PART_BYTES:
+        if len(data) > PART_BYTES:
             try:
                 self._put_parts(name, data)
             except _LostUploadError:  # the server forgot it, or the answer to its last request was lost
@@ -130,11 +139,16 @@ class S3Store:
         other.address = self.address.below(path)
         return other
 
-    def fenced(self, check: Callable[[], None]) -> Self:
-        """The same place, but `check` is called before every try of a put or delete, and what it raises stops that."""
-        other = copy.copy(self)
-        other._fence = check
-        return other
+    @contextlib.contextmanager
+    def claimed(self, path: str, takeover: bool = False) -> Iterator[Self]:
+        place, (folder, _, name) = self.below(path), path.rpartition("/")
+        beside = self.below(folder) if folder else self
+        hasty = copy.copy(beside)
+        hasty._patience_s = 0.0
+        lease = Lease(beside, hasty, f".{name}.lock", place.where(), self._lease_times)
+        place._fence = lease.check
+        with lease.taken(takeover):
+            yield place
 
     def folders(self, prefix: str) -> Sequence[str]:
         found = self._listed(prefix, "CommonPrefixes", Delimiter="/")
@@ -229,7 +243,7 @@ class S3Store:
                     ) from error
                 if time.monotonic() - began_s >= self._patience_s:
                     raise waited(request, why, self._patience_s) from error
-                if attempt == 0:
+                if attempt == 0:  # somebody may be looking on and wonder
                     _log.warning("cannot %s: %s; trying again for %g s", request, why, self._patience_s)
                 time.sleep(min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
         raise AssertionError("unreachable")

@@ -2,8 +2,9 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,24 +14,17 @@ from hypothesis import strategies as st
 from contract.errors import StoreError
 from contract.protocols import Place
 from contract.stores.local import LocalStore
-from tests.minio_server import MinioServer, minio_program
+from tests.minio_server import MinioServer
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("s3", marks=pytest.mark.minio)])
-def make_store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Place]]:
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.minio)])
+def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Place]:
     """Makes stores that are empty."""
-    names = (f"run{number}" for number in itertools.count())
     if request.param == "local":
-        folder = tmp_path_factory.mktemp("stores")
-        yield lambda: LocalStore(folder / next(names))
-        return
-    server = MinioServer(tmp_path_factory.mktemp("minio"), minio_program())
-    try:
-        yield lambda: server.store(f"runs/{next(names)}")
-    finally:
-        server.kill()
+        names = itertools.count()
+        return lambda: LocalStore(tmp_path / f"run{next(names)}")
+    minio: MinioServer = request.getfixturevalue("minio")
+    return minio.empty_store
 
 
 @pytest.fixture
