@@ -96,6 +96,21 @@ def evaluation_simtrace(iteration: int = 0) -> str:
     return f"iteration-data/evaluation/evaluation-simtrace/{iteration}-iteration.csv"
 
 
+def evaluation_recording(iteration: int = 0) -> str:
+    """What videos of an evaluation are drawn from: contract.recording."""
+    return f"iteration-data/evaluation/recording/{iteration}-iteration.rec"
+
+
+def training_recording(iteration: int) -> str:
+    """The same of the evaluation laps after an iteration of training."""
+    return f"iteration-data/training/recording/{iteration}-iteration.rec"
+
+
+def video(phase: str, view: str, number: int = 0) -> str:
+    """An MP4 of an evaluation, or of an iteration of training: `phase` is "evaluation" or "training"."""
+    return f"iteration-data/{phase}/camera-{view}/{number}-video.mp4"
+
+
 def training_log(iteration: int) -> str:
     """Log lines of an iteration in the form that CloudWatch metric filters of the guidance match."""
     return f"logs/training/{iteration}-iteration.log"
@@ -120,6 +135,16 @@ def race_metrics(race: str, racer: str) -> str:
 def race_simtrace(race: str, racer: str, iteration: int = 0) -> str:
     """Steps of one racer of a race."""
     return f"{race_folder(race)}{racer}/{evaluation_simtrace(iteration)}"
+
+
+def race_recording(race: str) -> str:
+    """What videos of a race are drawn from: all its racers, contract.recording."""
+    return f"{race_folder(race)}race.rec"
+
+
+def race_video(race: str, racer: str, view: str) -> str:
+    """An MP4 of one racer of a race."""
+    return f"{race_folder(race)}{racer}/{video('evaluation', view)}"
 
 
 def race_result(race: str) -> str:

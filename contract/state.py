@@ -4,6 +4,7 @@ World frame: x east, y north, headings counter-clockwise from x, in radians. Ste
 degrees and 0..100 percentages exist only in `simapp.reward` and in the files that a run writes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -132,6 +133,15 @@ class Things:
     def of(self, worlds: IntArray) -> "Things":
         """A copy of the rows of some worlds (K,)."""
         return Things(*(getattr(self, name)[worlds] for name in self.__slots__))
+
+    def first(self, places: int) -> "Things":
+        """The first places of each row, (K, places)."""
+        return Things(*(getattr(self, name)[:, :places] for name in self.__slots__))
+
+    @classmethod
+    def stacked(cls, rows: "Sequence[tuple[Things, int]]") -> "Things":
+        """One row each of several Things, (len(rows), M)."""
+        return cls(*(np.stack([getattr(things, name)[row] for things, row in rows]) for name in cls.__slots__))
 
     def put(self, worlds: IntArray, things: "Things") -> None:
         """Overwrite the rows of some worlds (K,)."""

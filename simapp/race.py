@@ -12,7 +12,7 @@ import numpy as np
 
 from contract.config import RaceConfig
 from contract.protocols import Simulator
-from contract.state import STEP_DTYPE, STEP_S, BoolArray, Controls, EpisodeStatus, FloatArray, IntArray, Poses
+from contract.state import STEP_DTYPE, STEP_S, BoolArray, Controls, EpisodeStatus, FloatArray, IntArray, Poses, Things
 from contract.vehicle import FRONT_AXLE_X_M, FRONT_POINT_X_M, FRONT_WHEEL_Y_M, REAR_AXLE_X_M, REAR_WHEEL_Y_M
 from simapp.params import RaceState, RewardParams
 from simapp.surroundings import Surroundings, Survey, width_at
@@ -66,11 +66,15 @@ class _PitStop:
 
 @dataclass(slots=True)
 class StepOutcome:
-    """What a step did to K cars: `rows` (K,) of STEP_DTYPE, `over` (K,) the episode ended, `truncated` (K,) by time."""
+    """What a step did to K cars: `rows` (K,) of STEP_DTYPE, `over` (K,) the episode ended, `truncated` (K,) by time.
+
+    `things` (K, M) is the course as it was when the cars were judged, other racers aside; None where nothing is.
+    """
 
     rows: np.ndarray
     over: BoolArray
     truncated: BoolArray
+    things: Things | None = None
 
 
 class Race:
@@ -192,7 +196,7 @@ class Race:
             if self._resets[cars[k]] < self.rules.resets:
                 over[k] = False
                 self._penalise(int(cars[k]), survey, int(k), int(hits[k]))
-        return StepOutcome(rows, over, truncated)
+        return StepOutcome(rows, over, truncated, self.surroundings.course_of(survey))
 
     def _judge(
         self,

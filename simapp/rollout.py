@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import Observations
+from contract.state import Observations, Things
 from simapp.race import Race
 from simapp.starts import Start
 
@@ -49,6 +49,8 @@ def collect(
         for k, (car, drive) in enumerate(zip(cars.tolist(), drives, strict=True)):
             drive.actions.append(actions[k])
             drive.rows.append(outcome.rows[k])
+            if outcome.things is not None and order.phase == Phase.evaluation:
+                drive.things.append((outcome.things, k))
             if keep_observations or order.phase == Phase.training:
                 drive.seen.append({name: frames[k] for name, frames in seen.items()})
             if outcome.over[k]:
@@ -94,6 +96,9 @@ class Drive:
     seen: list[Observations] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     rows: list[np.ndarray] = field(default_factory=list)
+    things: list[tuple[Things, int]] = field(default_factory=list)
+    """Row of StepOutcome.things at each step."""
+    ticks: list[int] = field(default_factory=list)
 
     def finish(self, order: RolloutOrder, final: Observations, truncated: bool) -> Rollout:
         return Rollout(
@@ -104,4 +109,6 @@ class Drive:
             actions=np.stack(self.actions),
             steps=np.stack(self.rows),
             truncated=truncated,
+            things=Things.stacked(self.things) if self.things else None,
+            ticks=np.array(self.ticks, np.int64) if self.ticks else None,
         )

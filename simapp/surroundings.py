@@ -88,6 +88,11 @@ class Surroundings:
         shape = things.kind.shape
         return Survey(things, where.distance_m.reshape(shape), where.offset_m.reshape(shape))
 
+    def course_of(self, survey: Survey | None) -> Things | None:
+        """The survey's things of the course (K, M), without the other cars; None where there are none."""
+        places = self._things.places
+        return survey.things.first(places) if survey is not None and places else None
+
     def charges(self, cars: IntArray, survey: Survey) -> IntArray:
         """(K,) the place that each car has just run into, or -1."""
         state, things = self._simulator.cars, survey.things

@@ -49,8 +49,10 @@ def race_laps(
     driving = _line_up(race, len(racers), laps, config, seed, ranges)
     done: list[list[Rollout]] = [[] for _ in racers]
     order = RolloutOrder(Phase.evaluation, 0, 0, laps)
+    tick = -1
     while driving:
         race.wait()
+        tick += 1
         moves = [_moves(race, racer, _moving(race, driving, r, len(racers))) for r, racer in enumerate(racers)]
         cars = np.concatenate([move.cars for move in moves])
         if not cars.size:
@@ -67,6 +69,9 @@ def race_laps(
             drive = driving[car]
             drive.actions.append(actions[k])
             drive.rows.append(outcome.rows[k])
+            drive.ticks.append(tick)
+            if outcome.things is not None:
+                drive.things.append((outcome.things, k))
             if outcome.over[k]:
                 lap = drive.finish(order, {}, bool(outcome.truncated[k]))
                 done[car % len(racers)].append(lap)

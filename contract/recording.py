@@ -1,0 +1,198 @@
+"""Recordings: what a video of driven laps is drawn from, in one compact file: a versioned header and raw arrays.
+
+    UNDERCUT-RECORDING\\n | length of the header (4 bytes, little-endian) | header (JSON) | arrays (zlib)
+
+A simtrace holds one car and no more; a recording also holds what stood and drove around it, the racers' names and
+colours, and how the cars of a race were placed in time. Numbers are stored as float32, which is a micrometre here.
+"""
+
+import json
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from contract.errors import InputError
+from contract.rollout import Rollout
+from contract.simtrace import Trace
+from contract.state import STEP_DTYPE, IntArray, Things
+from contract.vehicle import CAR_COLORS
+
+MAGIC = b"UNDERCUT-RECORDING\n"
+VERSION = 1
+_MOST_HEADER_BYTES = 1 << 24
+_STORED = {"f": "<f4", "i": "<i4", "b": "|u1", "u": "|u1"}
+"""Kinds of STEP_DTYPE's columns -> as stored."""
+_THINGS = {"kind": "|u1", "colour": "|u1", "x_m": "<f4", "y_m": "<f4", "heading_rad": "<f4", "speed_mps": "<f4"}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRacer:
+    """Who drove: what videos call it, its model, and its CAR_COLOR."""
+
+    title: str
+    model: str = ""
+    color: str = "Black"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEpisode:
+    """An episode of T steps: `racer` is an index, cars of one `world` met each other; the rest as in Rollout."""
+
+    racer: int
+    world: int
+    number: int
+    steps: np.ndarray
+    things: Things | None = None
+    ticks: IntArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Laps on one track. `track` and `reverse_dir` are as in RunConfig; `title` is a run's or a race's name."""
+
+    title: str
+    track: str
+    reverse_dir: bool
+    track_length_m: float
+    racers: tuple[RecordedRacer, ...]
+    episodes: tuple[RecordedEpisode, ...]
+    leaderboard: str = ""
+
+    def to_bytes(self) -> bytes:
+        """The file. Equal recordings give equal bytes."""
+        places = max((episode.things.places for episode in self.episodes if episode.things is not None), default=0)
+        arrays: dict[str, np.ndarray] = {}
+        for name in STEP_DTYPE.names or ():
+            stored = _STORED[STEP_DTYPE[name].kind]
+            arrays[f"steps.{name}"] = np.concatenate([e.steps[name] for e in self.episodes]).astype(stored)
+        for name, stored in _THINGS.items():
+            columns = [
+                np.zeros((len(e.steps), places)) if e.things is None else getattr(e.things, name) for e in self.episodes
+            ]
+            arrays[f"things.{name}"] = np.concatenate(columns).astype(stored)
+        ticks = [np.full(len(e.steps), -1) if e.ticks is None else e.ticks for e in self.episodes]
+        arrays["ticks"] = np.concatenate(ticks).astype("<i4")
+        # one thing after the other, each in time: what stands compresses to nothing
+        data = b"".join(np.ascontiguousarray(array.T).tobytes() for array in arrays.values())
+        header = {
+            "version": VERSION,
+            **{
+                field.name: getattr(self, field.name)
+                for field in fields(self)
+                if field.name not in ("racers", "episodes")
+            },
+            "racers": [asdict(racer) for racer in self.racers],
+            "episodes": [
+                [e.racer, e.world, e.number, len(e.steps), e.things is not None, e.ticks is not None]
+                for e in self.episodes
+            ],
+            "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()],
+            "bytes": len(data),
+            "crc32": zlib.crc32(data),
+        }
+        text = json.dumps(header, separators=(",", ":")).encode()
+        return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, zlib.compress(data, 1)])
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> "Recording":
+        """Read the file; InputError names `where` and says whether it is cut off, damaged or of a newer version."""
+        header, data = _open(content, where)
+        try:
+            return cls._read(header, data)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise _broken(where, f"{type(error).__name__}: {error}") from None
+
+    @classmethod
+    def _read(cls, header: dict[str, Any], data: bytes) -> "Recording":
+        arrays, offset = {}, 0
+        for name, dtype, shape in header["arrays"]:
+            kind = np.dtype(dtype)
+            if kind.hasobject:
+                raise ValueError(f"array {name} of objects")
+            size = math.prod(shape) * kind.itemsize
+            arrays[name] = np.frombuffer(data, kind, math.prod(shape), offset).reshape(shape[::-1]).T
+            offset += size
+        racers = tuple(RecordedRacer(**racer) for racer in header["racers"])
+        if any(racer.color not in CAR_COLORS for racer in racers):
+            raise ValueError(f"colours {[racer.color for racer in racers]}; known are {CAR_COLORS}")
+        episodes, first = [], 0
+        for racer, world, number, count, has_things, has_ticks in header["episodes"]:
+            rows = slice(first, first + count)
+            if not 0 <= racer < len(racers) or count < 1 or first + count > len(arrays["ticks"]):
+                raise ValueError(f"episode {number} of racer {racer} with {count} steps")
+            steps = np.zeros(count, STEP_DTYPE)
+            for name in STEP_DTYPE.names or ():
+                steps[name] = arrays[f"steps.{name}"][rows]
+            wide: dict[str, Any] = {
+                name: np.uint8 if stored == "|u1" else np.float64 for name, stored in _THINGS.items()
+            }
+            things: dict[str, Any] = {name: arrays[f"things.{name}"][rows].astype(kind) for name, kind in wide.items()}
+            ticks = arrays["ticks"][rows].astype(np.int64) if has_ticks else None
+            episodes.append(
+                RecordedEpisode(racer, world, number, steps, Things(**things) if has_things else None, ticks)
+            )
+            first += count
+        return cls(
+            title=str(header["title"]),
+            track=str(header["track"]),
+            reverse_dir=bool(header["reverse_dir"]),
+            track_length_m=float(header["track_length_m"]),
+            racers=racers,
+            episodes=tuple(episodes),
+            leaderboard=str(header["leaderboard"]),
+        )
+
+
+def recorded(rollouts: Sequence[Rollout], racer: int = 0, in_a_row: int = 1) -> list[RecordedEpisode]:
+    """Rollouts of one racer; `in_a_row` episodes each share a world (race_laps)."""
+    return [
+        RecordedEpisode(racer, lap.episode // in_a_row, lap.episode, lap.steps, lap.things, lap.ticks)
+        for lap in rollouts
+    ]
+
+
+def of_traces(traces: Sequence[Trace]) -> list[RecordedEpisode]:
+    """Episodes of a simtrace, which knows nothing but the car."""
+    return [RecordedEpisode(0, place, trace.episode, trace.steps) for place, trace in enumerate(traces)]
+
+
+def _open(content: bytes, where: str) -> tuple[dict[str, Any], bytes]:
+    """Header and unpacked arrays."""
+    if not content.startswith(MAGIC):
+        raise InputError(where, content[:20], "a recording begins with UNDERCUT-RECORDING", "name a .rec file of a run")
+    begin = len(MAGIC) + 4
+    length = int.from_bytes(content[len(MAGIC) : begin], "little")
+    text, packed = content[begin : begin + length], content[begin + length :]
+    if len(text) < length or length > _MOST_HEADER_BYTES:
+        raise _broken(where, f"{len(content)} bytes, and a header of {length}")
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise _broken(where, str(error)) from None
+    if not isinstance(header, dict) or not isinstance(header.get("version"), int):
+        raise _broken(where, text[:40].decode(errors="replace"))
+    if header["version"] > VERSION:
+        raise InputError(
+            where, f"version {header['version']}", f"this undercut reads versions up to {VERSION}", "update undercut"
+        )
+    want = header.get("bytes")
+    try:
+        data = zlib.decompressobj().decompress(packed, max(int(want or 0), 1))
+    except (zlib.error, ValueError, TypeError) as error:
+        raise _broken(where, str(error)) from None
+    if len(data) != want or zlib.crc32(data) != header.get("crc32"):
+        raise _broken(where, f"{len(data)} bytes of arrays; the header says {want}")
+    return header, data
+
+
+def _broken(where: str, what: str) -> InputError:
+    return InputError(
+        where,
+        what,
+        "a whole recording, as it was written",
+        "the file was cut off or changed: evaluate again, or delete it to have the video drawn from the simtrace",
+    )
