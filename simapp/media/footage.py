@@ -1,7 +1,7 @@
 """What each frame of a video shows: a recording, moment by moment at 15 frames a second of simulated time.
 
-A car that is alone is shown by its own clock: where a penalty or a pause stops it, the picture stands still as long, for
-HOLD_S at most. Cars of a race are shown by the race's clock, and sit out penalties in the pit.
+A car that is alone is shown by its own clock: where a penalty or a pause stops it, the picture stands still as long,
+for HOLD_S at most. Cars of a race are shown by the race's clock, and sit out penalties in the pit.
 """
 
 import math
@@ -70,27 +70,22 @@ def moments(
             for other in recording.episodes
             if other.racer != racer and other.world == episode.world and other.ticks is not None
         ]
-        yield from _shown(recording, track, _Lap(episode, place, len(mine), track.length_m), rivals)
+        yield from _shown(recording, track, _Lap(episode, place, len(mine)), rivals)
 
 
-def frame_count(recording: Recording, track: Track, racer: int = 0, trials: Sequence[int] | None = None) -> int:
+def frame_count(recording: Recording, racer: int = 0, trials: Sequence[int] | None = None) -> int:
     """How many frames `moments` gives."""
     mine = [episode for episode in recording.episodes if episode.racer == racer]
     chosen = [episode for place, episode in enumerate(mine, 1) if trials is None or place in trials]
-    return sum(len(_Lap(episode, 1, 1, track.length_m).frames) + round(END_S * FRAMES_PER_S) for episode in chosen)
+    return sum(len(_Lap(episode, 1, 1).frames) + round(END_S * FRAMES_PER_S) for episode in chosen)
 
 
-@dataclass(slots=True)
 class _Lap:
     """An episode of the car in focus, prepared: columns (T,) by step, and `frames` (F,) in steps and parts of steps."""
 
-    episode: RecordedEpisode
-    place: int
-    laps: int
-    length_m: float
-
-    def __post_init__(self) -> None:
-        steps = self.episode.steps
+    def __init__(self, episode: RecordedEpisode, place: int, laps: int) -> None:
+        self.episode, self.place, self.laps = episode, place, laps
+        steps = episode.steps
         self.x_m, self.y_m = base_link(steps)
         self.heading_rad = steps["heading_rad"]
         self.steering_rad = _servo(steps["steering_rad"])
@@ -102,9 +97,8 @@ class _Lap:
         self.speed_mps = _speeds(steps["speed_mps"], self.moved_m, self.apart_s, self.is_joined)
         broken = np.isin(steps["status"], _BROKEN)
         began = broken & ~np.concatenate([[False], broken[:-1]])
-        began[-1] &= not self.is_over or len(steps) == 1
         # the last broken rule ends an episode and is no reset
-        self.resets = np.concatenate([[0], np.cumsum(began)[:-1]])
+        self.resets: IntArray = np.concatenate([[0], np.cumsum(began)[:-1]])
         shown_s = np.concatenate([[0.0], np.cumsum(np.minimum(np.maximum(self.apart_s, 0.0), HOLD_S))])
         at_s = np.arange(math.floor(shown_s[-1] * FRAMES_PER_S + 1e-6) + 1) / FRAMES_PER_S
         step = np.clip(np.searchsorted(shown_s, at_s + 1e-4, side="right") - 1, 0, len(steps) - 1)
@@ -113,7 +107,7 @@ class _Lap:
         share = np.where(lasts_s > 0.0, (at_s - shown_s[step]) / np.where(lasts_s > 0.0, lasts_s, 1.0), 0.0)
         share[np.abs(share) < 1e-2] = 0.0
         self.frames: FloatArray = step + np.clip(share, 0.0, 1.0 - 1e-9)
-        self.shown_s = shown_s
+        self.shown_s: FloatArray = shown_s
 
     @property
     def is_over(self) -> bool:

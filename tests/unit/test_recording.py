@@ -101,7 +101,7 @@ def test_there_and_back(episodes: int, places: int, raced: bool, random: object)
         assert (one.steps == two.steps).all()
         assert (one.racer, one.world, one.number) == (two.racer, two.world, two.number)
         assert (one.ticks is None) == (two.ticks is None)
-        assert one.ticks is None or (one.ticks == two.ticks).all()  # type: ignore[union-attr]
+        assert one.ticks is None or (one.ticks == two.ticks).all()
         assert (one.things is None) == (two.things is None)
         for name in Things.__slots__ if one.things is not None else ():
             assert (getattr(one.things, name) == getattr(two.things, name)).all()
