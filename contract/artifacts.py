@@ -31,6 +31,7 @@ BUNDLE_MODEL = "agent/model.pb"
 BUNDLE_METADATA = "model_metadata.json"
 """Members of the car bundle, model.tar.gz."""
 
+_SIMTRACE = re.compile(r"iteration-data/(training|evaluation)/(training|evaluation)-simtrace/(\d+)-iteration\.csv")
 _CHECKPOINT_NAME = re.compile(r"(\d+)_Step-(\d+)\.ckpt")
 
 
@@ -111,9 +112,23 @@ def video(phase: str, view: str, number: int = 0) -> str:
     return f"iteration-data/{phase}/camera-{view}/{number}-video.mp4"
 
 
+def parse_simtrace(key: str) -> tuple[str, int] | None:
+    """("training", "training_evaluation" or "evaluation", iteration) of a simtrace's key, None when it is not one."""
+    found = _SIMTRACE.fullmatch(key)
+    if found is None or (found[1], found[2]) == ("evaluation", "training"):
+        return None
+    return (found[1] if found[1] == found[2] else "training_evaluation"), int(found[3])
+
+
 def training_log(iteration: int) -> str:
     """Log lines of an iteration in the form that CloudWatch metric filters of the guidance match."""
     return f"logs/training/{iteration}-iteration.log"
+
+
+def parse_training_log(key: str) -> int | None:
+    """The iteration of a training log's key, None when it is not one."""
+    found = re.fullmatch(r"logs/training/(\d+)-iteration\.log", key)
+    return int(found[1]) if found else None
 
 
 def event_file(iteration: int) -> str:

@@ -185,6 +185,20 @@ class ModelMetadata:
         """The file's text for writing back: the keys and values as they were read."""
         return json.dumps(self.raw, indent=2) + "\n"
 
+    def complete_json(self) -> str:
+        """The same with what its absent keys mean written out, for consoles, cars and tools that need them all.
+
+        A file of version 1 still has no sensor list, since there is no name for its camera in one.
+        """
+        meant = {
+            "action_space_type": "discrete" if isinstance(self.actions, DiscreteActions) else "continuous",
+            "neural_network": self.network,
+            "training_algorithm": self.algorithm,
+            "version": str(self.version),
+        }
+        absent = {key: value for key, value in meant.items() if key not in self.raw}
+        return json.dumps({**self.raw, **absent}, indent=2) + "\n"
+
 
 def _sensors_and_version(data: dict[str, Any], where: str) -> tuple[tuple[str, ...], int]:
     """Sensors and version stand together: an unversioned file is version 2 when it lists sensors, else version 1."""

@@ -72,6 +72,8 @@ FIELDS: dict[Job, dict[str, str]] = {"TRAINING": SHARED | TRAINING, "EVALUATION"
 
 PENALTY = "PENALTY_SECONDS"
 """In an evaluation, the default of both penalties."""
+CLOCKWISE = "TRACK_DIRECTION_CLOCKWISE"
+"""The console's and DeepRacer on AWS's way to say _cw or _ccw of WORLD_NAME."""
 NAMES = ("JOB_TYPE", "MODEL_NAME", "MODEL_S3_PREFIX")
 CARRIED = (
     *("AWS_REGION", "METRICS_S3_BUCKET", "METRICS_S3_OBJECT_KEY", "METRICS_S3_PREFIX", "METRIC_NAME"),
@@ -83,7 +85,7 @@ CARRIED = (
     *("ENABLE_EXTRA_KVS_OVERLAY", "EVAL_CHECKPOINT", "OBSTACLE_TYPE", "MULTI_CONFIG"),
 )
 """Keys without an effect here; they are kept when the file is written back."""
-KNOWN = {*SHARED, *TRAINING, *EVALUATION, PENALTY, *NAMES, *CARRIED}
+KNOWN = {*SHARED, *TRAINING, *EVALUATION, PENALTY, CLOCKWISE, *NAMES, *CARRIED}
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": RunConfig,
@@ -146,7 +148,7 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
         path = FIELDS[job].get(key)
         if path:
             _put(values, path, read_field(entry, path))
-        elif key not in (*CARRIED, *NAMES) and not (key == PENALTY and job == "EVALUATION"):
+        elif key not in (*CARRIED, *NAMES, CLOCKWISE) and not (key == PENALTY and job == "EVALUATION"):
             warnings.warn(f"{entry.place}: has no effect in {job}", stacklevel=3)
     if job == "EVALUATION" and PENALTY in known:
         seconds = read_field(known[PENALTY], "evaluation.off_track_penalty")
@@ -155,13 +157,22 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
             "collision_penalty": seconds,
             **values.get("evaluation", {}),
         }
+    if CLOCKWISE in known and "track" in values:
+        values["track"] = _directed(values["track"], known[CLOCKWISE])
     if "NUMBER_OF_OBSTACLES" in known and "OBJECT_POSITIONS" not in known:
         values["race"]["object_positions"] = ()  # a file that says how many does not mean an older file's places
     _check_together(values, known)
     name = known.get("MODEL_NAME" if job == "TRAINING" else "MODEL_S3_PREFIX")
-    effective = {*FIELDS[job], *NAMES} | ({PENALTY} if job == "EVALUATION" else set())
+    effective = {*FIELDS[job], *NAMES, CLOCKWISE} | ({PENALTY} if job == "EVALUATION" else set())
     carried = {key: entry.value for key, entry in known.items() if key not in effective}
     return RunParams(values, run_name(name) if name and name.value else None, carried)
+
+
+def _directed(track: str, clockwise: Entry) -> str:
+    """The track's name with the direction that a file gives apart from it; the name's own direction goes before."""
+    if track.endswith(("_cw", "_ccw")):
+        return track
+    return f"{track}_cw" if _word(clockwise) else f"{track}_ccw"
 
 
 def run_name(entry: Entry) -> str:
@@ -214,6 +225,10 @@ def _number(entry: Entry, info: FieldInfo) -> float:
 
 
 def _boolean(entry: Entry, _: FieldInfo) -> bool:
+    return _word(entry)
+
+
+def _word(entry: Entry) -> bool:
     word = str(entry.value).strip().lower()
     if word not in ("true", "false"):
         raise entry.refuse("true or false", 'write "true" or "false"')

@@ -59,10 +59,18 @@ def to_csv(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: flo
 
 def to_log(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> list[str]:
     """The same rows as log lines; `steps` is a whole number there, as DeepRacer's log readers want it."""
-    return [
-        _LOG_PREFIX + ",".join([row[0], row[1].removesuffix(".0"), *row[2:]])
-        for row in _rows(rollouts, track_length_m, start_time_s)
-    ]
+    return [_logged(row) for row in _rows(rollouts, track_length_m, start_time_s)]
+
+
+def log_lines(csv: str, where: str) -> list[str]:
+    """A simtrace file as log lines, as `to_log` has them; InputError when its first line is no header."""
+    lines = csv.splitlines()
+    _header(lines, where)
+    return [_logged(line.split(",")) for line in lines[1:]]
+
+
+def _logged(row: list[str]) -> str:
+    return _LOG_PREFIX + ",".join([row[0], row[1].removesuffix(".0"), *row[2:]])
 
 
 def _rows(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> Iterator[list[str]]:
@@ -115,14 +123,7 @@ def from_csv(text: str, where: str) -> list[Trace]:
     Reads the older header without pause_duration and the newer ones too. InputError names the line, value and rule.
     """
     lines = text.splitlines()
-    header = lines[0].split(",") if lines else []
-    if header not in _READABLE:
-        raise InputError(
-            f"{where} line 1",
-            lines[0] if lines else "",
-            f"the header of a simtrace: {','.join(COLUMNS)}",
-            "check that this is an *-iteration.csv file",
-        )
+    header = _header(lines, where)
     episodes: list[list[_Row]] = []
     for number, line in enumerate(lines[1:], start=2):
         row = _parse(line, header, f"{where} line {number}")
@@ -137,6 +138,19 @@ def from_csv(text: str, where: str) -> list[Trace]:
             )
         episodes[-1].append(row)
     return [_trace(rows) for rows in episodes]
+
+
+def _header(lines: list[str], where: str) -> list[str]:
+    """The columns of a file's first line, which must be a simtrace's."""
+    header = lines[0].split(",") if lines else []
+    if header not in _READABLE:
+        raise InputError(
+            f"{where} line 1",
+            lines[0] if lines else "",
+            f"the header of a simtrace: {','.join(COLUMNS)}",
+            "check that this is an *-iteration.csv file",
+        )
+    return header
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Ru
 from scripts.workspace import run_place, staged
 from trainer.checkpoints import Checkpoints
 from trainer.coach import make_agent
+from trainer.coach.export import what_drives
 from trainer.export import car_bundle
 from trainer.learn import Progress
 from trainer.pretrained import Learner, ModelFolder, Pretrained, begin_from
@@ -125,8 +126,10 @@ class _Import:
                 DEFAULT_REWARD if own_reward is None else self._placed(given, "reward_function.py", own_reward)
             )
             params = self._params(track)
+            own_preset = self._model.read(artifacts.PRESET)
+            preset = None if own_preset is None else self._placed(given, artifacts.PRESET, own_preset)
             made = Run.create(
-                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store
+                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store, preset
             )
         rows = self._metrics(made.config.training.best_model_metric)
         self._simtraces()
@@ -235,7 +238,8 @@ class _Import:
 
     def _checkpoints(self, made: Run, sources: list[Pretrained], rows: list[TrainingRow]) -> None:
         files = made.files
-        agent = make_agent(files.metadata, files.hyperparameters, made.config.seed, made.config.threads or None)
+        config = made.config
+        agent = make_agent(files.metadata, files.hyperparameters, config.seed, config.threads or None, made.preset)
         checkpoints = Checkpoints(self._store)
         notes: list[str] = []
         for source in sources:
@@ -251,7 +255,8 @@ class _Import:
         self._notes += notes
         best = checkpoints.best()
         if best is not None:
-            bundle = car_bundle(checkpoints.load_policy(best), self._store.get(artifacts.MODEL_METADATA))
+            policy = what_drives(checkpoints.load_policy(best))
+            bundle = car_bundle(policy, files.metadata.complete_json().encode())
             self._store.put(artifacts.car_bundle(self._name), bundle)
 
     def _lacks(self, what: str, prevents: str) -> None:

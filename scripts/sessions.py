@@ -96,7 +96,7 @@ def _finish(run: Run, journal: RunJournal) -> None:
     iterations = read_iterations(run.store)
     if not iterations:
         return
-    journal.bundle(run.store.get(artifacts.MODEL_METADATA))
+    journal.bundle(run.files.metadata.complete_json().encode())
     metrics = run.store.get(artifacts.TRAINING_METRICS).decode()
     updates = Updates(
         steps=[row.steps for row in iterations],

@@ -19,6 +19,7 @@ from contract.protocols import Agent, ObjectStore
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from trainer.checkpoints import Checkpoints
+from trainer.coach.export import what_drives
 from trainer.diagnostics import Diagnostics
 from trainer.export import car_bundle
 from trainer.learn import Iteration, Progress
@@ -103,7 +104,7 @@ class RunJournal:
         """Write the car bundle of the best checkpoint."""
         best = self._checkpoints.best()
         if best is not None:
-            policy = self._checkpoints.load_policy(best)
+            policy = what_drives(self._checkpoints.load_policy(best))
             self._store.put(artifacts.car_bundle(self._run), car_bundle(policy, metadata_json))
 
     def _trace(self, rollouts: Sequence[Rollout], start_s: float) -> str:
@@ -118,7 +119,7 @@ def read_iterations(store: ObjectStore) -> list[IterationRow]:
 
 
 def log_lines(done: Iteration, lr: float) -> list[str]:
-    """The lines that the guidance's metric filters match (contract: log lines)."""
+    """The lines that the guidance's metric filters match (contract: log lines). Episodes count from 1, as in them."""
     number, steps = done.before.iteration, done.before.steps
     lines = []
     for rollout in done.training:
@@ -135,7 +136,7 @@ def log_lines(done: Iteration, lr: float) -> list[str]:
 
 def _episode_line(phase: str, rollout: Rollout, steps: int, iteration: int) -> str:
     return (
-        f"{phase}> Name=main_level/agent, Worker=0, Episode={rollout.episode}, "
+        f"{phase}> Name=main_level/agent, Worker=0, Episode={rollout.episode + 1}, "
         f"Total reward={round(float(rollout.rewards.sum()), 2)}, Steps={steps}, Training iteration={iteration}"
     )
 

@@ -19,6 +19,7 @@ from contract import artifacts
 from contract.errors import CheckpointError, InputError
 from contract.metadata import ModelMetadata
 from contract.protocols import Agent
+from trainer.coach.export import what_drives
 from trainer.coach.weights import Weights, checkpoint_weights, graph_weights
 from trainer.transfer import check_same_kind, transfer
 
@@ -121,7 +122,7 @@ def begin_from(source: Pretrained, agent: Learner, metadata: ModelMetadata, rema
     else:
         found, only = (
             graph_weights(source.policy_pb, source.where),
-            graph_weights(agent.export(), "the new policy").keys(),
+            graph_weights(what_drives(agent.export()), "the new policy").keys(),
         )
     weights, notes = transfer(
         found, agent.weights(), source.metadata, metadata, where=source.where, only=only, remap=remap

@@ -215,7 +215,7 @@ def test_an_interruption_comes_before_all_limits() -> None:
 def test_log_lines_match_the_guidance(tmp_path: Path) -> None:
     session(tmp_path, Numbers(), max_iterations=2)
     lines = (tmp_path / artifacts.training_log(1)).read_text().splitlines()
-    assert lines[0].startswith("Training> Name=main_level/agent, Worker=0, Episode=4, Total reward=")
+    assert lines[0].startswith("Training> Name=main_level/agent, Worker=0, Episode=5, Total reward=")
     assert lines[0].endswith("Training iteration=1")
     assert lines[4] == (
         "Policy training> Surrogate loss=0.1, KL divergence=0.01, Entropy=1.0, training epoch=0, learning_rate=0.0003"

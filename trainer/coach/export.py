@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from contract.errors import CheckpointError
 from contract.metadata import ModelMetadata
+from contract.runtime import quiet_import
 from trainer.coach import shim
 
 HEAD = "main_level/agent/main/online/network_1/ppo_head_0"
@@ -34,6 +36,32 @@ class PolicyExport:
         v1 = shim.tensorflow().compat.v1
         frozen = v1.graph_util.convert_variables_to_constants(session, self._graph_def, self._outputs)
         return bytes(frozen.SerializeToString(deterministic=True))
+
+
+def what_drives(pb: bytes) -> bytes:
+    """The part of a frozen graph that a car needs: the one output `policy`, as in AWS's own models.
+
+    A car's converters take every node that nothing reads for an output of the network. CheckpointError when it is no
+    policy's graph.
+    """
+    v1 = shim.tensorflow().compat.v1
+    decode_error = quiet_import("google.protobuf.message").DecodeError
+    try:
+        definition = v1.GraphDef.FromString(pb)
+    except decode_error as error:
+        raise _no_policy(str(error)) from None
+    outputs = [node.name for node in definition.node if node.name in (f"{HEAD}/policy", f"{SAC_HEAD}/policy")]
+    if len(outputs) != 1:
+        raise _no_policy(f"has {len(outputs)} nodes named policy")
+    return bytes(v1.graph_util.extract_sub_graph(definition, outputs).SerializeToString(deterministic=True))
+
+
+def _no_policy(problem: str) -> CheckpointError:
+    return CheckpointError(
+        f"model.pb is no policy: {problem}\n"
+        f"  rule: a frozen graph with one output, {HEAD}/policy or {SAC_HEAD}/policy\n"
+        f"  fix:  take another checkpoint, or train the model again"
+    )
 
 
 def _named(v1: Any, outputs: list[Any]) -> list[str]:

@@ -1,0 +1,199 @@
+"""The car bundle as the car's software takes it, and OpenVINO's actions against TensorFlow's."""
+
+import gzip
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from contract.errors import CheckpointError, InputError, UndercutError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import NETWORKS, ModelMetadata
+from contract.rollout import Rollout
+from contract.runtime import quiet_import
+from contract.state import EpisodeStatus
+from scripts import car
+from scripts.cli import app
+from scripts.runs import Run
+from tests.exported import content
+from tests.frozen import add_track, untrained_run
+from tests.unit.synthetic import drive
+from trainer.checkpoints import Checkpoints
+from trainer.coach import make_agent
+from trainer.coach.export import what_drives
+
+FRAMES = 40
+LIST = [{"steering_angle": angle, "speed": 1.0} for angle in (-30, -10, 0, 10, 30)]
+RANGES = {"steering_angle": {"low": -30.0, "high": 30.0}, "speed": {"low": 0.5, "high": 2.0}}
+HEADS = {
+    "clipped_ppo": "main_level/agent/main/online/network_1/ppo_head_0/policy",
+    "sac": "main_level/agent/policy/online/network_0/sac_policy_head_0/policy",
+}
+
+
+@pytest.fixture
+def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def unpack_as_the_car_does(archive: Path) -> tuple[str, dict[str, bytes]]:
+    """The name of the model on the car, and its files: unzipped, then untarred, one model in it (model_loader_node)."""
+    assert archive.name.endswith(".tar.gz")
+    with tarfile.TarFile(fileobj=io.BytesIO(gzip.decompress(archive.read_bytes()))) as tar:
+        files = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
+    assert sum(name.endswith(".pb") for name in files) == 1
+    return archive.name[: archive.name.find(".")], files
+
+
+def metadata(kind: str, network: str, *sensors: str, **more: Any) -> ModelMetadata:
+    """Of "discrete", "continuous" or "sac"."""
+    space: dict[str, Any] = {"action_space": RANGES, "action_space_type": "continuous"}
+    if kind == "discrete":
+        space = {"action_space": LIST}
+    algorithm = "sac" if kind == "sac" else "clipped_ppo"
+    return ModelMetadata.parse(
+        json.dumps(
+            {
+                **space,
+                "sensor": list(sensors),
+                "neural_network": network,
+                "training_algorithm": algorithm,
+                "version": "5",
+                **more,
+            }
+        )
+    )
+
+
+def a_lap(model: ModelMetadata) -> Rollout:
+    """Frames like a road's: noise over a gradient, in all sensors."""
+    random = np.random.default_rng(5)
+    lap = drive(0, EpisodeStatus.lap_complete, length=FRAMES)
+    for name, shape in model.observation_shapes().items():
+        if len(shape) == 3:
+            ramp = np.linspace(40, 200, shape[0])[None, :, None, None] + 30.0 * random.standard_normal((FRAMES, *shape))
+            lap.observations[name] = np.clip(ramp, 0, 255).astype(np.uint8)
+        else:
+            lap.observations[name] = random.uniform(0.15, 1.0, (FRAMES, *shape)).astype(np.float32)
+    return lap
+
+
+def test_the_bundle_drives_the_same_with_openvino(racer: Path) -> None:
+    """The whole command over a lap that a run drives: convert, compare, write, unpack."""
+    add_track()
+    run = untrained_run("v1.2", 1.5)
+    done = CliRunner().invoke(app, ["car", "v1.2"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "OpenVINO and TensorFlow agree over" in done.output
+    assert "for the car: v1_2.tar.gz" in done.output
+    name, files = unpack_as_the_car_does(racer / "v1_2.tar.gz")
+    assert name == "v1_2", "the car cuts a name at its first dot"
+    assert list(files) == ["agent/model.pb", "model_metadata.json"]
+    told = json.loads(files["model_metadata.json"])
+    assert told["action_space"] == run.files.metadata.raw["action_space"]
+    assert (told["training_algorithm"], told["sensor"]) == ("clipped_ppo", ["FRONT_FACING_CAMERA"])
+    policy = Checkpoints(run.store).load_policy(car.checkpoint(run, "best"))
+    assert files["agent/model.pb"] == what_drives(policy)
+
+
+def test_what_is_refused(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_track()
+    run = untrained_run("mine", 1.5)
+    for out in ("model.zip", "v1.2.tar.gz", ".tar.gz"):
+        with pytest.raises(InputError, match=r"the car takes NAME\.tar\.gz"):
+            car.write_bundle(run, "best", Path(out), overwrite=False)
+    Path("mine.tar.gz").write_text("mine")
+    with pytest.raises(InputError, match="exists already"):
+        car.write_bundle(run, "best", Path("mine.tar.gz"), overwrite=False)
+    assert Path("mine.tar.gz").read_text() == "mine"
+    car.write_bundle(run, "last", Path("mine.tar.gz"), overwrite=True)
+    unpack_as_the_car_does(racer / "mine.tar.gz")
+    before = content(racer)
+    with pytest.raises(InputError, match="best or last"):
+        car.write_bundle(run, "first", Path("other.tar.gz"), overwrite=False)
+    assert content(racer) == before
+    with pytest.raises(CheckpointError, match=r"model\.pb is no policy(.|\n)*one output"):
+        what_drives(b"")
+    with pytest.raises(CheckpointError, match=r"model\.pb is no policy"):
+        what_drives(b"not a graph")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(car, "has_openvino", lambda: False)
+    with pytest.raises(UndercutError, match=r"OpenVINO is not installed(.|\n)*undercut\[car\]"):
+        CliRunner().invoke(app, ["car", "mine", "--check", "--overwrite"], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["car", "mine", "--overwrite"], catch_exceptions=False)
+    assert "OpenVINO" not in done.output and "for the car" in done.output
+
+
+def test_another_answer_is_an_error(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_track()
+    run = untrained_run("mine", 1.5)
+    policy = Checkpoints(run.store).load_policy(car.checkpoint(run, "best"))
+    model = run.files.metadata
+    wrong = np.tile([0.0, 1.0], (FRAMES, 1))
+    monkeypatch.setattr(car, "openvino_outputs", lambda *_, **__: wrong)
+    with pytest.raises(UndercutError, match=r"differ from TensorFlow's by 1 over 40 frames(.|\n)*at most 0\.001"):
+        car.compare(policy, model, a_lap(model))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("kind", "sensors", "more"),
+    [
+        ("discrete", ("FRONT_FACING_CAMERA",), {}),
+        ("discrete", ("STEREO_CAMERAS", "SECTOR_LIDAR"), {}),
+        ("continuous", ("FRONT_FACING_CAMERA", "LIDAR"), {}),
+        ("continuous", ("STEREO_CAMERAS",), {}),
+        ("sac", ("FRONT_FACING_CAMERA",), {}),
+        ("sac", ("STEREO_CAMERAS", "DISCRETIZED_SECTOR_LIDAR"), {"lidar_config": {"num_sectors": 4}}),
+    ],
+)
+def test_every_network_drives_the_same_with_openvino(
+    network: str, kind: str, sensors: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    model = metadata(kind, network, *sensors, **more)
+    hyperparameters = Hyperparameters.parse("{}", "hyperparameters.json", model.algorithm)
+    policy = make_agent(model, hyperparameters, seed=2).export()
+    graph = what_drives(policy)
+    nodes = {node.name: node for node in quiet_import("tensorflow").compat.v1.GraphDef.FromString(graph).node}
+    read = {name.split(":")[0].lstrip("^") for node in nodes.values() for name in node.input}
+    assert set(nodes) - read == {HEADS[model.algorithm]}, "one node that nothing reads: the output"
+    found = car.compare(policy, model, a_lap(model))
+    print(network, kind, sensors, found)
+    assert found.frames == FRAMES
+    assert found.largest <= car.TOLERANCE
+    assert found.largest_in_float16 <= 10 * car.TOLERANCE
+    said = car.openvino_outputs(graph, a_lap(model).observations, in_float16=False)
+    assert np.ptp(said, axis=0).max() > 1e-6, "the frames make a difference"
+    if kind == "discrete":
+        np.testing.assert_allclose(said.sum(axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("preset", ["wider", "regularised", "attention", "double_dqn"])
+def test_the_shipped_presets_drive_the_same_with_openvino(preset: str) -> None:
+    model = metadata("discrete", NETWORKS[0], "FRONT_FACING_CAMERA")
+    path = Path(__file__).parents[2] / "actions" / "presets" / f"{preset}.py"
+    hyperparameters = Hyperparameters.parse("{}", "hyperparameters.json", model.algorithm)
+    policy = make_agent(model, hyperparameters, 2, None, path).export()
+    found = car.compare(policy, model, a_lap(model))
+    print(preset, found)
+    assert found.largest <= car.TOLERANCE
+
+
+def test_a_run_without_a_checkpoint(racer: Path) -> None:
+    add_track()
+    run = untrained_run("mine", 1.5)
+    run.store.delete("model/deepracer_checkpoints.json")
+    with pytest.raises(CheckpointError, match="undercut train mine"):
+        car.write_bundle(Run.open("mine"), "best", Path("mine.tar.gz"), overwrite=False)
+    assert not Path("mine.tar.gz").exists()
