@@ -14,7 +14,7 @@ PACKAGES = contract simapp trainer scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup environment train evaluate race test test-all lint bench clean
+.PHONY: help setup environment train evaluate race export car test test-all lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,12 @@ evaluate: environment ## race a trained model (RUN=name LAPS=5 ARGS=)
 
 race: environment ## race runs head to head (RUNS="a b" LAPS=5 ARGS=)
 	.venv/bin/undercut race $(RUNS) $(call option,--laps,$(LAPS)) $(ARGS)
+
+export: environment ## write a run for another tool (RUN=name LAYOUT=console|drfc|droa OUT= ARGS=)
+	.venv/bin/undercut export "$(RUN)" $(call option,--layout,$(LAYOUT)) $(call option,--out,$(OUT)) $(ARGS)
+
+car: environment ## write and check the bundle for the car (RUN=name OUT= ARGS=)
+	.venv/bin/undercut car "$(RUN)" $(call option,--out,$(OUT)) $(ARGS)
 
 test: environment ## run the default tests: no Docker, GPU, server or network (ARGS="-k track")
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -153,4 +153,5 @@ def openvino_outputs(graph: bytes, observations: Observations, in_float16: bool)
 def _sensor(port: Any) -> str:
     """main_level/agent/main/online/network_0/SENSOR/SENSOR:0 among the names of an input."""
     names = (name.split(":")[0].split("/") for name in port.get_names())
-    return next((parts[-1] for parts in names if len(parts) > 1 and parts[-1] == parts[-2]), port.get_any_name())
+    found = (parts[-1] for parts in names if len(parts) > 1 and parts[-1] == parts[-2])
+    return str(next(found, port.get_any_name()))

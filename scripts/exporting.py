@@ -180,13 +180,10 @@ class _Export:
             if name and logs[kind]:
                 head = simulation_log_head(self._run.files.metadata, self._run.files.hyperparameters, self._world)
                 yield naming(name), "".join(f"{line}\n" for line in [*head, *logs[kind]]).encode()
-        own = sorted(
-            (iteration, key)
-            for key in self._store.list("logs/training/")
-            if (iteration := artifacts.parse_training_log(key)) is not None
-        )
+        keys = {artifacts.parse_training_log(key): key for key in self._store.list("logs/training/")}
+        own = [keys[number] for number in sorted(number for number in keys if number is not None)]
         if names.trainer_log and own:
-            yield naming(names.trainer_log), b"".join(self._store.get(key) for _, key in own)
+            yield naming(names.trainer_log), b"".join(self._store.get(key) for key in own)
 
 
 def simulation_log_head(metadata: ModelMetadata, hyperparameters: Hyperparameters, world: str) -> list[str]:

@@ -36,7 +36,7 @@ class Target:
                 rule = f"only an earlier export, a folder with {mark} and no {artifacts.RUN_CONFIG}, is replaced"
                 raise InputError("--out", str(out), rule, "another --out, or move the folder away")
         self._temporary = out.parent / f".{out.name}-{secrets.token_hex(8)}"
-        self._open: list[IO[bytes] | tarfile.TarFile] = []
+        self._open: list[IO[bytes] | gzip.GzipFile | tarfile.TarFile] = []
         self._tar: tarfile.TarFile | None = None
 
     def __enter__(self) -> "Target":

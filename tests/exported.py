@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Driven:
     laps: list[Rollout]
 
 
-def driven_run(name: str = "mine", **config: object) -> Driven:
+def driven_run(name: str = "mine", **config: Any) -> Driven:
     """In the working directory: three iterations of five episodes, a lap after each, and an evaluation of two laps."""
     add_track()
     run = untrained_run(name, 1.0, **config)

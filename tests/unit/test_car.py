@@ -21,6 +21,7 @@ from contract.state import EpisodeStatus
 from scripts import car
 from scripts.cli import app
 from scripts.runs import Run
+from scripts.sessions import checkpoint
 from tests.exported import content
 from tests.frozen import add_track, untrained_run
 from tests.unit.synthetic import drive
@@ -99,7 +100,7 @@ def test_the_bundle_drives_the_same_with_openvino(racer: Path) -> None:
     told = json.loads(files["model_metadata.json"])
     assert told["action_space"] == run.files.metadata.raw["action_space"]
     assert (told["training_algorithm"], told["sensor"]) == ("clipped_ppo", ["FRONT_FACING_CAMERA"])
-    policy = Checkpoints(run.store).load_policy(car.checkpoint(run, "best"))
+    policy = Checkpoints(run.store).load_policy(checkpoint(run, "best"))
     assert files["agent/model.pb"] == what_drives(policy)
 
 
@@ -134,7 +135,7 @@ def test_what_is_refused(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_answer_is_an_error(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_track()
     run = untrained_run("mine", 1.5)
-    policy = Checkpoints(run.store).load_policy(car.checkpoint(run, "best"))
+    policy = Checkpoints(run.store).load_policy(checkpoint(run, "best"))
     model = run.files.metadata
     wrong = np.tile([0.0, 1.0], (FRAMES, 1))
     monkeypatch.setattr(car, "openvino_outputs", lambda *_, **__: wrong)

@@ -287,10 +287,9 @@ def test_bad_input(driven: Driven, folder: Path) -> None:
         graph.write_bytes(whole)
     assert not (folder / "damaged").exists()
     keys = (artifacts.REWARD_FUNCTION, artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS)
-    run = Run.create(
-        driven.run.config.model_copy(update={"name": "fresh"}),
-        *(folder / "runs/mine" / key for key in keys),
-    )
+    reward, metadata, hyperparameters = (folder / "runs/mine" / key for key in keys)
+    config = driven.run.config.model_copy(update={"name": "fresh"})
+    run = Run.create(config, reward, metadata, hyperparameters)
     with pytest.raises(CheckpointError, match="undercut train fresh"):
         export(run, "drfc", folder / "fresh")
 

@@ -61,6 +61,7 @@ ALLOWED = {
     "trainer/coach/__init__.py": "import rl_coach, tensorflow",
     "trainer/learn.py": "import contract.state",
     "scripts/cli.py": "import typer, rich, simapp.race, trainer.learn",
+    "scripts/car.py": "import openvino",
 }
 # ... and one import against each rule.
 FORBIDDEN = {
@@ -73,6 +74,7 @@ FORBIDDEN = {
     "redis and boto3 only in their adapters": ("trainer/bad3.py", "import redis"),
     "typer and rich only in scripts": ("simapp/bad3.py", "from rich import console"),
     "matplotlib only in simapp.media": ("trainer/bad4.py", "import matplotlib.pyplot"),
+    "openvino only in the check of car bundles": ("scripts/bad.py", "import openvino"),
 }
 
 
@@ -148,6 +150,12 @@ def make(folder: Path, *arguments: str) -> list[str]:
             ],
         ),
         (["evaluate", "RUN=fast", "LAPS=3"], ["bootstrap", "undercut|evaluate|fast|--laps|3"]),
+        (["export", "RUN=fast", "LAYOUT=drfc"], ["bootstrap", "undercut|export|fast|--layout|drfc"]),
+        (
+            ["export", "LAYOUT=droa", "OUT=my model.tar.gz"],
+            ["bootstrap", "undercut|export|default|--layout|droa|--out|my model.tar.gz"],
+        ),
+        (["car", "RUN=fast", "OUT=fast.tar.gz"], ["bootstrap", "undercut|car|fast|--out|fast.tar.gz"]),
         (["setup"], ["bootstrap --extra cpu"]),
         (["setup", "GPU=1", "PYTHON=python3"], ["bootstrap --this-python --extra gpu"]),
         (["test", "ARGS=-k 'lap or track'"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile|-k|lap or track"]),
@@ -161,7 +169,20 @@ def test_make_passes_arguments_on(makefile: Path, arguments: list[str], expected
 
 def test_make_alone_lists_every_command(makefile: Path) -> None:
     listed = [line.split()[1] for line in make(makefile)]
-    assert listed == ["help", "setup", "train", "evaluate", "race", "test", "test-all", "lint", "bench", "clean"]
+    assert listed == [
+        "help",
+        "setup",
+        "train",
+        "evaluate",
+        "race",
+        "export",
+        "car",
+        "test",
+        "test-all",
+        "lint",
+        "bench",
+        "clean",
+    ]
 
 
 def test_make_clean_keeps_what_the_racer_made(makefile: Path) -> None:
