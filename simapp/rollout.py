@@ -1,11 +1,13 @@
 """The rollout loop: a policy drives every ordered episode, as many cars at once as the race has."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contract import memory
 from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
@@ -28,9 +30,11 @@ def collect(
 
     Each episode draws from its own random stream, so it does not matter which car drives it beside which others.
     """
+    keeps = keep_observations or order.phase == Phase.training
     waiting = list(reversed(order.episodes))
     driving: dict[int, Drive] = {}
     done: dict[int, Rollout] = {}
+    steps = itertools.count()
 
     def seat(car: int) -> None:
         if waiting:
@@ -44,6 +48,8 @@ def collect(
         cars = np.array(sorted(driving), dtype=np.int64)
         drives = [driving[car] for car in cars.tolist()]
         seen = race.simulator.observe(cars)
+        if keeps and next(steps) % ROOM_STEPS == 0:
+            check_room(drives, seen)
         actions = choose(policy.distribution(seen), drives if order.phase == Phase.training else None, order.epsilon)
         outcome = race.step(cars, metadata.actions.controls(actions))
         for k, (car, drive) in enumerate(zip(cars.tolist(), drives, strict=True)):
@@ -51,14 +57,30 @@ def collect(
             drive.rows.append(outcome.rows[k])
             if outcome.things is not None and order.phase == Phase.evaluation:
                 drive.things.append((outcome.things, k))
-            if keep_observations or order.phase == Phase.training:
-                drive.seen.append({name: frames[k] for name, frames in seen.items()})
+            if keeps:  # copies, since a view would keep the other cars' frames alive with its own
+                drive.seen.append({name: frames[k].copy() for name, frames in seen.items()})
             if outcome.over[k]:
                 final = {name: frames[0] for name, frames in race.simulator.observe(np.array([car])).items()}
                 done[drive.episode] = drive.finish(order, final, bool(outcome.truncated[k]))
                 del driving[car]
                 seat(car)
     return [done[episode] for episode in sorted(done)]
+
+
+ROOM_STEPS = 64
+"""How often it is checked that there is memory for what the cars will see until the next time."""
+
+
+def check_room(drives: "list[Drive]", seen: Observations) -> None:
+    """DoesNotFitError before the next ROOM_STEPS of these drives, or an episode's end, would take too much memory."""
+    one_bytes = sum(frames[0].nbytes for frames in seen.values())
+    longest = max(len(drive.rows) for drive in drives) + ROOM_STEPS
+    parts = {
+        f"frames of {len(drives)} cars in {ROOM_STEPS} steps": float(len(drives) * ROOM_STEPS * one_bytes),
+        f"frames of {longest} steps, put together as an episode": float(longest * one_bytes),
+    }
+    fix = "lower num_episodes_between_training or max_episode_steps, or close other programs"
+    memory.check_fits("driving on", parts, fix, memory.free_bytes())
 
 
 def choose(said: ActionDistribution, drives: "list[Drive] | None", epsilon: float | None = None) -> NDArray[Any]:

@@ -17,7 +17,9 @@ from contract.rollout import Rollout
 from contract.runtime import is_bfloat16, session_threads
 from trainer.coach import networks, shim
 from trainer.coach.checkpoint import Checkpoint, Weighted
+from trainer.coach.footprint import Footprint
 from trainer.coach.gauges import value_gauges
+from trainer.coach.pieces import Pieces
 from trainer.coach.preset import BUILD_RULE, load_preset
 
 
@@ -65,6 +67,8 @@ class CoachAgent(Weighted):
             self._checkpoint = Checkpoint(graph)
         graph.finalize()
         self._batch_size = int(parameters.network_wrappers["main"].batch_size)
+        self._footprint = Footprint(graph, self._batch_size)
+        self._footprint.check_network()
         self._epochs = int(parameters.algorithm.optimization_epochs)
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._ppo.set_session(self._session)
@@ -72,10 +76,12 @@ class CoachAgent(Weighted):
     def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
         """One update on whole episodes. Randomness depends on (seed, iteration) only.
 
-        TrainingError when a loss or a weight is not finite; the agent is then of no further use.
+        TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when
+        there is not enough memory.
         """
         from trainer.coach import ppo
 
+        self._footprint.check_update()
         data = self._dataset(rollouts)
         diagnostics = dict(data.gauges)
         rng = np.random.default_rng([self._seed, iteration])
@@ -108,7 +114,7 @@ class CoachAgent(Weighted):
 
         finals = [rollout.final for rollout in rollouts if rollout.truncated]
         inputs = {
-            name: np.concatenate([*(r.observations[name] for r in rollouts), *(final[name][None] for final in finals)])
+            name: Pieces([*(r.observations[name] for r in rollouts), *(final[name][None] for final in finals)])
             for name in self._ppo.sensors
         }
         values, old_policy = self._ppo.evaluate(inputs)
@@ -125,7 +131,7 @@ class CoachAgent(Weighted):
         raw = np.concatenate(advantages)
         targets_of_all = np.concatenate(targets)
         return ppo.Dataset(
-            inputs={name: seen[:steps] for name, seen in inputs.items()},
+            inputs=inputs,
             actions=np.concatenate([rollout.actions for rollout in rollouts]),
             # rl_coach divides by the bare deviation; a constant advantage would give 0 / 0
             advantages=(raw - raw.mean()) / (raw.std() or 1.0),

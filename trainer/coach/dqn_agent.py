@@ -14,6 +14,7 @@ from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
 from trainer.coach.checkpoint import Checkpoint
+from trainer.coach.footprint import Footprint
 from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.coach.replaying import Replaying
 
@@ -59,6 +60,8 @@ class DqnAgent(Replaying):
         graph.finalize()
         network, algorithm = parameters.network_wrappers["main"], parameters.algorithm
         self._batch_size, self._learning_rate = int(network.batch_size), float(network.learning_rate)
+        self._footprint = Footprint(graph, self._batch_size, replay_bytes=self._memory_bytes)
+        self._footprint.check_network()
         self._playing_steps = int(algorithm.num_consecutive_playing_steps.num_steps)
         self._copy_steps = int(algorithm.num_steps_between_copying_online_weights_to_target.num_steps)
         self._copy_rate = float(algorithm.rate_for_copying_weights_to_target)
@@ -70,8 +73,10 @@ class DqnAgent(Replaying):
     def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
         """Remember the episodes, then learn. Randomness depends on (seed, iteration) only.
 
-        TrainingError when a loss or a weight is not finite; the agent is then of no further use.
+        TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when
+        there is not enough memory.
         """
+        self._footprint.check_update()
         driven = sum(map(len, rollouts))
         for rollout in rollouts:
             pairs = np.zeros((len(rollout), 2))  # the memory holds two numbers an action

@@ -5,7 +5,7 @@ feeds them back to apply them, and drops the steps that do not fill a minibatch.
 an iteration, a minibatch is one session run, and every step is used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
 from contract.errors import TrainingError
-from contract.state import FloatArray, IntArray, Observations
+from contract.state import FloatArray, IntArray
 from trainer.coach import shim
 from trainer.coach.gauges import update_gauges
+from trainer.coach.pieces import Pieces
 from trainer.coach.update import apply_gradients
 
 Float32Array = NDArray[np.float32]
+Rows = NDArray[Any] | Pieces
 
 FORWARD_BATCH = 64
 """Frames a forward pass: large enough to keep the cores busy, small enough for the caches."""
@@ -27,10 +29,10 @@ FORWARD_BATCH = 64
 
 @dataclass(slots=True)
 class Dataset:
-    """All steps of one iteration: sensor name -> inputs (N, ...), actions (N,) or (N, 2), advantages (N,),
+    """All steps of one iteration: sensor name -> inputs (N and more, ...), actions (N,) or (N, 2), advantages (N,),
     value_targets (N, 1), the old policy's outputs, each (N, A), and how good the values were (value_gauges)."""
 
-    inputs: Observations
+    inputs: Mapping[str, Rows]
     actions: IntArray | FloatArray
     advantages: FloatArray
     value_targets: FloatArray
@@ -71,7 +73,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         """The network's inputs."""
         return tuple(self.ap.network_wrappers["main"].input_embedders_parameters)
 
-    def evaluate(self, inputs: Observations) -> tuple[Float32Array, list[Float32Array]]:
+    def evaluate(self, inputs: Mapping[str, Rows]) -> tuple[Float32Array, list[Float32Array]]:
         """Sensor name -> (N, ...) in, values (N,) and the policy head's outputs, each (N, A), out."""
         online = self.online
         fetches = [online.output_heads[0].output[0], *online.output_heads[1].output]

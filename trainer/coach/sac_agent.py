@@ -12,6 +12,7 @@ from contract.rollout import Rollout
 from trainer.coach import networks, shim
 from trainer.coach.agent import own_global_state, session_config
 from trainer.coach.checkpoint import Checkpoint
+from trainer.coach.footprint import Footprint
 from trainer.coach.replaying import Replaying
 from trainer.coach.sac_memory import MEMORY_BYTES
 
@@ -54,6 +55,8 @@ class SacAgent(Replaying):
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
             self._checkpoint = Checkpoint(graph)
         graph.finalize()
+        self._footprint = Footprint(graph, hyperparameters.batch_size, replay_bytes=self._memory_bytes)
+        self._footprint.check_network()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._sac.set_session(self._session)
         self._sac.networks["v"].update_target_network()
@@ -62,8 +65,9 @@ class SacAgent(Replaying):
         """Remember the episodes, then one update. Randomness depends on (seed, iteration) only.
 
         An epoch of the report is a `num_epochs`-th of the gradient steps. TrainingError when a loss or a weight is not
-        finite; the agent is then of no further use.
+        finite; the agent is then of no further use. DoesNotFitError when there is not enough memory.
         """
+        self._footprint.check_update()
         self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
         settings = self._hyperparameters
