@@ -147,6 +147,14 @@ def _contrib(v1: Any) -> types.SimpleNamespace:
     def flatten(inputs: Tensor) -> Tensor:
         return v1.reshape(inputs, [-1, math.prod(inputs.shape.as_list()[1:])], name="Flatten")
 
+    class Categorical(v1.distributions.Categorical):  # type: ignore[misc]
+        """TensorFlow's, but for probabilities that float32 has rounded to 0: their logarithm would be minus infinity,
+        and with it KL divergences infinite, and entropies and gradients not a number. They count as the smallest normal
+        number, 1.2e-38, without a gradient; all others are as they were."""
+
+        def __init__(self, probs: Tensor, name: str = "Categorical") -> None:
+            super().__init__(probs=v1.maximum(probs, np.finfo(np.float32).tiny), name=name)
+
     class MultivariateNormalDiag(v1.distributions.Normal):  # type: ignore[misc]
         """tf.contrib.distributions.MultivariateNormalDiag: independent normals, reduced over the last axis."""
 
@@ -176,5 +184,5 @@ def _contrib(v1: Any) -> types.SimpleNamespace:
     return space(
         layers=space(flatten=flatten, xavier_initializer=v1.glorot_uniform_initializer),
         framework=space(get_name_scope=lambda: v1.get_default_graph().get_name_scope()),
-        distributions=space(Categorical=v1.distributions.Categorical, MultivariateNormalDiag=MultivariateNormalDiag),
+        distributions=space(Categorical=Categorical, MultivariateNormalDiag=MultivariateNormalDiag),
     )
