@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import export_cli, import_cli, inspect_cli, race_cli, tracks_cli, worker_cli
+from scripts import export_cli, import_cli, inspect_cli, race_cli, tracks_cli, view_cli, worker_cli
 from scripts.params_cli import load_params
 from scripts.race_cli import (
     BotsOption,
@@ -24,6 +24,7 @@ from scripts.race_cli import (
     race_values,
 )
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
+from scripts.view_cli import ViewOption, page
 
 INTERRUPTED = 130
 QUICK = {
@@ -41,6 +42,7 @@ app.command()(race_cli.evaluate)
 app.command()(race_cli.race)
 app.command()(race_cli.tournament)
 app.command()(worker_cli.worker)
+app.command()(view_cli.view)
 console = Console()
 
 RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
@@ -77,6 +79,7 @@ def train(
     laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
+    view: ViewOption = False,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from scripts import pretraining, sessions  # TensorFlow takes seconds to import; --help should not
@@ -114,9 +117,10 @@ def train(
         carried = read.carried if read else None
         reward = reward or DEFAULT_REWARD
         opened = Run.create(config, reward, metadata, hyperparameters, carried, preset=preset)
-    sessions.train(opened, console, workers)
-    sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
-    sessions.show_files(opened, console)
+    with page("run", name, view):
+        sessions.train(opened, console, workers)
+        sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
+        sessions.show_files(opened, console)
 
 
 @app.command()

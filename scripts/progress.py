@@ -13,6 +13,7 @@ from contract.config import TrainingConfig
 from contract.protocols import Phase, RolloutOrder, RolloutSource
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
+from scripts.live import LiveSession, shown
 from scripts.statistics import LapStatistics
 from trainer.learn import Iteration
 
@@ -22,8 +23,8 @@ HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy  
 class TrainingView:
     """`trainer.learn.Session` on a terminal: one line an iteration, and a status line of what happens now."""
 
-    def __init__(self, console: Console, config: TrainingConfig) -> None:
-        self._console, self._config = console, config
+    def __init__(self, console: Console, config: TrainingConfig, live: LiveSession) -> None:
+        self._console, self._config, self._live = console, config, live
         self._status: Status = console.status("starting")
         self._began_s = self._iteration_began_s = time.monotonic()
         self._steps = 0
@@ -53,6 +54,7 @@ class TrainingView:
 
     def doing(self, what: str) -> None:
         self._status.update(what)
+        self._live.doing(what)
 
     def iteration(self, done: Iteration) -> None:
         """Print the line of a finished iteration."""
@@ -80,10 +82,11 @@ class TrainingView:
 
 
 class NarratedRollouts:
-    """A RolloutSource that tells the view what is going on."""
+    """A RolloutSource that tells the view what is going on, and shows the rollouts to `undercut view`."""
 
-    def __init__(self, source: RolloutSource, view: TrainingView) -> None:
-        self._source, self._view = source, view
+    def __init__(self, source: RolloutSource, view: TrainingView, live: LiveSession, colour: int) -> None:
+        """`colour` is the cars', an index into CAR_COLORS."""
+        self._source, self._view, self._live, self._colour = source, view, live, colour
 
     def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
         self._source.announce(policy, *orders)
@@ -91,6 +94,8 @@ class NarratedRollouts:
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         self._view.doing(f"iteration {order.iteration}: driving {order.count} {order.phase.value} episodes")
         rollouts = self._source.collect(policy, order)
+        title = f"Iteration {order.iteration}, {order.phase.value}"
+        self._live.show(shown(rollouts, title, order.phase, self._colour))
         if order.phase == Phase.training:
             self._view.doing(f"iteration {order.iteration}: learning from {sum(map(len, rollouts))} steps")
         return rollouts

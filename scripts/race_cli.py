@@ -12,6 +12,7 @@ from contract.config import RunConfig
 from contract.races import race_params
 from scripts.params_cli import load_params, load_race
 from scripts.runs import Run
+from scripts.view_cli import ViewOption, page
 from scripts.workspace import workspace
 
 console = Console()
@@ -64,6 +65,7 @@ def evaluate(
     randomize: RandomizeOption = None,
     seed: SeedOption = None,
     params: ParamsOption = None,
+    view: ViewOption = False,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace and lap plot. Many laps: their statistics."""
     from scripts import sessions  # TensorFlow takes seconds to import; --help should not
@@ -84,8 +86,9 @@ def evaluate(
     )
     opened = dataclasses.replace(opened, config=RunConfig.build(values, "command line"))
     opened.write_evaluation_params(opened.config, read.carried if read else None)
-    sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, checkpoint)
-    sessions.show_files(opened, console)
+    with page("run", opened.config.name, view):
+        sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, checkpoint)
+        sessions.show_files(opened, console)
 
 
 def race(
@@ -100,6 +103,7 @@ def race(
     reverse_dir: ReverseOption = None,
     seed: SeedOption = None,
     params: ParamsOption = None,
+    view: ViewOption = False,
 ) -> None:
     """Race two to four runs head to head on one track."""
     from scripts import racing
@@ -107,8 +111,9 @@ def race(
     grid, config, told = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
     )
-    racing.head_to_head(grid, config, console)
-    workspace().put(artifacts.race_params(name), told.encode())
+    with page("race", config.name, view):
+        racing.head_to_head(grid, config, console)
+        workspace().put(artifacts.race_params(name), told.encode())
 
 
 def tournament(

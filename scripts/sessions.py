@@ -15,7 +15,8 @@ from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_tra
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from scripts import pretraining
-from scripts.local import announce_compilation, evaluation_laps
+from scripts.live import LiveSession, SessionState
+from scripts.local import announce_compilation, colour_index, evaluation_laps
 from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from scripts.runs import Run
 from scripts.statistics import lap_statistics
@@ -53,7 +54,10 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
         files.hyperparameters.lr,
         actions=spread.size if isinstance(spread, DiscreteActions) else 0,
     )
-    with TrainingView(console, config.training) as view:
+    with (
+        LiveSession("run", config.name, SessionState.of("training", config), console.print) as live,
+        TrainingView(console, config.training, live) as view,
+    ):
         try:
             view.doing("building the networks")
             agent = make_agent(
@@ -66,7 +70,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
             ) as source:
                 reason = learn(
                     agent,
-                    NarratedRollouts(source, view),
+                    NarratedRollouts(source, view, live, colour_index(config.car_color)),
                     journal,
                     _limits(config.training, files.hyperparameters),
                     files.hyperparameters,
@@ -113,7 +117,10 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     """Drive laps with the best or last checkpoint; write metrics, simtrace and lap plot; show the lap table."""
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
-    driven = evaluation_laps(run, policy, RolloutOrder(Phase.evaluation, record.iteration, 0, laps))
+    order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
+    with LiveSession("run", run.config.name, SessionState.of("evaluation", run.config), console.print) as live:
+        live.doing(f"driving {laps} laps with checkpoint {record.iteration}")
+        driven = evaluation_laps(run, policy, order)
     track = run.track()
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
     run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())

@@ -1,0 +1,65 @@
+"""Pictures for the page: what every car sees as one JPEG, and a car from behind as another."""
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, IntArray, ThingKind, Things, UInt8Array
+from scripts.view.laps import Laps
+from simapp.camera import Camera
+from simapp.tracks import Track
+
+JPEG_QUALITY = 75
+
+
+class Pictures:
+    """Draws the cars of one track from their recorded poses: nominal conditions, with what stands or drives there."""
+
+    def __init__(self, track: Track) -> None:
+        """Draws the ground once: about a second and up to 100 MB."""
+        self._camera = Camera(track)
+
+    def cameras(self, laps: Laps, rows: IntArray) -> bytes:
+        """JPEG of what the N cars see, in a grid of `grid(N)` columns and rows of 160x120 frames, left to right."""
+        columns, lines = grid(len(laps.cars))
+        sheet = np.zeros((lines * columns, CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8)
+        self._camera.render(*laps.poses(rows), out=sheet[: len(laps.cars)], things=things_around(laps, rows))
+        tiled = sheet.reshape(lines, columns, CAMERA_HEIGHT, CAMERA_WIDTH).swapaxes(1, 2)
+        return jpeg(tiled.reshape(lines * CAMERA_HEIGHT, columns * CAMERA_WIDTH))
+
+
+def grid(cars: int) -> tuple[int, int]:
+    """Columns and rows of the sheet of all cameras."""
+    columns = math.ceil(math.sqrt(cars))
+    return columns, math.ceil(cars / columns)
+
+
+def things_around(laps: Laps, rows: IntArray) -> Things | None:
+    """(N, M) what each car may see: the obstacles, and the cars of its world that are still driving."""
+    count, fixed = len(laps.cars), laps.fixed.places
+    worlds = np.array([car.world for car in laps.cars])
+    mates = (worlds[:, None] == worlds) & ~np.eye(count, dtype=np.bool_)
+    driving = rows < np.array([len(car.steps) - 1 for car in laps.cars])
+    rivals = int(mates.sum(axis=1).max())
+    if fixed + rivals == 0:
+        return None
+    seen = Things.none(count, fixed + rivals)
+    for name in Things.__slots__:
+        getattr(seen, name)[:, :fixed] = getattr(laps.fixed, name)
+    x, y, heading = laps.poses(rows)
+    for car in range(count):
+        others = np.flatnonzero(mates[car] & driving)
+        part = slice(fixed, fixed + len(others))
+        seen.kind[car, part] = ThingKind.car
+        seen.x_m[car, part], seen.y_m[car, part], seen.heading_rad[car, part] = x[others], y[others], heading[others]
+        seen.colour[car, part] = [laps.cars[other].colour for other in others]
+    return seen
+
+
+def jpeg(picture: UInt8Array) -> bytes:
+    """Of (H, W) grey or (H, W, 3) colour."""
+    data = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(data, "JPEG", quality=JPEG_QUALITY)
+    return data.getvalue()
