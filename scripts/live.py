@@ -124,8 +124,15 @@ class LiveSession:
 
 def shown(rollouts: Sequence[Rollout], title: str, phase: Phase, colour: int) -> ShownLaps:
     """Episodes that were driven each on its own, as laps to show."""
-    cars = (ShownCar(f"episode {one.episode}", colour, world, one.steps) for world, one in enumerate(rollouts))
+    cars = (
+        ShownCar(label_of(phase, one.episode, place), colour, place, one.steps) for place, one in enumerate(rollouts)
+    )
     return ShownLaps(title, phase, tuple(cars))
+
+
+def label_of(phase: Phase, episode: int, place: int) -> str:
+    """Training counts its episodes through the whole run, an evaluation its laps from 1."""
+    return f"episode {episode}" if phase == Phase.training else f"lap {place + 1}"
 
 
 def session(kind: str, name: str) -> SessionState | None:

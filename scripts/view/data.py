@@ -65,7 +65,7 @@ def details(subject: Subject) -> Json:
         tables.append(final)
     if metrics:
         tables.append(_iteration_table(metrics, len(rows)))
-        tables.append(_episode_table(metrics))
+        tables.append(_best_table(metrics))
     return content | {"curves": curves, "tables": tables}
 
 
@@ -89,64 +89,54 @@ def _evaluation_table(subject: Subject) -> Json | None:
         [
             row.trial,
             _time(row),
+            row.episode_status,
             f"{row.completion_percentage} %",
             row.off_track_count,
             row.crash_count,
             row.reset_count,
-            row.episode_status,
         ]
         for row in parse_evaluation_metrics(subject.text(key), subject.where(key))
     ]
-    complete = sum(row[-1] == COMPLETE for row in rows)
+    complete = sum(row[2] == COMPLETE for row in rows)
     return {
         "title": "Evaluation laps",
         "note": f"{complete} of {len(rows)} complete",
-        "columns": ["Lap", "Time", "Completion", "Off track", "Crashes", "Resets", "Ended as"],
+        "columns": ["Lap", "Time", "Ended as", "Completion", "Off track", "Crashes", "Resets"],
         "rows": rows,
     }
 
 
 def _iteration_table(metrics: list[TrainingRow], iterations: int) -> Json:
     """Laps that the policy of the last iteration drove."""
-    last = [row for row in metrics if row.phase == Phase.evaluation.value]
-    last = [row for row in last if row.episode == last[-1].episode]
-    complete = sum(row.episode_status == COMPLETE for row in last)
+    laps = [row for row in metrics if row.phase == Phase.evaluation.value]
+    laps = [row for row in laps if row.episode == laps[-1].episode]
+    complete = sum(row.episode_status == COMPLETE for row in laps)
+    rows = [
+        [lap, _time(row), row.episode_status, f"{row.completion_percentage} %", row.reward_score]
+        for lap, row in enumerate(laps, 1)
+    ]
     return {
         "title": f"Laps after iteration {iterations - 1}",
-        "note": f"{complete} of {len(last)} complete",
-        "columns": ["Lap", "Time", "Completion", "Reward", "Ended as"],
-        "rows": [
-            [
-                lap,
-                _time(r),
-                f"{r.completion_percentage} %",
-                r.reward_score,
-                r.episode_status,
-            ]
-            for lap, r in enumerate(last, 1)
-        ],
+        "note": f"{complete} of {len(laps)} complete",
+        "columns": ["Lap", "Time", "Ended as", "Completion", "Reward"],
+        "rows": rows,
     }
 
 
-def _episode_table(metrics: list[TrainingRow]) -> Json:
-    """The fastest complete laps of the whole training; the longest episodes where there is none."""
+def _best_table(metrics: list[TrainingRow]) -> Json:
+    """The fastest complete laps of the whole training; the episodes that came furthest where there is none."""
     laps = [row for row in metrics if row.episode_status == COMPLETE]
     fastest = sorted(laps, key=lambda row: row.elapsed_time_in_milliseconds)[:BEST]
     furthest = sorted(metrics, key=lambda row: -row.completion_percentage)[:BEST]
+    rows = [
+        [row.episode, _time(row), row.phase, f"{row.completion_percentage} %", row.reward_score]
+        for row in fastest or furthest
+    ]
     return {
         "title": "Fastest laps" if laps else "Furthest episodes",
         "note": f"{len(laps)} complete laps in {len(metrics)} episodes",
-        "columns": ["Episode", "Phase", "Time", "Completion", "Reward"],
-        "rows": [
-            [
-                r.episode,
-                r.phase,
-                _time(r),
-                f"{r.completion_percentage} %",
-                r.reward_score,
-            ]
-            for r in fastest or furthest
-        ],
+        "columns": ["Episode", "Time", "Phase", "Completion", "Reward"],
+        "rows": rows,
     }
 
 

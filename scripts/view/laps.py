@@ -13,7 +13,7 @@ from contract.protocols import Phase
 from contract.races import RACE_COLORS
 from contract.state import FloatArray, IntArray, Things
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M
-from scripts.live import ShownCar, ShownLaps, decode, live_laps
+from scripts.live import ShownCar, ShownLaps, decode, label_of, live_laps
 from scripts.runs import TRACKS
 from scripts.view.subject import Subject
 from simapp.things import Course
@@ -137,10 +137,9 @@ class LapReader:
             return None
         after_training = key == artifacts.evaluation_simtrace()
         config = subject.evaluation_config() if after_training else subject.config()
-        word = "lap" if phase == Phase.evaluation else "episode"
         colour = CAR_COLORS.index(config.car_color)
         cars = [
-            ShownCar(f"{word} {trace.episode + (word == 'lap')}", colour, world, trace.steps)
+            ShownCar(label_of(phase, trace.episode, world), colour, world, trace.steps)
             for world, trace in enumerate(simtrace.from_csv(text, subject.where(key)))
         ]
         title = "Evaluation" if after_training else f"Iteration {last}, {phase.value}"

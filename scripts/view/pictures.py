@@ -9,17 +9,23 @@ from PIL import Image
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, IntArray, ThingKind, Things, UInt8Array
 from scripts.view.laps import Laps
 from simapp.camera import Camera
+from simapp.media.scene import Bodies, SceneRenderer, followed
 from simapp.tracks import Track
 
 JPEG_QUALITY = 75
+CHASE_WIDTH, CHASE_HEIGHT = 480, 360
+"""Half the work of the videos' size, and as good on a page where it takes a third of the width."""
+_LOOK_BACK = 15
+"""Steps after which the chase camera has forgotten where it looked before."""
 
 
 class Pictures:
     """Draws the cars of one track from their recorded poses: nominal conditions, with what stands or drives there."""
 
     def __init__(self, track: Track) -> None:
-        """Draws the ground once: about a second and up to 100 MB."""
+        """Draws the ground twice, in grey and in colour: about two seconds and up to 200 MB."""
         self._camera = Camera(track)
+        self._scene = SceneRenderer(track, CHASE_WIDTH, CHASE_HEIGHT)
 
     def cameras(self, laps: Laps, rows: IntArray) -> bytes:
         """JPEG of what the N cars see, in a grid of `grid(N)` columns and rows of 160x120 frames, left to right."""
@@ -28,6 +34,28 @@ class Pictures:
         self._camera.render(*laps.poses(rows), out=sheet[: len(laps.cars)], things=things_around(laps, rows))
         tiled = sheet.reshape(lines, columns, CAMERA_HEIGHT, CAMERA_WIDTH).swapaxes(1, 2)
         return jpeg(tiled.reshape(lines * CAMERA_HEIGHT, columns * CAMERA_WIDTH))
+
+    def chase(self, laps: Laps, rows: IntArray, car: int) -> bytes:
+        """JPEG of a car from behind and above, with what is in its world."""
+        x, y, heading = (values[car : car + 1] for values in laps.poses(rows))
+        steps = laps.cars[car].steps
+        row = int(rows[car])
+        bodies = Bodies.cars(x, y, heading, [steps["steering_rad"][row]], [laps.cars[car].colour])
+        around = things_around(laps, rows)
+        if around is not None:
+            bodies = bodies.beside(Bodies.of_things(around, car))
+        return jpeg(self._scene.render("45degree", bodies, 0, _chase_yaw(steps[max(row - _LOOK_BACK, 0) : row + 1])))
+
+
+def _chase_yaw(steps: np.ndarray) -> float:
+    """Where the chase camera looks after these steps."""
+    yaw = None
+    x, y, heading = (steps[name].tolist() for name in ("x_m", "y_m", "heading_rad"))
+    for i in range(len(steps)):
+        moved_m = math.hypot(x[i] - x[i - 1], y[i] - y[i - 1]) if i else 0.0
+        yaw = followed(yaw, x[i], y[i], heading[i], moved_m)
+    assert yaw is not None
+    return yaw
 
 
 def grid(cars: int) -> tuple[int, int]:

@@ -211,10 +211,9 @@ def frame_messages(
     """The message of a moment for those who look at each of the cars."""
     rows = laps.rows(time_s)
     cameras = b"" if pictures is None else pictures.cameras(laps, rows)
+    header = {"type": "frame", "laps": number, "t": round(time_s, 4), "cameras": len(cameras)}
     return {
-        car: message(
-            {"type": "frame", "laps": number, "t": round(time_s, 4), "car": car, "cameras": len(cameras)}, cameras
-        )
+        car: message({**header, "car": car}, cameras, b"" if pictures is None else pictures.chase(laps, rows, car))
         for car in cars
     }
 
@@ -252,10 +251,10 @@ def outline(track: Track) -> dict[str, Any]:
     return {"name": track.name, "length_m": round(track.length_m, 2), "closed": track.closed, **shape}
 
 
-def message(header: dict[str, Any], body: bytes = b"") -> bytes:
-    """Length of the header as 4 bytes, header as JSON, body."""
+def message(header: dict[str, Any], *bodies: bytes) -> bytes:
+    """Length of the header as 4 bytes, header as JSON, what follows it."""
     text = json.dumps(header, separators=(",", ":")).encode()
-    return struct.pack(">I", len(text)) + text + body
+    return b"".join([struct.pack(">I", len(text)), text, *bodies])
 
 
 def _problem_message(problem: str) -> bytes:

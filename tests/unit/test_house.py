@@ -62,6 +62,7 @@ ALLOWED = {
     "trainer/learn.py": "import contract.state",
     "scripts/cli.py": "import typer, rich, simapp.race, trainer.learn",
     "scripts/car.py": "import openvino",
+    "scripts/view/__init__.py": "import aiohttp",
 }
 # ... and one import against each rule.
 FORBIDDEN = {
@@ -75,6 +76,7 @@ FORBIDDEN = {
     "typer and rich only in scripts": ("simapp/bad3.py", "from rich import console"),
     "matplotlib only in simapp.media": ("trainer/bad4.py", "import matplotlib.pyplot"),
     "openvino only in the check of car bundles": ("scripts/bad.py", "import openvino"),
+    "aiohttp only in the live view": ("scripts/bad2.py", "import aiohttp"),
 }
 
 

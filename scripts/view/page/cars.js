@@ -62,7 +62,7 @@ export class Cars {
       this.tiles.forEach((tile, i) => tile.context.drawImage(sheet, ...cell(i), 0, 0, WIDTH, HEIGHT));
       this.eye.drawImage(sheet, ...cell(this.focus), 0, 0, WIDTH, HEIGHT);
     }
-    if (chase) this.chase.drawImage(chase, 0, 0, 640, 480);
+    if (chase) this.chase.drawImage(chase, 0, 0);
     byId("chase").hidden = !chase;
     byId("eye").parentElement.classList.toggle("both", Boolean(chase));
   }

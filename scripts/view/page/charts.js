@@ -53,7 +53,7 @@ export class Charts {
     for (const part of [0, 0.5, 1]) {
       const value = low + part * (high - low);
       svg.append(drawn("line", { class: "grid", x1: LEFT, x2: WIDTH - 8, y1: y(value), y2: y(value) }));
-      svg.append(drawn("text", { x: LEFT - 5, y: y(value) + 3, "text-anchor": "end" }, short(value, high - low)));
+      svg.append(drawn("text", { x: LEFT - 5, y: y(value) + 3, "text-anchor": "end" }, short(value)));
     }
     for (const i of new Set([0, last])) {
       const anchor = !last ? "middle" : i ? "end" : "start";
@@ -112,7 +112,6 @@ function nice(low, high) {
   return [Math.floor(low / step) * step, Math.ceil(high / step) * step];
 }
 
-function short(value, span) {
-  if (Math.abs(value) >= 10000) return `${Math.round(value / 1000)}k`;
-  return value.toFixed(span >= 20 ? 0 : span >= 2 ? 1 : span >= 0.2 ? 2 : span >= 0.02 ? 3 : 4);
+function short(value) {
+  return Math.abs(value) >= 10000 ? `${Math.round(value / 1000)}k` : String(Number(value.toPrecision(3)));
 }

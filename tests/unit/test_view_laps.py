@@ -1,0 +1,183 @@
+"""Laps of the page: the newest ones, live or stored; where cars are at a time; what stands and drives around them."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract import artifacts
+from contract.config import RunConfig
+from contract.errors import InputError
+from contract.protocols import Phase
+from contract.state import STEP_S, ThingKind
+from contract.vehicle import FRONT_POINT_X_M
+from scripts.live import LiveSession, SessionState, shown
+from scripts.view.laps import COLUMNS, MAX_CARS, LapReader, Laps, Show
+from scripts.view.pictures import Pictures, grid, things_around
+from scripts.view.subject import Subject, subjects
+from tests.watching import drive, write_race, write_run
+
+MINE = Subject("run", "mine")
+
+
+@pytest.fixture(autouse=True)
+def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(subject: Subject, show: Show = "newest", iteration: int | None = None) -> Laps:
+    laps = LapReader(subject, show, iteration).newest()
+    assert laps is not None
+    return laps
+
+
+def test_stored_laps_of_a_run() -> None:
+    write_run("mine", 3)
+    assert (read(MINE).title, len(read(MINE).cars)) == ("Evaluation", 3)
+    training = read(MINE, "training")
+    assert (training.title, len(training.cars), training.phase) == ("Iteration 2, training", 4, Phase.training)
+    assert read(MINE, "evaluation", 1).title == "Iteration 1, evaluation"
+    assert training.cars[1].steps["x_m"] == pytest.approx(drive(9, 61).steps["x_m"])
+    assert training.track is not None
+    assert training.track.name == "paddock"
+
+
+def test_a_run_without_laps_has_none() -> None:
+    write_run("mine", 0)
+    assert LapReader(MINE, "newest", None).newest() is None
+
+
+def test_the_same_laps_are_read_once() -> None:
+    store = write_run("mine", 1)
+    reader = LapReader(MINE, "newest", None)
+    assert reader.newest() is not None
+    assert reader.newest() is None
+    other = store.get(artifacts.training_evaluation_simtrace(0))
+    store.put(artifacts.evaluation_simtrace(), other)
+    again = reader.newest()
+    assert again is not None
+    assert len(again.cars) == 2
+
+
+def test_live_laps_go_before_stored_ones_and_each_comes_once() -> None:
+    write_run("mine", 2)
+    reader = LapReader(MINE, "newest", None)
+    with LiveSession("run", "mine", SessionState.of("training", RunConfig(name="mine")), print) as live:
+        first = reader.newest()
+        assert first is not None
+        assert first.title == "Evaluation"  # nothing was driven yet
+        for number in (2, 3):
+            live.show(shown([drive(i, 30) for i in range(MAX_CARS + 5)], f"Iteration {number}", Phase.training, 0))
+        fresh = reader.newest()
+        assert fresh is not None
+        assert (fresh.title, len(fresh.cars), fresh.hidden) == ("Iteration 3", MAX_CARS, 5)
+        assert reader.newest() is None
+
+
+def test_where_cars_are_at_a_time() -> None:
+    write_run("mine", 1, cars=2, steps=30)
+    laps = read(MINE, "training")
+    assert laps.rows(0.0).tolist() == [0, 0]
+    assert laps.rows(10 * STEP_S).tolist() == [9, 9]
+    assert laps.rows(1000.0).tolist() == [29, 30]
+    assert laps.duration_s == pytest.approx(31 * STEP_S)
+    x, y, heading = laps.poses(np.array([4, 7]))
+    front = [(laps.cars[i].steps["x_m"][row], laps.cars[i].steps["y_m"][row]) for i, row in enumerate((4, 7))]
+    assert x + FRONT_POINT_X_M * np.cos(heading) == pytest.approx([point[0] for point in front])
+    assert y + FRONT_POINT_X_M * np.sin(heading) == pytest.approx([point[1] for point in front])
+
+
+def test_columns_are_what_the_page_unpacks() -> None:
+    write_run("mine", 1, cars=2, steps=30)
+    laps = read(MINE, "training")
+    values = np.frombuffer(laps.columns(), "<f4")
+    first = values[: 30 * len(COLUMNS)].reshape(len(COLUMNS), 30)
+    assert first[COLUMNS.index("x_m")] == pytest.approx(laps.cars[0].steps["x_m"], rel=1e-6)
+    assert first[COLUMNS.index("reward")].tolist() == list(range(1, 31))  # summed up
+    assert values.size == (30 + 31) * len(COLUMNS)
+
+
+def test_cars_of_a_heat_see_each_other_and_others_do_not() -> None:
+    write_race("cup", ["ann", "bob"], heats=2)
+    laps = read(Subject("race", "cup"))
+    assert [car.label for car in laps.cars] == ["Ann, heat 1", "Bob, heat 1", "Ann, heat 2", "Bob, heat 2"]
+    assert len({car.colour for car in laps.cars}) == 2
+    around = things_around(laps, laps.rows(1.0))
+    assert around is not None
+    assert (around.kind == ThingKind.car).sum(axis=1).tolist() == [1, 1, 1, 1]
+    x, _, _ = laps.poses(laps.rows(1.0))
+    assert around.x_m[:, 0] == pytest.approx(x[[1, 0, 3, 2]])
+    late = things_around(laps, laps.rows(4.3))  # Ann has arrived: her car leaves the track
+    assert late is not None
+    assert (late.kind == ThingKind.car).sum(axis=1).tolist() == [1, 0, 1, 0]
+
+
+def test_laps_in_a_row_are_one_drive() -> None:
+    write_race("cup", ["ann", "bob"], heats=3, is_continuous=True)
+    laps = read(Subject("race", "cup"))
+    assert [car.label for car in laps.cars] == ["Ann", "Bob"]
+    assert [len(car.steps) for car in laps.cars] == [180, 210]
+    assert np.diff(laps.cars[0].steps["time_s"]) == pytest.approx(STEP_S)
+
+
+def test_a_track_that_is_gone_is_a_problem_and_not_the_end() -> None:
+    store = write_run("mine", 1)
+    store.put(artifacts.RUN_CONFIG, RunConfig(name="mine", track="gone").to_json().encode())
+    laps = read(MINE, "training")
+    assert laps.track is None
+    assert "gone" in laps.problem
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "words"),
+    [
+        (artifacts.training_simtrace(1), b"episode,steps\n", "header of a simtrace"),
+        (artifacts.training_simtrace(1), b"\xff\xfe", "UTF-8"),
+        (artifacts.RUN_CONFIG, b"{", "JSON"),
+    ],
+)
+def test_broken_files_are_errors_that_name_them(key: str, content: bytes, words: str) -> None:
+    store = write_run("mine", 2)
+    store.put(key, content)
+    with pytest.raises(InputError, match=words) as caught:
+        read(MINE, "training")
+    assert key in str(caught.value)
+
+
+def test_the_list_has_live_ones_first_and_nothing_else_that_lies_there(racer: Path) -> None:
+    write_run("old", 0)
+    write_run("new", 0)
+    write_race("cup", ["ann", "bob"], 1)
+    for folder in ("runs/no run", "runs/empty", "races/.hidden"):
+        (racer / folder).mkdir(parents=True)
+        (racer / folder / "x").write_text("x")
+    with LiveSession("run", "old", SessionState.of("training", RunConfig(name="old")), print):
+        found = subjects()
+    assert found[0] == Subject("run", "old")
+    assert set(found) == {Subject("run", "old"), Subject("run", "new"), Subject("race", "cup")}
+
+
+@pytest.mark.parametrize("name", ["../mine", "..", "mine/..", "/etc", ".hidden", "", "a" * 65, "mine\0", "nobody"])
+def test_names_stay_in_their_folder(name: str) -> None:
+    write_run("mine", 0)
+    with pytest.raises(InputError):
+        Subject.named("run", name)
+
+
+def test_pictures_show_every_car() -> None:
+    write_run("mine", 1, cars=3)
+    laps = read(MINE, "training")
+    assert laps.track is not None
+    pictures = Pictures(laps.track)
+    rows = laps.rows(1.0)
+    sheet = np.asarray(Image.open(BytesIO(pictures.cameras(laps, rows))))
+    assert grid(3) == (2, 2)
+    assert sheet.shape == (240, 320)
+    assert sheet[:120, :160].std() > 10  # a road, not a blank
+    assert sheet[125:235, 165:315].max() < 10  # there is no fourth car
+    chase = np.asarray(Image.open(BytesIO(pictures.chase(laps, rows, 2))))
+    assert chase.shape == (360, 480, 3)
+    assert chase.std() > 10
