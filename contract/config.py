@@ -5,7 +5,15 @@ import json
 import re
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
@@ -105,6 +113,22 @@ class EvaluationConfig(BaseModel):
     start_jitter_deg: float = Field(default=2.0, ge=0, le=20, description="standard deviation of the start heading")
 
 
+class WorldConfig(BaseModel):
+    """What one of several worlds of a training has of its own; what is not set is the run's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    track: str | None = None
+    reverse_dir: bool | None = None
+    race: RaceConfig | None = None
+    enable_domain_randomization: bool | None = None
+    randomization: RandomizationConfig | None = None
+
+    def own(self) -> dict[str, Any]:
+        """Only what is set, as plain values, nested."""
+        return self.model_dump(exclude_unset=True, exclude_none=True)
+
+
 class RunConfig(BaseModel):
     """One run: what is trained, on what, from which seed. `to_json` and `from_json` round-trip."""
 
@@ -131,6 +155,11 @@ class RunConfig(BaseModel):
     pretrained: str = Field(default="", description="run, model folder, archive or s3://bucket/prefix to begin from")
     pretrained_checkpoint: Literal["best", "last"] = "best"
     remap_actions: bool = Field(default=False, description="begin from a model with other actions")
+    worlds: tuple[WorldConfig, ...] = Field(
+        default=(),
+        max_length=100,
+        description="episode n drives in world n modulo their number; none: all in that of the run",
+    )
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -140,6 +169,28 @@ class RunConfig(BaseModel):
         if not is_run_name(name):
             raise ValueError(f"a run name is {RUN_NAME_RULE}")
         return name
+
+    @field_serializer("worlds")
+    def _only_what_is_set(self, worlds: tuple[WorldConfig, ...]) -> list[dict[str, Any]]:
+        return [world.own() for world in worlds]
+
+    @model_validator(mode="after")
+    def _worlds_fit_the_run(self) -> Self:
+        self.each_world()
+        return self
+
+    def each_world(self) -> "list[RunConfig]":
+        """The config of every world, itself without worlds; at least one."""
+        return [self.in_world(number) for number in range(max(len(self.worlds), 1))]
+
+    def in_world(self, number: int) -> "RunConfig":
+        """The config of a world: the run's with what the world has of its own."""
+        if not self.worlds:
+            return self
+        values = self.model_dump(exclude={"worlds"})
+        for key, value in self.worlds[number].own().items():
+            values[key] = {**values[key], **value} if isinstance(value, dict) else value
+        return RunConfig.model_validate(values)
 
     def to_json(self) -> str:
         return json.dumps(self.model_dump(), indent=2) + "\n"

@@ -67,6 +67,13 @@ EVALUATION = {
     "RESET_BEHIND_DIST": "evaluation.reset_behind_dist",
     "START_POSITION_OFFSET": "evaluation.start_position_offset",
 }
+PER_WORLD = tuple(
+    key
+    for key, path in SHARED.items()
+    if path in ("track", "reverse_dir", "enable_domain_randomization") or path.startswith("race.")
+    if path != "race.object_positions"
+)
+"""Keys that may hold a list in training: one value for each of several worlds."""
 FIELDS: dict[Job, dict[str, str]] = {"TRAINING": SHARED | TRAINING, "EVALUATION": SHARED | EVALUATION}
 """YAML key -> field of RunConfig that it sets, for each job."""
 
@@ -137,6 +144,10 @@ def read_evaluation_params(text: str, where: str, strict: bool = True) -> RunPar
 def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
     """Checked values of a job's entries; a key of the other job is carried, with a warning."""
     known = check_entries(dict(entries), KNOWN, strict)
+    worlds: list[dict[str, Any]] = []
+    if job == "TRAINING":
+        worlds = _worlds({key: entry for key, entry in known.items() if key in PER_WORLD and _is_plain_list(entry)})
+        known = {key: _first(entry) if key in PER_WORLD and worlds else entry for key, entry in known.items()}
     known = {key: one for key, entry in known.items() if (one := _single(entry)) is not None}
     if "JOB_TYPE" in known:
         entry = known["JOB_TYPE"]
@@ -161,6 +172,8 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
         values["track"] = _directed(values["track"], known[CLOCKWISE])
     if "NUMBER_OF_OBSTACLES" in known and "OBJECT_POSITIONS" not in known:
         values["race"]["object_positions"] = ()  # a file that says how many does not mean an older file's places
+    if worlds:
+        values["worlds"] = worlds
     _check_together(values, known)
     name = known.get("MODEL_NAME" if job == "TRAINING" else "MODEL_S3_PREFIX")
     effective = {*FIELDS[job], *NAMES, CLOCKWISE} | ({PENALTY} if job == "EVALUATION" else set())
@@ -285,6 +298,29 @@ def _single(entry: Entry) -> Entry | None:
     return entry
 
 
+def _is_plain_list(entry: Entry) -> bool:
+    return isinstance(entry.value, list) and len(entry.value) > 1 and not any(isinstance(v, list) for v in entry.value)
+
+
+def _first(entry: Entry) -> Entry:
+    value: Any = entry.value
+    return Entry(entry.key, value[0], entry.place) if isinstance(value, list) and value else entry
+
+
+def _worlds(lists: Mapping[str, Entry]) -> list[dict[str, Any]]:
+    """The worlds that lists ask for, one value a world, nested as in RunConfig; the run's own is the first of each."""
+    worlds: list[dict[str, Any]] = []
+    for key, entry in lists.items():
+        several: list[Any] = entry.value if isinstance(entry.value, list) else []
+        worlds = worlds or [{} for _ in several]
+        if len(several) != len(worlds):
+            rule = f"as many values as {next(iter(lists))}, {len(worlds)}: one for each world"
+            raise entry.refuse(rule, "write one value for all, or one for each world")
+        for world, value in zip(worlds, several, strict=True):
+            _put(world, SHARED[key], read_field(Entry(key, value, entry.place), SHARED[key]))
+    return worlds
+
+
 def _put(values: dict[str, Any], path: str, value: Any) -> None:
     section, _, name = path.rpartition(".")
     (values.setdefault(section, {}) if section else values)[name] = value
@@ -333,12 +369,18 @@ def evaluation_params(config: RunConfig, carried: Mapping[str, Value] | None = N
 
 
 def _write(config: RunConfig, job: Job, rest: Mapping[str, Value]) -> str:
-    values = config.model_dump()
     lines: dict[str, Value] = {"JOB_TYPE": job}
+    worlds = [world.model_dump() for world in config.each_world()]
     for key, path in FIELDS[job].items():
-        section, _, name = path.rpartition(".")
-        lines[key] = as_written((values[section] if section else values)[name])
+        said: list[Any] = [as_written(_at(values, path)) for values in worlds]
+        differ = job == "TRAINING" and key in PER_WORLD and any(one != said[0] for one in said)
+        lines[key] = said if differ else said[0] if job == "TRAINING" else as_written(_at(config.model_dump(), path))
     return dump({**lines, **rest})
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:
+    section, _, name = path.rpartition(".")
+    return (values[section] if section else values)[name]
 
 
 def as_written(value: Any) -> Value:

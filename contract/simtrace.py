@@ -51,13 +51,16 @@ def end_time_s(rollouts: Sequence[Rollout], start_time_s: float) -> float:
     return start_time_s
 
 
-def to_csv(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> str:
-    """A simtrace file of whole episodes, the first of which began at start_time_s; the others follow one by one."""
+def to_csv(rollouts: Sequence[Rollout], track_length_m: float | Sequence[float], start_time_s: float) -> str:
+    """A simtrace file of whole episodes, the first of which began at start_time_s; the others follow one by one.
+
+    With several track lengths, episode n drove on track n modulo their number.
+    """
     rows = [COLUMNS, *_rows(rollouts, track_length_m, start_time_s)]
     return "".join(",".join(row) + "\n" for row in rows)
 
 
-def to_log(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> list[str]:
+def to_log(rollouts: Sequence[Rollout], track_length_m: float | Sequence[float], start_time_s: float) -> list[str]:
     """The same rows as log lines; `steps` is a whole number there, as DeepRacer's log readers want it."""
     return [_logged(row) for row in _rows(rollouts, track_length_m, start_time_s)]
 
@@ -73,8 +76,12 @@ def _logged(row: list[str]) -> str:
     return _LOG_PREFIX + ",".join([row[0], row[1].removesuffix(".0"), *row[2:]])
 
 
-def _rows(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: float) -> Iterator[list[str]]:
+def _rows(
+    rollouts: Sequence[Rollout], track_length_m: float | Sequence[float], start_time_s: float
+) -> Iterator[list[str]]:
+    lengths_m = [track_length_m] if isinstance(track_length_m, int | float) else track_length_m
     for rollout in rollouts:
+        length_m = lengths_m[rollout.episode % len(lengths_m)]
         last = len(rollout) - 1
         actions = rollout.actions.tolist()
         for i, step in enumerate(rollout.steps):
@@ -95,7 +102,7 @@ def _rows(rollouts: Sequence[Rollout], track_length_m: float, start_time_s: floa
                 str(bool(step["all_wheels_on_track"])),
                 _number(step["progress_pct"]),
                 str(int(step["closest_waypoint"])),
-                _number(track_length_m),
+                _number(length_m),
                 _number(start_time_s + float(step["time_s"])),
                 status.name,
                 _number(step["pause_s"]),

@@ -52,7 +52,9 @@ OptionalFile = Annotated[Path | None, typer.Option(show_default=False)]
 @app.command()
 def train(
     run: RunName = None,
-    track: Annotated[str | None, typer.Option(help="track name, NAME_cw or NAME_ccw, or a .npy route")] = None,
+    track: Annotated[
+        list[str] | None, typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route; several: trains on all")
+    ] = None,
     reward: Annotated[Path | None, typer.Option(help="reward function (.py)")] = None,
     metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
@@ -90,7 +92,15 @@ def train(
     if read:
         base = {**read.over(base), "name": name}
     limits = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
-    given = {"track": track, "seed": seed, "cars": cars, "threads": threads, "reverse_dir": reverse_dir}
+    worlds = [{"track": one} for one in track] if track and len(track) > 1 else None
+    given = {
+        "track": track[0] if track else None,
+        "worlds": worlds,
+        "seed": seed,
+        "cars": cars,
+        "threads": threads,
+        "reverse_dir": reverse_dir,
+    }
     values = overlaid(
         overlaid(base, QUICK if quick else {}),
         {

@@ -2,7 +2,7 @@
 
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +30,61 @@ class Scene:
     start: Start
 
 
+@dataclass(frozen=True, slots=True)
+class _World:
+    """One world of a training: scenes of its training episodes, one a driving direction, and of its evaluations."""
+
+    training: list[Scene]
+    evaluation: Scene
+
+
 class LocalRollouts:
-    """`RolloutSource` in this process: one simulator for the training episodes and the evaluations between them."""
+    """`RolloutSource` in this process: a simulator for each world of the run, made when an episode first needs it."""
 
     def __init__(self, run: Run, count: Callable[[int], None] = lambda steps: None) -> None:
-        """`count` is called with the number of car-steps after each step."""
-        config, files = run.config, run.files
+        """`count` is called with the number of car-steps before each step."""
         self._run, self._count = run, count
-        simulator = BuiltinSimulator(run.track(), [files.metadata] * config.cars)
+        self._configs = run.config.each_world()
+        self._worlds: dict[int, _World] = {}
+
+    def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
+        """Nobody else is here to begin early."""
+
+    def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+        run = self._run
+        seed_racers_randomness(run.config.seed, order)
+        parts = self._parts(order)
+        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
+        counted = _Counted(frozen, self._count)
+        try:
+            rollouts = [
+                rollout
+                for scene, part in parts
+                for rollout in collect(scene.race, counted, run.files.metadata, part, scene.start, run.config.seed)
+            ]
+        finally:
+            frozen.close()
+        return sorted(rollouts, key=lambda rollout: rollout.episode)
+
+    def _parts(self, order: RolloutOrder) -> list[tuple[Scene, RolloutOrder]]:
+        """World and direction follow from the episode's number alone."""
+        worlds = len(self._configs)
+        if order.phase == Phase.evaluation:
+            return [(self._world(it).evaluation, part) for it, part in order.by(lambda n: n % worlds).items()]
+        ways = 2 if self._run.config.training.alternate_driving_direction else 1
+        return [
+            (self._world(number % worlds).training[number // worlds], part)
+            for number, part in order.by(lambda n: n % worlds + n // worlds % ways * worlds).items()
+        ]
+
+    def _world(self, number: int) -> _World:
+        if number not in self._worlds:
+            self._worlds[number] = self._made(replace(self._run, config=self._configs[number]))
+        return self._worlds[number]
+
+    def _made(self, run: Run) -> _World:
+        config, files, track = run.config, run.files, run.track()
+        simulator = BuiltinSimulator(track, [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
         training = config.training
         rules = RaceRules(
@@ -54,40 +101,14 @@ class LocalRollouts:
         def training_scene(track: Track, is_reversed: bool) -> Scene:
             it = race(track, rules, is_reversed)
             ranges = config.randomization if config.enable_domain_randomization else None
-            return Scene(it, conditioned(it, ranges, round_robin(it, training)))
+            return Scene(it, conditioned(it, ranges, round_robin(it, training, len(self._configs))))
 
-        track = run.track()
-        self._training = [training_scene(track, config.reverse_dir)]
+        scenes = [training_scene(track, config.reverse_dir)]
         if training.alternate_driving_direction:
-            self._training.append(training_scene(track.reversed(), not config.reverse_dir))
+            scenes.append(training_scene(track.reversed(), not config.reverse_dir))
         evaluation = race(track, RaceRules(training.max_episode_steps), config.reverse_dir)
         starts = config.evaluation.model_copy(update={"start_position_offset": training.start_position_offset})
-        self._evaluation = Scene(evaluation, conditioned(evaluation, None, start_line(evaluation, starts)))
-
-    def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
-        """Nobody else is here to begin early."""
-
-    def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
-        run = self._run
-        seed_racers_randomness(run.config.seed, order)
-        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
-        counted = _Counted(frozen, self._count)
-        try:
-            rollouts = [
-                rollout
-                for scene, part in self._parts(order)
-                for rollout in collect(scene.race, counted, run.files.metadata, part, scene.start, run.config.seed)
-            ]
-        finally:
-            frozen.close()
-        return sorted(rollouts, key=lambda rollout: rollout.episode)
-
-    def _parts(self, order: RolloutOrder) -> list[tuple[Scene, RolloutOrder]]:
-        if order.phase == Phase.evaluation:
-            return [(self._evaluation, order)]
-        if len(self._training) == 1:
-            return [(self._training[0], order)]
-        return [(self._training[half], part) for half, part in order.by(lambda episode: episode % 2).items()]
+        return _World(scenes, Scene(evaluation, conditioned(evaluation, None, start_line(evaluation, starts))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,8 @@ class Run:
         algorithm (trainer.coach.preset).
         """
         files = RacerFiles.load(reward, metadata, hyperparameters)
-        load_track(config.track, [TRACKS])
+        for world in (config, *config.each_world()):
+            load_track(world.track, [TRACKS])
         if preset is not None:
             _check_preset(preset, files)
         store = place or run_place(config.name)
@@ -125,7 +126,7 @@ class Run:
         """The same run with other limits; what decides its numbers must be unchanged."""
         fixed = (
             *("name", "track", "reverse_dir", "race", "enable_domain_randomization", "randomization", "seed", "cars"),
-            *("pretrained", "pretrained_checkpoint", "remap_actions"),
+            *("pretrained", "pretrained_checkpoint", "remap_actions", "worlds"),
         )
         for key in fixed:
             if getattr(config, key) != getattr(self.config, key):

@@ -1,13 +1,14 @@
 """A training or evaluation session of a run in this process: composes the parts, shows progress, leaves the files."""
 
 import contextlib
+import dataclasses
 import json
 from typing import Any
 
 from rich.console import Console
 
 from contract import artifacts, simtrace
-from contract.config import TrainingConfig
+from contract.config import RunConfig, TrainingConfig
 from contract.errors import CheckpointError, InputError, UndercutError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions
@@ -40,8 +41,10 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
     config, files, track = run.config, run.files, run.track()
     spread = files.metadata.actions
     actions = f"{spread.size} actions" if isinstance(spread, DiscreteActions) else "continuous actions"
+    worlds = f" and {len(config.worlds) - 1} other worlds" if config.worlds else ""
     console.print(
-        f"run [bold]{config.name}[/] on {track.name} ({track.length_m:.1f} m), seed {config.seed}, {config.cars} cars, "
+        f"run [bold]{config.name}[/] on {track.name} ({track.length_m:.1f} m){worlds}, seed {config.seed}, "
+        f"{config.cars} cars, "
         f"{actions}",
         highlight=False,
     )
@@ -49,7 +52,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
     journal = RunJournal(
         run.store,
         config.name,
-        track.length_m,
+        [dataclasses.replace(run, config=world).track().length_m for world in config.each_world()],
         config.training.best_model_metric,
         files.hyperparameters.lr,
         actions=spread.size if isinstance(spread, DiscreteActions) else 0,
@@ -72,7 +75,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
                     agent,
                     NarratedRollouts(source, view, live, colour_index(config.car_color)),
                     journal,
-                    _limits(config.training, files.hyperparameters),
+                    _limits(config, files.hyperparameters),
                     files.hyperparameters,
                     view,
                 )
@@ -87,13 +90,17 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
         raise KeyboardInterrupt
 
 
-def _limits(config: TrainingConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
-    """The config's limits, or the hyperparameters' term_cond_* where those are met sooner."""
+def _limits(run: RunConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
+    """The config's limits, or the hyperparameters' term_cond_* where those are met sooner, and a lap in each world."""
+    config = run.training
     episodes = [limit for limit in (config.max_episodes, hyperparameters.term_cond_max_episodes) if limit > 0]
     targets = [
         target for target in (config.target_reward_score, hyperparameters.term_cond_avg_score) if target is not None
     ]
-    return config.model_copy(update={"max_episodes": min(episodes), "target_reward_score": min(targets)})
+    laps = max(config.min_eval_trials, len(run.worlds))
+    return config.model_copy(
+        update={"max_episodes": min(episodes), "target_reward_score": min(targets), "min_eval_trials": laps}
+    )
 
 
 def _finish(run: Run, journal: RunJournal) -> None:

@@ -35,7 +35,7 @@ OUT_OF_MEMORY = 3
 MOST_RESTARTS = 5
 """Of one worker in one session."""
 _STOP_S = 10.0
-_TRACK = "tracks/{}.npy"
+_TRACK = "tracks/{}/{}.npy"
 
 
 def version() -> str:
@@ -50,16 +50,18 @@ def job_of(run: Run) -> Job:
     """The run as workers get it: config, the racer's files with the modules beside the reward function, and the track's
     route, so that a worker needs none of the racer's folders. What "auto" precision means is settled here for all."""
     config, reward = run.config, run.files.reward
-    track = load_track(config.track, [TRACKS])
-    key = _TRACK.format(track.name)
-    told = config.model_copy(update={"track": key, "precision": settled_precision(config.precision)})
+    routes: dict[str, tuple[str, bytes]] = {}  # what the config says -> key and content
+    for world in (config, *config.each_world()):
+        if world.track not in routes:
+            track = load_track(world.track, [TRACKS])
+            routes[world.track] = _TRACK.format(len(routes), track.name), _npy(track.route)
     folder = reward.path.resolve().parent
     files = {
-        artifacts.RUN_CONFIG: told.to_json().encode(),
+        artifacts.RUN_CONFIG: on_tracks(config, lambda said: routes[said][0]).to_json().encode(),
         artifacts.MODEL_METADATA: run.store.get(artifacts.MODEL_METADATA),
         artifacts.HYPERPARAMETERS: run.store.get(artifacts.HYPERPARAMETERS),
         artifacts.REWARD_FUNCTION: run.store.get(artifacts.REWARD_FUNCTION),
-        key: _npy(track.route),
+        **dict(routes.values()),
     }
     for helper in reward.helpers:
         name = helper.relative_to(folder).as_posix()
@@ -67,6 +69,16 @@ def job_of(run: Run) -> Job:
             raise InputError(str(helper), name, "workers get the reward function by this name", "rename the module")
         files[name] = helper.read_bytes()
     return Job(version(), config.name, files)
+
+
+def on_tracks(config: RunConfig, name: Callable[[str], str]) -> RunConfig:
+    """The config with other names for its tracks, and with what "auto" precision means on this machine."""
+    worlds = [
+        world.model_copy(update={"track": name(world.track)}) if world.track is not None else world
+        for world in config.worlds
+    ]
+    precision = settled_precision(config.precision)
+    return config.model_copy(update={"track": name(config.track), "worlds": tuple(worlds), "precision": precision})
 
 
 def _npy(route: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> bytes:
@@ -85,7 +97,7 @@ class JobDriver:
         for key, content in job.files.items():
             store.put(key, content)
         config = RunConfig.from_json(store.get(artifacts.RUN_CONFIG).decode(), "the job's run.json")
-        config = config.model_copy(update={"threads": threads, "track": str(store.path(config.track))})
+        config = on_tracks(config, lambda key: str(store.path(key))).model_copy(update={"threads": threads})
         with self._readable_errors():
             self._rollouts = LocalRollouts(Run(config, RacerFiles.of(store), store), count)
 

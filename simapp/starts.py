@@ -13,12 +13,15 @@ Start = Callable[[int, int, np.random.Generator], None]
 """Begins an episode: (car, episode, the episode's own random numbers)."""
 
 
-def round_robin(race: Race, config: TrainingConfig) -> Start:
-    """The start moves on by ROUND_ROBIN_ADVANCE_DIST of the lap each episode; open tracks always start at row 0."""
+def round_robin(race: Race, config: TrainingConfig, worlds: int = 1) -> Start:
+    """The start moves on by ROUND_ROBIN_ADVANCE_DIST of the lap each episode; open tracks always start at row 0.
+
+    Of several worlds each has its own round, since every so many-th episode drives there.
+    """
     moves = config.change_start_position and race.track.closed
 
     def start(car: int, episode: int, random: np.random.Generator) -> None:
-        advance = episode * config.round_robin_advance_dist if moves else 0.0
+        advance = episode // worlds * config.round_robin_advance_dist if moves else 0.0
         distance_m = (config.start_position_offset + advance) % 1.0 * race.track.length_m
         race.furnish(car, random, distance_m)
         race.start(car, distance_m)

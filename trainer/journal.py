@@ -51,7 +51,7 @@ class RunJournal:
         self,
         store: ObjectStore,
         run: str,
-        track_length_m: float,
+        track_length_m: float | Sequence[float],
         best_model_metric: str,
         lr: float,
         actions: int = 0,
