@@ -139,7 +139,7 @@ def rollout_source(run: Run, workers: int, say: Callable[[str], None]) -> Iterat
         end.close()
         raise
     try:
-        with LocalWorkers(workers, arguments, run.config.threads, say, source.fail):
+        with LocalWorkers(workers, arguments, run.config.threads, say, source):
             yield source
     finally:
         source.close()
@@ -162,12 +162,12 @@ class LocalWorkers:
         arguments: list[str],
         threads: int,
         say: Callable[[str], None],
-        fail: Callable[[UndercutError], None],
+        source: RemoteRollouts,
     ) -> None:
-        """`threads` in all, 0 for all cores; `fail` hears that no worker is left."""
+        """`threads` in all, 0 for all cores; `source` hears of workers that died."""
         share = max((threads or usable_cores()) // max(count, 1), 1)
         self._command = [sys.executable, "-P", "-m", "scripts.cli", "worker", "--threads", str(share), *arguments]
-        self._count, self._say, self._fail = count, say, fail
+        self._count, self._say, self._source = count, say, source
         self._workers: list[_Process] = []
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="workers", daemon=True)
@@ -211,6 +211,7 @@ class LocalWorkers:
             for number, worker in enumerate(self._workers):
                 if worker.given_up or worker.process.poll() is None:
                     continue
+                self._source.process_died(worker.process.pid)
                 why = reason_of_death(worker.process.returncode, _tail(worker.log))
                 if worker.restarts < MOST_RESTARTS:
                     worker.restarts += 1
@@ -220,7 +221,7 @@ class LocalWorkers:
                 worker.given_up = True
                 self._say(f"worker {number} {why}; it is not started again after {MOST_RESTARTS} times")
                 if all(it.given_up for it in self._workers):
-                    self._fail(UndercutError(f"all workers keep dying; the last one {why}\n{_tail(worker.log)}"))
+                    self._source.fail(UndercutError(f"all workers keep dying; the last one {why}\n{_tail(worker.log)}"))
 
 
 def reason_of_death(status: int, log: str) -> str:

@@ -38,10 +38,12 @@ class Worker:
         version: str,
         say: Callable[[str], None],
         idle_limit_s: float,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self.name = secrets.token_hex(8)
         self._end = connect(self.name)
         self._load, self._version, self._say, self._idle_limit_s = load, version, say, idle_limit_s
+        self._heartbeat_s = heartbeat_s
         self._number, self._steps = 1, 0
         self._job: tuple[str, Driver] | None = None
         self._stop, self._ended = threading.Event(), threading.Event()
@@ -89,7 +91,7 @@ class Worker:
             version=self._version,
         )
         self._end.send(me.to_bytes())
-        deadline_s = time.monotonic() + ASK_AGAIN_S
+        deadline_s = time.monotonic() + min(ASK_AGAIN_S, 2.5 * self._heartbeat_s)
         while not self._stop.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
             message = self._end.receive(min(left_s, _POLL_S))
             if message is not None:
@@ -140,7 +142,7 @@ class Worker:
 
     def _beat(self) -> None:
         """Signs of life from a thread of their own; troubles with the channel are the main thread's to report."""
-        while not self._ended.wait(HEARTBEAT_S):
+        while not self._ended.wait(self._heartbeat_s):
             with contextlib.suppress(ChannelError):
                 if self._end.attended():
                     self._end.send(Alive(worker=self.name, number=self._number, steps=self._steps).to_bytes())

@@ -4,8 +4,8 @@ The rules:
 - An episode counts once: the first whole rollout of a missing episode of an open order. An order's name is a digest of
   job, policy and what is asked for, so a rollout by another policy, of another run or of an order that is closed is
   stale and dropped, and a second rollout of an episode is the same as the first.
-- A worker holds one task, a share of one order. What it has not delivered when it asks for the next one, leaves, or is
-  not heard of for LEASE_S goes back to the others.
+- A worker holds one task, a share of one order. What it has not delivered when it asks for the next one, leaves, dies
+  or is not heard of for a lease goes back to the others.
 - Training orders are shared evenly among the workers at hand; an evaluation goes whole to one, beside the next
   iteration's training.
 """
@@ -87,11 +87,13 @@ class Dispatcher:
         say: Callable[[str], None],
         now_s: float,
         expected: int = 1,
+        lease_s: float = LEASE_S,
     ) -> None:
         """`job` is the digest that workers fetch the job by; `say` hears of workers that come and go;
         `expected` workers share an order also while some are still on their way."""
         self._job, self._version, self._rules, self._say, self._expected = job, version, rules, say, expected
         self._orders: dict[str, _Open] = {}
+        self._lease_s = lease_s
         self._workers: dict[str, _Worker] = {}
         self._unfit: set[str] = set()
         self._ticked_s = now_s
@@ -218,7 +220,7 @@ class Dispatcher:
         """
         away_s = now_s - self._ticked_s
         self._ticked_s = now_s
-        if away_s > LEASE_S / 4:
+        if away_s > self._lease_s / 4:
             for worker in self._workers.values():
                 worker.heard_s += away_s
                 worker.moved_s += away_s
@@ -226,10 +228,16 @@ class Dispatcher:
         if self.workers:
             self.last_worker_s = now_s
         for worker in list(self._workers.values()):
-            if now_s - worker.heard_s > LEASE_S:
-                self._drop(worker, f"has not been heard of for {LEASE_S:g} s")
+            if now_s - worker.heard_s > self._lease_s:
+                self._drop(worker, f"has not been heard of for {self._lease_s:g} s")
             elif worker.order is not None and now_s - worker.moved_s > STALL_S:
                 self._drop(worker, f"has not driven a step for {STALL_S:g} s; a reward function that loops does that")
+
+    def process_died(self, host: str, pid: int) -> None:
+        """Whoever started a worker knows sooner than its lease runs out."""
+        for worker in list(self._workers.values()):
+            if (worker.host, worker.pid) == (host, pid):
+                self._drop(worker, "has died")
 
     def _drop(self, worker: _Worker, why: str) -> None:
         if self._workers.pop(worker.name, None) is not None:

@@ -1,6 +1,7 @@
 """Rollouts from workers at the other end of a channel."""
 
 import hashlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from contract.errors import ChannelError, UndercutError
 from contract.protocols import RolloutOrder, TrainerEnd
 from contract.rollout import Rollout
 from contract.wire import Job, RolloutRules
-from trainer.dispatch import Dispatcher
+from trainer.dispatch import LEASE_S, Dispatcher
 
 _POLL_S = 0.25
 
@@ -28,10 +29,11 @@ class RemoteRollouts:
         say: Callable[[str], None],
         expected: int = 1,
         worker_patience_s: float = 600.0,
+        lease_s: float = LEASE_S,
     ) -> None:
         self._end, self._worker_patience_s = end, worker_patience_s
         self._job = end.publish(job.to_bytes())
-        self._book = Dispatcher(self._job, job.version, rules, say, time.monotonic(), expected)
+        self._book = Dispatcher(self._job, job.version, rules, say, time.monotonic(), expected, lease_s)
         self._changed = threading.Condition()
         self._policies: set[str] = set()
         self._failure: UndercutError | None = None
@@ -68,6 +70,12 @@ class RemoteRollouts:
                 self._check()
                 self._changed.wait(_POLL_S)
             return self._book.close(name)
+
+    def process_died(self, pid: int) -> None:
+        """Give what a worker process of this machine had to the others."""
+        with self._changed:
+            self._book.process_died(socket.gethostname(), pid)
+        self._hand_out()
 
     def fail(self, error: UndercutError) -> None:
         """Let whoever waits for rollouts hear of this error."""

@@ -19,6 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
@@ -118,9 +119,7 @@ class RedisChannel:
 
     def __init__(self, address: RedisAddress, run: str, patience_s: float = PATIENCE_S) -> None:
         self._server = _Server(address, patience_s)
-        self._me = json.dumps(
-            {"session": secrets.token_hex(8), "run": run, "host": socket.gethostname(), "pid": os.getpid()}
-        ).encode()
+        self._me = json.dumps({"session": secrets.token_hex(8), "run": run, **_this_process()}).encode()
         self._blobs: dict[str, bytes] = {}
         self._lock = threading.Lock()
         self._renewed_s = 0.0
@@ -135,13 +134,14 @@ class RedisChannel:
         while not self._server.ask(
             "become its trainer", lambda r: r.set(f"{PREFIX}trainer", self._me, nx=True, px=LOCK_S * 1000)
         ):
+            self._server.ask("clear a dead trainer away", _clear_dead_trainer)
             if time.monotonic() >= deadline_s:
                 raise ChannelError(
                     f"Redis at {self._server.address} has a trainer: {self._holder()}\n"
                     f"  rule: one trainer a Redis database, since its workers work for that one\n"
                     f"  fix:  stop that one, or name another database in UNDERCUT_REDIS_URL (redis://host:6379/1)"
                 )
-            threading.Event().wait(0.5)
+            threading.Event().wait(0.2)
         self._renewed_s = time.monotonic()
         old = [f"{PREFIX}inbox", f"{PREFIX}inbox:bytes", f"{PREFIX}taken"]
         self._server.ask("sweep old messages out", lambda r: r.delete(*old, *r.scan_iter(f"{PREFIX}blob:*", 100)))
@@ -287,6 +287,27 @@ class RedisWorkerEnd:
 
     def close(self) -> None:
         self._server.client.close()
+
+
+def _this_process() -> dict[str, Any]:
+    """Process numbers mean something within one namespace of processes: a container has its own."""
+    namespace = Path("/proc/self/ns/pid")
+    where = str(namespace.readlink()) if namespace.is_symlink() else ""
+    return {"host": socket.gethostname(), "namespace": where, "pid": os.getpid()}
+
+
+def _clear_dead_trainer(client: "redis.Redis") -> None:
+    """Where the holder was a process of this machine that is dead there is nothing to wait for."""
+    held = _bytes(client.get(f"{PREFIX}trainer"))
+    try:
+        told, me = json.loads(held or b"{}"), _this_process()
+        if told["namespace"] and (told["host"], told["namespace"]) == (me["host"], me["namespace"]):
+            os.kill(int(told["pid"]), 0)
+    except ProcessLookupError:
+        if _bytes(client.get(f"{PREFIX}trainer")) == held:
+            client.delete(f"{PREFIX}trainer")
+    except (ValueError, KeyError, TypeError, OverflowError, PermissionError):
+        return
 
 
 def _bytes(answer: Any) -> bytes | None:

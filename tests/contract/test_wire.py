@@ -1,0 +1,233 @@
+"""The wire format: rollouts and messages come back as they went; bytes that were changed are refused, never more."""
+
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contract.errors import WireError
+from contract.protocols import Phase, RolloutOrder
+from contract.rollout import Rollout
+from contract.state import STEP_DTYPE, EpisodeStatus
+from contract.wire import (
+    MOST_SMALL_BYTES,
+    Alive,
+    Delivery,
+    Failed,
+    Job,
+    Leaving,
+    Ready,
+    RolloutRules,
+    Task,
+    frame,
+    read_task,
+    read_worker_message,
+    rollout_of,
+    rollout_to_bytes,
+    unframe,
+)
+
+WORKER, ORDER = "0123456789abcdef", "ab" * 32
+RULES = RolloutRules({"FRONT_FACING_CAMERA": (120, 160, 1), "LIDAR": (64,)}, actions=5, most_steps=50)
+CONTINUOUS = RolloutRules(RULES.sensors, actions=0, most_steps=50)
+
+
+def rollout(length: int = 3, seed: int = 0, seen: bool = True, continuous: bool = False) -> Rollout:
+    random = np.random.default_rng(seed)
+    steps = np.zeros(length, STEP_DTYPE)
+    for name in STEP_DTYPE.names or ():
+        if STEP_DTYPE[name].kind == "f":
+            steps[name] = random.normal(size=length)
+    steps["closest_waypoint"] = random.integers(0, 300, length)
+    steps["all_wheels_on_track"] = random.random(length) < 0.5
+    steps["status"][-1] = EpisodeStatus.off_track
+    actions: np.ndarray[Any, Any] = random.integers(0, 5, length)
+    if continuous:
+        actions = random.normal(size=(length, 2))
+    return Rollout(
+        episode=int(random.integers(0, 10**6)),
+        iteration=7,
+        observations={
+            "FRONT_FACING_CAMERA": random.integers(0, 256, (length, 120, 160, 1), np.uint8),
+            "LIDAR": random.random((length, 64), np.float32),
+        }
+        if seen
+        else {},
+        final={
+            "FRONT_FACING_CAMERA": random.integers(0, 256, (120, 160, 1), np.uint8),
+            "LIDAR": random.random(64, np.float32),
+        },
+        actions=actions,
+        steps=steps,
+        truncated=bool(seed % 2),
+    )
+
+
+def read(data: bytes, rules: RolloutRules = RULES) -> tuple[Delivery, Rollout]:
+    message, body = read_worker_message(data, rules.most_bytes)
+    assert isinstance(message, Delivery)
+    return message, rollout_of(message, body, rules)
+
+
+def assert_same(a: Rollout, b: Rollout) -> None:
+    assert (a.episode, a.iteration, a.truncated) == (b.episode, b.iteration, b.truncated)
+    assert a.actions.dtype == b.actions.dtype and np.array_equal(a.actions, b.actions)
+    assert a.steps.dtype == b.steps.dtype and a.steps.tobytes() == b.steps.tobytes()
+    for mine, other in ((a.observations, b.observations), (a.final, b.final)):
+        assert list(mine) == list(other)
+        for name in mine:
+            assert mine[name].dtype == other[name].dtype
+            assert np.array_equal(mine[name], other[name])
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("continuous", [True, False])
+@pytest.mark.parametrize("length", [1, 50])
+def test_a_rollout_comes_back_bit_for_bit(length: int, continuous: bool, seen: bool) -> None:
+    sent = rollout(length, seed=length, seen=seen, continuous=continuous)
+    data = rollout_to_bytes(sent, WORKER, 3, ORDER)
+    rules = CONTINUOUS if continuous else RULES
+    assert len(data) <= rules.most_bytes
+    message, got = read(data, rules)
+    assert (message.worker, message.number, message.order) == (WORKER, 3, ORDER)
+    assert_same(got, sent)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Ready(worker=WORKER, number=1, host="höst", pid=7, version="1.0"),
+        Alive(worker=WORKER, number=2, steps=2**40),
+        Failed(worker=WORKER, number=2, order=ORDER, error="RewardError", text="line\n2"),
+        Leaving(worker=WORKER, number=2, why="told to"),
+    ],
+)
+def test_messages_come_back(message: Ready | Alive | Failed | Leaving) -> None:
+    assert read_worker_message(message.to_bytes(), MOST_SMALL_BYTES)[0] == message
+
+
+@pytest.mark.parametrize("episodes", [(5, 6, 7), (6, 9)])
+def test_a_task_says_what_to_drive(episodes: tuple[int, ...]) -> None:
+    whole = RolloutOrder(Phase.training, 2, 5, 3, 0.25)
+    task = Task(
+        number=4, job=ORDER, policy=ORDER, order=ORDER, phase=whole.phase, iteration=2, first=5, count=3, epsilon=0.25,
+        episodes=episodes,
+    )  # fmt: skip
+    assert read_task(task.to_bytes()) == task
+    assert task.rollout_order() == (whole if episodes == (5, 6, 7) else whole.of(episodes))
+
+
+def test_a_job_comes_back() -> None:
+    job = Job("1.0", "run", {"run.json": b"{}", "reward_function.py": b"x" * 1000, "empty.py": b""})
+    assert Job.from_bytes(job.to_bytes()) == job
+
+
+SENT = rollout(4, seed=1)
+GOOD = rollout_to_bytes(SENT, WORKER, 3, ORDER)
+HEADER, BODY = unframe(GOOD, RULES.most_bytes)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=12))
+def test_overwritten_bytes_are_noticed(place: int, noise: bytes) -> None:
+    data = (GOOD[:place] + noise + GOOD[place + len(noise) :])[: len(GOOD)]
+    if data == GOOD:
+        assert_same(read(data)[1], SENT)
+    else:
+        with pytest.raises(WireError):
+            read(data)
+
+
+@settings(max_examples=200)
+@given(st.integers(0, len(GOOD)), st.binary(max_size=40))
+def test_cut_off_or_longer_messages_are_noticed(length: int, tail: bytes) -> None:
+    data = GOOD[:length] + tail
+    if data != GOOD:
+        with pytest.raises(WireError):
+            read(data)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200))
+def test_noise_is_no_message(noise: bytes) -> None:
+    for reader in (lambda: read(noise), lambda: read_task(noise), lambda: Job.from_bytes(noise)):
+        with pytest.raises(WireError):
+            reader()
+
+
+VALUES = st.one_of(
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.none(),
+    st.booleans(),
+    st.lists(st.integers(), max_size=4),
+)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every key and index of a JSON value, nested."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
+    return [place for key, inner in items for place in [(*path, key), *_places(inner, (*path, key))]]
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(_places(json.loads(HEADER))), VALUES)
+def test_a_forged_header_with_a_right_checksum_is_read_within_its_bounds(place: tuple[Any, ...], value: Any) -> None:
+    """What an attacker or a bug could send: it may say something else that is allowed, but nothing else happens."""
+    header = json.loads(HEADER)
+    inner = header
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    try:
+        got = read(frame(json.dumps(header).encode(), BODY))[1]
+    except WireError:
+        return
+    assert len(got) == 4
+    assert {name: seen.shape for name, seen in got.observations.items()} in (
+        {},
+        {"FRONT_FACING_CAMERA": (4, 120, 160, 1), "LIDAR": (4, 64)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r.steps.__setitem__("reward", np.nan), "not finite"),
+        (lambda r: r.steps.__setitem__("x_m", np.inf), "not finite"),
+        (lambda r: r.steps.__setitem__("status", 200), "unknown status"),
+        (lambda r: r.actions.__setitem__(0, 5), "not in 0..4"),
+        (lambda r: r.actions.__setitem__(0, -1), "not in 0..4"),
+        (lambda r: r.final["LIDAR"].__setitem__(0, np.nan), "not finite"),
+        (lambda r: r.observations.pop("LIDAR"), "sensors"),
+        (lambda r: r.final.pop("LIDAR"), "missing"),
+        (lambda r: r.observations.__setitem__("LIDAR", r.observations["LIDAR"][:, :3]), "must be float32"),
+        (lambda r: r.observations.__setitem__("MORE", r.final["LIDAR"]), "sensors"),
+        (lambda r: setattr(r, "actions", r.actions.astype(np.float64)), "must be int64"),
+    ],
+)
+def test_a_rollout_that_would_spoil_training_is_refused(change: Callable[[Rollout], Any], said: str) -> None:
+    bad = rollout(4)
+    change(bad)
+    with pytest.raises(WireError, match=said):
+        read(rollout_to_bytes(bad, WORKER, 1, ORDER))
+
+
+def test_more_steps_than_an_episode_may_have_are_refused() -> None:
+    with pytest.raises(WireError, match="1 to 50 steps"):
+        read(rollout_to_bytes(rollout(51), WORKER, 1, ORDER))
+    with pytest.raises(WireError, match="are taken here"):
+        read_worker_message(bytes(RULES.most_bytes + 1), RULES.most_bytes)
+
+
+def test_another_version_says_so() -> None:
+    prefix = struct.pack("<4sHHIQ", b"UCUT", 2, 0, 0, 0)
+    with pytest.raises(WireError, match="wire version 2, and this is version 1: update the older side"):
+        unframe(prefix + struct.pack("<I", zlib.crc32(prefix)), 100)

@@ -1,0 +1,70 @@
+"""A real Redis server with a password, on a free port, for one test; it can be killed and started again."""
+
+import contextlib
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from contract.host import RedisAddress
+
+
+class RedisServer:
+    """Use as a context. `keep_data` writes every command to disk (appendonly), else a killed server forgets all."""
+
+    def __init__(self, keep_data: bool = False, options: tuple[str, ...] = ()) -> None:
+        if shutil.which("redis-server") is None:
+            pytest.skip("no redis-server: apt-get install redis-server, then pytest -m redis")
+        self._keep_data, self._options = keep_data, options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "RedisServer":
+        self._folder = tempfile.TemporaryDirectory(prefix="undercut-redis-")
+        password = Path(self._folder.name) / "password"
+        password.write_text(secrets.token_hex(12))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = RedisAddress("127.0.0.1", port, 0, "default", tls=False, password_file=password)
+        (Path(self._folder.name) / "redis.conf").write_text(
+            f'port {port}\nbind 127.0.0.1\nrequirepass {password.read_text()}\ndir {self._folder.name}\nsave ""\n'
+            f"appendonly {'yes' if self._keep_data else 'no'}\nappendfsync always\n" + "\n".join(self._options) + "\n"
+        )
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis(port=self.address.port, password=self.address.password(), socket_timeout=30, protocol=2)
+
+    def start(self) -> None:
+        with (Path(self._folder.name) / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["redis-server", f"{self._folder.name}/redis.conf"], stdout=log, stderr=log
+            )
+        deadline_s = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(redis.RedisError):
+                if self.client().ping():
+                    return
+            assert self._process.poll() is None, self.log()
+            assert time.monotonic() < deadline_s, f"Redis does not answer in 60 s\n{self.log()}"
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def log(self) -> str:
+        return (Path(self._folder.name) / "log").read_text(errors="replace")
