@@ -21,7 +21,8 @@ from contract.errors import WireError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, EpisodeStatus
+from contract.state import STEP_DTYPE, EpisodeStatus, ThingKind, Things
+from contract.vehicle import CAR_COLORS
 
 MAGIC = b"UCUT"
 VERSION = 1
@@ -40,6 +41,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "i8": np.dtype("<i8"),
 }
 _STEP = "step"
+_THINGS = Things.__slots__
+MOST_THINGS = 200
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Size = Annotated[int, Field(ge=1, lt=2**53)]
@@ -199,13 +202,15 @@ def _parse(reader: TypeAdapter[_T], header: bytes) -> _T:
 
 
 def rollout_to_bytes(rollout: Rollout, worker: str, number: int, order: str) -> bytes:
-    """A rollout as worker's message."""
+    """A rollout as a worker's message. `ticks` are of races between racers, which no worker drives."""
     arrays: list[tuple[_Array, np.ndarray[Any, Any]]] = [
         _described("actions", rollout.actions),
         _described("steps", rollout.steps),
         *(_described(f"final/{name}", values) for name, values in rollout.final.items()),
         *(_described(f"seen/{name}", values) for name, values in rollout.observations.items()),
     ]
+    if rollout.things is not None:
+        arrays += [_described(f"things/{name}", getattr(rollout.things, name)) for name in _THINGS]
     header = Delivery(
         worker=worker,
         number=number,
@@ -248,7 +253,9 @@ class RolloutRules:
     def most_bytes(self) -> int:
         """Of a message with one rollout."""
         seen = sum(math.prod(shape) * _sensor_dtype(shape).itemsize for shape in self.sensors.values())
-        return OVERHEAD + MOST_HEADER_BYTES + (self.most_steps + 1) * (seen + STEP_DTYPE.itemsize + 16)
+        return (
+            OVERHEAD + MOST_HEADER_BYTES + (self.most_steps + 1) * (seen + STEP_DTYPE.itemsize + 16 + 34 * MOST_THINGS)
+        )
 
 
 def _sensor_dtype(shape: tuple[int, ...]) -> np.dtype[Any]:
@@ -276,6 +283,7 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
         _expect(found, f"final/{name}", shape, _sensor_dtype(shape))
         if f"seen/{name}" in found:
             _expect(found, f"seen/{name}", (length, *shape), _sensor_dtype(shape))
+    things = _checked_things(found, length)
     sensors = list(rules.sensors)
     seen = [name for name in sensors if f"seen/{name}" in found]
     if len(found) != 1 + len(sensors) + len(seen) or seen not in ([], sensors):
@@ -294,7 +302,25 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
         actions=actions,
         steps=steps,
         truncated=delivery.truncated,
+        things=things,
     )
+
+
+def _checked_things(found: "dict[str, np.ndarray[Any, Any]]", length: int) -> Things | None:
+    """Takes them out of the arrays."""
+    if "things/kind" not in found:
+        return None
+    shape = (length, found["things/kind"].shape[-1])
+    if shape[1] > MOST_THINGS:
+        raise WireError(f"a rollout with {shape[1]} things on the road; at most {MOST_THINGS} can be")
+    for name in _THINGS:
+        _expect(found, f"things/{name}", shape, _DTYPES["u1" if name in ("kind", "colour") else "f8"])
+    things = Things(**{name: found.pop(f"things/{name}") for name in _THINGS})
+    placed = (things.x_m, things.y_m, things.heading_rad, things.speed_mps)
+    known = bool((things.kind <= max(ThingKind)).all() and (things.colour < len(CAR_COLORS)).all())
+    if not known or not all(bool(np.isfinite(values).all()) for values in placed):
+        raise WireError("a rollout with a thing on the road of an unknown kind or colour, or nowhere")
+    return things
 
 
 def _checked_steps(

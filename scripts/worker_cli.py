@@ -51,8 +51,8 @@ def worker(
     announce_compilation(say)
     try:
         here.run()
-    except MemoryError:
-        typer.echo("out of memory", err=True)
+    except MemoryError as error:
+        typer.echo(f"out of memory: {error}", err=True)
         os._exit(OUT_OF_MEMORY)  # no more allocations
     except ChannelError:
         if socket is None:

@@ -19,6 +19,7 @@ from contract.channels.unix import UnixChannel
 from contract.config import RunConfig
 from contract.errors import InputError, RewardError, UndercutError
 from contract.host import HostSettings
+from contract.memory import DoesNotFitError
 from contract.protocols import RolloutOrder, RolloutSource, TrainerEnd
 from contract.rollout import Rollout
 from contract.runtime import usable_cores
@@ -110,6 +111,8 @@ class JobDriver:
     def _readable_errors(self) -> Iterator[None]:
         try:
             yield
+        except DoesNotFitError:
+            raise
         except UndercutError as error:
             text = str(error).replace(f"{self._folder.name}/", "")
             raise (RewardError if isinstance(error, RewardError) else UndercutError)(text) from None

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from contract.errors import ChannelError, RewardError, UndercutError, WireError
+from contract.memory import DoesNotFitError
 from contract.protocols import RolloutOrder, WorkerEnd
 from contract.rollout import Rollout
 from contract.wire import Alive, Failed, Job, Leaving, Ready, Task, read_task, rollout_to_bytes
@@ -112,6 +113,8 @@ class Worker:
                 self._end.send(rollout_to_bytes(rollout, self.name, self._number, task.order))
         except ChannelError:
             raise
+        except DoesNotFitError as error:  # for this worker; the others may have room
+            raise MemoryError(str(error)) from None
         except UndercutError as error:
             self._say(f"{type(error).__name__}: {error}")
             kind: Literal["RewardError", "UndercutError"] = (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from contract.errors import WireError
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, EpisodeStatus
+from contract.state import STEP_DTYPE, EpisodeStatus, Things
 from contract.wire import (
     MOST_SMALL_BYTES,
     Alive,
@@ -66,7 +66,14 @@ def rollout(length: int = 3, seed: int = 0, seen: bool = True, continuous: bool 
         actions=actions,
         steps=steps,
         truncated=bool(seed % 2),
+        things=None if seen else _things(random, length),
     )
+
+
+def _things(random: np.random.Generator, length: int) -> Things:
+    places = [random.normal(size=(length, 3)) for _ in range(4)]
+    kind, colour = (random.integers(0, 3, (length, 3), np.uint8) for _ in range(2))
+    return Things(kind, *places, colour)
 
 
 def read(data: bytes, rules: RolloutRules = RULES) -> tuple[Delivery, Rollout]:
@@ -79,6 +86,10 @@ def assert_same(a: Rollout, b: Rollout) -> None:
     assert (a.episode, a.iteration, a.truncated) == (b.episode, b.iteration, b.truncated)
     assert a.actions.dtype == b.actions.dtype and np.array_equal(a.actions, b.actions)
     assert a.steps.dtype == b.steps.dtype and a.steps.tobytes() == b.steps.tobytes()
+    assert (a.things is None) == (b.things is None)
+    if a.things is not None and b.things is not None:
+        for name in Things.__slots__:
+            assert np.array_equal(getattr(a.things, name), getattr(b.things, name))
     for mine, other in ((a.observations, b.observations), (a.final, b.final)):
         assert list(mine) == list(other)
         for name in mine:
@@ -207,6 +218,8 @@ def test_a_forged_header_with_a_right_checksum_is_read_within_its_bounds(place: 
         (lambda r: r.actions.__setitem__(0, -1), "not in 0..4"),
         (lambda r: r.final["LIDAR"].__setitem__(0, np.nan), "not finite"),
         (lambda r: r.observations.pop("LIDAR"), "sensors"),
+        (lambda r: setattr(r, "things", Things.none(4, 201)), "at most 200"),
+        (lambda r: setattr(r, "things", Things.none(3, 1)), "must be uint8"),
         (lambda r: r.final.pop("LIDAR"), "missing"),
         (lambda r: r.observations.__setitem__("LIDAR", r.observations["LIDAR"][:, :3]), "must be float32"),
         (lambda r: r.observations.__setitem__("MORE", r.final["LIDAR"]), "sensors"),
