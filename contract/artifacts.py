@@ -19,6 +19,7 @@ RUN_CONFIG = "run.json"
 ITERATIONS = "iterations.json"
 TRAINING_PLOT = "training.png"
 LAP_PLOT = "laps.png"
+TRACKS_PREFIX = "tracks/"
 DIAGNOSTICS = "diagnostics.csv"
 TENSORBOARD_PREFIX = "tensorboard/"
 INSPECT_SALIENCY = "inspect/saliency.png"
@@ -140,6 +141,11 @@ def parse_event_file(key: str) -> int | None:
     """The iteration of an event file's key, None when it is not one."""
     match = re.fullmatch(r"tensorboard/events\.out\.tfevents\.(\d{10})\.undercut", key)
     return int(match[1]) if match else None
+
+
+def own_track(name: str) -> str:
+    """The route of a racer's own track, so that the run drives where only the run is; `name` without its folder."""
+    return f"{TRACKS_PREFIX}{name}.npy"
 
 
 def race_metrics(race: str, racer: str) -> str:

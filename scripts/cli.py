@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
 from scripts import export_cli, import_cli, inspect_cli, race_cli, tracks_cli, view_cli, worker_cli
@@ -25,6 +26,7 @@ from scripts.race_cli import (
 )
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
 from scripts.view_cli import ViewOption, page
+from scripts.workspace import RUNS_PREFIX, workspace
 
 INTERRUPTED = 130
 QUICK = {
@@ -80,6 +82,7 @@ def train(
     remap_actions: Annotated[bool | None, typer.Option("--remap-actions", help="begin from other actions")] = None,
     laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
+    takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
 ) -> None:
@@ -88,49 +91,52 @@ def train(
 
     read = load_params(params, "TRAINING") if params else None
     name = run or (read.model if read else None) or ("quick" if quick else "default")
-    base = Run.open(name).config.model_dump() if Run.exists(name) else {"name": name}
-    if read:
-        base = {**read.over(base), "name": name}
-    limits = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
-    worlds = [{"track": one} for one in track] if track and len(track) > 1 else None
-    given = {
-        "track": track[0] if track else None,
-        "worlds": worlds,
-        "seed": seed,
-        "cars": cars,
-        "threads": threads,
-        "reverse_dir": reverse_dir,
-    }
-    values = overlaid(
-        overlaid(base, QUICK if quick else {}),
-        {
-            **given,
-            "precision": precision,
-            "pretrained": pretrained,
-            "pretrained_checkpoint": pretrained_checkpoint,
-            "remap_actions": remap_actions,
-            "enable_domain_randomization": randomize,
-            "race": race_values(race_type, obstacles, bots),
-            "training": {**limits, "clean_evaluations": clean_evaluations},
-            "evaluation": {"number_of_trials": laps},
-        },
-    )
-    config = RunConfig.build(values, "command line")
-    if Run.exists(name):
-        opened = Run.open(name)
-        opened.same_files(reward, metadata, hyperparameters, preset)
-        opened = opened.remake(config, read.carried if read else None)
-    else:
-        metadata = metadata or DEFAULT_METADATA
-        hyperparameters = hyperparameters or default_hyperparameters(metadata)
-        config = pretraining.settled(config, metadata, hyperparameters)
-        carried = read.carried if read else None
-        reward = reward or DEFAULT_REWARD
-        opened = Run.create(config, reward, metadata, hyperparameters, carried, preset=preset)
-    with page("run", name, view):
-        sessions.train(opened, console, workers)
-        sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
-        sessions.show_files(opened, console)
+    RunConfig.build({"name": name}, "command line")
+    with workspace().claimed(RUNS_PREFIX + name, takeover) as place:
+        resumed = place.exists(artifacts.RUN_CONFIG)
+        base = Run.open(name, place).config.model_dump() if resumed else {"name": name}
+        if read:
+            base = {**read.over(base), "name": name}
+        limits = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
+        worlds = [{"track": one} for one in track] if track and len(track) > 1 else None
+        given = {
+            "track": track[0] if track else None,
+            "worlds": worlds,
+            "seed": seed,
+            "cars": cars,
+            "threads": threads,
+            "reverse_dir": reverse_dir,
+        }
+        values = overlaid(
+            overlaid(base, QUICK if quick else {}),
+            {
+                **given,
+                "precision": precision,
+                "pretrained": pretrained,
+                "pretrained_checkpoint": pretrained_checkpoint,
+                "remap_actions": remap_actions,
+                "enable_domain_randomization": randomize,
+                "race": race_values(race_type, obstacles, bots),
+                "training": {**limits, "clean_evaluations": clean_evaluations},
+                "evaluation": {"number_of_trials": laps},
+            },
+        )
+        config = RunConfig.build(values, "command line")
+        if resumed:
+            opened = Run.open(name, place)
+            opened.same_files(reward, metadata, hyperparameters, preset)
+            opened = opened.remake(config, read.carried if read else None)
+        else:
+            metadata = metadata or DEFAULT_METADATA
+            hyperparameters = hyperparameters or default_hyperparameters(metadata)
+            config = pretraining.settled(config, metadata, hyperparameters)
+            carried = read.carried if read else None
+            reward = reward or DEFAULT_REWARD
+            opened = Run.create(config, reward, metadata, hyperparameters, carried, place, preset)
+        with page("run", name, view):
+            sessions.train(opened, console, workers)
+            sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
+            sessions.show_files(opened, console)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from contract.params import RunParams, read_training_params
 from contract.stores.local import LocalStore
 from scripts.pretraining import model_folder
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Run
-from scripts.workspace import run_place, staged
+from scripts.workspace import RUNS_PREFIX, staged, workspace
 from trainer.checkpoints import Checkpoints
 from trainer.coach import make_agent
 from trainer.coach.export import what_drives
@@ -59,18 +59,18 @@ def import_model(
     model = model_folder(source)
     name = name or _name_of(source)
     RunConfig.build({"name": name}, "command line")
-    target = run_place(name)
-    if target.list(""):
-        raise InputError(
-            "run",
-            name,
-            f"an import makes a new run, and {target.where()} exists",
-            "give another name: undercut import FOLDER NAME",
-        )
-    with staged(target) as store:
-        if artifacts.RUN_CONFIG in model.keys:
-            return _copied_run(model, name, store)
-        return _Import(model, name, store).run(track, reward, metadata, hyperparameters)
+    with workspace().claimed(RUNS_PREFIX + name) as target:
+        if target.list(""):
+            raise InputError(
+                "run",
+                name,
+                f"an import makes a new run, and {target.where()} exists",
+                "give another name: undercut import FOLDER NAME",
+            )
+        with staged(target) as store:
+            if artifacts.RUN_CONFIG in model.keys:
+                return _copied_run(model, name, store)
+            return _Import(model, name, store).run(track, reward, metadata, hyperparameters)
 
 
 def _name_of(source: str) -> str:

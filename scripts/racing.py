@@ -18,7 +18,7 @@ from contract.rollout import Rollout
 from contract.vehicle import CAR_COLORS
 from scripts.live import LiveSession, SessionState
 from scripts.local import evaluation_rules
-from scripts.runs import TRACKS, Run
+from scripts.runs import Run, track_of
 from scripts.sessions import checkpoint
 from scripts.statistics import LapStatistics, lap_statistics
 from scripts.workspace import workspace
@@ -27,7 +27,6 @@ from simapp.media.plots import lap_plot
 from simapp.policy import FrozenPolicy
 from simapp.race import Race
 from simapp.things import Course
-from simapp.tracks import load_track
 from simapp.versus import Driver, race_laps
 from trainer.checkpoints import Checkpoints
 
@@ -77,7 +76,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
     if not 2 <= len(grid) <= MAX_RACERS:
         raise InputError("racers", len(grid), f"2 to {MAX_RACERS} cars race each other", "name that many runs")
     records = [checkpoint(entry.run, entry.which) for entry in grid]
-    track = load_track(config.track, [TRACKS])
+    track = track_of(grid[0].run.store, config.track)
     track = track.reversed() if config.reverse_dir else track
     laps = config.evaluation.number_of_trials
     worlds, in_a_row = (1, laps) if config.evaluation.is_continuous else (laps, 1)

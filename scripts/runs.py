@@ -1,9 +1,12 @@
 """A run in its place, `runs/NAME/`: with the racer's files as they were, so that it can be repeated and resumed."""
 
 import contextlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
@@ -15,7 +18,7 @@ from contract.protocols import Place
 from contract.yamlfile import Value
 from scripts.workspace import RUNS_PREFIX, real_folder, run_place, workspace
 from simapp.reward import RewardFunction
-from simapp.tracks import Track, load_track
+from simapp.tracks import SHIPPED, Track, load_track, parse_route
 
 TRACKS = Path("tracks")
 """Racers' own tracks, in the working directory."""
@@ -52,7 +55,7 @@ class RacerFiles:
     def of(cls, store: Place) -> "RacerFiles":
         """Those of a run."""
         keys = (artifacts.REWARD_FUNCTION, artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS)
-        folder = real_folder(store, keys)
+        folder = real_folder(store, keys, ".py")
         return cls.load(*(folder / key for key in keys))
 
 
@@ -72,7 +75,7 @@ class Run:
         return real_folder(self.store, [artifacts.PRESET]) / artifacts.PRESET
 
     def track(self) -> Track:
-        track = load_track(self.config.track, [TRACKS])
+        track = track_of(self.store, self.config.track)
         return track.reversed() if self.config.reverse_dir else track
 
     @staticmethod
@@ -97,8 +100,7 @@ class Run:
         algorithm (trainer.coach.preset).
         """
         files = RacerFiles.load(reward, metadata, hyperparameters)
-        for world in (config, *config.each_world()):
-            load_track(world.track, [TRACKS])
+        tracks = {world.track: load_track(world.track, [TRACKS]) for world in (config, *config.each_world())}
         if preset is not None:
             _check_preset(preset, files)
         store = place or run_place(config.name)
@@ -107,18 +109,23 @@ class Run:
         store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
         if preset is not None:
             store.put(artifacts.PRESET, preset.read_bytes())
+        for key, content in _beside(files.reward).items():
+            store.put(key, content)
+        for name, track in tracks.items():
+            if track.source != SHIPPED:
+                store.put(artifacts.own_track(Path(name).stem), route_file(track))
         run = cls(config, files, store)
         run.write_config(carried or {})
         return run
 
     @classmethod
-    def open(cls, name: str) -> "Run":
-        """InputError with the runs that exist when there is none of that name."""
-        if not Run.exists(name):
+    def open(cls, name: str, place: Place | None = None) -> "Run":
+        """The run in runs/NAME, or in `place`; InputError with the runs that exist when there is none of that name."""
+        if place is None and not Run.exists(name):
             known = ", ".join(run_names()) or "none yet"
             rule = f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {known})"
             raise InputError("run", name, rule, f"undercut train {name}")
-        store = run_place(name)
+        store = place or run_place(name)
         text = store.get(artifacts.RUN_CONFIG).decode()
         return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)
 
@@ -169,6 +176,7 @@ class Run:
             artifacts.PRESET: preset and preset.read_bytes(),
             artifacts.HYPERPARAMETERS: hyperparameters
             and Hyperparameters.load(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
+            **(_beside(RewardFunction.load(reward)) if reward else {}),
         }
         for key, content in given.items():
             if content is not None and (not self.store.exists(key) or content != self.store.get(key)):
@@ -178,6 +186,33 @@ class Run:
                     "a resumed run keeps the files it began with",
                     f"choose another run name, or delete {self.store.where()}",
                 )
+
+
+def track_of(store: Place, name: str) -> Track:
+    """The track of that name or path: by a name the run's own copy goes first, since the racer's file may have changed;
+    by a path it stands in for a file that is not here."""
+    path, key = Path(name), artifacts.own_track(Path(name).stem)
+    if path.is_file() or not store.exists(key):
+        return load_track(name, [TRACKS])
+    return Track(path.stem, parse_route(store.get(key), store.where(key)), source=store.where(key))
+
+
+def route_file(track: Track) -> bytes:
+    """The track's route as a .npy file."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(track.route), allow_pickle=False)
+    return file.getvalue()
+
+
+def _beside(reward: RewardFunction) -> dict[str, bytes]:
+    """Modules beside the reward file that it imports, by the key that they have in a run."""
+    folder = reward.path.resolve().parent
+    found = {helper.relative_to(folder).as_posix(): helper.read_bytes() for helper in reward.helpers}
+    if artifacts.REWARD_FUNCTION in found or artifacts.PRESET in found:
+        clash = artifacts.REWARD_FUNCTION if artifacts.REWARD_FUNCTION in found else artifacts.PRESET
+        rule = "a run keeps the reward function and a preset by these names"
+        raise InputError(str(folder / clash), clash, rule, "rename the module that the reward function imports")
+    return found
 
 
 def default_hyperparameters(metadata: Path) -> Path:

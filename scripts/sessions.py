@@ -9,7 +9,7 @@ from rich.console import Console
 
 from contract import artifacts, simtrace
 from contract.config import RunConfig, TrainingConfig
-from contract.errors import CheckpointError, InputError, UndercutError
+from contract.errors import CheckpointError, InputError, StoreError, UndercutError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
@@ -79,6 +79,8 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
                     files.hyperparameters,
                     view,
                 )
+        except StoreError:
+            raise  # nothing more can be written
         except BaseException:
             with contextlib.suppress(UndercutError):  # what stopped the training is the news
                 _finish(run, journal)

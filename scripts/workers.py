@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from contract import artifacts
 from contract.channels.redis import RedisChannel
 from contract.channels.unix import UnixChannel
@@ -26,9 +24,8 @@ from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from contract.wire import Job, RolloutRules
 from scripts.local import LocalRollouts
-from scripts.runs import TRACKS, RacerFiles, Run
+from scripts.runs import RacerFiles, Run, route_file, track_of
 from simapp.policy import settled_precision
-from simapp.tracks import load_track
 from trainer.remote import RemoteRollouts
 
 OUT_OF_MEMORY = 3
@@ -54,8 +51,8 @@ def job_of(run: Run) -> Job:
     routes: dict[str, tuple[str, bytes]] = {}  # what the config says -> key and content
     for world in (config, *config.each_world()):
         if world.track not in routes:
-            track = load_track(world.track, [TRACKS])
-            routes[world.track] = _TRACK.format(len(routes), track.name), _npy(track.route)
+            track = track_of(run.store, world.track)
+            routes[world.track] = _TRACK.format(len(routes), track.name), route_file(track)
     folder = reward.path.resolve().parent
     files = {
         artifacts.RUN_CONFIG: on_tracks(config, lambda said: routes[said][0]).to_json().encode(),
@@ -80,13 +77,6 @@ def on_tracks(config: RunConfig, name: Callable[[str], str]) -> RunConfig:
     ]
     precision = settled_precision(config.precision)
     return config.model_copy(update={"track": name(config.track), "worlds": tuple(worlds), "precision": precision})
-
-
-def _npy(route: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> bytes:
-    with tempfile.TemporaryFile() as file:
-        np.lib.format.write_array(file, np.asarray(route), allow_pickle=False)
-        file.seek(0)
-        return file.read()
 
 
 class JobDriver:

@@ -1,11 +1,11 @@
 """Where runs and races live: the working directory, or the prefix of a bucket that UNDERCUT_STORE names."""
 
 import atexit
+import contextlib
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def run_place(name: str) -> Place:
     return workspace().below(RUNS_PREFIX + name)
 
 
-@contextmanager
+@contextlib.contextmanager
 def staged(target: Place) -> Iterator[LocalStore]:
     """A folder to put a new run together in: its files come to the target when the block ends, run.json last, and
     nothing does when it fails. The target must be empty."""
@@ -61,17 +61,16 @@ def copy_run(source: Place, target: Place) -> None:
         target.put(key, source.get(key))
 
 
-def real_folder(store: Place, keys: Sequence[str]) -> Path:
-    """A folder that holds those of the keys that exist as files, under their keys: the store's own if it is one, else
-    a copy that is deleted when this process ends."""
+def real_folder(store: Place, keys: Sequence[str], ending: str | None = None) -> Path:
+    """A folder that holds those of the keys that exist as files, under their keys, and all keys with this ending: the
+    store's own if it is one, else a copy that is deleted when this process ends."""
     if isinstance(store, LocalStore):
         return store.root
     folder = Path(tempfile.mkdtemp(prefix="undercut-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     copy = LocalStore(folder)
-    for key in keys:
-        try:
+    more = [key for key in store.list("") if key.endswith(ending)] if ending else []
+    for key in dict.fromkeys([*keys, *more]):
+        with contextlib.suppress(KeyError):
             copy.put(key, store.get(key))
-        except KeyError:
-            continue
     return folder

@@ -1,6 +1,7 @@
 """Find tracks by name: shipped ones, the racer's own, or a file's path."""
 
 import difflib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from tokenize import TokenError
@@ -63,17 +64,23 @@ def _load_file(path: Path, source: str) -> Track:
 
 
 def read_route(path: Path) -> np.ndarray:
-    """The array of a .npy file, never unpickling anything; InputError when it holds no plain array."""
+    """The array of a .npy file; InputError when it cannot be read or holds no plain array."""
     try:
-        with path.open("rb") as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+        content = path.read_bytes()
     except OSError as problem:
         raise InputError(
             str(path), problem.strerror or str(problem), "a route file can be read", "check the path"
         ) from problem
+    return parse_route(content, str(path))
+
+
+def parse_route(content: bytes, where: str) -> np.ndarray:
+    """The array of a .npy file's content, never unpickling anything; InputError when it holds no plain array."""
+    try:
+        return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
     except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TypeError, TokenError) as problem:
         raise InputError(
-            str(path),
+            where,
             str(problem),
             "a route file is a whole .npy file with a plain array of numbers",
             "save it with numpy.save(path, route) from a float array",
