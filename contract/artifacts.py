@@ -132,6 +132,11 @@ def parse_training_log(key: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def samples(iteration: int) -> str:
+    """What the hyperparameter max_sample_count asks to be kept of an iteration's steps."""
+    return f"samples/{iteration}-iteration.npz"
+
+
 def event_file(iteration: int) -> str:
     """TensorBoard's file of an iteration: TensorBoard asks for "tfevents" in the name and reads in their order."""
     return f"{TENSORBOARD_PREFIX}events.out.tfevents.{iteration:010d}.undercut"

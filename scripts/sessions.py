@@ -56,6 +56,8 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
         config.training.best_model_metric,
         files.hyperparameters.lr,
         actions=spread.size if isinstance(spread, DiscreteActions) else 0,
+        max_sample_count=files.hyperparameters.max_sample_count,
+        sampling_frequency=files.hyperparameters.sampling_frequency,
     )
     with (
         LiveSession("run", config.name, SessionState.of("training", config), console.print) as live,

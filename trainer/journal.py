@@ -23,6 +23,7 @@ from trainer.coach.export import what_drives
 from trainer.diagnostics import Diagnostics
 from trainer.export import car_bundle
 from trainer.learn import Iteration, Progress
+from trainer.samples import samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,18 @@ class RunJournal:
         best_model_metric: str,
         lr: float,
         actions: int = 0,
+        max_sample_count: int = 0,
+        sampling_frequency: int = 1,
     ) -> None:
-        """`actions` is the number of discrete actions, 0 of continuous ones."""
+        """`actions` is the number of discrete actions, 0 of continuous ones; the last two are hyperparameters, of what
+        the training sees and does (trainer.samples)."""
         self._store, self._run, self._track_length_m = store, run, track_length_m
         self._best_model_metric, self._lr = best_model_metric, lr
         self._checkpoints = Checkpoints(store)
         self._metrics: list[TrainingRow] = []
         self._iterations: list[IterationRow] = []
         self._diagnostics = Diagnostics(store, actions)
+        self._max_samples, self._sample_every = max_sample_count, sampling_frequency
 
     def resume(self, agent: Agent) -> Progress:
         """Restore the agent and the metrics so far from the last checkpoint, if there is one."""
@@ -95,6 +100,9 @@ class RunJournal:
         }
         for key, text in texts.items():
             self._store.put(key, text.encode())
+        kept = samples(done.training, done.before.steps, self._max_samples, self._sample_every)
+        if kept is not None:
+            self._store.put(artifacts.samples(number), kept)
         values = asdict(self._iterations[-1]) | done.update.diagnostics
         self._diagnostics.add(values, done.training, done.after.simulated_s)
         metric = _score(done.evaluation, self._best_model_metric)
