@@ -22,6 +22,10 @@ IMMOBILE_M = 0.0003
 PATIENCE_STEPS = 15
 """A car that moves IMMOBILE_M or less, or whose progress falls, this many steps running is immobilised or reversed."""
 
+MOST_TIMES_BACK = 5
+"""A policy that repeats itself would run into one thing for ever from the place where it is put back. So each further
+time it is put back `reset_behind_m` further, up to this many times of it."""
+
 PIT_M = 0.7
 """Distance between the road's bounds and parked cars, and between those: inside the walls, and further out than a car
 gets that leaves the road at top speed."""
@@ -113,6 +117,8 @@ class Race:
         self._idle_steps: IntArray = np.zeros(num_cars, np.int64)
         self._falling_steps: IntArray = np.zeros(num_cars, np.int64)
         self._resets: IntArray = np.zeros(num_cars, np.int64)
+        self._hit: IntArray = np.zeros(num_cars, np.int64)  # the place (Survey) run into last, and how often running
+        self._times_hit: IntArray = np.zeros(num_cars, np.int64)
         self._pit: dict[int, _PitStop] = {}
 
     def furnish(self, car: int, random: np.random.Generator, *starts_m: float) -> None:
@@ -157,7 +163,7 @@ class Race:
                 self._put_back(car, stop.distance_m, stop.offset_m)
 
     def _new_clock(self, car: int) -> None:
-        for counter in (self._time_s, self._pause_s, self._steps, self._resets):
+        for counter in (self._time_s, self._pause_s, self._steps, self._resets, self._times_hit):
             counter[car] = 0
 
     def step(self, cars: IntArray, controls: Controls) -> StepOutcome:
@@ -229,7 +235,9 @@ class Race:
         self._resets[car] += 1
         if survey is not None and hit >= 0:
             penalty_s = self.rules.collision_penalty_s
-            distance_m = float(survey.distance_m[k, hit]) - self.rules.reset_behind_m
+            running = self._times_hit[car] if hit == self._hit[car] else 0
+            self._hit[car], self._times_hit[car] = hit, min(running + 1, MOST_TIMES_BACK)
+            distance_m = float(survey.distance_m[k, hit] - self.rules.reset_behind_m * self._times_hit[car])
             lane_m = 0.25 * width_at(self.track, distance_m)
             offset_m = -lane_m if survey.offset_m[k, hit] > 0.0 else lane_m
         else:

@@ -140,6 +140,25 @@ def test_an_evaluation_pays_is_put_back_behind_the_box_in_the_other_lane_and_fin
     assert (row.crash_count, row.reset_count, row.off_track_count, row.completion_percentage) == (1, 1, 0, 100)
 
 
+def test_who_runs_into_the_same_box_again_is_put_back_further_each_time() -> None:
+    """A lane-keeper that knows no boxes, from whichever lane; another box in between, and the count begins anew."""
+    rules = RaceRules(2_000, resets=20, collision_penalty_s=1.0, reset_behind_m=0.5)
+    it = race(rules, boxes((0.3, 1), (0.6, 1)))
+    it.furnish(0, np.random.default_rng(0), 0.0)
+    it.start(0, 0.0, LANE_M)
+    back_m: list[float] = []
+
+    def offset_of(rows: list[np.ndarray]) -> float:
+        if rows and rows[-1]["status"] == CRASHED:
+            box_m = (0.3 if len(back_m) < 7 else 0.6) * LAP_M
+            back_m.append(box_m - placed(it, 0)[0])
+        passing_the_first = len(back_m) == 7 and placed(it, 0)[0] < 0.4 * LAP_M
+        return -LANE_M if passing_the_first or len(back_m) == 9 else LANE_M
+
+    assert lap(it, offset_of, 1.0).status == EpisodeStatus.lap_complete
+    assert back_m == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5, 2.5, 2.5, 0.5, 1.0], abs=0.01)
+
+
 def test_penalties_differ_by_what_happened_and_resets_run_out() -> None:
     rules = RaceRules(2_000, resets=2, off_track_penalty_s=1.0, collision_penalty_s=4.0, reset_behind_m=1.0)
     it = race(rules, boxes((0.3, 1)))
