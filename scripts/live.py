@@ -6,7 +6,6 @@ costs it nothing. They are there as long as the session is: everything worth kee
 
 import contextlib
 import fcntl
-import io
 import json
 import os
 import shutil
@@ -16,19 +15,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from contract.config import RunConfig
-from contract.errors import InputError
-from contract.protocols import Phase
+from contract.protocols import Phase, RolloutOrder
+from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE
 
 LIVE = Path(".live")
 _SESSION = "session.json"
 _LOCK = "lock"
 _LOCK_DEADLINE_S, _LOCK_PAUSE_S = 0.5, 0.02
-REBUILD = "it is written anew with every iteration: wait for the next one, or start the session again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +39,6 @@ class SessionState:
     race: dict[str, Any] = field(default_factory=dict)
     doing: str = "starting"
 
-    @classmethod
-    def of(cls, kind: str, config: RunConfig) -> "SessionState":
-        return cls(kind, config.track, config.reverse_dir, config.race.model_dump())
-
-
-@dataclass(frozen=True, slots=True)
-class ShownCar:
-    """One car of an iteration or a race: what it is called, its colour (an index into CAR_COLORS), the world that it
-    shares with others, and its steps (T,) of STEP_DTYPE, whose time_s the cars of a world have in common."""
-
-    label: str
-    colour: int
-    world: int
-    steps: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class ShownLaps:
-    """Finished episodes that belong together; `title` is what the page calls them."""
-
-    title: str
-    phase: Phase
-    cars: tuple[ShownCar, ...]
-
 
 class LiveSession:
     """A training, evaluation or race that can be watched under the name of its run or race (`kind`: run or race).
@@ -75,8 +46,10 @@ class LiveSession:
     Where another session of that name is shown already, or the disk does not take the files, this one goes on unseen.
     """
 
-    def __init__(self, kind: str, name: str, state: SessionState, say: Callable[[str], None]) -> None:
-        self._folder, self._state, self._say = LIVE / kind / name, state, say
+    def __init__(self, kind: str, what: str, config: RunConfig, say: Callable[[str], None]) -> None:
+        """`what` is training, evaluation or race; `config` is what it drives by, and has its name."""
+        self._folder, self._config, self._say = live_folder(kind, config.name), config, say
+        self._state = SessionState(what, config.track, config.reverse_dir, config.race.model_dump())
         self._lock: int | None = None
 
     def __enter__(self) -> "LiveSession":
@@ -84,7 +57,7 @@ class LiveSession:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self._folder / _LOCK)
             if self._lock is not None:
-                for leftover in self._folder.glob("*.laps"):  # of a session that was killed
+                for leftover in self._folder.glob("*.rec"):  # of a session that was killed
                     leftover.unlink(missing_ok=True)
                 self._tell()
         return self
@@ -101,11 +74,21 @@ class LiveSession:
         with self._unless_disk_fails():
             self._tell()
 
-    def show(self, laps: ShownLaps) -> None:
-        """Show these laps in place of the last ones of their phase."""
+    def show(self, order: RolloutOrder, rollouts: Sequence[Rollout]) -> None:
+        """Show these episodes in place of the last ones of their phase."""
+        if self._lock is None:
+            return
+        config = self._config
+        recording = Recording(
+            title=f"Iteration {order.iteration}, {order.phase.value}",
+            track=config.track,
+            reverse_dir=config.reverse_dir,
+            track_length_m=0.0,
+            racers=(RecordedRacer(config.racer_name or config.name, config.name, config.car_color),),
+            episodes=tuple(recorded(rollouts)),
+        )
         with self._unless_disk_fails():
-            if self._lock is not None:
-                _replace(self._folder / f"{laps.phase.value}.laps", encode(laps))
+            _replace(live_recording(self._folder, order.phase), recording.to_bytes())
 
     def _tell(self) -> None:
         if self._lock is not None:
@@ -122,22 +105,9 @@ class LiveSession:
                 self._lock = None
 
 
-def shown(rollouts: Sequence[Rollout], title: str, phase: Phase, colour: int) -> ShownLaps:
-    """Episodes that were driven each on its own, as laps to show."""
-    cars = (
-        ShownCar(label_of(phase, one.episode, place), colour, place, one.steps) for place, one in enumerate(rollouts)
-    )
-    return ShownLaps(title, phase, tuple(cars))
-
-
-def label_of(phase: Phase, episode: int, place: int) -> str:
-    """Training counts its episodes through the whole run, an evaluation its laps from 1."""
-    return f"episode {episode}" if phase == Phase.training else f"lap {place + 1}"
-
-
 def session(kind: str, name: str) -> SessionState | None:
     """The session of a run or race that is live now; None when there is none, or it was killed."""
-    live = LIVE / kind / name
+    live = live_folder(kind, name)
     try:
         state = SessionState(**json.loads((live / _SESSION).read_bytes()))
         descriptor = os.open(live / _LOCK, os.O_RDONLY)
@@ -152,45 +122,20 @@ def session(kind: str, name: str) -> SessionState | None:
     return None
 
 
+def live_folder(kind: str, name: str) -> Path:
+    """Where the session of a run or race puts its files."""
+    return LIVE / kind / name
+
+
 def live_names(kind: str) -> list[str]:
     """Names of the runs or races that have a live session."""
     folder = LIVE / kind
     return [path.name for path in folder.iterdir() if session(kind, path.name)] if folder.is_dir() else []
 
 
-def live_laps(kind: str, name: str, phase: Phase) -> Path:
-    """Where a live session's newest laps of a phase lie, once there are any."""
-    return LIVE / kind / name / f"{phase.value}.laps"
-
-
-def encode(laps: ShownLaps) -> bytes:
-    """A line of JSON that says whose they are, then all steps as one NumPy array."""
-    cars = [{"label": c.label, "colour": c.colour, "world": c.world, "steps": len(c.steps)} for c in laps.cars]
-    body = io.BytesIO()
-    body.write(json.dumps({"title": laps.title, "phase": laps.phase.value, "cars": cars}).encode() + b"\n")
-    np.save(body, np.concatenate([car.steps for car in laps.cars]), allow_pickle=False)
-    return body.getvalue()
-
-
-def decode(data: bytes, where: str) -> ShownLaps:
-    """The reverse of `encode`; InputError for anything else."""
-    line, _, body = data.partition(b"\n")
-    try:
-        header = json.loads(line)
-        steps = np.load(io.BytesIO(body), allow_pickle=False)
-        counts = [int(car["steps"]) for car in header["cars"]]
-        if steps.dtype != STEP_DTYPE or steps.shape != (sum(counts),) or min(counts) < 1:
-            raise ValueError(f"{steps.dtype.names} {steps.shape} for {counts} steps")
-        parts = np.split(steps, np.cumsum(counts)[:-1])
-        cars = (
-            ShownCar(str(car["label"]), int(car["colour"]), int(car["world"]), part)
-            for car, part in zip(header["cars"], parts, strict=True)
-        )
-        return ShownLaps(str(header["title"]), Phase(header["phase"]), tuple(cars))
-    except (ValueError, KeyError, TypeError, EOFError) as error:
-        raise InputError(
-            where, f"{len(data)} bytes", f"laps as a live session writes them ({error})", REBUILD
-        ) from None
+def live_recording(folder: Path, phase: Phase) -> Path:
+    """Where the newest laps of a phase lie in a session's folder, once there are any."""
+    return folder / f"{phase.value}.rec"
 
 
 def _locked(path: Path) -> int | None:

@@ -13,7 +13,7 @@ from contract.config import TrainingConfig
 from contract.protocols import Phase, RolloutOrder, RolloutSource
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from scripts.live import LiveSession, shown
+from scripts.live import LiveSession
 from scripts.statistics import LapStatistics
 from trainer.learn import Iteration
 
@@ -84,9 +84,8 @@ class TrainingView:
 class NarratedRollouts:
     """A RolloutSource that tells the view what is going on, and shows the rollouts to `undercut view`."""
 
-    def __init__(self, source: RolloutSource, view: TrainingView, live: LiveSession, colour: int) -> None:
-        """`colour` is the cars', an index into CAR_COLORS."""
-        self._source, self._view, self._live, self._colour = source, view, live, colour
+    def __init__(self, source: RolloutSource, view: TrainingView, live: LiveSession) -> None:
+        self._source, self._view, self._live = source, view, live
 
     def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
         self._source.announce(policy, *orders)
@@ -94,8 +93,7 @@ class NarratedRollouts:
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         self._view.doing(f"iteration {order.iteration}: driving {order.count} {order.phase.value} episodes")
         rollouts = self._source.collect(policy, order)
-        title = f"Iteration {order.iteration}, {order.phase.value}"
-        self._live.show(shown(rollouts, title, order.phase, self._colour))
+        self._live.show(order, rollouts)
         if order.phase == Phase.training:
             self._view.doing(f"iteration {order.iteration}: learning from {sum(map(len, rollouts))} steps")
         return rollouts

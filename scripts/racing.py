@@ -16,7 +16,7 @@ from contract.metrics import evaluation_metrics_json, evaluation_rows
 from contract.races import RaceParams
 from contract.rollout import Rollout
 from contract.vehicle import CAR_COLORS
-from scripts.live import LiveSession, SessionState
+from scripts.live import LiveSession
 from scripts.local import evaluation_rules
 from scripts.runs import Run, track_of
 from scripts.sessions import checkpoint
@@ -94,8 +94,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         rules = evaluation_rules(config, pit_stops=True)
         race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
         ranges = config.randomization if config.enable_domain_randomization else None
-        state = SessionState.of("race", config)
-        live = stack.enter_context(LiveSession("race", config.name, state, console.print))
+        live = stack.enter_context(LiveSession("race", "race", config, console.print))
         live.doing(f"{len(grid)} racers drive {laps} {'laps in a row' if in_a_row > 1 else 'heats'}")
         driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed, ranges)
 

@@ -16,8 +16,8 @@ from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_tra
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from scripts import pretraining
-from scripts.live import LiveSession, SessionState
-from scripts.local import announce_compilation, colour_index, evaluation_laps
+from scripts.live import LiveSession
+from scripts.local import announce_compilation, evaluation_laps
 from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from scripts.runs import Run
 from scripts.statistics import lap_statistics
@@ -60,7 +60,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
         sampling_frequency=files.hyperparameters.sampling_frequency,
     )
     with (
-        LiveSession("run", config.name, SessionState.of("training", config), console.print) as live,
+        LiveSession("run", "training", config, console.print) as live,
         TrainingView(console, config.training, live) as view,
     ):
         try:
@@ -75,7 +75,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
             ) as source:
                 reason = learn(
                     agent,
-                    NarratedRollouts(source, view, live, colour_index(config.car_color)),
+                    NarratedRollouts(source, view, live),
                     journal,
                     _limits(config, files.hyperparameters),
                     files.hyperparameters,
@@ -129,7 +129,7 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
-    with LiveSession("run", run.config.name, SessionState.of("evaluation", run.config), console.print) as live:
+    with LiveSession("run", "evaluation", run.config, console.print) as live:
         live.doing(f"driving {laps} laps with checkpoint {record.iteration}")
         driven = evaluation_laps(run, policy, order)
     track = run.track()

@@ -77,6 +77,7 @@ def write_race(name: str, racers: Sequence[str], heats: int, is_continuous: bool
             {
                 "folder": racer,
                 "racer": racer.title(),
+                "run": racer,
                 "total_time_s": 8.0,
                 "heats_won": 1,
                 "crashes": 0,

@@ -1,8 +1,9 @@
-"""The newest laps of a run or race: from its live session, else from its simtraces."""
+"""The newest laps of a run or race: from its live session, else from its recordings and simtraces."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,43 +12,84 @@ from contract.config import RaceConfig
 from contract.errors import InputError
 from contract.protocols import Phase
 from contract.races import RACE_COLORS
-from contract.state import FloatArray, IntArray, Things
+from contract.recording import RecordedEpisode, RecordedRacer, Recording, of_traces
+from contract.state import STEP_S, FloatArray, IntArray, Things
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M
-from scripts.live import ShownCar, ShownLaps, decode, label_of, live_laps
+from scripts.live import live_folder, live_recording
 from scripts.runs import TRACKS
-from scripts.view.subject import Subject
+from scripts.view.subject import RECORDING, Subject
 from simapp.things import Course
 from simapp.tracks import Track, load_track
 
 Show = Literal["newest", "training", "evaluation"]
 MAX_CARS = 20
 """Cars shown at once; the page says how many more there are."""
-COLUMNS = ("time_s", "x_m", "y_m", "heading_rad", "speed_mps", "steering_deg", "reward", "progress_pct", "status")
+COLUMNS = (
+    "clock_s",
+    "x_m",
+    "y_m",
+    "heading_rad",
+    "speed_mps",
+    "steering_deg",
+    "reward",
+    "progress_pct",
+    "status",
+    "time_s",
+)
+THING_COLUMNS = ("kind", "x_m", "y_m", "heading_rad")
+
+
+@dataclass(frozen=True, slots=True)
+class Car:
+    """A car of T steps that is played back.
+
+    colour   index into CAR_COLORS          world   cars of one world meet each other
+    clock_s  (T,) when each step is shown: cars of a world have one clock
+    things   (T, M) what stands and drives around it besides other cars; None: nothing
+    """
+
+    label: str
+    colour: int
+    world: int
+    steps: np.ndarray
+    clock_s: FloatArray
+    things: Things | None
+
+    def columns(self) -> bytes:
+        """All steps as the page takes them: COLUMNS (T,), then THING_COLUMNS (T, M), float32 little-endian."""
+        steps = self.steps
+        values = {
+            "clock_s": self.clock_s,
+            "steering_deg": np.degrees(steps["steering_rad"]),
+            "reward": np.cumsum(steps["reward"]),
+        }
+        parts = [values[name] if name in values else steps[name] for name in COLUMNS]
+        if self.things is not None:
+            parts += [getattr(self.things, name) for name in THING_COLUMNS]
+        return b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Laps:
-    """Cars that are played back together, on their track (None: the track is not there, and why).
+    """Cars that are played back together, on their track (None: it is not there, `problem` says why).
 
-    fixed    (1, M) obstacles that stand in every lap
-    hidden   how many more cars there are
+    `hidden` is how many more cars there are.
     """
 
     title: str
     phase: Phase
-    cars: tuple[ShownCar, ...]
+    cars: tuple[Car, ...]
     hidden: int
     track: Track | None
     problem: str
-    fixed: Things
 
     @property
     def duration_s(self) -> float:
-        return max(float(car.steps["time_s"][-1]) for car in self.cars)
+        return max(float(car.clock_s[-1]) for car in self.cars)
 
     def rows(self, time_s: float) -> IntArray:
         """(N,) the step that each car has just done at a time since the start; it stays at its last one."""
-        rows = [int(np.searchsorted(car.steps["time_s"], time_s + 1e-9, "right")) - 1 for car in self.cars]
+        rows = [int(np.searchsorted(car.clock_s, time_s + 1e-4, "right")) - 1 for car in self.cars]
         return np.array([max(row, 0) for row in rows])
 
     def poses(self, rows: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -59,17 +101,6 @@ class Laps:
             steps["y_m"] - FRONT_POINT_X_M * np.sin(heading),
             heading,
         )
-
-    def columns(self) -> bytes:
-        """All steps as the page takes them: car by car, COLUMNS by COLUMNS, float32 little-endian."""
-        parts = []
-        for car in self.cars:
-            steps = car.steps
-            values = [steps[name] for name in ("time_s", "x_m", "y_m", "heading_rad", "speed_mps")]
-            values += [np.degrees(steps["steering_rad"]), np.cumsum(steps["reward"])]
-            values += [steps["progress_pct"], steps["status"]]
-            parts.append(np.stack(values).astype("<f4"))
-        return b"".join(part.tobytes() for part in parts)
 
 
 class LapReader:
@@ -84,10 +115,11 @@ class LapReader:
         """Laps that are new since the last call, None when there are none. InputError when a file is broken."""
         live = self._subject.live() if self._iteration is None else None
         if live is not None:
-            fresh = self._fresh_live_laps()
-            if fresh is not None:
-                return _on_track(fresh, live.track, live.reverse_dir, RaceConfig.model_validate(live.race))
-            if any(live_laps(self._subject.kind, self._subject.name, phase).is_file() for phase in self._phases):
+            folder = live_folder(self._subject.kind, self._subject.name)
+            race = RaceConfig.model_validate(live.race)
+            for phase, data, where in self._live_files():
+                return _laps(Recording.from_bytes(data, where), phase, race)
+            if any(live_recording(folder, phase).is_file() for phase in self._phases):
                 return None
         return self._race_laps() if self._subject.kind == "race" else self._run_laps()
 
@@ -95,117 +127,143 @@ class LapReader:
     def _phases(self) -> tuple[Phase, ...]:
         return (Phase.evaluation, Phase.training) if self._show == "newest" else (Phase(self._show),)
 
-    def _fresh_live_laps(self) -> ShownLaps | None:
-        found = []
+    def _live_files(self) -> list[tuple[Phase, bytes, str]]:
+        """The newest file of the session that was not read yet, if there is one."""
+        found: list[tuple[int, Phase]] = []
+        folder = live_folder(self._subject.kind, self._subject.name)
         for phase in self._phases:
-            path = live_laps(self._subject.kind, self._subject.name, phase)
             try:
-                stat = path.stat()
+                changed_ns = live_recording(folder, phase).stat().st_mtime_ns
             except OSError:
                 continue
-            stamp = (stat.st_mtime_ns, stat.st_ino)
-            if self._seen.get(path.name) != stamp:
-                found.append((stat.st_mtime_ns, stamp, path))
-        for _, stamp, path in sorted(found, reverse=True):
-            try:
-                data = path.read_bytes()
-            except OSError:
-                continue  # the session has just ended
-            self._seen[path.name] = stamp
-            return decode(data, str(path))
-        return None
+            if self._seen.get(phase) != changed_ns:
+                found.append((changed_ns, phase))
+        if not found:
+            return []
+        changed_ns, phase = max(found)
+        path = live_recording(folder, phase)
+        try:
+            data = path.read_bytes()
+        except OSError:
+            return []  # the session has just ended
+        self._seen[phase] = changed_ns
+        return [(phase, data, str(path))]
 
     def _run_laps(self) -> Laps | None:
-        subject = self._subject
-        last = subject.last_iteration() if self._iteration is None else self._iteration
-        keys = {Phase.evaluation: [], Phase.training: []} if last is None else {
-            Phase.evaluation: [artifacts.training_evaluation_simtrace(last)],
-            Phase.training: [artifacts.training_simtrace(last)],
-        }  # fmt: skip
-        if self._iteration is None:
-            keys[Phase.evaluation].insert(0, artifacts.evaluation_simtrace())
+        subject, iteration = self._subject, self._iteration
         for phase in self._phases:
-            for key in keys[phase]:
+            if phase == Phase.evaluation and iteration is None:
+                for key in (artifacts.evaluation_recording(), artifacts.evaluation_simtrace()):
+                    if subject.store.exists(key):
+                        return self._of_run(key, "Evaluation", phase)
+            last = subject.last_iteration() if iteration is None else iteration
+            if last is not None:
+                training = phase == Phase.training
+                key = (artifacts.training_simtrace if training else artifacts.training_evaluation_simtrace)(last)
                 if subject.store.exists(key):
-                    return self._trace_of_run(key, phase, last)
+                    return self._of_run(key, f"Iteration {last}, {phase.value}", phase)
         return None
 
-    def _trace_of_run(self, key: str, phase: Phase, last: int | None) -> Laps | None:
+    def _of_run(self, key: str, title: str, phase: Phase) -> Laps | None:
         subject = self._subject
-        text = self._unread(key)
-        if text is None:
+        data = self._unread(key)
+        if data is None:
             return None
-        after_training = key == artifacts.evaluation_simtrace()
-        config = subject.evaluation_config() if after_training else subject.config()
-        colour = CAR_COLORS.index(config.car_color)
-        cars = [
-            ShownCar(label_of(phase, trace.episode, world), colour, world, trace.steps)
-            for world, trace in enumerate(simtrace.from_csv(text, subject.where(key)))
-        ]
-        title = "Evaluation" if after_training else f"Iteration {last}, {phase.value}"
-        return _on_track(ShownLaps(title, phase, tuple(cars)), config.track, config.reverse_dir, config.race)
+        config = subject.evaluation_config() if title == "Evaluation" else subject.config()
+        if key.endswith(".rec"):
+            recording = Recording.from_bytes(data, subject.where(key))
+        else:
+            racers = (RecordedRacer(config.name, config.name, config.car_color),)
+            episodes = tuple(of_traces(simtrace.from_csv(subject.text(key), subject.where(key))))
+            recording = Recording(title, config.track, config.reverse_dir, 0.0, racers, episodes)
+        return _laps(recording, phase, config.race, title)
 
     def _race_laps(self) -> Laps | None:
-        if not self._subject.is_whole:
+        subject = self._subject
+        if not subject.is_whole:
             return None
-        result = self._subject.result()
-        texts = []
-        for standing in result.get("standings", ()):
-            key = f"{standing['folder']}/{artifacts.evaluation_simtrace()}"
-            text = self._unread(key)
-            if text is not None:
-                texts.append((standing, key, text))
-        if not texts:
+        if subject.store.exists(RECORDING):
+            data = self._unread(RECORDING)
+            recording = None if data is None else Recording.from_bytes(data, subject.where(RECORDING))
+        else:
+            recording = self._race_traces(subject.result())
+        if recording is None:
             return None
-        params = self._subject.race_params()
-        colours = list(RACE_COLORS)
-        if params is not None:
-            colours = [racer.car_color for racer in params.racers]
-        names = [racer.title for racer in params.racers] if params is not None else []
-        cars = []
-        for place, (standing, key, text) in enumerate(texts):
-            traces = simtrace.from_csv(text, self._subject.where(key))
-            number = names.index(standing["racer"]) if standing["racer"] in names else place
-            colour = CAR_COLORS.index(colours[number % len(colours)])
-            if result["is_continuous"]:
-                cars.append(ShownCar(standing["racer"], colour, 0, _in_a_row([trace.steps for trace in traces])))
-            else:
-                cars += [
-                    ShownCar(f"{standing['racer']}, heat {heat + 1}", colour, heat, trace.steps)
-                    for heat, trace in enumerate(traces)
-                ]
-        cars.sort(key=lambda car: car.world)
+        params = subject.race_params()
         race = RaceConfig() if params is None else params.race
-        laps = ShownLaps(f"Race {self._subject.name}", Phase.evaluation, tuple(cars))
-        return _on_track(laps, result["track"], bool(result["reverse_dir"]), race)
+        return _laps(recording, Phase.evaluation, race, f"Race {subject.name}")
 
-    def _unread(self, key: str) -> str | None:
-        """The file's text, None when it is what it was at the last call."""
-        text = self._subject.text(key)
-        digest = hashlib.sha256(text.encode()).digest()
+    def _race_traces(self, result: dict[str, Any]) -> Recording | None:
+        """Put together from the racers' simtraces, each on its own clock."""
+        racers, episodes, is_new = [], [], False
+        for number, standing in enumerate(result.get("standings", ())):
+            key = f"{standing['folder']}/{artifacts.evaluation_simtrace()}"
+            is_new = self._unread(key) is not None or is_new
+            racers.append(RecordedRacer(standing["racer"], standing["run"], RACE_COLORS[number % len(RACE_COLORS)]))
+            for heat, trace in enumerate(simtrace.from_csv(self._subject.text(key), self._subject.where(key))):
+                world = 0 if result["is_continuous"] else heat
+                episodes.append(RecordedEpisode(number, world, trace.episode, trace.steps))
+        if not is_new:
+            return None
+        return Recording("", result["track"], bool(result["reverse_dir"]), 0.0, tuple(racers), tuple(episodes))
+
+    def _unread(self, key: str) -> bytes | None:
+        """The file, None when it is what it was at the last call."""
+        data = self._subject.data(key)
+        digest = hashlib.sha256(data).digest()
         if self._seen.get(key) == digest:
             return None
         self._seen[key] = digest
-        return text
+        return data
 
 
-def _on_track(laps: ShownLaps, name: str, is_reversed: bool, race: RaceConfig) -> Laps:
-    cars = tuple(car for car in laps.cars if len(car.steps))
-    if not cars:
-        raise InputError(laps.title, "no steps", "laps have at least one step", "drive them again")
-    track, problem, fixed = None, "", Things.none(1)
+def _laps(recording: Recording, phase: Phase, race: RaceConfig, title: str = "") -> Laps:
+    track, problem, standing = None, "", Things.none(1)
     try:
-        track = load_track(name, [TRACKS])
-        track = track.reversed() if is_reversed else track
-        fixed = Course(track, race, is_reversed).fixed()
+        track = load_track(recording.track, [TRACKS])
+        track = track.reversed() if recording.reverse_dir else track
+        standing = Course(track, race, recording.reverse_dir).fixed()
     except InputError as error:
         problem = str(error)
-    return Laps(laps.title, laps.phase, cars[:MAX_CARS], max(len(cars) - MAX_CARS, 0), track, problem, fixed)
+    cars = _cars(recording, phase, standing)
+    if not cars:
+        raise InputError(title or recording.title, "no steps", "laps have at least one step", "drive them again")
+    return Laps(title or recording.title, phase, cars[:MAX_CARS], max(len(cars) - MAX_CARS, 0), track, problem)
 
 
-def _in_a_row(laps: list[np.ndarray]) -> np.ndarray:
-    """Laps that follow each other without a stop, on one clock."""
-    joined = np.concatenate(laps)
-    starts = np.cumsum([0.0, *(float(steps["time_s"][-1]) for steps in laps[:-1])])
-    joined["time_s"] += np.repeat(starts, [len(steps) for steps in laps])
-    return joined
+def _cars(recording: Recording, phase: Phase, standing: Things) -> tuple[Car, ...]:
+    """In a race, a racer's laps of a world follow each other in one car; elsewhere every episode has its own."""
+    is_race = len(recording.racers) > 1
+    groups: dict[tuple[int, int, int], list[RecordedEpisode]] = {}
+    for place, episode in enumerate(recording.episodes):
+        if len(episode.steps):
+            key = (episode.world, episode.racer, 0) if is_race else (episode.world, 0, place)
+            groups.setdefault(key, []).append(episode)
+    worlds = {world for world, _, _ in groups}
+    cars: list[Car] = []
+    for (world, number, _), episodes in sorted(groups.items()) if is_race else groups.items():
+        racer = recording.racers[number]
+        if is_race:
+            heat = sorted(worlds).index(world) + 1
+            label = racer.title if len(worlds) == 1 else f"{racer.title}, heat {heat}"
+        else:
+            training = phase == Phase.training
+            label = f"episode {episodes[0].number}" if training else f"lap {len(cars) + 1}"
+        cars.append(_car(label, CAR_COLORS.index(racer.color), world, episodes, standing))
+    return tuple(cars)
+
+
+def _car(label: str, colour: int, world: int, laps: Sequence[RecordedEpisode], standing: Things) -> Car:
+    steps = np.concatenate([lap.steps for lap in laps])
+    begins = np.cumsum([0.0, *(float(lap.steps["time_s"][-1]) for lap in laps[:-1])])
+    clocks = [
+        start_s + lap.steps["time_s"] if lap.ticks is None else STEP_S * lap.ticks
+        for start_s, lap in zip(begins, laps, strict=True)
+    ]
+    recorded = [lap.things for lap in laps if lap.things is not None]
+    things = None
+    if len(recorded) == len(laps):
+        things = Things(*(np.concatenate([getattr(one, name) for one in recorded]) for name in Things.__slots__))
+    elif standing.kind.any():
+        things = standing.of(np.zeros(len(steps), np.int64))
+    return Car(label, colour, world, steps, np.concatenate(clocks), things if things and things.places else None)

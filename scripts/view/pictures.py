@@ -65,24 +65,26 @@ def grid(cars: int) -> tuple[int, int]:
 
 
 def things_around(laps: Laps, rows: IntArray) -> Things | None:
-    """(N, M) what each car may see: the obstacles, and the cars of its world that are still driving."""
-    count, fixed = len(laps.cars), laps.fixed.places
+    """(N, M) what each car may see: what is recorded around it, and the cars of its world that are still driving."""
+    count = len(laps.cars)
     worlds = np.array([car.world for car in laps.cars])
     mates = (worlds[:, None] == worlds) & ~np.eye(count, dtype=np.bool_)
     driving = rows < np.array([len(car.steps) - 1 for car in laps.cars])
+    places = max(car.things.places if car.things is not None else 0 for car in laps.cars)
     rivals = int(mates.sum(axis=1).max())
-    if fixed + rivals == 0:
+    if places + rivals == 0:
         return None
-    seen = Things.none(count, fixed + rivals)
-    for name in Things.__slots__:
-        getattr(seen, name)[:, :fixed] = getattr(laps.fixed, name)
+    seen = Things.none(count, places + rivals)
     x, y, heading = laps.poses(rows)
-    for car in range(count):
-        others = np.flatnonzero(mates[car] & driving)
-        part = slice(fixed, fixed + len(others))
-        seen.kind[car, part] = ThingKind.car
-        seen.x_m[car, part], seen.y_m[car, part], seen.heading_rad[car, part] = x[others], y[others], heading[others]
-        seen.colour[car, part] = [laps.cars[other].colour for other in others]
+    for number, car in enumerate(laps.cars):
+        if car.things is not None:
+            for name in Things.__slots__:
+                getattr(seen, name)[number, : car.things.places] = getattr(car.things, name)[rows[number]]
+        others = np.flatnonzero(mates[number] & driving)
+        part = (number, slice(places, places + len(others)))
+        seen.kind[part] = ThingKind.car
+        seen.x_m[part], seen.y_m[part], seen.heading_rad[part] = x[others], y[others], heading[others]
+        seen.colour[part] = [laps.cars[other].colour for other in others]
     return seen
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from contract.errors import UndercutError
 from contract.state import EpisodeStatus
 from contract.vehicle import CAR_COLORS
-from scripts.view.laps import COLUMNS, LapReader, Laps, Show
+from scripts.view.laps import COLUMNS, THING_COLUMNS, LapReader, Laps, Show
 from scripts.view.pictures import Pictures, grid
 from scripts.view.subject import Subject
 from simapp.tracks import Track
@@ -231,17 +231,19 @@ def laps_message(laps: Laps, number: int) -> bytes:
         "grid": [columns, rows],
         "columns": COLUMNS,
         "statuses": [status.title for status in EpisodeStatus],
-        "cars": [{"label": c.label, "colour": CAR_COLORS[c.colour], "steps": len(c.steps)} for c in laps.cars],
-        "track": None if track is None else outline(track),
-        "things": [
-            [int(kind), round(float(x), 3), round(float(y), 3), round(float(turn), 3)]
-            for kind, x, y, turn in zip(
-                laps.fixed.kind[0], laps.fixed.x_m[0], laps.fixed.y_m[0], laps.fixed.heading_rad[0], strict=True
-            )
-            if kind
+        "thing_columns": THING_COLUMNS,
+        "cars": [
+            {
+                "label": car.label,
+                "colour": CAR_COLORS[car.colour],
+                "steps": len(car.steps),
+                "things": 0 if car.things is None else car.things.places,
+            }
+            for car in laps.cars
         ],
+        "track": None if track is None else outline(track),
     }
-    return message(header, laps.columns())
+    return message(header, *(car.columns() for car in laps.cars))
 
 
 def outline(track: Track) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Literal, get_args
 
 from contract import artifacts
@@ -16,7 +15,9 @@ from scripts.workspace import RUNS_PREFIX, workspace
 
 Kind = Literal["run", "race"]
 PREFIXES = {"run": RUNS_PREFIX, "race": "races/"}
-RESULT, RACE_PARAMS = (PurePosixPath(key("x")).name for key in (artifacts.race_result, artifacts.race_params))
+_IN_RACE = (artifacts.race_result, artifacts.race_params, artifacts.race_recording)
+RESULT, RACE_PARAMS, RECORDING = (key("x").removeprefix(artifacts.race_folder("x")) for key in _IN_RACE)
+"""Files of a race, in its folder."""
 WRITTEN_BY = "undercut writes it: restore it from a copy, or do again what made it"
 
 
@@ -92,11 +93,16 @@ class Subject:
     def text(self, key: str) -> str:
         """A file's text; InputError when there is none or it is not text."""
         try:
-            return self.store.get(key).decode()
-        except KeyError:
-            raise InputError(self.where(key), "no such file", "the file is there", WRITTEN_BY) from None
+            return self.data(key).decode()
         except UnicodeDecodeError as error:
             raise InputError(self.where(key), str(error), "UTF-8 text", WRITTEN_BY) from None
+
+    def data(self, key: str) -> bytes:
+        """A file's content; InputError when there is none."""
+        try:
+            return self.store.get(key)
+        except KeyError:
+            raise InputError(self.where(key), "no such file", "the file is there", WRITTEN_BY) from None
 
     def where(self, key: str) -> str:
         """The file's name in errors."""

@@ -8,16 +8,17 @@ import pytest
 from PIL import Image
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import RaceConfig, RunConfig
 from contract.errors import InputError
-from contract.protocols import Phase
-from contract.state import STEP_S, ThingKind
+from contract.protocols import Phase, RolloutOrder
+from contract.recording import RecordedEpisode, RecordedRacer, Recording
+from contract.state import STEP_S, ThingKind, Things
 from contract.vehicle import FRONT_POINT_X_M
-from scripts.live import LiveSession, SessionState, shown
-from scripts.view.laps import COLUMNS, MAX_CARS, LapReader, Laps, Show
+from scripts.live import LIVE, LiveSession, live_recording
+from scripts.view.laps import COLUMNS, MAX_CARS, THING_COLUMNS, LapReader, Laps, Show
 from scripts.view.pictures import Pictures, grid, things_around
-from scripts.view.subject import Subject, subjects
-from tests.watching import drive, write_race, write_run
+from scripts.view.subject import RECORDING, Subject, subjects
+from tests.watching import TRACK, drive, write_race, write_run
 
 MINE = Subject("run", "mine")
 
@@ -65,15 +66,16 @@ def test_the_same_laps_are_read_once() -> None:
 def test_live_laps_go_before_stored_ones_and_each_comes_once() -> None:
     write_run("mine", 2)
     reader = LapReader(MINE, "newest", None)
-    with LiveSession("run", "mine", SessionState.of("training", RunConfig(name="mine")), print) as live:
+    with LiveSession("run", "training", RunConfig(name="mine"), print) as live:
         first = reader.newest()
         assert first is not None
         assert first.title == "Evaluation"  # nothing was driven yet
         for number in (2, 3):
-            live.show(shown([drive(i, 30) for i in range(MAX_CARS + 5)], f"Iteration {number}", Phase.training, 0))
+            order = RolloutOrder(Phase.training, number, 0, MAX_CARS + 5)
+            live.show(order, [drive(i, 30) for i in range(MAX_CARS + 5)])
         fresh = reader.newest()
         assert fresh is not None
-        assert (fresh.title, len(fresh.cars), fresh.hidden) == ("Iteration 3", MAX_CARS, 5)
+        assert (fresh.title, len(fresh.cars), fresh.hidden) == ("Iteration 3, training", MAX_CARS, 5)
         assert reader.newest() is None
 
 
@@ -93,11 +95,11 @@ def test_where_cars_are_at_a_time() -> None:
 def test_columns_are_what_the_page_unpacks() -> None:
     write_run("mine", 1, cars=2, steps=30)
     laps = read(MINE, "training")
-    values = np.frombuffer(laps.columns(), "<f4")
+    values = np.frombuffer(laps.cars[0].columns(), "<f4")
     first = values[: 30 * len(COLUMNS)].reshape(len(COLUMNS), 30)
     assert first[COLUMNS.index("x_m")] == pytest.approx(laps.cars[0].steps["x_m"], rel=1e-6)
     assert first[COLUMNS.index("reward")].tolist() == list(range(1, 31))  # summed up
-    assert values.size == (30 + 31) * len(COLUMNS)
+    assert values.size == 30 * len(COLUMNS)
 
 
 def test_cars_of_a_heat_see_each_other_and_others_do_not() -> None:
@@ -120,7 +122,7 @@ def test_laps_in_a_row_are_one_drive() -> None:
     laps = read(Subject("race", "cup"))
     assert [car.label for car in laps.cars] == ["Ann", "Bob"]
     assert [len(car.steps) for car in laps.cars] == [180, 210]
-    assert np.diff(laps.cars[0].steps["time_s"]) == pytest.approx(STEP_S)
+    assert np.diff(laps.cars[0].clock_s) == pytest.approx(STEP_S)
 
 
 def test_a_track_that_is_gone_is_a_problem_and_not_the_end() -> None:
@@ -147,6 +149,52 @@ def test_broken_files_are_errors_that_name_them(key: str, content: bytes, words:
     assert key in str(caught.value)
 
 
+def test_what_stands_and_drives_around_a_car_is_recorded_or_follows_from_the_race() -> None:
+    store = write_run("mine", 1, cars=2, steps=30)
+    boxes = RaceConfig(race_type="OBJECT_AVOIDANCE", number_of_obstacles=2)
+    store.put(artifacts.RUN_CONFIG, RunConfig(name="mine", race=boxes).to_json().encode())
+    laps = read(MINE, "training")
+    around = things_around(laps, laps.rows(1.0))
+    assert around is not None
+    assert (around.kind == ThingKind.box).all()
+    values = np.frombuffer(laps.cars[1].columns(), "<f4")
+    assert values.size == 31 * (len(COLUMNS) + 2 * len(THING_COLUMNS))
+    bots = Things.none(30, 1)
+    bots.kind[:], bots.x_m[:, 0], bots.colour[:] = ThingKind.car, np.arange(30), 3
+    episode = RecordedEpisode(0, 0, 0, drive(0, 30).steps, bots)
+    recording = Recording("mine", TRACK, False, 17.0, (RecordedRacer("Ann", "mine", "Blue"),), (episode,))
+    store.put(artifacts.evaluation_recording(), recording.to_bytes())
+    laps = read(MINE, "evaluation")
+    around = things_around(laps, laps.rows(1.0))
+    assert around is not None
+    assert (around.kind.tolist(), around.x_m.tolist()) == ([[ThingKind.car]], [[14.0]])
+
+
+def test_cars_of_a_recorded_race_have_one_clock() -> None:
+    """A car that sat out a penalty is shown where it was at that time, not after as many steps of its own."""
+    store = write_race("cup", ["ann", "bob"], heats=1)
+    waited = np.concatenate([np.arange(30), np.arange(60, 90)])
+    racers = (RecordedRacer("Ann", "ann", "Blue"), RecordedRacer("Bob", "bob", "Red"))
+    episodes = [
+        RecordedEpisode(racer, 0, 0, drive(0, 60).steps, None, ticks)
+        for racer, ticks in enumerate((np.arange(60), waited))
+    ]
+    store.put(RECORDING, Recording("cup", TRACK, False, 17.0, racers, tuple(episodes)).to_bytes())
+    laps = read(Subject("race", "cup"))
+    assert laps.rows(50 * STEP_S).tolist() == [50, 29]
+    assert laps.rows(70 * STEP_S).tolist() == [59, 40]
+
+
+def test_a_live_file_that_is_cut_off_is_an_error_that_names_it() -> None:
+    write_run("mine", 0)
+    with LiveSession("run", "training", RunConfig(name="mine"), print) as live:
+        live.show(RolloutOrder(Phase.training, 0, 0, 1), [drive(0, 30)])
+        path = live_recording(LIVE / "run" / "mine", Phase.training)
+        path.write_bytes(path.read_bytes()[:-20])
+        with pytest.raises(InputError, match=r"training\.rec"):
+            LapReader(MINE, "newest", None).newest()
+
+
 def test_the_list_has_live_ones_first_and_nothing_else_that_lies_there(racer: Path) -> None:
     write_run("old", 0)
     write_run("new", 0)
@@ -154,7 +202,7 @@ def test_the_list_has_live_ones_first_and_nothing_else_that_lies_there(racer: Pa
     for folder in ("runs/no run", "runs/empty", "races/.hidden"):
         (racer / folder).mkdir(parents=True)
         (racer / folder / "x").write_text("x")
-    with LiveSession("run", "old", SessionState.of("training", RunConfig(name="old")), print):
+    with LiveSession("run", "training", RunConfig(name="old"), print):
         found = subjects()
     assert found[0] == Subject("run", "old")
     assert set(found) == {Subject("run", "old"), Subject("run", "new"), Subject("race", "cup")}

@@ -94,9 +94,6 @@ export class TrackMap {
       c.lineWidth = Math.max(0.08 * this.scale, 2.5);
       c.stroke(line([track.inner[0], track.outer[0]], false));
     }
-    for (const [kind, x, y, heading] of this.laps.things) {
-      this.shape(c, x, y, heading, kind === 1 ? [0.3, 0.4] : CAR_M, "#c58b4e", "#0008");
-    }
     return picture;
   }
 
@@ -114,7 +111,7 @@ export class TrackMap {
     c.lineWidth = 1.2;
     c.strokeStyle = stroke;
     c.stroke();
-    if (least) {
+    if (long === CAR_M[0]) {
       c.fillStyle = "#0009"; // the windscreen shows which way it looks
       c.fillRect(l * 0.06, -w * 0.32, l * 0.18, w * 0.64);
     }
@@ -131,9 +128,20 @@ export class TrackMap {
     c.drawImage(this.road, 0, 0);
     c.scale(this.ratio, this.ratio);
     this.places = [];
+    this.things(c, this.laps.cars[focus], t);
     const order = this.laps.cars.map((_, i) => i).filter((i) => i !== focus);
     if (focus < this.laps.cars.length) order.push(focus); // on top
     for (const i of order) this.car(c, i, t, i === focus);
+  }
+
+  // Boxes and bot cars around the chosen car: every car drives in a world of its own.
+  things(c, car, t) {
+    if (!car?.things) return;
+    const row = rowAt(car, t) * car.things;
+    for (let i = row; i < row + car.things; i++) {
+      const { kind, x_m: x, y_m: y, heading_rad: heading } = car.around;
+      if (kind[i]) this.shape(c, x[i], y[i], heading[i], kind[i] === 1 ? [0.3, 0.4] : CAR_M, "#c58b4e", "#000a", 8);
+    }
   }
 
   car(c, i, t, chosen) {
@@ -144,7 +152,7 @@ export class TrackMap {
     c.strokeStyle = this.colours[i];
     c.globalAlpha = chosen ? 0.95 : 0.4;
     c.lineWidth = chosen ? 2.4 : 1.6;
-    const first = chosen ? 0 : rowAt(car, Math.min(t, car.time_s[car.steps - 1]) - TRAIL_S);
+    const first = chosen ? 0 : rowAt(car, Math.min(t, car.clock_s[car.steps - 1]) - TRAIL_S);
     if (chosen || !over) {
       c.beginPath();
       for (let row = first; row <= now; row++) {
@@ -172,10 +180,10 @@ export class TrackMap {
 function between(car, row, t) {
   const here = [car.x_m[row], car.y_m[row], car.heading_rad[row]];
   if (row + 1 >= car.steps) return here;
-  const span = car.time_s[row + 1] - car.time_s[row];
+  const span = car.clock_s[row + 1] - car.clock_s[row];
   const [dx, dy] = [car.x_m[row + 1] - here[0], car.y_m[row + 1] - here[1]];
   if (Math.hypot(dx, dy) > JUMP_M || span > 0.2) return here;
-  const part = Math.min(Math.max((t - car.time_s[row]) / span, 0), 1);
+  const part = Math.min(Math.max((t - car.clock_s[row]) / span, 0), 1);
   const turn = Math.atan2(Math.sin(car.heading_rad[row + 1] - here[2]), Math.cos(car.heading_rad[row + 1] - here[2]));
   return [here[0] + part * dx, here[1] + part * dy, here[2] + part * turn];
 }

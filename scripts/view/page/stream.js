@@ -65,6 +65,11 @@ function unpack(header, body) {
       car[column] = values.subarray(at, at + car.steps);
       at += car.steps;
     }
+    car.around = {};
+    for (const column of car.things ? header.thing_columns : []) {
+      car.around[column] = values.subarray(at, at + car.steps * car.things);
+      at += car.steps * car.things;
+    }
   }
   return header;
 }
@@ -75,7 +80,7 @@ export function rowAt(car, t) {
   let high = car.steps - 1;
   while (low < high) {
     const middle = (low + high + 1) >> 1;
-    if (car.time_s[middle] <= t + 1e-4) low = middle;
+    if (car.clock_s[middle] <= t + 1e-4) low = middle;
     else high = middle - 1;
   }
   return low;
