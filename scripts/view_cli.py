@@ -73,8 +73,8 @@ def page(kind: str, name: str, wanted: bool) -> Iterator[None]:
         with contextlib.suppress(KeyboardInterrupt):
             server.wait()
     finally:
-        server.terminate()
-        server.wait(timeout=10)
+        server.kill()  # it holds nothing that is worth an orderly end
+        server.wait()
 
 
 def _fragment(kind: str, name: str) -> str:
