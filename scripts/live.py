@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,11 @@ _LOCK_DEADLINE_S, _LOCK_PAUSE_S = 0.5, 0.02
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """What a session says of itself: `kind` is training, evaluation or race; `doing` is for people.
-
-    `race` holds the values of a RaceConfig.
-    """
+    """What a session says of itself: `kind` is training, evaluation or race, `config` holds the values of the
+    RunConfig that it drives by, `doing` is for people."""
 
     kind: str
-    track: str
-    reverse_dir: bool
-    race: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any]
     doing: str = "starting"
 
 
@@ -49,7 +45,7 @@ class LiveSession:
     def __init__(self, kind: str, what: str, config: RunConfig, say: Callable[[str], None]) -> None:
         """`what` is training, evaluation or race; `config` is what it drives by, and has its name."""
         self._folder, self._config, self._say = live_folder(kind, config.name), config, say
-        self._state = SessionState(what, config.track, config.reverse_dir, config.race.model_dump())
+        self._state = SessionState(what, config.model_dump(mode="json"))
         self._lock: int | None = None
 
     def __enter__(self) -> "LiveSession":

@@ -35,7 +35,10 @@ def _entry(subject: Subject) -> Json:
     }
     if subject.kind == "race":
         result = _try(subject.result, problems) if subject.is_whole else None
-        return entry | {"track": (result or {}).get("track", live.track if live else ""), "problems": problems}
+        return entry | {
+            "track": (result or {}).get("track", live.config["track"] if live else ""),
+            "problems": problems,
+        }
     config = _try(subject.config, problems)
     rows = _try(lambda: _iterations(subject), problems) or []
     return entry | {

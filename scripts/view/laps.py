@@ -1,5 +1,6 @@
 """The newest laps of a run or race: from its live session, else from its recordings and simtraces."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +9,18 @@ from typing import Any, Literal
 import numpy as np
 
 from contract import artifacts, simtrace
-from contract.config import RaceConfig
+from contract.config import RunConfig
 from contract.errors import InputError
-from contract.protocols import Phase
+from contract.protocols import Phase, Place
 from contract.races import RACE_COLORS
 from contract.recording import RecordedEpisode, RecordedRacer, Recording, of_traces
 from contract.state import STEP_S, FloatArray, IntArray, Things
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M
 from scripts.live import live_folder, live_recording
-from scripts.runs import TRACKS
+from scripts.runs import track_of
 from scripts.view.subject import RECORDING, Subject
 from simapp.things import Course
-from simapp.tracks import Track, load_track
+from simapp.tracks import Track
 
 Show = Literal["newest", "training", "evaluation"]
 MAX_CARS = 20
@@ -110,18 +111,34 @@ class LapReader:
         """`iteration` asks for one iteration's laps in place of the newest."""
         self._subject, self._show, self._iteration = subject, show, iteration
         self._seen: dict[str, object] = {}
+        self._turns: list[Laps] = []
 
     def newest(self) -> Laps | None:
-        """Laps that are new since the last call, None when there are none. InputError when a file is broken."""
-        live = self._subject.live() if self._iteration is None else None
+        """Laps that are new since the last call, None when there are none. InputError when a file is broken.
+
+        A training in several worlds has laps in each, which are given in turn.
+        """
+        fresh = self._read()
+        if fresh:
+            self._turns = fresh
+        elif len(self._turns) > 1:
+            self._turns = [*self._turns[1:], self._turns[0]]
+        else:
+            return None
+        return self._turns[0]
+
+    def _read(self) -> list[Laps]:
+        subject = self._subject
+        live = subject.live() if self._iteration is None else None
         if live is not None:
-            folder = live_folder(self._subject.kind, self._subject.name)
-            race = RaceConfig.model_validate(live.race)
+            folder = live_folder(subject.kind, subject.name)
+            config = RunConfig.build(live.config, str(folder))
+            config = config if live.kind == "training" else _evaluated(config)
             for phase, data, where in self._live_files():
-                return _laps(Recording.from_bytes(data, where), phase, race)
+                return _laps(Recording.from_bytes(data, where), phase, config, subject.store)
             if any(live_recording(folder, phase).is_file() for phase in self._phases):
-                return None
-        return self._race_laps() if self._subject.kind == "race" else self._run_laps()
+                return []
+        return self._race_laps() if subject.kind == "race" else self._run_laps()
 
     @property
     def _phases(self) -> tuple[Phase, ...]:
@@ -149,7 +166,7 @@ class LapReader:
         self._seen[phase] = changed_ns
         return [(phase, data, str(path))]
 
-    def _run_laps(self) -> Laps | None:
+    def _run_laps(self) -> list[Laps]:
         subject, iteration = self._subject, self._iteration
         for phase in self._phases:
             if phase == Phase.evaluation and iteration is None:
@@ -162,36 +179,38 @@ class LapReader:
                 key = (artifacts.training_simtrace if training else artifacts.training_evaluation_simtrace)(last)
                 if subject.store.exists(key):
                     return self._of_run(key, f"Iteration {last}, {phase.value}", phase)
-        return None
+        return []
 
-    def _of_run(self, key: str, title: str, phase: Phase) -> Laps | None:
+    def _of_run(self, key: str, title: str, phase: Phase) -> list[Laps]:
         subject = self._subject
         data = self._unread(key)
         if data is None:
-            return None
-        config = subject.evaluation_config() if title == "Evaluation" else subject.config()
+            return []
+        config = _evaluated(subject.evaluation_config()) if title == "Evaluation" else subject.config()
         if key.endswith(".rec"):
             recording = Recording.from_bytes(data, subject.where(key))
         else:
             racers = (RecordedRacer(config.name, config.name, config.car_color),)
             episodes = tuple(of_traces(simtrace.from_csv(subject.text(key), subject.where(key))))
             recording = Recording(title, config.track, config.reverse_dir, 0.0, racers, episodes)
-        return _laps(recording, phase, config.race, title)
+        return _laps(dataclasses.replace(recording, title=title), phase, config, subject.store)
 
-    def _race_laps(self) -> Laps | None:
+    def _race_laps(self) -> list[Laps]:
         subject = self._subject
         if not subject.is_whole:
-            return None
+            return []
         if subject.store.exists(RECORDING):
             data = self._unread(RECORDING)
             recording = None if data is None else Recording.from_bytes(data, subject.where(RECORDING))
         else:
             recording = self._race_traces(subject.result())
         if recording is None:
-            return None
+            return []
         params = subject.race_params()
-        race = RaceConfig() if params is None else params.race
-        return _laps(recording, Phase.evaluation, race, f"Race {subject.name}")
+        config = RunConfig(name=subject.name, track=recording.track, reverse_dir=recording.reverse_dir)
+        config = config if params is None else config.model_copy(update={"race": params.race})
+        recording = dataclasses.replace(recording, title=f"Race {subject.name}")
+        return _laps(recording, Phase.evaluation, config, subject.store)
 
     def _race_traces(self, result: dict[str, Any]) -> Recording | None:
         """Put together from the racers' simtraces, each on its own clock."""
@@ -217,18 +236,31 @@ class LapReader:
         return data
 
 
-def _laps(recording: Recording, phase: Phase, race: RaceConfig, title: str = "") -> Laps:
-    track, problem, standing = None, "", Things.none(1)
-    try:
-        track = load_track(recording.track, [TRACKS])
-        track = track.reversed() if recording.reverse_dir else track
-        standing = Course(track, race, recording.reverse_dir).fixed()
-    except InputError as error:
-        problem = str(error)
-    cars = _cars(recording, phase, standing)
-    if not cars:
-        raise InputError(title or recording.title, "no steps", "laps have at least one step", "drive them again")
-    return Laps(title or recording.title, phase, cars[:MAX_CARS], max(len(cars) - MAX_CARS, 0), track, problem)
+def _evaluated(config: RunConfig) -> RunConfig:
+    """Evaluations of a trained model are driven in the run's own world."""
+    return config.model_copy(update={"worlds": ()})
+
+
+def _laps(recording: Recording, phase: Phase, config: RunConfig, store: Place) -> list[Laps]:
+    """The laps in each world of the config: which one an episode drives in follows from its number."""
+    worlds = config.each_world()
+    found = []
+    for number, world in enumerate(worlds):
+        episodes = tuple(one for one in recording.episodes if len(worlds) == 1 or one.number % len(worlds) == number)
+        track, problem, standing = None, "", Things.none(1)
+        try:
+            track = track_of(store, world.track)
+            track = track.reversed() if world.reverse_dir else track
+            standing = Course(track, world.race, world.reverse_dir).fixed()
+        except InputError as error:
+            problem = str(error)
+        cars = _cars(dataclasses.replace(recording, episodes=episodes), phase, standing)
+        title = recording.title + (f", world {number + 1} of {len(worlds)}" if len(worlds) > 1 else "")
+        if cars:
+            found.append(Laps(title, phase, cars[:MAX_CARS], max(len(cars) - MAX_CARS, 0), track, problem))
+    if not found:
+        raise InputError(recording.title, "no steps", "laps have at least one step", "drive them again")
+    return found
 
 
 def _cars(recording: Recording, phase: Phase, standing: Things) -> tuple[Car, ...]:

@@ -36,7 +36,8 @@ def test_a_session_is_seen_while_it_lasts_and_leaves_nothing(racer: Path) -> Non
         live.show(TRAINING, [drive(60, 30), drive(61, 40)])
         seen = session("run", "mine")
         assert seen is not None
-        assert (seen.kind, seen.track, seen.doing) == ("training", "paddock", "iteration 0: driving")
+        assert (seen.kind, seen.doing) == ("training", "iteration 0: driving")
+        assert RunConfig.build(seen.config, "session") == CONFIG
         assert live_names("run") == ["mine"]
         assert live_names("race") == []
         laps = Recording.from_bytes(FILE.read_bytes(), "x")

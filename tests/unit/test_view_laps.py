@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from contract import artifacts
-from contract.config import RaceConfig, RunConfig
+from contract.config import RaceConfig, RunConfig, WorldConfig
 from contract.errors import InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.recording import RecordedEpisode, RecordedRacer, Recording
@@ -123,6 +123,17 @@ def test_laps_in_a_row_are_one_drive() -> None:
     assert [car.label for car in laps.cars] == ["Ann", "Bob"]
     assert [len(car.steps) for car in laps.cars] == [180, 210]
     assert np.diff(laps.cars[0].clock_s) == pytest.approx(STEP_S)
+
+
+def test_laps_of_several_worlds_are_shown_in_turn_each_on_its_track() -> None:
+    store = write_run("mine", 1, cars=5, steps=30)
+    worlds = (WorldConfig(), WorldConfig(track="switchback"))
+    store.put(artifacts.RUN_CONFIG, RunConfig(name="mine", worlds=worlds).to_json().encode())
+    reader = LapReader(MINE, "training", None)
+    turns = [reader.newest() for _ in range(3)]
+    seen = [(it.title[-12:], it.track and it.track.name, [car.label[-1] for car in it.cars]) for it in turns if it]
+    one, two = ("world 1 of 2", "paddock", ["0", "2", "4"]), ("world 2 of 2", "switchback", ["1", "3"])
+    assert seen == [one, two, one]
 
 
 def test_a_track_that_is_gone_is_a_problem_and_not_the_end() -> None:
