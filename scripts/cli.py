@@ -13,7 +13,7 @@ from rich.table import Table
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import export_cli, import_cli, inspect_cli, race_cli, tracks_cli, view_cli, worker_cli
+from scripts import copy_cli, export_cli, import_cli, inspect_cli, race_cli, tracks_cli, view_cli, worker_cli
 from scripts.params_cli import load_params
 from scripts.race_cli import (
     BotsOption,
@@ -37,6 +37,8 @@ QUICK = {
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
 app.command("import")(import_cli.import_model)
+app.command()(copy_cli.pull)
+app.command()(copy_cli.push)
 app.command("export")(export_cli.export_run)
 app.command("car")(export_cli.car)
 app.command("inspect")(inspect_cli.inspect_run)

@@ -10,7 +10,10 @@ console = Console()
 
 
 def import_model(
-    source: Annotated[str, typer.Argument(metavar="FOLDER", help="the model's folder or .tar.gz", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FOLDER", help="the model's folder, .tar.gz or s3://bucket/prefix", show_default=False),
+    ],
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="the run's name", show_default=False)] = None,
     track: Annotated[str | None, typer.Option(help="where it was trained, if the folder does not say")] = None,
     reward: Annotated[Path | None, typer.Option(help="its reward function, in place of the folder's")] = None,

@@ -16,7 +16,7 @@ from contract.metadata import ModelMetadata
 from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
 from contract.params import RunParams, read_training_params
 from contract.stores.local import LocalStore
-from scripts.pretraining import model_folder
+from scripts.pretraining import S3, model_folder
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Run
 from scripts.workspace import RUNS_PREFIX, staged, workspace
 from trainer.checkpoints import Checkpoints
@@ -75,7 +75,7 @@ def import_model(
 
 def _name_of(source: str) -> str:
     """A run's name made of a path's last part."""
-    last = Path(source).resolve().name
+    last = source.rstrip("/").rpartition("/")[2] if source.startswith(S3) else Path(source).resolve().name
     for suffix in (".gz", ".tgz", ".tar"):
         last = last.removesuffix(suffix)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:64] or "imported"

@@ -1,37 +1,29 @@
 """Where a run begins from: another run, a model's folder or archive, or an S3 prefix; by option or hyperparameters."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
+from contract.host import S3Address
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.stores.local import LocalStore
 from scripts import runs
-from scripts.workspace import run_place
+from scripts.workspace import bucket_place, run_place
 from trainer.checkpoints import Checkpoints
-from trainer.pretrained import Archive, Below, Files, Learner, ModelFolder, begin_from
+from trainer.pretrained import Archive, Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
 
 S3 = "s3://"
 RULE = "a run in runs/, a model's folder or .tar.gz, or s3://bucket/prefix"
-Buckets = Callable[[str], Files]
-"""A bucket's name -> its files."""
 
 
-def model_folder(source: str, buckets: Buckets | None = None) -> ModelFolder:
-    """The model that `source` names: a run first, else a path; InputError when there is no model."""
+def model_folder(source: str) -> ModelFolder:
+    """The model that `source` names: a prefix of a bucket, else a run, else a path; InputError when there is none."""
     if source.startswith(S3):
-        bucket, _, prefix = source.removeprefix(S3).partition("/")
-        if buckets is None:
-            fix = "copy the prefix to a folder (aws s3 cp --recursive) and give that folder"
-            raise InputError(
-                "pretrained", source, "S3 comes with the compose stack; without it, a run or a folder", fix
-            )
-        prefix = prefix.strip("/")
-        return ModelFolder(Below(buckets(bucket), f"{prefix}/" if prefix else ""), source.rstrip("/"))
+        address = S3Address.parse(source, "pretrained")
+        return ModelFolder(bucket_place(address), str(address))
     if runs.Run.exists(source):
         return ModelFolder(run_place(source), f"run {source}")
     path = Path(source)

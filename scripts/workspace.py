@@ -5,7 +5,7 @@ import contextlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -52,13 +52,25 @@ def staged(target: Place) -> Iterator[LocalStore]:
         shutil.rmtree(stage.root, ignore_errors=True)
 
 
-def copy_run(source: Place, target: Place) -> None:
-    """Put every file of a run to the target. What names checkpoints comes late and run.json last: a copy that is cut
-    off is either no run yet or the run that it was."""
+def copy_run(
+    source: Place, target: Place, same: Collection[str] = (), is_still_so: Callable[[], bool] = lambda: True
+) -> int | None:
+    """Put every file of a run but the `same` to the target; returns how many. What names checkpoints comes late and
+    run.json last: a copy that is cut off is either no run yet or the run that it was.
+
+    None when it was not `is_still_so` just before the late ones: those are not put then.
+    """
     late = (artifacts.DEEPRACER_CHECKPOINTS, artifacts.COACH_CHECKPOINT, artifacts.RUN_CONFIG)
-    keys = list(source.list(""))
-    for key in [*(key for key in keys if key not in late), *(key for key in late if key in keys)]:
-        target.put(key, source.get(key))
+    keys = [key for key in source.list("") if key not in same]
+    for key in keys:
+        if key not in late:
+            target.put(key, source.get(key))
+    if not is_still_so():
+        return None
+    for key in late:
+        if key in keys:
+            target.put(key, source.get(key))
+    return len(keys)
 
 
 def real_folder(store: Place, keys: Sequence[str], ending: str | None = None) -> Path:

@@ -304,21 +304,18 @@ def test_hyperparameters_name_the_pretrained_model(bucket: str | None, prefix: s
     assert pretraining.source_of(Hyperparameters(pretrained_s3_bucket=bucket, pretrained_s3_prefix=prefix)) == expected
 
 
-def test_a_bucket_without_a_prefix_and_s3_without_a_store(tmp_path: Path) -> None:
+def test_a_bucket_without_a_prefix_and_a_bucket_that_is_none() -> None:
     with pytest.raises(InputError, match="pretrained_s3_prefix"):
         pretraining.source_of(Hyperparameters(pretrained_s3_bucket="local"))
-    with pytest.raises(InputError, match="S3 comes with the compose stack"):
-        pretraining.model_folder("s3://bucket/prefix")
-    folder(tmp_path / "bucket" / "prefix" / "1", "model/")
-    model = pretraining.model_folder("s3://bucket/prefix/1/", lambda bucket: LocalStore(tmp_path / bucket))
-    assert model.load("last").where == "s3://bucket/prefix/1/model/11_Step-900.ckpt"
+    with pytest.raises(InputError, match="s3://my-bucket"):
+        pretraining.model_folder("s3://No_Bucket/prefix")
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--pretrained", "nobody"], ["nobody", "a run in runs/"]),
-        (["--pretrained", "s3://b/p"], ["s3://b/p", "compose stack"]),
+        (["--pretrained", "s3://b/p"], ["s3://b/p", "a bucket is 3 to 63"]),
         (["--pretrained", "old", "--pretrained-checkpoint", "first"], ["pretrained_checkpoint", "first"]),
         (["--pretrained", "old", "--actions", "fast.json"], ["-30° 1 m/s", "-30° 3 m/s", "--remap-actions"]),
         (["--pretrained", "old"], ["neural_network", "NETWORK_SHALLOW"]),
