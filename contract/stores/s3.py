@@ -71,7 +71,7 @@ class S3Store:
     ) -> None:
         self.address, self._patience_s = address, patience_s
         self._lease_times = lease_times or LeaseTimes()
-        self._client = client or s3_client()
+        self.client = client or s3_client()
         self._fence: Callable[[], None] | None = None
 
     def put(self, key: str, data: bytes) -> None:
@@ -111,7 +111,7 @@ class S3Store:
         name = self._name(key)
 
         def get() -> tuple[bytes, str]:
-            answer = self._client.get_object(Bucket=self.address.bucket, Key=name, ChecksumMode="ENABLED")
+            answer = self.client.get_object(Bucket=self.address.bucket, Key=name, ChecksumMode="ENABLED")
             with contextlib.closing(answer["Body"]) as body:
                 return body.read(), str(answer["ETag"])
 
@@ -128,7 +128,7 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         name = self._name(key)
-        self._ask("delete", name, lambda: self._client.delete_object(Bucket=self.address.bucket, Key=name))
+        self._ask("delete", name, lambda: self.client.delete_object(Bucket=self.address.bucket, Key=name))
 
     def where(self, key: str = "") -> str:
         return str(self.address.below(key))
@@ -193,18 +193,18 @@ class S3Store:
         return self._ask(
             "list",
             prefix,
-            lambda: self._client.list_objects_v2(Bucket=self.address.bucket, Prefix=prefix, **options),
+            lambda: self.client.list_objects_v2(Bucket=self.address.bucket, Prefix=prefix, **options),
         )
 
     def _put(self, name: str, data: bytes, **condition: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self._client.put_object(
+        answer: dict[str, Any] = self.client.put_object(
             Bucket=self.address.bucket, Key=name, Body=data, ChecksumSHA256=_sha256(data), **condition
         )
         return answer
 
     def _put_parts(self, name: str, data: bytes) -> None:
         """The object is there, whole, when the last request is answered; until then the key holds what it held."""
-        client, place = self._client, {"Bucket": self.address.bucket, "Key": name}
+        client, place = self.client, {"Bucket": self.address.bucket, "Key": name}
 
         def ask(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             return self._ask("write", name, request, len(data))
@@ -226,7 +226,7 @@ class S3Store:
 
     def _ask(self, verb: str, name: str, ask: Callable[[], _T], size: int = 0) -> _T:
         """The answer to a request; asked again while it fails for a reason that passes, until patience ends."""
-        request = Request(verb, name, self.address, self._client.meta.endpoint_url, size)
+        request = Request(verb, name, self.address, self.client.meta.endpoint_url, size)
         began_s = time.monotonic()
         for attempt in itertools.count():
             if self._fence is not None and verb in ("write", "delete"):

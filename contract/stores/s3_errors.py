@@ -24,7 +24,6 @@ _DROPPED = (
     *(aws.IncompleteReadError, aws.EndpointConnectionError, aws.ProxyConnectionError),
 )
 _FULL = ("XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded", "InsufficientStorage")
-_ABSENT = ("NoSuchKey", "404", "NotFound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +62,8 @@ def code_of(error: Exception) -> str:
 
 
 def is_absent(error: Exception) -> bool:
-    """Whether there is no such key."""
-    return code_of(error) in _ABSENT
+    """Whether there is no such key. A bare 404 says nothing: the bucket may be missing, or the server none of S3."""
+    return code_of(error) == "NoSuchKey"
 
 
 def transient(error: Exception) -> str | None:
@@ -124,7 +123,7 @@ def explained(error: Exception, request: Request) -> StoreError:
     elif isinstance(error, aws.SSLError):
         rule = "the server's certificate is trusted here"
         fix = "name its authority in AWS_CA_BUNDLE, or correct https:// in AWS_ENDPOINT_URL_S3"
-    elif code == "ResponseParserError":
+    elif code == "ResponseParserError" or code.isdigit():
         rule = "what answers there speaks S3"
         fix = "correct AWS_ENDPOINT_URL_S3; MinIO's API and its console have a port each"
     else:
