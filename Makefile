@@ -9,12 +9,15 @@ bootstrap = @command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) not found: i
 option = $(if $(2),$(1) "$(2)")
 train_arguments = $(strip "$(RUN)" $(call option,--track,$(TRACK)) $(call option,--reward,$(REWARD)) \
 	$(call option,--metadata,$(ACTIONS)) $(call option,--hyperparameters,$(HYPER)) $(call option,--seed,$(SEED)) \
-	$(if $(filter 1,$(QUICK)),--quick) $(ARGS))
+	$(if $(filter 1,$(QUICK)),--quick) $(in_stack) $(call option,--workers,$(WORKERS)) $(ARGS))
+# BACKEND=compose: in the containers of `make up`
+in_stack = $(if $(filter compose,$(BACKEND)),--backend compose $(overlay))
+overlay = $(if $(filter 1,$(GPU)),--overlay gpu)
 PACKAGES = contract simapp trainer scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup environment train evaluate race export car test test-all lint bench clean
+.PHONY: help setup environment train evaluate race export car up down logs ps stop wipe doctor test test-all lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,13 +26,13 @@ setup: ## install the environment into .venv (GPU=1: the CUDA build of TensorFlo
 	$(bootstrap) --extra $(if $(filter 1,$(GPU)),gpu,cpu)
 
 environment:
-	$(bootstrap) $(if $(filter 1,$(GPU)),--extra gpu)
+	$(bootstrap) $(if $(filter 1,$(GPU)),$(if $(filter compose,$(BACKEND)),,--extra gpu))
 
-train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= ARGS=)
+train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= WORKERS= BACKEND=compose ARGS=)
 	.venv/bin/undercut train $(train_arguments)
 
-evaluate: environment ## race a trained model (RUN=name LAPS=5 ARGS=)
-	.venv/bin/undercut evaluate "$(RUN)" $(call option,--laps,$(LAPS)) $(ARGS)
+evaluate: environment ## race a trained model (RUN=name LAPS=5 BACKEND=compose ARGS=)
+	.venv/bin/undercut evaluate "$(RUN)" $(strip $(call option,--laps,$(LAPS)) $(in_stack) $(ARGS))
 
 race: environment ## race runs head to head (RUNS="a b" LAPS=5 ARGS=)
 	.venv/bin/undercut race $(RUNS) $(call option,--laps,$(LAPS)) $(ARGS)
@@ -39,6 +42,28 @@ export: environment ## write a run for another tool (RUN=name LAYOUT=console|drf
 
 car: environment ## write and check the bundle for the car (RUN=name OUT= ARGS=)
 	.venv/bin/undercut car "$(RUN)" $(call option,--out,$(OUT)) $(ARGS)
+
+up: BACKEND = compose
+up: environment ## start the Docker Compose stack: Redis, and MinIO as S3 (GPU=1)
+	.venv/bin/undercut stack up$(if $(overlay), $(overlay))
+
+down: environment ## stop and remove the stack's containers; runs stay
+	.venv/bin/undercut stack down
+
+logs: environment ## show what the stack's containers say (SERVICE=trainer ARGS=--follow)
+	.venv/bin/undercut stack logs $(strip $(SERVICE) $(ARGS))
+
+ps: environment ## list the stack's containers
+	.venv/bin/undercut stack ps
+
+stop: environment ## stop a training in the stack; it saves its iteration first
+	.venv/bin/undercut stack stop
+
+wipe: environment ## delete the stack's containers and every run in its store; those in runs/ stay (ARGS=--yes)
+	.venv/bin/undercut stack wipe $(ARGS)
+
+doctor: environment ## check this machine for what undercut needs, and say what to do (BACKEND=compose ARGS=--json)
+	.venv/bin/undercut doctor $(strip $(if $(filter compose,$(BACKEND)),--backend compose) $(ARGS))
 
 test: environment ## run the default tests: no Docker, GPU, server or network (ARGS="-k track")
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -13,7 +13,18 @@ from rich.table import Table
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import copy_cli, export_cli, import_cli, inspect_cli, race_cli, tracks_cli, view_cli, worker_cli
+from scripts import (
+    copy_cli,
+    doctor_cli,
+    export_cli,
+    import_cli,
+    inspect_cli,
+    race_cli,
+    stack_cli,
+    tracks_cli,
+    view_cli,
+    worker_cli,
+)
 from scripts.params_cli import load_params
 from scripts.race_cli import (
     BotsOption,
@@ -36,6 +47,7 @@ QUICK = {
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
+app.add_typer(stack_cli.app, name="stack")
 app.command("import")(import_cli.import_model)
 app.command()(copy_cli.pull)
 app.command()(copy_cli.push)
@@ -47,6 +59,7 @@ app.command()(race_cli.race)
 app.command()(race_cli.tournament)
 app.command()(worker_cli.worker)
 app.command()(view_cli.view)
+app.command()(doctor_cli.doctor)
 console = Console()
 
 RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
@@ -87,6 +100,8 @@ def train(
     takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
+    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from scripts import pretraining, sessions  # TensorFlow takes seconds to import; --help should not
@@ -94,6 +109,7 @@ def train(
     read = load_params(params, "TRAINING") if params else None
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
+    stack = stack_cli.begun(backend, overlay, name)
     with workspace().claimed(RUNS_PREFIX + name, takeover) as place:
         resumed = place.exists(artifacts.RUN_CONFIG)
         base = Run.open(name, place).config.model_dump() if resumed else {"name": name}
@@ -135,10 +151,13 @@ def train(
             carried = read.carried if read else None
             reward = reward or DEFAULT_REWARD
             opened = Run.create(config, reward, metadata, hyperparameters, carried, place, preset)
-        with page("run", name, view):
-            sessions.train(opened, console, workers)
-            sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
-            sessions.show_files(opened, console)
+        if stack is None:
+            with page("run", name, view):
+                sessions.train(opened, console, workers)
+                sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
+                sessions.show_files(opened, console)
+    if stack is not None:  # no longer held here: the trainer's container holds the run
+        raise typer.Exit(stack_cli.train(stack, name, workers))
 
 
 @app.command()

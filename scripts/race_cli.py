@@ -10,6 +10,7 @@ from rich.console import Console
 from contract import artifacts
 from contract.config import RunConfig
 from contract.races import race_params
+from scripts import stack_cli
 from scripts.params_cli import load_params, load_race
 from scripts.runs import Run
 from scripts.view_cli import ViewOption, page
@@ -66,12 +67,18 @@ def evaluate(
     seed: SeedOption = None,
     params: ParamsOption = None,
     view: ViewOption = False,
+    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace and lap plot. Many laps: their statistics."""
     from scripts import sessions  # TensorFlow takes seconds to import; --help should not
 
     read = load_params(params, "EVALUATION") if params else None
-    opened = Run.open(run or (read.model if read else None) or "default")
+    name = run or (read.model if read else None) or "default"
+    stack = stack_cli.begun(backend, overlay, name)
+    if stack is not None:
+        raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""]))
+    opened = Run.open(name)
     base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()
     values = overlaid(
         read.over(base) if read else base,

@@ -1,0 +1,238 @@
+"""A training or evaluation in the stack's containers: the run goes to its store, and its files come back."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from contract import artifacts
+from contract.config import RunConfig
+from contract.errors import InputError
+from contract.runtime import usable_cores
+from contract.stores.local import LocalStore
+from scripts.runs import Run
+from scripts.service import status_of
+from scripts.stack import Stack, StackError, ask_docker
+from scripts.workspace import RUNS_PREFIX, copy_run, run_place
+from trainer.journal import read_iterations
+
+WORK = Path("/work")
+"""The containers' working directory."""
+RESTART_DEADLINE_S = 120.0
+"""Docker waits up to a minute before it starts a container again."""
+_POLL_S = 0.3
+
+Say = Callable[[str], None]
+
+
+# --- files between this folder and the store -------------------------------------------------------------------------
+
+
+def local_place(name: str) -> LocalStore:
+    """The run's folder here."""
+    return LocalStore(Path(RUNS_PREFIX) / name)
+
+
+def bring(name: str, say: Say) -> None:
+    """Let the store have the run as it is here, where this folder knows more of it. InputError when the two differ.
+
+    Same files and seed give the same iterations, so of two copies the longer one is the continuation of the other.
+    """
+    here, there = local_place(name), run_place(name)
+    if not here.exists(artifacts.RUN_CONFIG):
+        return
+    if there.exists(artifacts.RUN_CONFIG):
+        for key in (artifacts.REWARD_FUNCTION, artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS):
+            if not here.exists(key) or here.get(key) != there.get(key):
+                raise _differ(name, key)
+        seeds = [RunConfig.from_json(it.get(artifacts.RUN_CONFIG).decode(), it.where()).seed for it in (here, there)]
+        if seeds[0] != seeds[1]:
+            raise _differ(name, "seed")
+        if len(read_iterations(here)) <= len(read_iterations(there)):
+            return
+    say(f"copying {here.where()} to the stack's store")
+    copy_run(here, there)
+
+
+def _differ(name: str, what: str) -> InputError:
+    return InputError(
+        f"run {name}: {what}",
+        "two runs of that name",
+        f"{RUNS_PREFIX}{name} in this folder and the run in the stack's store began with the same files",
+        "choose another run name, or move the folder here away and take the stack's: undercut stack pull " + name,
+    )
+
+
+def pull(name: str) -> Path:
+    """Make the run's folder here what the store has; returns it. InputError when the store has no such run."""
+    here, there = local_place(name), run_place(name)
+    if not there.exists(artifacts.RUN_CONFIG):
+        raise InputError(
+            "run", name, f"a run in the store, {there.where()}", f"undercut train {name} --backend compose"
+        )
+    copy_run(there, here)
+    stored = set(there.list(""))
+    for key in here.list(""):
+        if key not in stored and artifacts.is_checkpoint_content(key):  # pruned there
+            here.delete(key)
+    return here.root
+
+
+def with_pretrained(config: RunConfig, say: Say) -> None:
+    """Bring the run that this one begins from, where that is one of this folder."""
+    source = config.pretrained
+    if (
+        source
+        and local_place(source).exists(artifacts.RUN_CONFIG)
+        and not run_place(source).exists(artifacts.RUN_CONFIG)
+    ):
+        bring(source, say)
+
+
+# --- containers ------------------------------------------------------------------------------------------------------
+
+
+def mounts(paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Files of this machine that a run or an option names by path, for the containers to find under the same name."""
+    return [
+        {
+            "type": "bind",
+            "source": str(Path(path).resolve()),
+            "target": os.path.normpath(WORK / path),
+            "read_only": True,
+            "bind": {"create_host_path": False},
+        }
+        for path in dict.fromkeys(paths)
+        if path and (Path(path).is_file() or (Path(path).is_dir() and len(Path(path).parts) > 1))
+    ]
+
+
+@contextlib.contextmanager
+def job_file(name: str, paths: Sequence[str]) -> Iterator[Path]:
+    """A compose file for the time of one start: which run to train, and the files that it needs of this machine."""
+    service = {"command": ["train", name], "volumes": mounts(paths)}
+    with tempfile.TemporaryDirectory(prefix="undercut-") as folder:
+        path = Path(folder) / "job.yaml"
+        path.write_text(json.dumps({"services": {"trainer": service}}))
+        yield path
+
+
+@dataclasses.dataclass
+class Trainer:
+    """The trainer's container of a stack, followed from here."""
+
+    stack: Stack
+    say: Say
+    container: str
+
+    @classmethod
+    def start(cls, stack: Stack, run: Run, workers: int, say: Say) -> "Trainer":
+        """Start trainer and workers, or take up the training that runs already when it is this run's."""
+        name = run.config.name
+        running = stack.container("trainer")
+        if running is not None and stack.state(running)["Running"]:
+            trained = json.loads(ask_docker(["inspect", "--format", "{{json .Config.Cmd}}", running]))[-1]
+            if trained != name:
+                raise StackError(
+                    f"the stack trains {trained!r} already, and it trains one run at a time\n"
+                    f"  fix:  wait for it (undercut stack logs trainer), or stop it: undercut stack stop"
+                )
+            say(f"{name} is being trained already: following it")
+            return cls(stack, say, running)
+        with job_file(name, [run.config.track, run.config.pretrained]) as job:
+            stack.run(
+                *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
+                *("--scale", f"simapp={workers}", "trainer", "simapp"),
+                extra=[job],
+                settings={"STACK_WORKER_THREADS": str(max(usable_cores() // workers, 1))},
+            )
+        container = stack.container("trainer")
+        if container is None:
+            raise StackError("the trainer's container is gone\n  fix:  give the same command again")
+        return cls(stack, say, container)
+
+    def follow(self) -> int:
+        """Show its log until it ends, also across restarts; returns the training's exit status.
+
+        Ctrl-C lets it finish and save its iteration, the second one stops at once.
+        """
+        interrupts = 0
+        while True:
+            started = self.stack.state(self.container)["StartedAt"]
+            # not in our process group: Ctrl-C is for us
+            log = subprocess.Popen(
+                ["docker", "logs", "--follow", "--since", started, self.container], start_new_session=True
+            )
+            while log.poll() is None:
+                try:
+                    log.wait()
+                except KeyboardInterrupt:
+                    interrupts += 1
+                    self._interrupt(interrupts)
+            try:
+                state = self._settled(started)
+            except KeyboardInterrupt:
+                interrupts += 1
+                self._interrupt(interrupts)
+                continue
+            if not state["Running"]:
+                last = ask_docker(["logs", "--tail", "1", self.container])
+                return status_of(last, int(state["ExitCode"]))
+            self.say("the trainer's container died and was started again: it goes on from its last whole iteration")
+
+    def _interrupt(self, times: int) -> None:
+        signal = "INT" if times == 1 else "TERM" if times == 2 else "KILL"
+        if times == 1:
+            self.say("stopping the training in the stack")
+        with contextlib.suppress(StackError):  # it may have ended just now
+            ask_docker(["kill", "--signal", signal, self.container])
+
+    def _settled(self, started: str) -> dict[str, Any]:
+        """Its state once it has ended for good or was started again."""
+        deadline_s = time.monotonic() + RESTART_DEADLINE_S
+        while time.monotonic() < deadline_s:
+            state = self.stack.state(self.container)
+            if state["Running"] and not state["Restarting"] and state["StartedAt"] != started:
+                return state
+            if not state["Running"] and not state["Restarting"]:
+                return state
+            time.sleep(_POLL_S)
+        raise StackError(
+            f"the trainer's container has not come back within {RESTART_DEADLINE_S:g} s of its end\n"
+            "  fix:  docker ps, and give the same command again: finished iterations are in the store"
+        )
+
+
+def train(stack: Stack, run: Run, workers: int, say: Say) -> int:
+    """Train the run, which lies in the store, to its end; returns the exit status. Its files are then here as well."""
+    with_pretrained(run.config, say)
+    trainer = Trainer.start(stack, run, workers, say)
+    try:
+        status = trainer.follow()
+    finally:
+        stack.run("rm", "--stop", "--force", "simapp")
+    say(f"fetching the files of {run.config.name} from the stack's store")
+    pull(run.config.name)
+    return status
+
+
+def evaluate(stack: Stack, name: str, options: Sequence[str], paths: Sequence[str], say: Say) -> int:
+    """`undercut evaluate OPTIONS` of a run in a container; `paths` are those of the options that may be files."""
+    terminal = [] if os.isatty(1) else ["-T"]
+    volumes = [f"{it['source']}:{it['target']}:ro" for it in mounts(paths)]
+    start = "/opt/undercut/compose/image/start"
+    command = stack.command(
+        *("run", "--rm", "--no-deps", *terminal, "--entrypoint", start),
+        *(part for volume in volumes for part in ("--volume", volume)),
+        *("trainer", "undercut", "evaluate", *options),
+    )
+    status = subprocess.run(command, check=False, env=stack.environment()).returncode
+    say(f"fetching the files of {name} from the stack's store")
+    pull(name)
+    return status
