@@ -125,15 +125,7 @@ class Run:
             known = ", ".join(run_names()) or "none yet"
             rule = f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {known})"
             raise InputError("run", name, rule, f"undercut train {name}")
-<<<<<<< HEAD
         store = place or run_place(name)
-=======
-        return cls.at(run_place(name))
-
-    @classmethod
-    def at(cls, store: Place) -> "Run":
-        """The run whose files lie there; KeyError when there is none."""
->>>>>>> c3a26da (The stack: compose files, images, secrets, a training in containers with the local one's options; doctor; SageMaker job)
         text = store.get(artifacts.RUN_CONFIG).decode()
         return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)
 

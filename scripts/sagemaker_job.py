@@ -217,7 +217,7 @@ def open_or_create(folders: Folders, settings: Mapping[str, str]) -> Run:
         reward, preset = files[artifacts.REWARD_FUNCTION], files.get(artifacts.PRESET)
         store = run_store(folders, settings, config.name)
         if store.exists(artifacts.RUN_CONFIG):
-            run = Run.at(store)
+            run = Run.open(config.name, store)
             run.same_files(reward, metadata, hyperparameters, preset)
             return run.remake(config)
         return Run.create(config, reward, metadata, hyperparameters, place=store, preset=preset)

@@ -1,6 +1,5 @@
 """`undercut stack`: the Docker Compose stack; and `--backend compose` of the commands that run in it."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
@@ -55,16 +54,19 @@ def begun(backend: Backend, overlays: Sequence[str] | None, name: str) -> Stack 
     use_store(stack)
     from scripts import stack_training  # TensorFlow takes seconds to import; --help should not
 
+    if stack_training.is_training(stack, name):
+        say(f"{name} is being trained already: following it")
+        raise typer.Exit(train(stack, name, 1))
     stack_training.bring(name, say)
     return stack
 
 
-def train(stack: Stack, run: Run, workers: int) -> int:
+def train(stack: Stack, name: str, workers: int) -> int:
     """Train the run in the stack, and show where its files lie; returns the exit status."""
     from scripts import sessions, stack_training  # TensorFlow takes seconds to import; --help should not
 
-    status = stack_training.train(stack, run, max(workers, 1), say)
-    sessions.show_files(dataclasses.replace(run, store=stack_training.local_place(run.config.name)), console)
+    status = stack_training.train(stack, name, max(workers, 1), say)
+    sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
     return status
 
 
@@ -72,9 +74,8 @@ def evaluate(stack: Stack, name: str, paths: Sequence[str]) -> int:
     """This process's `undercut evaluate` in the stack; returns the exit status."""
     from scripts import sessions, stack_training
 
-    run = Run.open(name)
     status = stack_training.evaluate(stack, name, without_backend(sys.argv), paths, say)
-    sessions.show_files(dataclasses.replace(run, store=stack_training.local_place(name)), console)
+    sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
     return status
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
@@ -84,14 +84,11 @@ def pull(name: str) -> Path:
     return here.root
 
 
-def with_pretrained(config: RunConfig, say: Say) -> None:
-    """Bring the run that this one begins from, where that is one of this folder."""
-    source = config.pretrained
-    if (
-        source
-        and local_place(source).exists(artifacts.RUN_CONFIG)
-        and not run_place(source).exists(artifacts.RUN_CONFIG)
-    ):
+def bring_pretrained(name: str, say: Say) -> None:
+    """Bring the run that this one begins from, where that is one of this folder only."""
+    source = Run.open(name).config.pretrained
+    known = is_run_name(source) and local_place(source).exists(artifacts.RUN_CONFIG)
+    if known and not run_place(source).exists(artifacts.RUN_CONFIG):
         bring(source, say)
 
 
@@ -123,6 +120,24 @@ def job_file(name: str, paths: Sequence[str]) -> Iterator[Path]:
         yield path
 
 
+def training_of(stack: Stack) -> tuple[str, str] | None:
+    """The trainer's container and its run, where it trains or is about to be started again."""
+    container = stack.container("trainer")
+    if container is None:
+        return None
+    state = stack.state(container)
+    if not (state["Running"] or state["Restarting"]):
+        return None
+    command = json.loads(ask_docker(["inspect", "--format", "{{json .Config.Cmd}}", container]))
+    return container, str(command[-1])
+
+
+def is_training(stack: Stack, name: str) -> bool:
+    """Whether this run is being trained in the stack."""
+    running = training_of(stack)
+    return running is not None and running[1] == name
+
+
 @dataclasses.dataclass
 class Trainer:
     """The trainer's container of a stack, followed from here."""
@@ -132,26 +147,22 @@ class Trainer:
     container: str
 
     @classmethod
-    def start(cls, stack: Stack, run: Run, workers: int, say: Say) -> "Trainer":
-        """Start trainer and workers, or take up the training that runs already when it is this run's."""
-        name = run.config.name
-        running = stack.container("trainer")
-        if running is not None and stack.state(running)["Running"]:
-            trained = json.loads(ask_docker(["inspect", "--format", "{{json .Config.Cmd}}", running]))[-1]
-            if trained != name:
-                raise StackError(
-                    f"the stack trains {trained!r} already, and it trains one run at a time\n"
-                    f"  fix:  wait for it (undercut stack logs trainer), or stop it: undercut stack stop"
-                )
-            say(f"{name} is being trained already: following it")
-            return cls(stack, say, running)
-        with job_file(name, [run.config.track, run.config.pretrained]) as job:
-            stack.run(
-                *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
-                *("--scale", f"simapp={workers}", "trainer", "simapp"),
-                extra=[job],
-                settings={"STACK_WORKER_THREADS": str(max(usable_cores() // workers, 1))},
+    def start(cls, stack: Stack, name: str, workers: int, say: Say) -> "Trainer":
+        """Start trainer and workers, or take up the training of this run that goes on already."""
+        running = training_of(stack)
+        if running is not None and running[1] != name:
+            raise StackError(
+                f"the stack trains {running[1]!r} already, and it trains one run at a time\n"
+                "  fix:  wait for it (undercut stack logs trainer), or stop it: undercut stack stop"
             )
+        if running is None:
+            with job_file(name, [Run.open(name).config.pretrained]) as job:
+                stack.run(
+                    *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
+                    *("--scale", f"simapp={workers}", "trainer", "simapp"),
+                    extra=[job],
+                    settings={"STACK_WORKER_THREADS": str(max(usable_cores() // workers, 1))},
+                )
         container = stack.container("trainer")
         if container is None:
             raise StackError("the trainer's container is gone\n  fix:  give the same command again")
@@ -209,16 +220,16 @@ class Trainer:
         )
 
 
-def train(stack: Stack, run: Run, workers: int, say: Say) -> int:
+def train(stack: Stack, name: str, workers: int, say: Say) -> int:
     """Train the run, which lies in the store, to its end; returns the exit status. Its files are then here as well."""
-    with_pretrained(run.config, say)
-    trainer = Trainer.start(stack, run, workers, say)
+    bring_pretrained(name, say)
+    trainer = Trainer.start(stack, name, workers, say)
     try:
         status = trainer.follow()
     finally:
         stack.run("rm", "--stop", "--force", "simapp")
-    say(f"fetching the files of {run.config.name} from the stack's store")
-    pull(run.config.name)
+    say(f"fetching the files of {name} from the stack's store")
+    pull(name)
     return status
 
 

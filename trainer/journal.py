@@ -103,13 +103,10 @@ class RunJournal:
         }
         for key, text in texts.items():
             self._store.put(key, text.encode())
-<<<<<<< HEAD
         kept = samples(done.training, done.before.steps, self._max_samples, self._sample_every)
         if kept is not None:
             self._store.put(artifacts.samples(number), kept)
-=======
         _log.info(texts[artifacts.training_log(number)].rstrip())  # for services that read metrics there
->>>>>>> c3a26da (The stack: compose files, images, secrets, a training in containers with the local one's options; doctor; SageMaker job)
         values = asdict(self._iterations[-1]) | done.update.diagnostics
         self._diagnostics.add(values, done.training, done.after.simulated_s)
         metric = _score(done.evaluation, self._best_model_metric)

@@ -22,7 +22,7 @@ from scripts.service import status_of
 from scripts.stack import Stack, StackError, engine_info, set_variables
 from scripts.stack_cli import without_backend
 from scripts.stack_secrets import CONTAINER_ID, make_secrets, owner
-from scripts.stack_training import Trainer, bring, job_file, mounts, pull
+from scripts.stack_training import Trainer, bring, is_training, job_file, mounts, pull
 from tests.conftest import REPO
 
 # --- secrets and settings --------------------------------------------------------------------------------------------
@@ -266,15 +266,13 @@ def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> N
     assert status_of(run.stdout.splitlines()[-1], run.returncode) == 1 and run.returncode == 0
 
 
-def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker, tmp_path: Path) -> None:
-    docker({"ps --all": "c0ffee\n", ".State}}": '{"Running": true}', ".Config.Cmd}}": '["train", "other"]'})
-    place = LocalStore(tmp_path / "mine")
-    make_run(place, 0)
-    run = Run.at(place)
+def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker) -> None:
+    state = '{"Running": true, "Restarting": false}'
+    docker({"ps --all": "c0ffee\n", ".State}}": state, ".Config.Cmd}}": '["train", "other"]'})
     with pytest.raises(StackError, match="trains 'other' already"):
-        Trainer.start(Stack(), run, 1, lambda line: None)
-    (tmp_path / "bin" / "3.txt").write_text('["train", "mine"]')
-    assert Trainer.start(Stack(), run, 1, lambda line: None).container == "c0ffee"
+        Trainer.start(Stack(), "mine", 1, lambda line: None)
+    assert not is_training(Stack(), "mine")
+    assert Trainer.start(Stack(), "other", 1, lambda line: None).container == "c0ffee"
 
 
 def test_a_trainer_is_followed_across_its_restart(docker: Docker, tmp_path: Path) -> None:
