@@ -67,7 +67,7 @@ def test_images_run_what_they_are_told_as_nobody_special() -> None:
 
 
 def test_packages_come_from_the_lock() -> None:
-    build = " ".join(stages(COMPOSE / "Dockerfile")["build"])
+    build = " ".join(stages(COMPOSE / "Dockerfile")["packages"])
     assert "scripts/bootstrap.py" in build and "UV_NO_DEV=1" in build and "pip install" not in build
     scripts = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts["undercut-job"] == "scripts.sagemaker_job:main"
