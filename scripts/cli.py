@@ -14,10 +14,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
 from scripts import (
-<<<<<<< HEAD
     copy_cli,
-=======
->>>>>>> 9e57ef3 (Runs travel whole: the stack needs no mounts for tracks)
     doctor_cli,
     export_cli,
     import_cli,

@@ -16,10 +16,11 @@ from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
+from scripts import copying
 from scripts.runs import Run
 from scripts.service import status_of
 from scripts.stack import Stack, StackError, ask_docker
-from scripts.workspace import RUNS_PREFIX, copy_run, run_place
+from scripts.workspace import RUNS_PREFIX, run_place
 from trainer.journal import read_iterations
 
 WORK = Path("/work")
@@ -57,7 +58,7 @@ def bring(name: str, say: Say) -> None:
         if len(read_iterations(here)) <= len(read_iterations(there)):
             return
     say(f"copying {here.where()} to the stack's store")
-    copy_run(here, there)
+    copying.copy(here, there)
 
 
 def _differ(name: str, what: str) -> InputError:
@@ -71,16 +72,13 @@ def _differ(name: str, what: str) -> InputError:
 
 def pull(name: str) -> Path:
     """Make the run's folder here what the store has; returns it. InputError when the store has no such run."""
-    here, there = local_place(name), run_place(name)
+    there = run_place(name)
     if not there.exists(artifacts.RUN_CONFIG):
         raise InputError(
             "run", name, f"a run in the store, {there.where()}", f"undercut train {name} --backend compose"
         )
-    copy_run(there, here)
-    stored = set(there.list(""))
-    for key in here.list(""):
-        if key not in stored and artifacts.is_checkpoint_content(key):  # pruned there
-            here.delete(key)
+    with LocalStore(Path()).claimed(RUNS_PREFIX + name) as here:
+        copying.copy(there, here)
     return here.root
 
 

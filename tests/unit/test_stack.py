@@ -212,18 +212,6 @@ def test_two_different_runs_of_one_name_are_told_apart(
     assert there.get(artifacts.REWARD_FUNCTION) == before
 
 
-def test_pull_drops_checkpoints_that_the_training_has_pruned(folders: tuple[LocalStore, LocalStore]) -> None:
-    here, there = folders
-    make_run(here, 1)
-    make_run(there, 2)
-    here.put("model/model_0.pb", b"old")
-    here.put("notes.txt", b"the racer's own")
-    there.put("model/model_1.pb", b"new")
-    pull("mine")
-    assert here.list("model/model_1") == ["model/model_1.pb"] and not here.exists("model/model_0.pb")
-    assert here.exists("notes.txt")
-
-
 def test_pull_of_a_run_that_is_not_there_names_it(folders: tuple[LocalStore, LocalStore]) -> None:
     with pytest.raises(InputError, match="mine"):
         pull("mine")
