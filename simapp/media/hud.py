@@ -81,7 +81,7 @@ class _Scale:
     """Pixels of a picture 640 wide -> pixels of this one."""
 
     def __init__(self, frame: UInt8Array) -> None:
-        self._scale = frame.shape[1] / 640.0
+        self._scale = float(frame.shape[1] / 640.0)
 
     def __call__(self, pixels: float) -> int:
         return max(round(pixels * self._scale), 1)
