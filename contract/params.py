@@ -346,6 +346,7 @@ def training_params(config: RunConfig, carried: Mapping[str, Value] | None = Non
             "MODEL_METADATA_FILE_S3_KEY": artifacts.MODEL_METADATA,
             "METRICS_S3_OBJECT_KEY": artifacts.TRAINING_METRICS,
             "SIMTRACE_S3_PREFIX": "iteration-data/training",
+            "MP4_S3_OBJECT_PREFIX": "iteration-data/training",
             "NUM_WORKERS": "1",
             **(carried or {}),
         },
@@ -363,6 +364,7 @@ def evaluation_params(config: RunConfig, carried: Mapping[str, Value] | None = N
             "MODEL_METADATA_FILE_S3_KEY": artifacts.MODEL_METADATA,
             "METRICS_S3_OBJECT_KEY": artifacts.EVALUATION_METRICS,
             "SIMTRACE_S3_PREFIX": "iteration-data/evaluation",
+            "MP4_S3_OBJECT_PREFIX": "iteration-data/evaluation",
             **(carried or {}),
         },
     )

@@ -31,11 +31,12 @@ _THINGS = {"kind": "|u1", "colour": "|u1", "x_m": "<f4", "y_m": "<f4", "heading_
 
 @dataclass(frozen=True, slots=True)
 class RecordedRacer:
-    """Who drove: what videos call it, its model, and its CAR_COLOR."""
+    """Who drove: what videos call it, its model, its CAR_COLOR, and in a race the folder of its files."""
 
     title: str
     model: str = ""
     color: str = "Black"
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,18 @@ def recorded(rollouts: Sequence[Rollout], racer: int = 0, in_a_row: int = 1) -> 
     ]
 
 
-def of_traces(traces: Sequence[Trace]) -> list[RecordedEpisode]:
-    """Episodes of a simtrace, which knows nothing but the car."""
-    return [RecordedEpisode(0, place, trace.episode, trace.steps) for place, trace in enumerate(traces)]
+def of_traces(traces: Sequence[Trace], standing: Things | None = None) -> list[RecordedEpisode]:
+    """Episodes of a simtrace, which knows nothing but the car; `standing` (1, M) is what is known to stand there."""
+    return [
+        RecordedEpisode(
+            0,
+            place,
+            trace.episode,
+            trace.steps,
+            standing.of(np.zeros(len(trace.steps), np.int64)) if standing is not None and standing.places else None,
+        )
+        for place, trace in enumerate(traces)
+    ]
 
 
 def _open(content: bytes, where: str) -> tuple[dict[str, Any], bytes]:

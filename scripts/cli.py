@@ -22,6 +22,7 @@ from scripts import (
     race_cli,
     stack_cli,
     tracks_cli,
+    video_cli,
     view_cli,
     worker_cli,
 )
@@ -60,6 +61,7 @@ app.command()(race_cli.tournament)
 app.command()(worker_cli.worker)
 app.command()(view_cli.view)
 app.command()(doctor_cli.doctor)
+app.command()(video_cli.video)
 console = Console()
 
 RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
@@ -98,6 +100,7 @@ def train(
     laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
+    video_every: Annotated[int, typer.Option(min=0, help="MP4s of every Nth iteration's evaluation laps; 0: none")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
     backend: stack_cli.BackendOption = stack_cli.Backend.local,
@@ -153,7 +156,7 @@ def train(
             opened = Run.create(config, reward, metadata, hyperparameters, carried, place, preset)
         if stack is None:
             with page("run", name, view):
-                sessions.train(opened, console, workers)
+                sessions.train(opened, console, workers, video_every)
                 sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
                 sessions.show_files(opened, console)
     if stack is not None:  # no longer held here: the trainer's container holds the run

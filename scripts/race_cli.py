@@ -34,6 +34,7 @@ ReverseOption = Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-
 ContinuousOption = Annotated[
     bool | None, typer.Option("--continuous/--no-continuous", help="laps in a row, without a stop between them")
 ]
+VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="MP4s of the laps, of five at most")]
 SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
 
 
@@ -67,11 +68,12 @@ def evaluate(
     seed: SeedOption = None,
     params: ParamsOption = None,
     view: ViewOption = False,
+    video: VideoOption = True,
     backend: stack_cli.BackendOption = stack_cli.Backend.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
-    """Drive a trained model and write its evaluation metrics, simtrace and lap plot. Many laps: their statistics."""
-    from scripts import sessions  # TensorFlow takes seconds to import; --help should not
+    """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
+    from scripts import sessions, videos  # TensorFlow takes seconds to import; --help should not
 
     read = load_params(params, "EVALUATION") if params else None
     name = run or (read.model if read else None) or "default"
@@ -96,6 +98,8 @@ def evaluate(
     with page("run", opened.config.name, view):
         sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, checkpoint)
         sessions.show_files(opened, console)
+    if video:
+        videos.after_evaluation(opened, console)
 
 
 def race(
@@ -111,9 +115,10 @@ def race(
     seed: SeedOption = None,
     params: ParamsOption = None,
     view: ViewOption = False,
+    video: VideoOption = True,
 ) -> None:
     """Race two to four runs head to head on one track."""
-    from scripts import racing
+    from scripts import racing, videos
 
     grid, config, told = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
@@ -121,6 +126,8 @@ def race(
     with page("race", config.name, view):
         racing.head_to_head(grid, config, console)
         workspace().put(artifacts.race_params(name), told.encode())
+    if video:
+        videos.after_race(name, console)
 
 
 def tournament(

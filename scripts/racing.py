@@ -14,6 +14,7 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.metrics import evaluation_metrics_json, evaluation_rows
 from contract.races import RaceParams
+from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.vehicle import CAR_COLORS
 from scripts.live import LiveSession
@@ -100,6 +101,16 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
 
     won = _heats_won(driven, worlds, in_a_row)
     store = workspace()
+    recording = Recording(
+        title=config.name,
+        track=config.track,
+        reverse_dir=config.reverse_dir,
+        track_length_m=track.length_m,
+        racers=tuple(RecordedRacer(e.title, e.run.config.name, e.colour, e.folder) for e in grid),
+        episodes=tuple(lap for r, rollouts in enumerate(driven) for lap in recorded(rollouts, r, in_a_row)),
+        leaderboard=config.leaderboard_name,
+    )
+    store.put(artifacts.race_recording(config.name), recording.to_bytes())
     standing_things = Course(track, config.race, config.reverse_dir).fixed()
     standings = []
     for r, (entry, rollouts) in enumerate(zip(grid, driven, strict=True)):

@@ -13,9 +13,9 @@ from contract.errors import CheckpointError, InputError, StoreError, UndercutErr
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
-from contract.protocols import Phase, RolloutOrder
+from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
-from scripts import pretraining
+from scripts import pretraining, videos
 from scripts.live import LiveSession
 from scripts.local import announce_compilation, evaluation_laps
 from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
@@ -27,14 +27,16 @@ from simapp.things import Course
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.coach import make_agent
 from trainer.journal import RunJournal, read_iterations
-from trainer.learn import learn
+from trainer.learn import Iteration, Progress, learn
 
 MANY_LAPS = 20
 """From here on laps are not listed one by one."""
 
 
-def train(run: Run, console: Console, workers: int = 0) -> None:
+def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) -> None:
     """Train or resume the run, with so many processes to drive: 0 means this one, or those at a Redis.
+
+    Every `video_every`th iteration's evaluation laps become videos, drawn beside the training; 0 means none.
 
     On any end, also Ctrl-C, the files of the last whole iteration are complete.
     """
@@ -59,6 +61,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
         max_sample_count=files.hyperparameters.max_sample_count,
         sampling_frequency=files.hyperparameters.sampling_frequency,
     )
+    films = videos.IterationVideos(run, video_every)
     with (
         LiveSession("run", "training", config, console.print) as live,
         TrainingView(console, config.training, live) as view,
@@ -76,7 +79,7 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
                 reason = learn(
                     agent,
                     NarratedRollouts(source, view, live),
-                    journal,
+                    _Filmed(journal, films),
                     _limits(config, files.hyperparameters),
                     files.hyperparameters,
                     view,
@@ -84,14 +87,31 @@ def train(run: Run, console: Console, workers: int = 0) -> None:
         except StoreError:
             raise  # nothing more can be written
         except BaseException:
+            films.abandon()
             with contextlib.suppress(UndercutError):  # what stopped the training is the news
                 _finish(run, journal)
             raise
         view.doing("writing plot and car bundle")
         _finish(run, journal)
+        view.doing("drawing videos")
+        films.finish(console, view.interrupted())
     console.print(f"training ended: {reason}", highlight=False)
     if view.interrupted():
         raise KeyboardInterrupt
+
+
+class _Filmed:
+    """The journal of a training some of whose iterations are filmed, once they are saved."""
+
+    def __init__(self, journal: RunJournal, films: videos.IterationVideos) -> None:
+        self._journal, self._films = journal, films
+
+    def resume(self, agent: Agent) -> Progress:
+        return self._journal.resume(agent)
+
+    def save(self, iteration: Iteration, agent: Agent, policy: bytes) -> None:
+        self._journal.save(iteration, agent, policy)
+        self._films.add(iteration.before.iteration, iteration.evaluation)
 
 
 def _limits(run: RunConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
@@ -125,7 +145,7 @@ def _finish(run: Run, journal: RunJournal) -> None:
 
 
 def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]:
-    """Drive laps with the best or last checkpoint; write metrics, simtrace and lap plot; show the lap table."""
+    """Drive laps with the best or last checkpoint; write metrics, simtrace, recording and plot; show the lap table."""
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
@@ -136,6 +156,8 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
     run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())
     run.store.put(artifacts.evaluation_simtrace(), simtrace.to_csv(driven, track.length_m, 0.0).encode())
+    recording = videos.recording_of(run.config, track, driven)
+    run.store.put(artifacts.evaluation_recording(), recording.to_bytes())
     standing = Course(track, run.config.race, run.config.reverse_dir).fixed()
     run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title, standing))
     if laps <= MANY_LAPS:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -36,15 +37,24 @@ class VideoMaker:
         return cls(track, SceneRenderer(track, width, height, map_margin_px=margins))
 
     def frames(
-        self, recording: Recording, view: str, racer: int = 0, trials: Sequence[int] | None = None
+        self,
+        recording: Recording,
+        view: str,
+        racer: int = 0,
+        trials: Sequence[int] | None = None,
+        most_s: float | None = None,
     ) -> Iterator[UInt8Array]:
-        """Frames (H, W, 3) of a racer's laps, FRAMES_PER_S a second; one array, filled anew each time."""
+        """Frames (H, W, 3) of a racer's laps, FRAMES_PER_S a second, of so many seconds at most.
+
+        All are one array, filled anew each time.
+        """
         who = recording.racers[racer]
         named = [part for part in (recording.leaderboard, who.model or recording.title) if part and part != who.title]
         hud = Hud(who.title, " · ".join(named), len(recording.racers))
         frame = np.empty((self.renderer.height, self.renderer.width, 3), np.uint8)
         yaw, before = None, None
-        for moment in moments(recording, self.track, racer, trials):
+        most = None if most_s is None else round(most_s * FRAMES_PER_S)
+        for moment in islice(moments(recording, self.track, racer, trials), most):
             yaw = _follow(yaw, moment, before)
             before = moment
             self.renderer.render(view, moment.bodies, moment.focus, yaw, frame, moment.trail_m)
@@ -57,6 +67,7 @@ class VideoMaker:
         views: Sequence[str],
         racer: int = 0,
         trials: Sequence[int] | None = None,
+        most_s: float | None = None,
         done: Callable[[str, bytes], None] | None = None,
     ) -> dict[str, bytes]:
         """MP4s by view, drawn and encoded side by side in threads; `done` is told of each (in its thread).
@@ -69,7 +80,7 @@ class VideoMaker:
             raise InputError("--trial", trials, f"a trial from 1 to {mine}", "name one of them, or none for all")
 
         def one(view: str) -> bytes:
-            content = mp4(self.frames(recording, view, racer, trials), FRAMES_PER_S, _PRESET, _QUALITY)
+            content = mp4(self.frames(recording, view, racer, trials, most_s), FRAMES_PER_S, _PRESET, _QUALITY)
             if done is not None:
                 done(view, content)
             return content

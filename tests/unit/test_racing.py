@@ -29,7 +29,8 @@ def racers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def undercut(*arguments: str) -> str:
-    result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+    quick = ["--no-video"] if arguments[0] == "race" else []
+    result = CliRunner().invoke(app, [*arguments, *quick], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 

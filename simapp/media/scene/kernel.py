@@ -191,10 +191,10 @@ def draw_shadows(frame, is_plan, lens, pinhole, plan, shadows):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def build_triangles(poses, looks, meshes, hinges, paints, scale, eye, light, levels, corners, words):  # type: ignore[no-untyped-def]
+def build_triangles(poses, looks, meshes, hinges, paints, scales, eye, light, levels, corners, words):  # type: ignore[no-untyped-def]
     """Put the bodies' meshes into the world and light them; returns the number of triangles.
 
-    poses   (N, 4) x, y, heading, steering      looks  (N, 2) kind and colour      scale  how much larger than life
+    poses   (N, 4) x, y, heading, steering      looks  (N, 2) kind and colour      scales  (N,) larger than life
     eye     x, y, z of the lens; z inf is straight above             levels  ambient, diffuse, skylight
     corners (T, 3, 3) and words (T,) uint32 are filled
     """
@@ -212,7 +212,7 @@ def build_triangles(poses, looks, meshes, hinges, paints, scale, eye, light, lev
                 if parts[t] > 0:
                     dx, dy = x - hinge[0], y - hinge[1]
                     x, y = hinge[0] + dx * turn_cos - dy * turn_sin, hinge[1] + dx * turn_sin + dy * turn_cos
-                x, y, z = x * scale, y * scale, z * scale
+                x, y, z = x * scales[n], y * scales[n], z * scales[n]
                 point[i, 0], point[i, 1], point[i, 2] = (
                     poses[n, 0] + x * cos - y * sin,
                     poses[n, 1] + x * sin + y * cos,

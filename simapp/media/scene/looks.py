@@ -11,8 +11,8 @@ SKY_HIGH_RGB = np.array([126.0, 160.0, 196.0])
 """At the horizon, and 40 degrees above it."""
 OUTSIDE_RGB = 0.45 * FIELD_RGB
 """The floor behind the walls."""
-WALL_FACES_RGB = 1.9 * WALLS_RGB + 8.0
-"""East, north, west, south; brighter than the camera's, which lie within five grey levels of black."""
+WALL_FACES_RGB = 1.3 * WALLS_RGB + np.array([16.0, 26.0, 30.0])
+"""East, north, west, south; brighter than the camera's, some of which are all but black."""
 WALL_CAP_RGB = np.array([92.0, 112.0, 122.0])
 
 LIGHT = np.array([-0.36, -0.48, 0.80])

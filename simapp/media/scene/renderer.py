@@ -135,16 +135,16 @@ class SceneRenderer:
 
     def _draw_world(self, frame: UInt8Array, pinhole: Pinhole, lens: FloatArray, bodies: Bodies) -> None:
         draw_ground(frame, lens, pinhole.numbers, self._levels, *self._where, self._sky)
-        draw_shadows(frame, False, lens, pinhole.numbers, _NO_PLAN, _shadows(bodies, 1.0, 0.035))
+        draw_shadows(frame, False, lens, pinhole.numbers, _NO_PLAN, _shadows(bodies, np.ones(len(bodies)), 0.035))
         walls = [self._walls[side] for side in _facing(self.ground.room_m, lens)]
         eye = np.array([lens[0], lens[1], pinhole.height_m])
-        self._draw_bodies(frame, bodies, 1.0, eye, walls, (False, lens, pinhole.numbers, _NO_PLAN))
+        self._draw_bodies(frame, bodies, np.ones(len(bodies)), eye, walls, (False, lens, pinhole.numbers, _NO_PLAN))
 
     def _draw_bodies(
         self,
         frame: UInt8Array,
         bodies: Bodies,
-        scale: float,
+        scales: FloatArray,
         eye: FloatArray,
         others: list[Triangles],
         camera: tuple[bool, FloatArray, tuple[float, float, float, float], FloatArray],
@@ -157,7 +157,7 @@ class SceneRenderer:
         kinds = np.column_stack([bodies.kind, bodies.colour])
         look = (HINGES_M, looks.PAINTS)
         room = (kept.corners, kept.words)
-        count = build_triangles(poses, kinds, self._meshes, *look, scale, eye, *self._light, *room)
+        count = build_triangles(poses, kinds, self._meshes, *look, scales, eye, *self._light, *room)
         for corners, words in others:
             kept.corners[count : count + len(words)], kept.words[count : count + len(words)] = corners, words
             count += len(words)
@@ -176,13 +176,15 @@ class SceneRenderer:
         """Bodies from above, the one in focus with a halo, and its trail."""
         scale = max(car_px * plan.metres_per_px / LENGTH_M, 1.0)
         numbers = np.array(plan.numbers)
-        draw_shadows(frame, True, _NO_LENS, _NO_PINHOLE, numbers, _shadows(bodies, scale, 0.035 * scale))
+        # boxes stay as they are: larger ones would seem to close the road
+        scales = np.where(bodies.kind == ThingKind.car, scale, 1.0)
+        draw_shadows(frame, True, _NO_LENS, _NO_PINHOLE, numbers, _shadows(bodies, scales, 0.035))
         colour = looks.PAINTS[bodies.colour[focus]]
         others = [_halo(bodies.x_m[focus], bodies.y_m[focus], 0.62 * LENGTH_M * scale, 1.6 * plan.metres_per_px)]
         if trail_m is not None and len(trail_m) > 1:
             others.append(_ribbon(trail_m, 0.16 * WIDTH_M * scale, colour))
         eye = np.array([0.0, 0.0, np.inf])
-        self._draw_bodies(frame, bodies, scale, eye, others, (True, _NO_LENS, _NO_PINHOLE, numbers))
+        self._draw_bodies(frame, bodies, scales, eye, others, (True, _NO_LENS, _NO_PINHOLE, numbers))
 
     def _draw_corner_map(self, frame: UInt8Array, bodies: Bodies, focus: int, trail_m: FloatArray | None) -> None:
         inset = self._inset.copy()
@@ -225,10 +227,10 @@ def _word(rgb: FloatArray) -> int:
     return red | green << 8 | blue << 16
 
 
-def _shadows(bodies: Bodies, scale: float, soft_m: float) -> FloatArray:
+def _shadows(bodies: Bodies, scales: FloatArray, soft_m: float) -> FloatArray:
     """What draw_shadows takes: outlines, moved away from the light."""
     shown = bodies.kind != ThingKind.nothing
-    is_box = bodies.kind[shown] == ThingKind.box
+    is_box, scale = bodies.kind[shown] == ThingKind.box, scales[shown]
     away = np.where(is_box, 0.075, 0.028) * scale
     return np.column_stack([
         bodies.x_m[shown] - looks.LIGHT[0] / looks.LIGHT[2] * away,
@@ -236,7 +238,7 @@ def _shadows(bodies: Bodies, scale: float, soft_m: float) -> FloatArray:
         bodies.heading_rad[shown],
         np.where(is_box, BOX_LENGTH_M, LENGTH_M) / 2 * scale,
         np.where(is_box, BOX_WIDTH_M, WIDTH_M) / 2 * scale,
-        np.where(is_box, 2.0, 1.0) * soft_m,
+        np.where(is_box, 2.0, 1.0) * soft_m * scale,
     ])  # fmt: skip
 
 
