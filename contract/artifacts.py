@@ -27,6 +27,7 @@ INSPECT_ACTIONS = "inspect/actions.png"
 INSPECT_ACTION_USE = "inspect/action_use.png"
 INSPECT_DIAGNOSTICS = "inspect/diagnostics.png"
 INSPECT_VIDEO = "inspect/saliency.mp4"
+REPORT = "report.html"
 
 BUNDLE_MODEL = "agent/model.pb"
 BUNDLE_METADATA = "model_metadata.json"
@@ -119,6 +120,27 @@ def parse_simtrace(key: str) -> tuple[str, int] | None:
     if found is None or (found[1], found[2]) == ("evaluation", "training"):
         return None
     return (found[1] if found[1] == found[2] else "training_evaluation"), int(found[3])
+
+
+_ANY_SIMTRACE = re.compile(r"(?:.*/)?(\d+)-iteration\.csv")
+
+
+def parse_any_simtrace(key: str) -> tuple[str, int] | None:
+    """The same of a key in any layout, ours, the console's or DeepRacer-for-Cloud's: a file outside of the usual folders
+    is taken for training."""
+    match = _ANY_SIMTRACE.fullmatch(key)
+    if not match:
+        return None
+    folders = key.split("/")[:-1]
+    if not folders or folders[-1] != "evaluation-simtrace":
+        return "training", int(match[1])
+    apart = any(folder.startswith("evaluation") for folder in folders[-3:-1])
+    return "evaluation" if apart else "training_evaluation", int(match[1])
+
+
+def report_picture(name: str) -> str:
+    """One picture of a report, beside it."""
+    return f"report/{name}.png"
 
 
 def training_log(iteration: int) -> str:

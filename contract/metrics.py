@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from contract.errors import InputError
 from contract.protocols import Phase
 from contract.rollout import Rollout
+from contract.salvage import list_of_objects
 from contract.state import EpisodeStatus
 
 VERSION = 2.0
@@ -123,6 +124,16 @@ def parse_evaluation_metrics(text: str, where: str) -> list[EvaluationRow]:
     return _validated(TypeAdapter(list[EvaluationRow]), text, where)
 
 
+def salvage_training_metrics(text: str, where: str) -> tuple[list[TrainingRow], list[InputError]]:
+    """Rows of a training_metrics.json that may be cut off or damaged, and what is wrong with it."""
+    return _salvaged(TypeAdapter(TrainingRow), text, where)
+
+
+def salvage_evaluation_metrics(text: str, where: str) -> tuple[list[EvaluationRow], list[InputError]]:
+    """Rows of an evaluation_metrics.json that may be cut off or damaged, and what is wrong with it."""
+    return _salvaged(TypeAdapter(EvaluationRow), text, where)
+
+
 _PENALISED = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
 
 
@@ -157,6 +168,20 @@ def _milliseconds(time_s: float) -> int:
 def _completion(rollout: Rollout) -> int:
     """Whole per cent, rounded down as in DeepRacer's files: only a complete lap is 100."""
     return math.floor(rollout.progress_pct)
+
+
+def _salvaged(adapter: TypeAdapter[_Row], text: str, where: str) -> tuple[list[_Row], list[InputError]]:
+    items, cut = list_of_objects(text, where, "metrics")
+    rows, problems = [], [cut] if cut else []
+    for number, item in enumerate(items):
+        try:
+            rows.append(adapter.validate_python(item))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, (number, *first["loc"])))
+            fix = "restore the file, or go on without this row"
+            problems.append(InputError(f"{where} metrics.{place}", first["input"], first["msg"], fix))
+    return rows, problems
 
 
 def _validated(adapter: TypeAdapter[list[_Row]], text: str, where: str) -> list[_Row]:

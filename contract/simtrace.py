@@ -19,7 +19,7 @@ _CORE = [
     *("progress", "closest_waypoint", "track_len", "tstamp", "episode_status"),
 ]
 COLUMNS = [*_CORE, "pause_duration"]
-_READABLE = [_CORE, COLUMNS, [*COLUMNS, "obstacle_crash_counter"], [*COLUMNS, "obstacle_crash_counter", "wall_clock"]]
+_MAX_WHOLE = 2**31 - 1
 _LOG_PREFIX = "SIM_TRACE_LOG:"
 _BOOLEANS = {"True": True, "False": False}
 
@@ -30,6 +30,7 @@ class Trace:
 
     episode         number in the file, from 0
     steps           (T,) of contract.state.STEP_DTYPE; `time_s` counts from one step before the first row
+    numbers         (T,) int64, the steps' own numbers, from 1; rows that are missing in the file leave gaps
     actions         (T,) int64 of action indices, or (T, 2) float64
     timestamps_s    (T,) simulated seconds since the run began
     track_length_m  of the lap
@@ -38,6 +39,7 @@ class Trace:
 
     episode: int
     steps: np.ndarray
+    numbers: IntArray
     actions: IntArray | FloatArray
     timestamps_s: FloatArray
     track_length_m: float
@@ -68,8 +70,10 @@ def to_log(rollouts: Sequence[Rollout], track_length_m: float | Sequence[float],
 def log_lines(csv: str, where: str) -> list[str]:
     """A simtrace file as log lines, as `to_log` has them; InputError when its first line is no header."""
     lines = csv.splitlines()
-    _header(lines, where)
-    return [_logged(line.split(",")) for line in lines[1:]]
+    header = _header(lines, where)
+    order = [header.index(name) for name in (*COLUMNS, "obstacle_crash_counter", "wall_clock") if name in header]
+    cells = (line.split(",") for line in lines[1:])
+    return [_logged([row[column] for column in order]) for row in cells]
 
 
 def _logged(row: list[str]) -> str:
@@ -127,30 +131,53 @@ def _action(action: int | list[float]) -> str:
 def from_csv(text: str, where: str) -> list[Trace]:
     """The episodes of a simtrace file, ours or DeepRacer's; `where` is its name for errors.
 
-    Reads the older header without pause_duration and the newer ones too. InputError names the line, value and rule.
+    Reads the older header without pause_duration and newer ones with more columns. InputError names the line, value
+    and rule.
     """
+    traces, problems = read_csv(text, where)
+    if problems:
+        raise problems[0]
+    return traces
+
+
+def read_csv(text: str, where: str) -> tuple[list[Trace], list[InputError]]:
+    """What is whole in a simtrace that may be damaged: its episodes without the rows that break a rule, and these rows'
+    errors. Columns beyond the known ones are passed over."""
     lines = text.splitlines()
-    header = _header(lines, where)
+    try:
+        header = _header(lines, where)
+    except InputError as error:
+        return [], [error]
     episodes: list[list[_Row]] = []
+    problems: list[InputError] = []
     for number, line in enumerate(lines[1:], start=2):
-        row = _parse(line, header, f"{where} line {number}")
+        if not line.strip():
+            continue
+        try:
+            row = _parse(line, header, f"{where} line {number}")
+        except InputError as error:
+            problems.append(error)
+            continue
         if not episodes or episodes[-1][-1].episode != row.episode:
             episodes.append([])
         elif isinstance(row.action, int) != isinstance(episodes[-1][-1].action, int):
-            raise InputError(
-                f"{where} line {number} action",
-                line,
-                "all actions of an episode are indices, or all are pairs",
-                "the file mixes two runs: write it again",
+            problems.append(
+                InputError(
+                    f"{where} line {number} action",
+                    line,
+                    "all actions of an episode are indices, or all are pairs",
+                    "the file mixes two runs: write it again",
+                )
             )
+            continue
         episodes[-1].append(row)
-    return [_trace(rows) for rows in episodes]
+    return [_trace(rows) for rows in episodes], problems
 
 
 def _header(lines: list[str], where: str) -> list[str]:
-    """The columns of a file's first line, which must be a simtrace's."""
-    header = lines[0].split(",") if lines else []
-    if header not in _READABLE:
+    """The columns of a file's first line, which must be a simtrace's, in whatever order and with whatever else."""
+    header = lines[0].removeprefix("\ufeff").split(",") if lines else []
+    if not set(header) >= set(_CORE) or len(set(header)) != len(header):
         raise InputError(
             f"{where} line 1",
             lines[0] if lines else "",
@@ -163,6 +190,7 @@ def _header(lines: list[str], where: str) -> list[str]:
 @dataclass(slots=True)
 class _Row:
     episode: int
+    number: int
     action: int | list[float]
     tstamp_s: float
     track_length_m: float
@@ -195,7 +223,7 @@ def _parse(line: str, header: list[str], where: str) -> _Row:
 
     def whole(column: str) -> int:
         value = number(column)
-        if value != int(value):
+        if value != int(value) or abs(value) > _MAX_WHOLE:
             raise broken(column, "a whole number")
         return int(value)
 
@@ -222,6 +250,7 @@ def _parse(line: str, header: list[str], where: str) -> _Row:
 
     return _Row(
         episode=whole("episode"),
+        number=whole("steps"),
         action=action(),
         tstamp_s=number("tstamp"),
         track_length_m=number("track_len"),
@@ -253,6 +282,7 @@ def _trace(rows: list[_Row]) -> Trace:
     return Trace(
         episode=rows[0].episode,
         steps=steps,
+        numbers=np.array([row.number for row in rows], np.int64),
         actions=actions,
         timestamps_s=timestamps_s,
         track_length_m=rows[0].track_length_m,

@@ -31,7 +31,11 @@ HYPERPARAMETERS = (artifacts.HYPERPARAMETERS, "hyperparameters.json", "custom_fi
 TRAINING_METRICS = r"training_metrics\.json|(.*/)?TrainingMetrics.*\.json|(.*/)?metrics/training/.+\.json"
 EVALUATION_METRICS = r"evaluation_metrics\.json|(.*/)?EvaluationMetrics.*\.json|(.*/)?metrics/evaluation/.+\.json"
 """Where our runs and the guidance's, DeepRacer-for-Cloud and the console's downloads have them."""
-SIMTRACES = re.compile(r"(.*?)(training|evaluation)-simtrace/(\d+)-iteration\.csv")
+_SIMTRACE_KEYS = {
+    "training": artifacts.training_simtrace,
+    "training_evaluation": artifacts.training_evaluation_simtrace,
+    "evaluation": artifacts.evaluation_simtrace,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,15 +227,10 @@ class _Import:
     def _simtraces(self) -> None:
         found = False
         for key in self._model.keys:
-            if match := SIMTRACES.fullmatch(key):
+            if read := artifacts.parse_any_simtrace(key):
                 found = True
-                iteration = int(match[3])
-                if match[2] == "training":
-                    own = artifacts.training_simtrace(iteration)
-                elif any(part.startswith("evaluation") for part in match[1].split("/")):
-                    own = artifacts.evaluation_simtrace(iteration)
-                else:
-                    own = artifacts.training_evaluation_simtrace(iteration)
+                kind, iteration = read
+                own = _SIMTRACE_KEYS[kind](iteration)
                 self._store.put(own, self._model.files.get(key))
         if not found:
             self._lacks("simtraces", "what it drove so far cannot be analysed")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from contract.metadata import DiscreteActions
 from contract.state import FloatArray
 from simapp.media.inspection import InspectedLap, signed
-from simapp.media.track_picture import draw_track
+from simapp.media.road import draw_road, draw_sectors
 
 SECTORS = 10
 STEERING_BINS = 12
@@ -65,18 +65,11 @@ def action_use_plot(laps: Sequence[InspectedLap], title: str) -> bytes:
     table.set_xlabel("sector of the lap")
     table.tick_params(length=0)
     table.spines[:].set_visible(False)
-    draw_track(plan, track, labels=False)
+    draw_road(plan, track)
     plan.axis("off")
     row = first.steps[0]
     start_m = track.project([row["x_m"]], [row["y_m"]]).distance_m[0] - row["progress_pct"] / 100.0 * track.length_m
-    for sector in range(SECTORS):
-        edge, middle = (track.pose_at(start_m + (sector + part) / SECTORS * track.length_m) for part in (0.0, 0.5))
-        across = 0.5 * float(np.mean(track.widths_m))
-        sine, cosine = np.sin(edge.heading_rad[0]), np.cos(edge.heading_rad[0])
-        ends = np.array([-across, across])
-        plan.plot(edge.x_m[0] - ends * sine, edge.y_m[0] + ends * cosine, color="#ffffff", linewidth=2.0, zorder=1.5)
-        box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": "none"}
-        plan.text(middle.x_m[0], middle.y_m[0], str(sector + 1), ha="center", va="center", fontsize=9, bbox=box)
+    draw_sectors(plan, track, SECTORS, float(start_m))
     png = io.BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
-from simapp.media.track_picture import draw_track
+from simapp.media.road import draw_road
 from simapp.tracks import Track
 
 CHOSEN, OTHER, STEERING, SPEED = "#d9772b", "#3b6fb6", "#3b6fb6", "#4d8f55"
@@ -118,7 +118,7 @@ def saliency_sheet(lap: InspectedLap, title: str) -> bytes:
         axes.axis("off")
         _bars(place(left, top + frame_in + 0.06, _CELL_IN, _BARS_IN), lap, step)
     plan = place(right_in, _TITLE_IN, 5.0, 4.6)
-    draw_track(plan, lap.track, labels=False)
+    draw_road(plan, lap.track)
     plan.axis("off")
     at = lap.before[shown]
     plan.plot(lap.steps["x_m"], lap.steps["y_m"], color="#ffffff", linewidth=1.0, alpha=0.8)

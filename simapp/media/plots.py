@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,17 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from contract.metrics import TrainingRow
 from contract.protocols import Phase
 from contract.state import STEP_S, EpisodeStatus, FloatArray, Things
 from contract.vehicle import MAX_SPEED_MPS
 from simapp.contact import outlines
+from simapp.media.road import draw_road, track_limits
 from simapp.tracks import Track
 
 _TRAINING, _EVALUATION, _LOSS = "#3b6fb6", "#d9772b", "#4d8f55"
-_FIELD, _ROAD, _EDGE, _CENTRE, _START, _CROSS = "#cfdcc8", "#343b44", "#ffffff", "#e0923a", "#ffffff", "#e02424"
+_CROSS = "#e02424"
 _MAX_LISTED_LAPS = 12
 _FULL_LAP_PCT = 100
 
@@ -93,7 +93,9 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Thing
     """
     figure, axes, legend_axes, scale_axes = _lap_page(track)
     axes.set_title(title, fontsize=15, fontweight="bold", loc="left", pad=10)
-    _draw_road(axes, track)
+    draw_road(axes, track)
+    axes.xaxis.set_major_locator(AutoLocator())
+    axes.yaxis.set_major_locator(AutoLocator())
 
     if things is not None:
         _draw_things(axes, things)
@@ -132,9 +134,8 @@ _BROKEN = [
 
 def _lap_page(track: Track) -> tuple[Figure, Axes, Axes, Axes]:
     """A figure laid out in inches: the track at its own proportions, and axes for the lap list and the colour scale."""
-    xmin, ymin, xmax, ymax = track.bounds
-    margin_m = 0.05 * max(xmax - xmin, ymax - ymin)
-    width_m, height_m = xmax - xmin + 2.0 * margin_m, ymax - ymin + 2.0 * margin_m
+    xmin, xmax, ymin, ymax = track_limits(track)
+    width_m, height_m = xmax - xmin, ymax - ymin
     inches_per_m = min(8.2 / width_m, 9.0 / height_m)
     map_in = (width_m * inches_per_m, height_m * inches_per_m)
     page_in = (map_in[0] + 3.8, max(map_in[1] + 1.3, 4.6))
@@ -145,8 +146,7 @@ def _lap_page(track: Track) -> tuple[Figure, Axes, Axes, Axes]:
         return figure.add_axes((left / page_in[0], bottom / page_in[1], width / page_in[0], height / page_in[1]))
 
     axes = place(0.8, page_in[1] - 0.65 - map_in[1], *map_in)
-    axes.set(xlim=(xmin - margin_m, xmax + margin_m), ylim=(ymin - margin_m, ymax + margin_m), aspect="equal")
-    axes.set(xlabel="x (m)", ylabel="y (m)", facecolor=_FIELD)
+    axes.set(xlabel="x (m)", ylabel="y (m)")
     beside = map_in[0] + 1.05
     legend_axes = place(beside, 1.2, 2.5, page_in[1] - 1.85)
     legend_axes.axis("off")
@@ -195,24 +195,6 @@ def _steps_above(axes: Axes, steps: Sequence[int]) -> None:
     above.tick_params(labelsize=8, colors="#666666")
     above.spines["top"].set_color("#bbbbbb")
     above.set_xlabel("training steps", fontsize=8, color="#666666")
-
-
-def _draw_road(axes: Axes, track: Track) -> None:
-    road = np.concatenate([track.outer, track.inner[::-1]])
-    axes.fill(*road.T, color=_ROAD, linewidth=0, zorder=1)
-    for edge in (track.inner, track.outer):
-        axes.plot(*edge.T, color=_EDGE, linewidth=2.0, zorder=2)
-    axes.plot(*track.centre.T, color=_CENTRE, linewidth=1.0, dashes=(5, 5), zorder=2)
-    start = np.stack([track.inner[0], track.outer[0]])
-    axes.plot(*start.T, color=_START, linewidth=4.0, solid_capstyle="butt", zorder=3)
-    ahead = track.centre[1] - track.centre[0]
-    tip = track.centre[0] + 0.7 * track.widths_m[0] * ahead / np.hypot(*ahead)
-    arrow = {"arrowstyle": "-|>", "color": _START, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", xy=tuple(tip), xytext=tuple(track.centre[0]), arrowprops=arrow, zorder=3)
-    outward = track.outer[0] - track.centre[0]
-    offset = 18.0 * outward / np.hypot(*outward)
-    label: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": _ROAD, "ha": "center", "va": "center"}
-    axes.annotate("start", xy=tuple(track.outer[0]), xytext=tuple(offset), textcoords="offset points", **label)
 
 
 def _driven(lap: np.ndarray) -> tuple[FloatArray, FloatArray]:

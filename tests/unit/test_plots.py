@@ -12,6 +12,7 @@ from contract.metrics import TrainingRow, training_evaluation_rows, training_row
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from simapp.media import plots
 from simapp.media.plots import Updates, lap_plot, training_plot
+from simapp.media.road import ROAD
 from simapp.tracks import Track
 from tests.unit.synthetic import drive
 
@@ -82,7 +83,7 @@ def test_rows_fall_into_iterations_by_their_trials() -> None:
 def test_lap_plot_draws_the_road_true_to_scale() -> None:
     png = lap_plot(_track(), [], "empty")
     pixels = _pixels(png)
-    road = np.abs(pixels - to_rgb(plots._ROAD)).max(axis=-1) < 0.01
+    road = np.abs(pixels - to_rgb(ROAD)).max(axis=-1) < 0.01
     road[:, 1000:] = False  # the lap list
     rows, columns = np.flatnonzero(road.sum(axis=1) > 20), np.flatnonzero(road.sum(axis=0) > 20)
     height, width = np.ptp(rows), np.ptp(columns)

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib import image
+from matplotlib.colors import to_rgb
 from rich.console import Console
 from typer.testing import CliRunner
 
 from contract.errors import InputError
 from contract.state import FloatArray
 from scripts.tracks_cli import app
+from simapp.media.road import CENTRE, ROAD
 from simapp.media.track_picture import save_track_picture
 from simapp.tracks import Track, available_tracks, load_track
 
-WHITE, RED = (1.0, 1.0, 1.0), (0xE0 / 255, 0x31 / 255, 0x2D / 255)
+ROAD_RGB, CENTRE_RGB = to_rgb(ROAD), to_rgb(CENTRE)
 
 
 @pytest.fixture(autouse=True)
@@ -136,12 +138,12 @@ def test_show_writes_the_picture(workdir: Path) -> None:
     assert [path.name for path in out.parent.iterdir()] == ["track.png"]
     pixels = image.imread(out)
     assert 1000 < pixels.shape[1] < 1400
-    assert colour_share(out, RED) > 5e-4
+    assert colour_share(out, CENTRE_RGB) > 5e-4
     # the road's share of the picture is its share of the axes, which margins and labels make smaller
     track = load_track("paddock")
     xmin, ymin, xmax, ymax = track.bounds
     share = track.length_m * 0.76 / ((xmax - xmin) * (ymax - ymin))
-    assert 0.5 * share < colour_share(out, (0x4A / 255, 0x55 / 255, 0x60 / 255)) < share
+    assert 0.5 * share < colour_share(out, ROAD_RGB) < share
 
 
 @pytest.mark.parametrize("turn", [0.0, np.pi / 2])
@@ -149,4 +151,4 @@ def test_picture_of_a_straight_is_not_cut(turn: float, workdir: Path) -> None:
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     route = np.hstack([street()[:, i : i + 2] @ rotation.T for i in (0, 2, 4)])
     save_track_picture(Track("street", route), workdir / "street.png")
-    assert colour_share(workdir / "street.png", (0x4A / 255, 0x55 / 255, 0x60 / 255)) > 0.05
+    assert colour_share(workdir / "street.png", ROAD_RGB) > 0.05

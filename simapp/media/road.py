@@ -1,0 +1,82 @@
+"""The road from above, as every picture of a track draws it."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+
+from contract.state import FloatArray
+from simapp.tracks import Track
+
+FIELD, ROAD, EDGE, CENTRE, START = "#cfdcc8", "#343b44", "#ffffff", "#e0923a", "#ffffff"
+_LABEL_EVERY = 10
+
+
+def limits(points: FloatArray) -> tuple[float, float, float, float]:
+    """xmin, xmax, ymin, ymax of a map that shows the points (K, 2) with a margin."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.05 * float((high - low).max()) + 0.1
+    return float(low[0]) - margin, float(high[0]) + margin, float(low[1]) - margin, float(high[1]) + margin
+
+
+def track_limits(track: Track) -> tuple[float, float, float, float]:
+    """`limits` of a track's edges."""
+    return limits(np.concatenate([track.inner, track.outer]))
+
+
+def draw_road(axes: Axes, track: Track, waypoints: bool = False) -> None:
+    """Draw the field, the road, its lines, the start and the driving direction, true to scale and with room around.
+
+    `waypoints` adds their indices, and the axes in metres.
+    """
+    xmin, xmax, ymin, ymax = track_limits(track)
+    axes.set(xlim=(xmin, xmax), ylim=(ymin, ymax), aspect="equal", facecolor=FIELD)
+    inner, outer = track.inner, track.outer
+    quads = np.stack([inner[:-1], inner[1:], outer[1:], outer[:-1]], axis=1)
+    # the edge in the road's own colour hides the hairlines between neighbouring quads
+    axes.add_collection(PolyCollection(list(quads), facecolor=ROAD, edgecolor=ROAD, linewidth=0.6, zorder=1))
+    for edge in (inner, outer):
+        axes.plot(*edge.T, color=EDGE, linewidth=1.5, zorder=2, solid_joinstyle="round")
+    axes.plot(*track.centre.T, color=CENTRE, linewidth=1.0, dashes=(5, 5), zorder=2)
+    _draw_start(axes, track)
+    if waypoints:
+        _label_waypoints(axes, track)
+        axes.set(xlabel="x (m)", ylabel="y (m)")
+    else:
+        axes.set(xticks=[], yticks=[])
+
+
+def _draw_start(axes: Axes, track: Track) -> None:
+    start = np.stack([track.inner[0], track.outer[0]])
+    axes.plot(*start.T, color=START, linewidth=4.0, solid_capstyle="butt", zorder=3)
+    pose = track.pose_at([0.1])
+    ahead = np.array([np.cos(pose.heading_rad[0]), np.sin(pose.heading_rad[0])])
+    tip = track.centre[0] + 0.7 * track.widths_m[0] * ahead
+    arrow = {"arrowstyle": "-|>", "color": START, "linewidth": 1.5, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=tuple(tip), xytext=tuple(track.centre[0]), arrowprops=arrow, zorder=3)
+    outward = track.outer[0] - track.centre[0]
+    offset = 16.0 * outward / np.hypot(*outward)
+    label: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": ROAD, "ha": "center", "va": "center"}
+    axes.annotate("start", xy=tuple(track.outer[0]), xytext=tuple(offset), textcoords="offset points", **label)
+
+
+def _label_waypoints(axes: Axes, track: Track) -> None:
+    # a loop's last row is row 0 again and would print over it; row 0 has the start's label
+    for i in range(_LABEL_EVERY, len(track.route) - 1, _LABEL_EVERY):
+        away = track.outer[i] - track.centre[i]
+        spot = track.outer[i] + away / np.hypot(*away) * 0.02 * max(np.ptp(track.outer, axis=0))
+        axes.plot(*track.centre[i], marker="o", markersize=3.5, color=EDGE, zorder=3)
+        axes.text(spot[0], spot[1], str(i), fontsize=8, ha="center", va="center", clip_on=True)
+
+
+def draw_sectors(axes: Axes, track: Track, count: int, start_m: float = 0.0) -> None:
+    """Number the equal sectors of a lap, the first of which begins at the centre-line distance `start_m`."""
+    ends = 0.5 * float(np.mean(track.widths_m)) * np.array([-1.0, 1.0])
+    box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": "none"}
+    for sector in range(count):
+        edge, middle = (track.pose_at(start_m + (sector + part) / count * track.length_m) for part in (0.0, 0.5))
+        sine, cosine = np.sin(edge.heading_rad[0]), np.cos(edge.heading_rad[0])
+        axes.plot(edge.x_m[0] - ends * sine, edge.y_m[0] + ends * cosine, color=EDGE, linewidth=2.0, zorder=2.5)
+        x, y = middle.x_m[0], middle.y_m[0]
+        axes.text(x, y, str(sector + 1), ha="center", va="center", fontsize=9, bbox=box, zorder=7)
