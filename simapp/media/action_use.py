@@ -1,7 +1,6 @@
 """A picture of which actions a policy takes where on the track."""
 
 import io
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +9,9 @@ from matplotlib.figure import Figure
 
 from contract.metadata import DiscreteActions
 from contract.state import FloatArray
-from simapp.media.inspection import InspectedLap, signed
+from simapp.analysis.places import SECTORS, binned, shares_by_sector
+from simapp.media.inspection import InspectedLap
 from simapp.media.road import draw_road, draw_sectors
-
-SECTORS = 10
-STEERING_BINS = 12
-"""Of continuous steering, over its range."""
 
 
 def action_use(laps: Sequence[InspectedLap]) -> tuple[FloatArray, list[str]]:
@@ -26,15 +22,11 @@ def action_use(laps: Sequence[InspectedLap]) -> tuple[FloatArray, list[str]]:
         labels = first.labels
         taken = np.concatenate([lap.chosen for lap in laps])
     else:
-        edges = np.linspace(*first.actions.steering_deg, STEERING_BINS + 1)
-        labels = [f"{signed(low)} to {signed(high)}°" for low, high in itertools.pairwise(edges)]
         steering_deg = np.degrees(np.concatenate([lap.steps["steering_rad"] for lap in laps]))
-        taken = np.clip(np.searchsorted(edges, steering_deg, side="right") - 1, 0, STEERING_BINS - 1)
+        taken, labels = binned(steering_deg, *first.actions.steering_deg)
     place = np.concatenate([lap.distance_m for lap in laps]) / first.track.length_m
     sector = np.clip((place * SECTORS).astype(np.int64), 0, SECTORS - 1)
-    counts = np.zeros((SECTORS, len(labels)))
-    np.add.at(counts, (sector, taken), 1.0)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0), labels
+    return shares_by_sector(sector, taken, SECTORS, len(labels)), labels
 
 
 def action_use_plot(laps: Sequence[InspectedLap], title: str) -> bytes:

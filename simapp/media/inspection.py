@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
+from simapp.analysis.places import command_label
 from simapp.media.road import draw_road
 from simapp.tracks import Track
 
@@ -64,17 +65,6 @@ class InspectedLap:
         """Steering and speed that were commanded, to read."""
         row = self.steps[step]
         return command_label(float(np.degrees(row["steering_rad"])), float(row["speed_mps"]))
-
-
-def command_label(steering_deg: float, speed_mps: float) -> str:
-    """For example "+15° 1.0 m/s"."""
-    return f"{signed(steering_deg)}° {speed_mps:.1f} m/s"
-
-
-def signed(value: float) -> str:
-    """With its sign and at most one decimal: +12.5, -3, 0."""
-    text = f"{value:+.1f}".removesuffix(".0")
-    return text if float(text) else "0"
 
 
 def action_labels(actions: DiscreteActions | ContinuousActions) -> list[str]:

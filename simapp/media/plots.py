@@ -17,9 +17,11 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from contract.metrics import TrainingRow
-from contract.protocols import Phase
-from contract.state import STEP_S, EpisodeStatus, FloatArray, Things
+from contract.state import EpisodeStatus, FloatArray, Things
 from contract.vehicle import MAX_SPEED_MPS
+from simapp.analysis.joining import Iterations, by_iteration
+from simapp.analysis.log import BROKEN
+from simapp.analysis.measures import driven
 from simapp.contact import outlines
 from simapp.media.road import draw_road, track_limits
 from simapp.tracks import Track
@@ -51,7 +53,7 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
     figure.suptitle(title, fontsize=15, fontweight="bold", x=0.02, y=0.985, ha="left", va="top")
     grid = figure.subplots(2, 2, sharex=True)
     reward, completion, entropy, loss = grid.flat
-    trained, evaluated = _by_iteration(rows)
+    trained, evaluated = by_iteration(rows)
 
     _episodes(reward, trained, "reward_score", _TRAINING, "training")
     _episodes(reward, evaluated, "reward_score", _EVALUATION, "evaluation")
@@ -99,16 +101,16 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Thing
 
     if things is not None:
         _draw_things(axes, things)
-    paths = [_driven(lap) for lap in laps]
+    paths = [driven_path(lap) for lap in laps]
     speeds = np.concatenate([speed for _, speed in paths]) if paths else np.zeros(0)
     low, high = map(float, np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, MAX_SPEED_MPS)
-    colours, scale = _speed_colours(), Normalize(low, max(high, low + 0.1))
+    colours, scale = speed_colours(), Normalize(low, max(high, low + 0.1))
     for segments, speed in paths:
         line = LineCollection(list(segments), cmap=colours, norm=scale, linewidths=1.8, capstyle="round", zorder=4)
         line.set_array(speed)
         axes.add_collection(line)
     for lap in laps:
-        broken = lap[np.isin(lap["status"], _BROKEN)]
+        broken = lap[np.isin(lap["status"], BROKEN)]
         axes.plot(broken["x_m"], broken["y_m"], "x", color=_CROSS, markersize=9, markeredgewidth=2.5, zorder=6)
     bar = figure.colorbar(LineCollection([], cmap=colours, norm=scale), cax=scale_axes, orientation="horizontal")
     bar.set_label("speed (m/s)")
@@ -124,12 +126,6 @@ def _draw_things(axes: Axes, things: Things) -> None:
         turn = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])
         outline = corner @ turn + [x, y]
         axes.add_patch(Polygon(outline, facecolor="#b98a5a", edgecolor="black", linewidth=1.0, zorder=5))
-
-
-_BROKEN = [
-    int(status)
-    for status in (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
-]
 
 
 def _lap_page(track: Track) -> tuple[Figure, Axes, Axes, Axes]:
@@ -159,22 +155,6 @@ def _png(figure: Figure) -> bytes:
     return png.getvalue()
 
 
-Iterations = list[list[TrainingRow]]
-
-
-def _by_iteration(rows: Sequence[TrainingRow]) -> tuple[Iterations, Iterations]:
-    """Training and evaluation rows of each iteration."""
-    trained: Iterations = []
-    evaluated: Iterations = []
-    for row in rows:
-        training = row.phase == Phase.training
-        if not trained or (training and row.trial == 1):
-            trained.append([])
-            evaluated.append([])
-        (trained if training else evaluated)[-1].append(row)
-    return trained, evaluated
-
-
 def _episodes(axes: Axes, iterations: Iterations, name: str, colour: str, label: str) -> None:
     """Episodes as dots, their mean as a line."""
     dots = [(i, getattr(row, name)) for i, rows in enumerate(iterations) for row in rows]
@@ -197,16 +177,14 @@ def _steps_above(axes: Axes, steps: Sequence[int]) -> None:
     above.set_xlabel("training steps", fontsize=8, color="#666666")
 
 
-def _driven(lap: np.ndarray) -> tuple[FloatArray, FloatArray]:
+def driven_path(lap: np.ndarray) -> tuple[FloatArray, FloatArray]:
     """Segments (S, 2, 2) between a lap's steps and their speeds (S,), without the jumps of resets."""
     points = np.column_stack([lap["x_m"], lap["y_m"]])
-    moved_m = np.hypot(*np.diff(points, axis=0).T)
-    took_s = np.diff(lap["time_s"])
-    driven = (took_s > 0.0) & (moved_m <= 1.5 * MAX_SPEED_MPS * STEP_S)
-    return np.stack([points[:-1], points[1:]], axis=1)[driven], moved_m[driven] / took_s[driven]
+    moves, speeds_mps = driven(lap)
+    return np.stack([points[:-1], points[1:]], axis=1)[moves], speeds_mps
 
 
-def _speed_colours() -> Colormap:
+def speed_colours() -> Colormap:
     """Blue (slow) to yellow (fast): viridis without its dark end, which would sink into the road."""
     return LinearSegmentedColormap.from_list("speed", colormaps["viridis"](np.linspace(0.35, 1.0, 256)))
 
@@ -239,6 +217,6 @@ def _list_laps(axes: Axes, laps: Sequence[np.ndarray]) -> None:
 def _outcome(lap: np.ndarray) -> str:
     status = EpisodeStatus(int(lap["status"][-1]))
     if status is EpisodeStatus.lap_complete:
-        resets = int(np.isin(lap["status"], _BROKEN).sum())
+        resets = int(np.isin(lap["status"], BROKEN).sum())
         return f"{lap['time_s'][-1]:6.2f} s" + (f"  {resets} resets" if resets else "")
     return f"{status.title.lower()} at {lap['progress_pct'][-1]:.0f} %"

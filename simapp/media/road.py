@@ -9,14 +9,14 @@ from matplotlib.collections import PolyCollection
 from contract.state import FloatArray
 from simapp.tracks import Track
 
-FIELD, ROAD, EDGE, CENTRE, START = "#cfdcc8", "#343b44", "#ffffff", "#e0923a", "#ffffff"
+FIELD, ROAD, EDGE, CENTRE, START, LABEL = "#cfdcc8", "#343b44", "#ffffff", "#e0923a", "#ffffff", "#2f3640"
 _LABEL_EVERY = 10
 
 
 def limits(points: FloatArray) -> tuple[float, float, float, float]:
     """xmin, xmax, ymin, ymax of a map that shows the points (K, 2) with a margin."""
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.05 * float((high - low).max()) + 0.1
+    margin = 0.05 * float((high - low).max()) + 0.25
     return float(low[0]) - margin, float(high[0]) + margin, float(low[1]) - margin, float(high[1]) + margin
 
 
@@ -57,7 +57,7 @@ def _draw_start(axes: Axes, track: Track) -> None:
     axes.annotate("", xy=tuple(tip), xytext=tuple(track.centre[0]), arrowprops=arrow, zorder=3)
     outward = track.outer[0] - track.centre[0]
     offset = 16.0 * outward / np.hypot(*outward)
-    label: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": ROAD, "ha": "center", "va": "center"}
+    label: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "color": LABEL, "ha": "center", "va": "center"}
     axes.annotate("start", xy=tuple(track.outer[0]), xytext=tuple(offset), textcoords="offset points", **label)
 
 

@@ -20,10 +20,11 @@ from scripts import inspecting
 from scripts.local import evaluation_laps
 from scripts.runs import Run
 from scripts.sessions import checkpoint
+from simapp.analysis.places import SECTORS, STEERING_BINS, command_label
 from simapp.media import video
-from simapp.media.action_use import SECTORS, STEERING_BINS, action_use
+from simapp.media.action_use import action_use
 from simapp.media.diagnostics_plot import diagnostics_plot
-from simapp.media.inspection import InspectedLap, command_label, heat_over
+from simapp.media.inspection import InspectedLap, heat_over
 from simapp.media.saliency_video import saliency_frames
 from tests.frozen import HOLD_DEG, add_track, untrained_run
 from tests.looking import looking_graph

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from contract.metrics import TrainingRow, training_evaluation_rows, training_rows
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
+from simapp.analysis.joining import by_iteration
 from simapp.media import plots
 from simapp.media.plots import Updates, lap_plot, training_plot
 from simapp.media.road import ROAD
@@ -74,7 +75,7 @@ def test_training_plot_of_little_is_still_a_picture(rows: list[TrainingRow]) -> 
 
 
 def test_rows_fall_into_iterations_by_their_trials() -> None:
-    trained, evaluated = plots._by_iteration(_rows())
+    trained, evaluated = by_iteration(_rows())
     assert [len(rows) for rows in trained] == [4] * 6
     assert [len(rows) for rows in evaluated] == [1] * 6
     assert [rows[0].episode for rows in trained] == [1, 5, 9, 13, 17, 21]
@@ -96,7 +97,7 @@ def test_lap_plot_draws_the_road_true_to_scale() -> None:
 def test_lap_plot_colours_by_the_speed_driven() -> None:
     slow_and_fast = [_lap(1.0, radius_m=2.8), _lap(3.0, radius_m=3.2)]
     png = lap_plot(_track(), slow_and_fast, "laps")
-    colours = plots._speed_colours()
+    colours = plots.speed_colours()
     pixels = _pixels(png)[:, :900]
 
     def drawn(value: float) -> float:
@@ -111,7 +112,7 @@ def test_speeds_leave_out_the_jump_of_a_reset() -> None:
     lap = _lap(1.0)
     lap["x_m"][100:] += 0.8
     lap["time_s"][100:] += 2.0
-    segments, speeds = plots._driven(lap)
+    segments, speeds = plots.driven_path(lap)
     assert len(segments) == len(speeds) == len(lap) - 2
     np.testing.assert_allclose(speeds, 1.0, rtol=0.01)
 
