@@ -17,7 +17,7 @@ PACKAGES = contract simapp trainer scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup environment train evaluate race export car up down logs ps stop wipe doctor test test-all lint bench clean
+.PHONY: help setup environment train evaluate race report export car up down logs ps stop wipe doctor test test-all lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,9 @@ evaluate: environment ## race a trained model (RUN=name LAPS=5 BACKEND=compose A
 
 race: environment ## race runs head to head (RUNS="a b" LAPS=5 ARGS=)
 	.venv/bin/undercut race $(RUNS) $(call option,--laps,$(LAPS)) $(ARGS)
+
+report: environment ## write a page about a run (RUN=name, or RUNS="a b" to compare; ARGS=)
+	.venv/bin/undercut report $(if $(RUNS),$(RUNS),"$(RUN)") $(ARGS)
 
 export: environment ## write a run for another tool (RUN=name LAYOUT=console|drfc|droa OUT= ARGS=)
 	.venv/bin/undercut export "$(RUN)" $(call option,--layout,$(LAYOUT)) $(call option,--out,$(OUT)) $(ARGS)

@@ -138,6 +138,16 @@ def parse_any_simtrace(key: str) -> tuple[str, int] | None:
     return "evaluation" if apart else "training_evaluation", int(match[1])
 
 
+def rescoring_plot(reward: str) -> str:
+    """What a reward function, by its file's name, says of a run's old episodes."""
+    return f"report/rescored-{reward}.png"
+
+
+def report_folder(name: str) -> str:
+    """Where reports of logs from elsewhere lie, beside `runs/`: nothing is written into a racer's own folders."""
+    return f"reports/{name}"
+
+
 def report_picture(name: str) -> str:
     """One picture of a report, beside it."""
     return f"report/{name}.png"

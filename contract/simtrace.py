@@ -73,7 +73,7 @@ def log_lines(csv: str, where: str) -> list[str]:
     header = _header(lines, where)
     order = [header.index(name) for name in (*COLUMNS, "obstacle_crash_counter", "wall_clock") if name in header]
     cells = (line.split(",") for line in lines[1:])
-    return [_logged([row[column] for column in order]) for row in cells]
+    return [_logged([row[column] for column in order if column < len(row)]) for row in cells]
 
 
 def _logged(row: list[str]) -> str:

@@ -20,6 +20,7 @@ from scripts import (
     import_cli,
     inspect_cli,
     race_cli,
+    report_cli,
     stack_cli,
     tracks_cli,
     video_cli,
@@ -56,6 +57,8 @@ app.command("export")(export_cli.export_run)
 app.command("car")(export_cli.car)
 app.command("inspect")(inspect_cli.inspect_run)
 app.command()(race_cli.evaluate)
+app.command()(report_cli.report)
+app.command()(report_cli.logs)
 app.command()(race_cli.race)
 app.command()(race_cli.tournament)
 app.command()(worker_cli.worker)

@@ -192,6 +192,7 @@ def show_files(run: Run, console: Console) -> None:
     ):
         if run.store.exists(key):
             console.print(f"{what + ':':24s}{run.store.where(key)}", highlight=False, soft_wrap=True)
+    console.print(f"{'a page about all this:':24s}undercut report {run.config.name}", highlight=False, soft_wrap=True)
 
 
 def summary(run: Run) -> dict[str, Any]:

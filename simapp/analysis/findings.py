@@ -325,7 +325,8 @@ def headline(log: RunLog) -> list[tuple[str, str, str]]:
     training = log.of(Kind.training)
     figures = []
     if laps:
-        what = "evaluation laps" if laps[0].kind is Kind.evaluation else f"laps of the last {laps[0].kind.words}"
+        words = {Kind.evaluation: "evaluation laps", Kind.check: "laps of the last evaluation in training"}
+        what = words.get(laps[0].kind, "episodes of the last iteration")
         figures.append((f"{complete} / {len(laps)}", f"{what} complete", "complete laps of all that were begun"))
     if best is not None:
         figures.append((f"{best:.2f} s", "best evaluation lap", "simulated seconds, penalties of resets included"))

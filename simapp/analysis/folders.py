@@ -21,7 +21,7 @@ def logs_in(keys: Sequence[str]) -> dict[str, list[str]]:
     """Folder of each log -> its keys. A metrics file that lies apart goes to the log whose name begins as its own:
     console-training_metrics.json to console-reinvent_base."""
     groups = [_group(key) for key in keys]
-    traced = sorted({group for key, group in zip(keys, groups, strict=True) if artifacts.parse_simtrace(key)})
+    traced = sorted({group for key, group in zip(keys, groups, strict=True) if artifacts.parse_any_simtrace(key)})
     telling = traced or sorted({group for key, group in zip(keys, groups, strict=True) if is_metrics(key)})
     if len(telling) <= 1:
         return {telling[0]: list(keys)} if telling else {}

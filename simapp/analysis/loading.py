@@ -23,7 +23,7 @@ from contract.metrics import (
     salvage_training_metrics,
 )
 from contract.params import read_training_params
-from contract.protocols import ObjectStore
+from contract.protocols import Place
 from contract.salvage import list_of_objects
 from contract.simtrace import Trace, read_csv
 from contract.state import FloatArray
@@ -38,30 +38,27 @@ _UPDATE_LINE = re.compile(
 )
 
 
-def load_run(store: ObjectStore, name: str, source: str, search: Sequence[Path]) -> RunLog:
-    """The log of one run of ours, of which nothing need be whole. `source` is where it lies, for messages; own tracks
-    are looked for in `search`."""
-    return _Reader(store, sorted(store.list("")), name, source, search).read()
+def load_run(place: Place, name: str, search: Sequence[Path]) -> RunLog:
+    """The log of one run of ours, of which nothing need be whole. Own tracks are looked for in `search`."""
+    return _Reader(place, place.list(""), name, search).read()
 
 
-def load_folder(
-    store: ObjectStore, name: str, source: str, search: Sequence[Path], track: Track | None = None
-) -> list[RunLog]:
+def load_folder(place: Place, name: str, search: Sequence[Path], track: Track | None = None) -> list[RunLog]:
     """The logs in a folder from elsewhere, one for each model whose files lie in it.
 
     `track` is given by the racer; InputError if no log's laps are as long as it, or if there is no log at all.
     """
-    keys = sorted(store.list(""))
+    keys = place.list("")
     found = logs_in(keys)
     if not found:
         raise InputError(
-            source,
+            place.where(),
             f"{len(keys)} files" if keys else "no files",
             "logs have simtraces (*-iteration.csv) or metrics (*metrics*.json)",
             "name the folder that holds training-simtrace/, or the metrics files",
         )
     logs = [
-        _Reader(store, keys, group.rpartition("/")[2] or name, source, search, track, foreign=True).read()
+        _Reader(place, keys, group.rpartition("/")[2] or name, search, track, foreign=True).read()
         for group, keys in found.items()
     ]
     if track is not None and all(log.track is None for log in logs):
@@ -80,15 +77,14 @@ class _Reader:
 
     def __init__(
         self,
-        store: ObjectStore,
+        place: Place,
         keys: Sequence[str],
         name: str,
-        source: str,
         search: Sequence[Path],
         track: Track | None = None,
         foreign: bool = False,
     ) -> None:
-        self._store, self._keys, self._name, self._source = store, keys, name, source
+        self._place, self._keys, self._name = place, keys, name
         self._search, self._given, self._foreign = search, track, foreign
         self.problems: list[str] = []
 
@@ -110,7 +106,7 @@ class _Reader:
         track, is_reversed = self._track(told, config, episodes)
         log = RunLog(
             name=self._name,
-            source=self._source,
+            source=self._place.where(),
             episodes=tuple(episodes),
             updates=updates,
             track=track,
@@ -126,7 +122,7 @@ class _Reader:
     def _text(self, key: str) -> str | None:
         """A file's text; bytes that are no UTF-8 become marks that no number has."""
         try:
-            return self._store.get(key).decode("utf-8-sig", errors="replace")
+            return self._place.get(key).decode("utf-8-sig", errors="replace")
         except KeyError:
             return None
         except StoreError as error:
@@ -150,7 +146,7 @@ class _Reader:
         return None
 
     def _where(self, key: str) -> str:
-        return f"{self._source}/{key}"
+        return self._place.where(key)
 
     def _config(self) -> RunConfig | None:
         found = self._first(artifacts.RUN_CONFIG)
@@ -219,7 +215,7 @@ class _Reader:
     def _traces(self) -> dict[Kind, dict[int, list[Trace]]]:
         traces: dict[Kind, dict[int, list[Trace]]] = {kind: {} for kind in Kind}
         for key in self._keys:
-            read = artifacts.parse_simtrace(key)
+            read = artifacts.parse_any_simtrace(key)
             text = self._text(key) if read else None
             if read is None or text is None:
                 continue

@@ -16,10 +16,10 @@ BROKEN = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobili
 
 
 class Kind(StrEnum):
-    """What an episode was driven for; `parse_simtrace` uses the same words."""
+    """What an episode was driven for; `artifacts.parse_any_simtrace` uses the same words."""
 
     training = "training"
-    check = "training-evaluation"
+    check = "training_evaluation"
     evaluation = "evaluation"
 
     @property

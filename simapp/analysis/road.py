@@ -10,11 +10,12 @@ from simapp.analysis.log import Episode, rows_of, same_length
 from simapp.tracks import Track, available_tracks, load_track
 
 _SAMPLES = 2000
-_ON_THE_ROAD = 0.9
+_NEAR_THE_ROAD = 0.95
 
 
 def matching_track(episodes: Sequence[Episode], search: Sequence[Path]) -> Track | None:
-    """The known track whose lap is as long as the traces say, and on whose road nine of ten of their rows lie."""
+    """The known track whose lap is as long as the traces say, and that 95 % of their rows are near: no further from the
+    centre line than the road is wide."""
     length_m = float(np.median([episode.track_length_m for episode in episodes]))
     rows = _sample(episodes)
     best: tuple[float, Track] | None = None
@@ -25,8 +26,9 @@ def matching_track(episodes: Sequence[Episode], search: Sequence[Path]) -> Track
             continue
         if not same_length(track.length_m, length_m):
             continue
-        share = float(track.on_road(rows["x_m"], rows["y_m"]).mean())
-        if share >= _ON_THE_ROAD and (best is None or share > best[0]):
+        where = track.project(rows["x_m"], rows["y_m"])
+        share = float((np.abs(where.offset_m) <= where.width_m).mean())
+        if share >= _NEAR_THE_ROAD and (best is None or share > best[0]):
             best = share, track
     return best[1] if best else None
 

@@ -152,6 +152,8 @@ def make(folder: Path, *arguments: str) -> list[str]:
             ],
         ),
         (["evaluate", "RUN=fast", "LAPS=3"], ["bootstrap", "undercut|evaluate|fast|--laps|3"]),
+        (["report", "RUN=fast"], ["bootstrap", "undercut|report|fast"]),
+        (["report", "RUNS=a b"], ["bootstrap", "undercut|report|a|b"]),
         (["export", "RUN=fast", "LAYOUT=drfc"], ["bootstrap", "undercut|export|fast|--layout|drfc"]),
         (
             ["export", "LAYOUT=droa", "OUT=my model.tar.gz"],
@@ -187,6 +189,7 @@ def test_make_alone_lists_every_command(makefile: Path) -> None:
         "train",
         "evaluate",
         "race",
+        "report",
         "export",
         "car",
         *("up", "down", "logs", "ps", "stop", "wipe", "doctor"),

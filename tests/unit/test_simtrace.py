@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from contract.errors import InputError
 from contract.rollout import Rollout
-from contract.simtrace import COLUMNS, end_time_s, from_csv, to_csv, to_log
+from contract.simtrace import COLUMNS, end_time_s, from_csv, read_csv, to_csv, to_log
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.synthetic import drive
@@ -236,3 +237,92 @@ def test_a_file_that_is_no_simtrace_is_refused(text: str) -> None:
 
 def test_a_header_alone_is_an_empty_trace() -> None:
     assert from_csv(to_csv([], 10.0, 0.0), "x") == []
+
+
+# --- damaged files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_file_gives_its_whole_rows_and_names_the_others() -> None:
+    rollouts = [drive(i, EpisodeStatus.off_track, length=5) for i in range(3)]
+    lines = to_csv(rollouts, 10.0, 0.0).splitlines()
+    lines[4] = lines[4].replace(",in_progress", ",flying")
+    lines[9] = lines[9][:40]
+    lines.insert(12, "")
+    traces, problems = read_csv("\n".join(lines) + "\n\n", "x.csv")
+    assert [problem.where for problem in problems] == ["x.csv line 5 episode_status", "x.csv line 10"]
+    assert [len(trace.steps) for trace in traces] == [4, 4, 5]
+    assert traces[0].numbers.tolist() == [1, 2, 3, 5]
+    assert traces[1].numbers.tolist() == [1, 2, 3, 5]
+    np.testing.assert_array_equal(traces[2].steps["x_m"], rollouts[2].steps["x_m"])
+
+
+def test_columns_beyond_the_known_ones_and_in_another_order_are_no_trouble() -> None:
+    text = to_csv([drive(0, EpisodeStatus.off_track, length=4)], 10.0, 0.0)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    changed = io.StringIO()
+    writer = csv.DictWriter(changed, ["worker", *reversed(COLUMNS), "note"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "worker": "1", "note": "x"} for row in rows)
+    (trace,) = from_csv(changed.getvalue(), "x.csv")
+    (plain,) = from_csv(text, "x.csv")
+    np.testing.assert_array_equal(trace.steps, plain.steps)
+    assert trace.timestamps_s.tolist() == plain.timestamps_s.tolist()
+
+
+def test_a_column_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="the header of a simtrace"):
+        from_csv(f"{HEADER},X\n{ROW},0.0,7\n", "x.csv")
+
+
+@pytest.mark.parametrize(("column", "value"), [("closest_waypoint", "1e30"), ("episode", "-1e300"), ("steps", "1e12")])
+def test_a_number_that_no_array_holds_is_named(column: str, value: str) -> None:
+    with pytest.raises(InputError, match="a whole number") as error:
+        from_csv(_broken(column, value), "x.csv")
+    assert error.value.where == f"x.csv line 3 {column}"
+
+
+_CELLS = st.one_of(
+    st.sampled_from(
+        ["", "nan", "inf", "-1e308", "1e308", "True", "False", "[0.5 0.5]", "[", "]", "[nan 1]", "crashed", "0"]
+    ),
+    st.floats().map(str),
+    st.integers().map(str),
+    st.text(max_size=8),
+)
+_HEADERS = st.sampled_from(
+    [COLUMNS[:-1], COLUMNS, [*COLUMNS, "obstacle_crash_counter", "wall_clock"], ["extra", *COLUMNS]]
+)
+
+
+@settings(max_examples=150)
+@given(_HEADERS, st.lists(st.tuples(st.integers(0, 19), st.integers(0, 18), _CELLS), max_size=12), st.integers(0, 4000))
+def test_whatever_stands_in_a_file_it_is_read_or_named(
+    header: list[str], changes: list[tuple[int, int, str]], kept: int
+) -> None:
+    """Old and new headers, broken cells anywhere, cut anywhere: rows or errors with the line, and nothing else."""
+    rows = csv.DictReader(
+        io.StringIO(to_csv([drive(i, EpisodeStatus.off_track, length=5) for i in range(4)], 10.0, 0.0))
+    )
+    table = [[row.get(name, "0") for name in header] for row in rows]
+    for row, column, cell in changes:
+        table[row][column % len(header)] = cell
+    text = "\n".join(",".join(row) for row in [header, *table])
+    text = text[: len(text) - kept]
+    traces, problems = read_csv(text, "x.csv")
+    lines = text.splitlines()
+    read = sum(len(trace.steps) for trace in traces)
+    assert all(re.match(r"x\.csv line \d+", problem.where) for problem in problems)
+    if not (problems and problems[0].where == "x.csv line 1"):
+        assert read + len(problems) == sum(bool(line.strip()) for line in lines[1:])
+    for trace in traces:
+        assert np.isfinite(trace.timestamps_s).all()
+        assert all(np.isfinite(trace.steps[name]).all() for name in STEP_DTYPE.names or ())
+        assert len(trace.numbers) == len(trace.actions) == len(trace.steps) > 0
+
+
+@settings(max_examples=80)
+@given(st.text(max_size=300))
+def test_any_text_is_a_trace_or_named(text: str) -> None:
+    traces, problems = read_csv(text, "x.csv")
+    assert bool(traces) != bool(problems)
+    assert all(problem.where.startswith("x.csv line") for problem in problems)

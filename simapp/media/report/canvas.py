@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -35,7 +36,7 @@ THEMED = {
 
 WIDTH_IN = 4.7
 """Of a picture that fills one column; a phone shows it at about three quarters of its size."""
-_PNG_DPI = 150
+_DPI = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +77,19 @@ def picture(
         "svg.hashsalt": "undercut",
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained", facecolor="none")
-        FigureCanvasAgg(figure)
+        figure = Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained", facecolor="none")
+        raster: Any = FigureCanvasAgg(figure)
         draw(figure)
-        figure.canvas.draw()
-        figure.set_layout_engine("none")  # the layout is found once for both
-        vector = io.StringIO()
-        figure.savefig(
-            vector, format="svg", dpi=_PNG_DPI, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        )
-        pixels = io.BytesIO()
-        figure.savefig(pixels, format="png", dpi=_PNG_DPI, facecolor="white", metadata={"Software": None})
+        # each file is drawn once: savefig would draw it, and find its layout, once more for either
+        layout = figure.get_layout_engine()
+        assert layout is not None
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+        vector, pixels = io.StringIO(), io.BytesIO()
+        lines: Any = FigureCanvasSVG(figure)
+        lines.print_svg(vector, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.set_facecolor("white")
+        raster.print_png(pixels, metadata={"Software": None})
     return Picture(name, title, caption, _inline(vector.getvalue(), name, title), pixels.getvalue())
 
 

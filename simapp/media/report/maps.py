@@ -49,7 +49,7 @@ class Map:
                 axes.plot(self.rows["x_m"], self.rows["y_m"], "o", color=MUTED, **look)
         axes.spines[:].set_visible(False)
 
-    def height_in(self, below_in: float = 0.75) -> float:
+    def height_in(self, below_in: float = 0.62) -> float:
         """Of a picture with the map at its own proportions and so much room below, within reason."""
         xmin, xmax, ymin, ymax = self.limits
         return float(np.clip(WIDTH_IN * (ymax - ymin) / (xmax - xmin), 1.2, 5.6)) + below_in

@@ -14,8 +14,8 @@ font:15px/1.5 var(--font)}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .2rem}
 h2{font-size:1.2rem;margin:2.2rem 0 .7rem;padding-bottom:.3rem;border-bottom:1px solid var(--grid)}
 p{margin:.3rem 0}
-nav{margin:.8rem 0;font-size:.9rem}
-nav a{color:var(--c0);margin-right:1rem;white-space:nowrap}
+nav{margin:.8rem 0;font-size:.9rem;display:flex;flex-wrap:wrap;gap:.3rem 1rem}
+nav a{color:var(--c0);white-space:nowrap}
 .facts,.note{color:var(--muted);font-size:.9rem}
 .facts span{margin-right:1.2rem;white-space:nowrap}
 .facts b{font-weight:600;color:var(--ink)}

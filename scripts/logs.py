@@ -1,0 +1,58 @@
+"""Logs by name: a run of the workspace, or a folder of simtraces and metrics from elsewhere."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from contract import artifacts
+from contract.config import is_run_name
+from contract.errors import InputError
+from contract.protocols import Place
+from contract.stores.local import LocalStore
+from scripts.runs import TRACKS, run_names
+from scripts.workspace import run_place, workspace
+from simapp.analysis.loading import load_folder, load_run
+from simapp.analysis.log import RunLog
+from simapp.tracks import Track, load_track
+
+
+def open_logs(names: Sequence[str], folders: Sequence[Path], track: str | None) -> tuple[list[RunLog], Place]:
+    """The logs of runs and of folders, in this order, and where what is made of them goes.
+
+    A name that is no run may be a folder. `track` is that of folders that do not say it. InputError when there are no
+    such logs.
+    """
+    given = load_track(track, [TRACKS]) if track else None
+    logs: list[RunLog] = []
+    target: Place | None = None
+    for name in names:
+        place = run_place(name) if is_run_name(name) else None
+        if place is not None and place.list(""):
+            logs.append(load_run(place, name, [TRACKS]))
+            target = target or place
+        elif Path(name).is_dir():
+            logs += _of_folder(Path(name), given)
+        else:
+            known = ", ".join(run_names()) or "none yet"
+            raise InputError(
+                "run",
+                name,
+                f"a run (there are: {known}) or a folder of logs",
+                f"undercut train {name}, or check the path",
+            )
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError("--traces", str(folder), "a folder with simtraces or metrics", "check the path")
+        logs += _of_folder(folder, given)
+    if not logs:
+        raise InputError("run", "no name", "the name of a run, or --traces FOLDER", "undercut runs lists your runs")
+    return logs, target or workspace().below(artifacts.report_folder(_plain(logs[0].name)))
+
+
+def _of_folder(folder: Path, track: Track | None) -> list[RunLog]:
+    name = folder.resolve().name
+    return load_folder(LocalStore(folder), name or "logs", [TRACKS], track)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:64] or "logs"
