@@ -126,8 +126,8 @@ _ANY_SIMTRACE = re.compile(r"(?:.*/)?(\d+)-iteration\.csv")
 
 
 def parse_any_simtrace(key: str) -> tuple[str, int] | None:
-    """The same of a key in any layout, ours, the console's or DeepRacer-for-Cloud's: a file outside of the usual folders
-    is taken for training."""
+    """The same of a key in any layout, ours, the console's or DeepRacer-for-Cloud's; a file outside of the usual
+    folders is taken for training."""
     match = _ANY_SIMTRACE.fullmatch(key)
     if not match:
         return None
