@@ -18,16 +18,8 @@ from simapp.builtin import BuiltinSimulator
 from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
-from simapp.starts import Start, conditioned, flying, round_robin, start_line
-from simapp.tracks import Track
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A race, and how its episodes begin."""
-
-    race: Race
-    start: Start
+from simapp.scenes import Scene, training_scenes
+from simapp.starts import conditioned, flying, start_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +78,9 @@ class LocalRollouts:
         config, files, track = run.config, run.files, run.track()
         simulator = BuiltinSimulator(track, [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
-        training = config.training
-        rules = RaceRules(
-            training.max_episode_steps,
-            training.number_of_resets,
-            config.evaluation.off_track_penalty,
-            config.evaluation.collision_penalty,
-            config.evaluation.reset_behind_dist,
-        )
-
-        def race(track: Track, rules: RaceRules, is_reversed: bool) -> Race:
-            return Race(simulator, track, rules, rewards, is_reversed, config.race)
-
-        def training_scene(track: Track, is_reversed: bool) -> Scene:
-            it = race(track, rules, is_reversed)
-            ranges = config.randomization if config.enable_domain_randomization else None
-            return Scene(it, conditioned(it, ranges, round_robin(it, training, len(self._configs))))
-
-        scenes = [training_scene(track, config.reverse_dir)]
-        if training.alternate_driving_direction:
-            scenes.append(training_scene(track.reversed(), not config.reverse_dir))
-        evaluation = race(track, RaceRules(training.max_episode_steps), config.reverse_dir)
+        scenes = training_scenes(config, simulator, track, rewards, len(self._configs))
+        training, rules = config.training, RaceRules(config.training.max_episode_steps)
+        evaluation = Race(simulator, track, rules, rewards, config.reverse_dir, config.race)
         starts = config.evaluation.model_copy(update={"start_position_offset": training.start_position_offset})
         return _World(scenes, Scene(evaluation, conditioned(evaluation, None, start_line(evaluation, starts))))
 

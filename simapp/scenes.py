@@ -1,0 +1,42 @@
+"""The races of a run's training as its config describes them, and how their episodes begin."""
+
+from dataclasses import dataclass
+
+from contract.config import RunConfig
+from contract.protocols import Simulator
+from simapp.race import Race, RaceRules, Reward
+from simapp.starts import Start, conditioned, round_robin
+from simapp.tracks import Track
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A race, and how its episodes begin."""
+
+    race: Race
+    start: Start
+
+
+def training_scenes(
+    config: RunConfig, simulator: Simulator, track: Track, rewards: list[Reward], worlds: int = 1
+) -> list[Scene]:
+    """The race of the training episodes, one reward a car; two with ALTERNATE_DRIVING_DIRECTION, of even and of odd
+    episodes. `track` is in the run's own direction; `worlds` is how many the run's episodes take turns in."""
+    training, evaluation = config.training, config.evaluation
+    rules = RaceRules(
+        training.max_episode_steps,
+        training.number_of_resets,
+        evaluation.off_track_penalty,
+        evaluation.collision_penalty,
+        evaluation.reset_behind_dist,
+    )
+    ranges = config.randomization if config.enable_domain_randomization else None
+
+    def scene(track: Track, is_reversed: bool) -> Scene:
+        race = Race(simulator, track, rules, rewards, is_reversed, config.race)
+        return Scene(race, conditioned(race, ranges, round_robin(race, training, worlds)))
+
+    scenes = [scene(track, config.reverse_dir)]
+    if training.alternate_driving_direction:
+        scenes.append(scene(track.reversed(), not config.reverse_dir))
+    return scenes
