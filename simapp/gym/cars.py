@@ -63,7 +63,7 @@ class Cars:
         named: Mapping[str, Any] = {"name": "gym", **values, **({} if track is None else {"track": track})}
         self.config = RunConfig.build(dict(named), "config")
         if self.config.worlds:
-            raise InputError("config: worlds", len(self.config.worlds), "an environment is one world", "leave worlds out")
+            raise InputError("config: worlds", len(self.config.worlds), "an environment is one world", "leave it out")
         self.model = _model(metadata)
         self._view = view
         self._renderer: SceneRenderer | None = None
