@@ -107,7 +107,7 @@ class Worker:
             policy = self._end.fetch(task.policy)
             if driver is None or policy is None:
                 self._say("a task whose job or policy is gone already; asking for another")
-                self._stop.wait(0.2)
+                self._stop.wait(2.0)
                 return
             for rollout in driver.collect(policy, task.rollout_order()):
                 self._end.send(rollout_to_bytes(rollout, self.name, self._number, task.order))
