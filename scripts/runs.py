@@ -109,7 +109,7 @@ class Run:
         store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
         if preset is not None:
             store.put(artifacts.PRESET, preset.read_bytes())
-        for key, content in _beside(files.reward).items():
+        for key, content in modules_beside(files.reward).items():
             store.put(key, content)
         for name, track in tracks.items():
             if track.source != SHIPPED:
@@ -176,7 +176,7 @@ class Run:
             artifacts.PRESET: preset and preset.read_bytes(),
             artifacts.HYPERPARAMETERS: hyperparameters
             and Hyperparameters.load(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
-            **(_beside(RewardFunction.load(reward)) if reward else {}),
+            **(modules_beside(RewardFunction.load(reward)) if reward else {}),
         }
         for key, content in given.items():
             if content is not None and (not self.store.exists(key) or content != self.store.get(key)):
@@ -204,7 +204,7 @@ def route_file(track: Track) -> bytes:
     return file.getvalue()
 
 
-def _beside(reward: RewardFunction) -> dict[str, bytes]:
+def modules_beside(reward: RewardFunction) -> dict[str, bytes]:
     """Modules beside the reward file that it imports, by the key that they have in a run."""
     folder = reward.path.resolve().parent
     found = {helper.relative_to(folder).as_posix(): helper.read_bytes() for helper in reward.helpers}

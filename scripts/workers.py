@@ -15,7 +15,7 @@ from contract import artifacts
 from contract.channels.redis import RedisChannel
 from contract.channels.unix import UnixChannel
 from contract.config import RunConfig
-from contract.errors import InputError, RewardError, UndercutError
+from contract.errors import RewardError, UndercutError
 from contract.host import HostSettings
 from contract.memory import DoesNotFitError
 from contract.protocols import RolloutOrder, RolloutSource, TrainerEnd
@@ -24,7 +24,7 @@ from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from contract.wire import Job, RolloutRules
 from scripts.local import LocalRollouts
-from scripts.runs import RacerFiles, Run, route_file, track_of
+from scripts.runs import RacerFiles, Run, modules_beside, route_file, track_of
 from simapp.policy import settled_precision
 from trainer.remote import RemoteRollouts
 
@@ -33,6 +33,7 @@ OUT_OF_MEMORY = 3
 MOST_RESTARTS = 5
 """Of one worker in one session."""
 _STOP_S = 10.0
+_WATCH_S = 0.5
 _TRACK = "tracks/{}/{}.npy"
 
 
@@ -47,25 +48,20 @@ def version() -> str:
 def job_of(run: Run) -> Job:
     """The run as workers get it: config, the racer's files with the modules beside the reward function, and the track's
     route, so that a worker needs none of the racer's folders. What "auto" precision means is settled here for all."""
-    config, reward = run.config, run.files.reward
+    config = run.config
     routes: dict[str, tuple[str, bytes]] = {}  # what the config says -> key and content
     for world in (config, *config.each_world()):
         if world.track not in routes:
             track = track_of(run.store, world.track)
             routes[world.track] = _TRACK.format(len(routes), track.name), route_file(track)
-    folder = reward.path.resolve().parent
     files = {
         artifacts.RUN_CONFIG: on_tracks(config, lambda said: routes[said][0]).to_json().encode(),
         artifacts.MODEL_METADATA: run.store.get(artifacts.MODEL_METADATA),
         artifacts.HYPERPARAMETERS: run.store.get(artifacts.HYPERPARAMETERS),
         artifacts.REWARD_FUNCTION: run.store.get(artifacts.REWARD_FUNCTION),
+        **modules_beside(run.files.reward),
         **dict(routes.values()),
     }
-    for helper in reward.helpers:
-        name = helper.relative_to(folder).as_posix()
-        if name in files:
-            raise InputError(str(helper), name, "workers get the reward function by this name", "rename the module")
-        files[name] = helper.read_bytes()
     return Job(version(), config.name, files)
 
 
@@ -200,7 +196,7 @@ class LocalWorkers:
             )
 
     def _watch(self) -> None:
-        while not self._stop.wait(0.5):
+        while not self._stop.wait(_WATCH_S):
             for number, worker in enumerate(self._workers):
                 if worker.given_up or worker.process.poll() is None:
                     continue
