@@ -71,9 +71,9 @@ def rollout(length: int = 3, seed: int = 0, seen: bool = True, continuous: bool 
 
 
 def _things(random: np.random.Generator, length: int) -> Things:
-    places = [random.normal(size=(length, 3)) for _ in range(4)]
+    x_m, y_m, heading_rad, speed_mps = (random.normal(size=(length, 3)) for _ in range(4))
     kind, colour = (random.integers(0, 3, (length, 3), np.uint8) for _ in range(2))
-    return Things(kind, *places, colour)
+    return Things(kind, x_m, y_m, heading_rad, speed_mps, colour)
 
 
 def read(data: bytes, rules: RolloutRules = RULES) -> tuple[Delivery, Rollout]:
