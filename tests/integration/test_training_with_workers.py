@@ -22,7 +22,7 @@ CONFIG = """{
               "alternate_driving_direction": true},
  "evaluation": {"number_of_trials": 1, "number_of_resets": 0}, "name": "%s"
 }"""
-HYPERPARAMETERS = '{"num_episodes_between_training": 7, "num_epochs": 1, "batch_size": 32}'
+HYPERPARAMETERS = '{"num_episodes_between_training": 7, "num_epochs": 3, "batch_size": 32}'
 FAILING = """
 def reward_function(params):
     if params["steps"] > 5:
