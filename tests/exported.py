@@ -48,7 +48,7 @@ def driven_run(name: str = "mine", **config: Any) -> Driven:
         rows += metrics.training_evaluation_rows(checked, time_s, rows[-1])
         time_s = simtrace.end_time_s(checked, time_s)
         report = UpdateReport(-0.0123, 0.5, 1.7, 7.2e-06, 4, EPOCHS)
-        done = Iteration(progress, progress.after(trained, checked), trained, checked, report)
+        done = Iteration(progress, progress.trained(trained).evaluated(checked), trained, checked, report)
         _put(run, artifacts.training_log(i), "".join(f"{line}\n" for line in log_lines(done, 0.0003)))
         progress = done.after
     _put(run, artifacts.TRAINING_METRICS, metrics.training_metrics_json(rows, "progress"))
