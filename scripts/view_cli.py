@@ -69,8 +69,8 @@ def page(kind: str, name: str, wanted: bool) -> Iterator[None]:
     console.print(f"watch it at {address}", highlight=False, soft_wrap=True)
     try:
         yield
-        console.print(f"the page stays at {address} until Ctrl-C", highlight=False, soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt):
+            console.print(f"the page stays at {address} until Ctrl-C", highlight=False, soft_wrap=True)
             server.wait()
     finally:
         server.kill()  # it holds nothing that is worth an orderly end

@@ -12,8 +12,8 @@ from aiohttp import web
 from scripts.view.server import application
 
 NICENESS = 10
-"""Where both want a core, the scheduler gives this process a tenth of it (weight 110 to 1024), so that a training on all
-cores loses no more, and pages skip frames instead."""
+"""Where both want a core, the scheduler gives this process a tenth of it (weight 110 to 1024), so that a training on
+all cores loses no more, and pages skip frames instead."""
 
 
 def serve(listening: socket.socket, host: str, token: str | None) -> None:

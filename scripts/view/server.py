@@ -26,6 +26,7 @@ MAX_MESSAGE = 4096
 STALL_S = 10.0
 """A page that takes nothing for so long is let go; it connects again when it is back."""
 HEARTBEAT_S = 30.0
+LISTING_S = 1.0
 
 
 class View:
@@ -37,6 +38,8 @@ class View:
         self._album = Album()
         self._stages: dict[Watch, tuple[Stage, asyncio.Task[None]]] = {}
         self._viewers: set[Viewer] = set()
+        self._listing: asyncio.Future[list[data.Json]] | None = None
+        self._listed_s = 0.0
         # read once, and nothing else is served: no path of a request ever reaches the disk
         self._files = {
             path.name: (path.read_bytes(), TYPES[path.suffix]) for path in PAGE.iterdir() if path.suffix in TYPES
@@ -55,11 +58,15 @@ class View:
         return web.Response(body=body, content_type=kind, charset="utf-8")
 
     async def listing(self, request: web.Request) -> web.Response:
-        return await self._json(request, data.listing)
+        """The same list for all who ask within a second: it looks into every run."""
+        now_s = asyncio.get_running_loop().time()
+        if self._listing is None or now_s - self._listed_s > LISTING_S:
+            self._listing, self._listed_s = asyncio.ensure_future(self._in_pool(data.listing)), now_s
+        return self._answer(request, await asyncio.shield(self._listing))
 
     async def details(self, request: web.Request) -> web.Response:
         subject = await self._subject(request.match_info["kind"], request.match_info["name"])
-        return await self._json(request, data.details, subject)
+        return self._answer(request, await self._in_pool(data.details, subject))
 
     async def _subject(self, kind: str, name: str) -> Subject:
         try:
@@ -68,9 +75,9 @@ class View:
             raise web.HTTPNotFound(text=json.dumps({"error": str(error)}), content_type="application/json") from None
         return subject
 
-    async def _json(self, request: web.Request, work: Callable[..., Any], *arguments: Any) -> web.Response:
-        """Answer with what the work gives, or that it is what the page has already."""
-        text = json.dumps(await self._in_pool(work, *arguments))
+    def _answer(self, request: web.Request, content: object) -> web.Response:
+        """The content as JSON, or that it is what the page has already."""
+        text = json.dumps(content)
         tag = hashlib.sha256(text.encode()).hexdigest()[:32]
         if any(known.value == tag for known in request.if_none_match or ()):
             return web.Response(status=304, headers={"ETag": f'"{tag}"'})

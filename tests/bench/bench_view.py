@@ -33,8 +33,8 @@ METHOD = (
     "steps each; every viewer follows another car, so that three chase views are drawn for each moment. The server and "
     "the viewers are processes of their own on the same cores; viewers take frames and do not decode them, as other "
     "machines do that. server_cores is the server's CPU time over wall time while watched, server_ms_a_moment what it "
-    "needs for one moment of all cars and viewers: where others load the machine, so that frames are skipped, 15 of those a "
-    "second over two cores are the surer figure of what a training loses"
+    "needs for one moment of all cars and viewers: where others load the machine, so that frames are skipped, 15 of "
+    "those a second over two cores are the surer figure of what a training loses"
 )
 
 

@@ -79,6 +79,19 @@ def test_the_command_serves_until_ctrl_c(racer: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
+def test_a_page_stays_after_its_session_until_ctrl_c(racer: Path) -> None:
+    script = "from scripts.view_cli import page\nwith page('run', 'mine', True):\n    print('driving')\n"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        said = b"".join(process.stdout.readline() for _ in range(3)).decode()
+        assert re.search(r"watch it at http://\S+\ndriving\nthe page stays at http://\S+ until Ctrl-C", said), said
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=30)[1] == b""
+        assert process.returncode == 0
+
+
 def test_a_page_beside_a_session_ends_with_it(racer: Path) -> None:
     """However the session ends: here it is killed."""
     script = (
