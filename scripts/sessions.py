@@ -80,7 +80,7 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
                     agent,
                     NarratedRollouts(source, view, live),
                     _Filmed(journal, films),
-                    _limits(config, files.hyperparameters),
+                    limits(config, files.hyperparameters),
                     files.hyperparameters,
                     view,
                 )
@@ -114,7 +114,7 @@ class _Filmed:
         self._films.add(iteration.before.iteration, iteration.evaluation)
 
 
-def _limits(run: RunConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
+def limits(run: RunConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
     """The config's limits, or the hyperparameters' term_cond_* where those are met sooner, and a lap in each world."""
     config = run.training
     episodes = [limit for limit in (config.max_episodes, hyperparameters.term_cond_max_episodes) if limit > 0]

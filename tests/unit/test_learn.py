@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from contract import artifacts
-from contract.config import TrainingConfig
+from contract.config import RunConfig, TrainingConfig
 from contract.errors import StoreError, TrainingError
 from contract.hyperparameters import Hyperparameters
 from contract.protocols import Phase, RolloutOrder, UpdateReport
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from contract.stores.local import LocalStore
+from scripts.sessions import limits
 from trainer.checkpoints import Checkpoints
 from trainer.journal import RunJournal, read_iterations
 from trainer.learn import Iteration, Progress, epsilon, learn, stop_reason
@@ -200,6 +201,35 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path
 def test_each_limit_ends_the_training(tmp_path: Path, limits: dict[str, Any], iterations: int, reason: str) -> None:
     said, seen = session(tmp_path, Numbers(clean_from=4), **limits)
     assert (len(seen), said) == (iterations, reason)
+
+
+def test_the_first_evaluation_that_reaches_the_target_ends_the_training(tmp_path: Path) -> None:
+    """Whatever the target is, between the lowest and the highest mean reward of six evaluations."""
+    _, seen = session(tmp_path / "all", Numbers(), max_iterations=6)
+    means = [sum(float(lap.rewards.sum()) for lap in it.evaluation) / len(it.evaluation) for it in seen]
+    assert len(set(means)) > 2
+    for target in means:
+        said, stopped = session(tmp_path / str(target), Numbers(), max_iterations=6, target_reward_score=target)
+        assert len(stopped) == next(k for k, mean in enumerate(means, 1) if mean >= target)
+        assert said.endswith(f"reached the target {target}")
+
+
+@pytest.mark.parametrize(
+    ("config", "hyperparameters", "episodes", "target"),
+    [
+        ({}, {}, 100_000, 100_000.0),
+        ({}, {"term_cond_max_episodes": "1000", "term_cond_avg_score": "350"}, 1000, 350.0),
+        ({"max_episodes": 40}, {"term_cond_max_episodes": 1000}, 40, 100_000.0),
+        ({"max_episodes": 2000, "target_reward_score": 90.0}, {"term_cond_max_episodes": 1000}, 1000, 90.0),
+        ({"target_reward_score": 90.0}, {"term_cond_avg_score": -5}, 100_000, -5.0),
+    ],
+)
+def test_term_conds_hold_beside_the_runs_own_limits(
+    config: dict[str, Any], hyperparameters: dict[str, Any], episodes: int, target: float
+) -> None:
+    run = RunConfig(name="test", training=TrainingConfig.model_validate(config))
+    found = limits(run, Hyperparameters.parse(json.dumps(hyperparameters), "test"))
+    assert (found.max_episodes, found.target_reward_score) == (episodes, target)
 
 
 def test_minutes_are_wall_clock() -> None:
