@@ -3,20 +3,23 @@
     python -m tests.bench.bench_update [--steps 2000] [--epochs 10] [--rounds 1]
 
 Each side runs in a process of its own, since the first TensorFlow session settles a process's threads: rl_coach's one,
-ours on all usable cores, once in each precision. While one side works the others wait. Before the timing, all train on
-the same minibatches from the same weights, and the losses are compared. Result: results/update.json. The full size
-takes about five minutes. Ratios are of the fastest rounds: others' work, and hosts that at times put both threads on
-one core, only ever add. CPU seconds are recorded too.
+ours on all usable cores, once in each precision. They work in turns of some seconds, and the others stand still: so
+what else the machine does meets all alike. Before the timing, all train on the same minibatches from the same weights,
+and the losses are compared. Result: results/update.json, with medians of the rounds' ratios, CPU seconds and the load.
+The full size takes about five minutes on an idle machine.
 """
 
 import argparse
 import json
+import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +34,7 @@ TARGET_RATIO = 0.33
 OURS = ("float32", "bfloat16")
 EPISODE_STEPS = 100
 CHECK_EPISODES = 3
+SLICE_S = 3.0
 SEED = 1
 
 
@@ -42,13 +46,16 @@ class _Stock:
     def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
         with np.load(weights) as arrays:
             self._start = [arrays[name] for name in sorted(arrays.files)]
-        self.update(rollouts, 0)
+        self.prepare(rollouts)
+        self._agent.train(shuffle_seed=0)
         return self._agent.losses
 
-    def update(self, rollouts: list[Any], number: int) -> tuple[float, float]:
-        self._agent.set_weights(self._start)  # rounds of training on noise would end in infinite divergences
+    def prepare(self, rollouts: list[Any]) -> None:
+        self._agent.set_weights(self._start)  # all rounds are of the same work
         self._agent.store(rollouts)
-        return _seconds(lambda: self._agent.train(shuffle_seed=number))
+
+    def update(self, rollouts: list[Any], number: int) -> None:
+        self._agent.train(shuffle_seed=number)
 
 
 class _Ours:
@@ -66,20 +73,15 @@ class _Ours:
         epochs = stock_minibatches(len(data), settings.batch_size, settings.num_epochs, 0)
         return [self._agent._ppo.minibatch(data, batch, "check")[:4] for epoch in epochs for batch in epoch]
 
-    def update(self, rollouts: list[Any], number: int) -> tuple[float, float]:
+    def prepare(self, rollouts: list[Any]) -> None:
         self._agent.restore(self._start)
-        return _seconds(lambda: self._agent.train(rollouts, number))
 
-
-def _seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Wall and CPU seconds."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work()
-    return time.perf_counter() - wall, time.process_time() - cpu
+    def update(self, rollouts: list[Any], number: int) -> None:
+        self._agent.train(rollouts, number)
 
 
 def _worker(side: Literal["stock"] | Precision, steps: int, epochs: int) -> None:
-    """Answer each line of stdin, `check FILE` or `update NUMBER`, with one JSON line."""
+    """Answer each line of stdin, `check FILE` with losses, `update NUMBER` with CPU seconds after a line when ready."""
     hyperparameters = Hyperparameters(num_epochs=epochs)
     agent = _Stock(hyperparameters) if side == "stock" else _Ours(hyperparameters, side)
     rollouts = [episode(i, EPISODE_STEPS, metadata()) for i in range(steps // EPISODE_STEPS)]
@@ -89,21 +91,48 @@ def _worker(side: Literal["stock"] | Precision, steps: int, epochs: int) -> None
         if command == "check":
             print(json.dumps(np.asarray(agent.check(rollouts[:CHECK_EPISODES], Path(argument))).tolist()), flush=True)
         else:
-            print(json.dumps(agent.update(rollouts, int(argument))), flush=True)
+            agent.prepare(rollouts)
+            print("ready", flush=True)
+            began = time.process_time()
+            agent.update(rollouts, int(argument))
+            print(json.dumps(time.process_time() - began), flush=True)
 
 
 class _Process:
+    """A worker, which stands still unless it is asked something."""
+
     def __init__(self, side: str, steps: int, epochs: int) -> None:
         command = [sys.executable, "-m", "tests.bench.bench_update", "--worker", side]
         command += ["--steps", str(steps), "--epochs", str(epochs)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._answer()
 
-    def ask(self, request: str) -> Any:
+    def check(self, weights: str) -> Any:
+        self._write(f"check {weights}")
+        return json.loads(self._answer())
+
+    def begin(self, number: int) -> None:
+        """Have it prepare an update and stop before it."""
+        self._write(f"update {number}")
+        self._answer()
+        self._process.send_signal(signal.SIGSTOP)
+
+    def _write(self, request: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(request + "\n")
         self._process.stdin.flush()
-        return json.loads(self._answer())
+
+    def go_on(self, seconds: float) -> tuple[float, Any]:
+        """Let it work for so long at most: the seconds that it worked, and its answer if that has come."""
+        assert self._process.stdout is not None
+        began = time.perf_counter()
+        self._process.send_signal(signal.SIGCONT)
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        worked = time.perf_counter() - began
+        if ready:
+            return worked, json.loads(self._answer())
+        self._process.send_signal(signal.SIGSTOP)
+        return worked, None
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
@@ -116,6 +145,21 @@ class _Process:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
+
+
+def one_round(workers: dict[str, _Process], number: int) -> dict[str, dict[str, float]]:
+    """Every worker's update, in slices by turns: wall and CPU seconds. What else the machine does while they last, all
+    of them meet alike."""
+    walls, cpus = dict.fromkeys(workers, 0.0), dict[str, float]()
+    for worker in workers.values():
+        worker.begin(number)
+    while len(cpus) < len(workers):
+        for side in [side for side in workers if side not in cpus]:
+            worked, answer = workers[side].go_on(SLICE_S)
+            walls[side] += worked
+            if answer is not None:
+                cpus[side] = answer
+    return {side: {"wall_s": round(walls[side], 2), "cpu_s": round(cpus[side], 2)} for side in workers}
 
 
 def main() -> None:
@@ -132,24 +176,29 @@ def main() -> None:
     workers = {side: _Process(side, options.steps, options.epochs) for side in (*OURS, "stock")}
     with tempfile.TemporaryDirectory() as folder:
         weights = str(Path(folder) / "weights.npz")  # written by ours, read by stock
-        losses = {side: np.array(worker.ask(f"check {weights}")) for side, worker in workers.items()}  # and a warm-up
-    walls: dict[str, list[float]] = {side: [] for side in workers}
-    cpus: dict[str, list[float]] = {side: [] for side in workers}
+        losses = {side: np.array(worker.check(weights)) for side, worker in workers.items()}  # and a warm-up
+    rounds, loads = [], []
     for number in range(1, options.rounds + 1):
-        for side, worker in workers.items():
-            wall, cpu = worker.ask(f"update {number}")
-            walls[side].append(wall)
-            cpus[side].append(cpu)
+        loads.append([round(os.getloadavg()[0], 1)])
+        rounds.append(one_round(workers, number))
+        loads[-1].append(round(os.getloadavg()[0], 1))
+        print(json.dumps({"load": loads[-1], **rounds[-1]}), flush=True)
+
+    def ratios(kind: str) -> dict[str, list[float]]:
+        return {side: [round(it[side][kind] / it["stock"][kind], 3) for it in rounds] for side in OURS}
+
+    wall, cpu = ratios("wall_s"), ratios("cpu_s")
     for worker in workers.values():
         worker.close()
     payload = {
         "steps": options.steps,
         "epochs": options.epochs,
         "batch_size": Hyperparameters().batch_size,
-        "wall_s": walls,
-        "cpu_s": cpus,
-        "wall_ratio": {side: min(walls[side]) / min(walls["stock"]) for side in OURS},
-        "cpu_ratio": {side: min(cpus[side]) / min(cpus["stock"]) for side in OURS},
+        "rounds": rounds,
+        "load_before_and_after": loads,
+        "wall_ratios": wall,
+        "wall_ratio": {side: median(wall[side]) for side in OURS},
+        "cpu_ratio": {side: median(cpu[side]) for side in OURS},
         "target_wall_ratio": TARGET_RATIO,
         "compared_minibatches": len(losses["stock"]),
         "largest_loss_difference": {side: float(np.abs(losses[side] - losses["stock"]).max()) for side in OURS},
@@ -158,8 +207,8 @@ def main() -> None:
     write_result(
         "update",
         payload,
-        "processes in turns on the same random episodes; stock: 1 thread as released; ours: all usable cores; "
-        "ratios of the fastest rounds",
+        f"processes in turns of {SLICE_S:g} s on the same random episodes, stopped in between; stock: 1 thread as "
+        "released; ours: all usable cores; medians of the rounds' ratios",
     )
 
 

@@ -63,7 +63,7 @@ def test_targets_against_numpy(tmp_path: Path, kind: str) -> None:
     for i in range(40):
         ahead = 0.0 if batch.terminals[i, 0] else 0.9 * after[i][np.argmax(chooser[i])]
         expected = q[i].copy()
-        expected[int(batch.actions[i, 0])] = batch.rewards[i, 0] + ahead
+        expected[int(batch.actions[i])] = batch.rewards[i, 0] + ahead
         np.testing.assert_allclose(targets[i], expected, rtol=1e-5)
     error = np.abs(targets - q)  # Huber loss, summed over the actions, mean over the batch
     huber = np.where(error <= 1.0, error**2 / 2, error - 0.5).sum(axis=1).mean()

@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 from rl_coach.agents.dqn_agent import DQNAgent
 from rl_coach.schedules import LinearSchedule
 
-from contract.errors import TrainingError
 from trainer.coach import shim
+from trainer.coach.finite import not_finite
 from trainer.coach.sac_memory import Batch
 from trainer.coach.update import apply_gradients
 
 MAX_EPSILON = 0.999
 """The exported policy always tells the best action from the others, so that an evaluation can take it."""
+
+LOWER = "the preset's learning_rate"
 
 
 class FusedDQN(DQNAgent):  # type: ignore[misc]
@@ -70,9 +72,7 @@ class FusedDQN(DQNAgent):  # type: ignore[misc]
         ahead = after[rows, chooser.argmax(axis=1)]
         targets = self.action_values(self.online, batch.states)
         rewards, terminals = batch.rewards[:, 0], batch.terminals[:, 0]
-        targets[rows, batch.actions[:, 0].astype(np.int64)] = (
-            rewards + (1.0 - terminals) * self.ap.algorithm.discount * ahead
-        )
+        targets[rows, batch.actions] = rewards + (1.0 - terminals) * self.ap.algorithm.discount * ahead
         return targets
 
     def step(self, batch: Batch, place: str) -> float:
@@ -83,7 +83,7 @@ class FusedDQN(DQNAgent):  # type: ignore[misc]
         feed |= {online.importance_weights[0]: np.ones((len(batch.rewards), 1))}
         loss, _ = online.sess.run([online.total_loss, self._apply], feed)
         if not np.isfinite(loss):
-            raise _not_finite(f"loss is {loss}", place)
+            raise not_finite(f"loss is {loss}", place, LOWER)
         return float(loss)
 
     def count(self, steps: int) -> int:
@@ -93,18 +93,10 @@ class FusedDQN(DQNAgent):  # type: ignore[misc]
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""
         if not self.online.sess.run(self._weights_finite):
-            raise _not_finite("a weight is not finite", place)
+            raise not_finite("a weight is not finite", place, LOWER)
 
 
 class FusedDoubleDQN(FusedDQN):
     """Double DQN: the online network picks the next action, the target network values it."""
 
     is_double = True
-
-
-def _not_finite(what: str, place: str) -> TrainingError:
-    return TrainingError(
-        f"{what} in {place}\n"
-        "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"
-        "  fix:  lower the preset's learning_rate, and check that the reward stays within a few units a step"
-    )

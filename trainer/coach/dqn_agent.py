@@ -1,6 +1,5 @@
 """DqnAgent: rl_coach's deep Q-learning as the trainer's Agent, by a racer's preset."""
 
-import dataclasses
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,10 +77,7 @@ class DqnAgent(Replaying):
         """
         self._footprint.check_update()
         driven = sum(map(len, rollouts))
-        for rollout in rollouts:
-            pairs = np.zeros((len(rollout), 2))  # the memory holds two numbers an action
-            pairs[:, 0] = rollout.actions
-            self._memory.add([dataclasses.replace(rollout, actions=pairs)])
+        self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
         end = self._dqn.count(driven)
         steps = range(end - driven + self._playing_steps, end + 1, self._playing_steps)

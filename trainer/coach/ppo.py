@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
-from contract.errors import TrainingError
 from contract.state import FloatArray, IntArray
 from trainer.coach import shim
+from trainer.coach.finite import not_finite
 from trainer.coach.gauges import update_gauges
 from trainer.coach.pieces import Pieces
 from trainer.coach.update import apply_gradients
@@ -120,7 +120,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         metrics, _ = self.online.sess.run([[*self._metrics, *gauges], self._apply], feed)
         for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):
             if not np.isfinite(value):
-                raise _not_finite(f"{name} is {value}", place, self.ap.network_wrappers["main"].learning_rate)
+                raise not_finite(f"{name} is {value}", place, self._lower())
         return [float(value) for value in metrics]
 
     def _feed(self, data: Dataset, batch: IntArray) -> dict[Any, Any]:
@@ -141,12 +141,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""
         if not self.online.sess.run(self._weights_finite):
-            raise _not_finite("a weight is not finite", place, self.ap.network_wrappers["main"].learning_rate)
+            raise not_finite("a weight is not finite", place, self._lower())
 
-
-def _not_finite(what: str, place: str, learning_rate: float) -> TrainingError:
-    return TrainingError(
-        f"{what} in {place}\n"
-        "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"
-        f"  fix:  lower lr (now {learning_rate:g}), and check that the reward stays within a few units a step"
-    )
+    def _lower(self) -> str:
+        return f"lr (now {self.ap.network_wrappers['main'].learning_rate:g})"

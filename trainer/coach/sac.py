@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rl_coach.agents.soft_actor_critic_agent import SoftActorCriticAgent
 
-from contract.errors import TrainingError
 from contract.state import Observations
+from trainer.coach.finite import not_finite
 from trainer.coach.sac_memory import Batch
 
 Float32Array = NDArray[np.float32]
@@ -130,7 +130,7 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
         metrics, _ = self._online("q").sess.run([self._metrics, self._apply], self.feed(batch, noise))
         for name, value in zip(METRICS, metrics, strict=True):
             if not np.isfinite(value):
-                raise self._not_finite(f"{name.replace('_', ' ')} is {value}", place)
+                raise not_finite(f"{name.replace('_', ' ')} is {value}", place, self._lower())
         return dict(zip(METRICS, map(float, metrics), strict=True))
 
     def feed(self, batch: Batch, noise: Float32Array) -> dict[Any, Any]:
@@ -147,15 +147,10 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""
         if not self._online("q").sess.run(self._weights_finite):
-            raise self._not_finite("a weight is not finite", place)
+            raise not_finite("a weight is not finite", place, self._lower())
 
-    def _not_finite(self, what: str, place: str) -> TrainingError:
-        return TrainingError(
-            f"{what} in {place}\n"
-            "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"
-            f"  fix:  lower lr (now {self.ap.network_wrappers['q'].learning_rate:g}), and check that the reward stays "
-            "within a few units a step"
-        )
+    def _lower(self) -> str:
+        return f"lr (now {self.ap.network_wrappers['q'].learning_rate:g})"
 
 
 def as_floats(observations: Observations) -> dict[str, Float32Array]:
