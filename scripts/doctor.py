@@ -20,7 +20,7 @@ Level = Literal["ok", "warn", "fail"]
 GIB = 2**30
 ENGINE, COMPOSE = (24, 0), (2, 20)
 """The oldest versions that the stack's files are written for."""
-PORTS = {"STACK_S3_PORT": 9000}
+PORTS = {"STACK_S3_PORT": 9000, "STACK_VIEW_PORT": 8899}
 PYTHONS = ((3, 11), (3, 12))
 IMAGES_GIB, RUNS_GIB = 12, 5
 

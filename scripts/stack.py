@@ -78,6 +78,12 @@ class Stack:
         self.run("up", "--detach", "--no-build", "--wait", "--wait-timeout", "120", *STORED)
         self.run("run", "--rm", "--no-deps", "-T", "setup")
 
+    def view(self) -> str:
+        """Start the page of the stored runs; returns its address."""
+        self.run("up", "--detach", "--no-build", "--no-deps", "--wait", "--wait-timeout", "120", "viewer")
+        tokens = re.findall(r"token=([\w-]+)", self.ask("logs", "--no-log-prefix", "viewer"))
+        return f"http://{self.ask('port', 'viewer', '8899').strip()}/?token={tokens[-1] if tokens else ''}"
+
     def build(self) -> None:
         """Build the images of this version, and pull those that a setting names in place of ours."""
         services = json.loads(self.ask("config", "--format", "json"))["services"]

@@ -92,10 +92,11 @@ def without_backend(arguments: Sequence[str]) -> list[str]:
 
 @app.command()
 def up(overlay: OverlayOption = None) -> None:
-    """Build what is missing, and start Redis and MinIO."""
+    """Build what is missing, and start Redis, MinIO and the page of the stored runs."""
     stack = stack_with(overlay)
     stack.up()
-    say(f"up: {', '.join(STORED)}; undercut train NAME --backend compose")
+    say(f"watch the runs at {stack.view()}")
+    say(f"{', '.join(STORED)} and viewer are up; undercut train NAME --backend compose")
 
 
 @app.command()
@@ -120,7 +121,7 @@ def ps() -> None:
 
 @app.command()
 def logs(
-    service: Annotated[str | None, typer.Argument(help="redis, minio, trainer or simapp; by default all")] = None,
+    service: Annotated[str | None, typer.Argument(help="of one service, such as trainer")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on showing them")] = False,
 ) -> None:
     """Show what the containers say."""

@@ -111,7 +111,7 @@ def test_only_what_must_talk_talks() -> None:
     networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
     assert networks["redis"] == {"rollouts"} and networks["simapp"] == {"rollouts"}
     assert networks["trainer"] == {"rollouts", "storage"}
-    assert networks["setup"] == {"storage"}
+    assert networks["setup"] == {"storage"} and networks["viewer"] == {"storage", "host"}
     made = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["networks"]
     assert made["rollouts"] == {"internal": True} and made["storage"] == {"internal": True}
     for name, service in SERVICES.items():
@@ -128,6 +128,7 @@ def test_ports_are_this_machines_only(path: Path) -> None:
 def test_each_service_gets_the_secrets_that_it_needs() -> None:
     given = {name: set(service.get("secrets", [])) for name, service in SERVICES.items()}
     assert given["simapp"] == {"redis_password"}
+    assert given["viewer"] == {"s3_viewer"}
     assert given["trainer"] == {"redis_password", "s3_trainer"}
     root = {"minio_root_user", "minio_root_password"}
     assert {name for name, secrets in given.items() if secrets & root} == {"minio", "setup"}
