@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numba
 import numpy as np
 
 import simapp
@@ -151,6 +152,8 @@ def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
 
 
 def announce_compilation(say: Callable[[str], None]) -> None:
-    """Numba keeps what it compiles beside the source; on a machine's first run, say why nothing moves for a while."""
-    if not any(Path(simapp.__file__).parent.rglob("__pycache__/*.nbi")):
+    """Numba keeps what it compiles beside the source or in NUMBA_CACHE_DIR; on a machine's first run, say why nothing
+    moves for a while."""
+    kept = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    if not any(Path(kept).rglob("*.nbi") if kept else Path(simapp.__file__).parent.rglob("__pycache__/*.nbi")):
         say("compiling the simulator, once per machine: some seconds")

@@ -225,13 +225,13 @@ def open_or_create(folders: Folders, settings: Mapping[str, str]) -> Run:
 
 def export(run: Run, folders: Folders) -> None:
     """Fill /opt/ml/model, of which SageMaker makes model.tar.gz: the car's bundle, and what the run was told."""
-    bundle = run.store.get(artifacts.car_bundle(run.config.name))
-    folders.model.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(bundle)) as tar:
-        tar.extractall(folders.model, filter="data")
-    told = LocalStore(folders.model)
+    model = LocalStore(folders.model)
+    with tarfile.open(fileobj=io.BytesIO(run.store.get(artifacts.car_bundle(run.config.name)))) as tar:
+        for member in tar:
+            if (content := tar.extractfile(member)) is not None:
+                model.put(member.name, content.read())
     for key in (artifacts.RUN_CONFIG, artifacts.REWARD_FUNCTION, artifacts.HYPERPARAMETERS):
-        told.put(key, run.store.get(key))
+        model.put(key, run.store.get(key))
 
 
 def job(folders: Folders, console: Console) -> None:

@@ -1,0 +1,169 @@
+"""Training in the stack's containers: to the same numbers as in one process, whatever dies meanwhile."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract import artifacts
+from tests.conftest import REPO
+from tests.docker_engine import StackUnderTest, docker, need_engine, stack_under_test, until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(5400)]
+
+CUT_S = 30.0
+CLOCK_TIMES = ("model/deepracer_checkpoints.json",)
+"""Files that say when something was written."""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUnderTest]:
+    with stack_under_test("undercut-test", tmp_path_factory.mktemp("stack")) as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, stack: StackUnderTest) -> StackUnderTest:
+    """The same command line without the stack, in another folder."""
+    return StackUnderTest(stack.name, tmp_path_factory.mktemp("here"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in found.items() if name not in CLOCK_TIMES}
+
+
+def assert_same_run(stack: StackUnderTest, here: StackUnderTest, name: str) -> None:
+    """Every file of the two, checkpoints among them, byte for byte."""
+    one, other = contents(stack.folder / "runs" / name), contents(here.folder / "runs" / name)
+    assert set(one) == set(other)
+    assert artifacts.TRAINING_METRICS in one and artifacts.EVALUATION_METRICS in one
+    assert [key for key in one if one[key] != other[key]] == []
+
+
+def test_the_stacks_numbers_are_those_of_one_process(stack: StackUnderTest, here: StackUnderTest) -> None:
+    arguments = ("train", "same", "--quick", "--seed", "3")
+    stack.undercut(*arguments, "--backend", "compose")
+    here.undercut(*arguments)
+    assert_same_run(stack, here, "same")
+
+
+def test_an_evaluation_in_the_stack_is_the_one_here(stack: StackUnderTest, here: StackUnderTest) -> None:
+    """Needs the run of the test before."""
+    arguments = ("evaluate", "same", "--laps", "2", "--seed", "5")
+    stack.undercut(*arguments, "--backend", "compose")
+    here.undercut(*arguments)
+    assert_same_run(stack, here, "same")
+
+
+def test_racers_own_files_reach_the_containers(stack: StackUnderTest, here: StackUnderTest) -> None:
+    reward = "import helper\n\ndef reward_function(params):\n    return helper.value(params)\n"
+    for it in (stack, here):
+        (it.folder / "mine.py").write_text(reward)
+        (it.folder / "helper.py").write_text("def value(params):\n    return 1.0 + params['speed']\n")
+    options = ("--reward", "mine.py", "--metadata", str(REPO / "actions" / "front_shallow_two_speed.json"))
+    arguments = ("train", "mine", "--quick", "--iterations", "1", *options)
+    stack.undercut(*arguments, "--backend", "compose")
+    here.undercut(*arguments)
+    assert_same_run(stack, here, "mine")
+
+
+def test_a_racers_error_ends_the_training_with_the_traceback(stack: StackUnderTest) -> None:
+    (stack.folder / "broken.py").write_text("def reward_function(params):\n    return params['sped']\n")
+    run = stack.undercut("train", "broken", "--quick", "--reward", "broken.py", "--backend", "compose", check=False)
+    assert run.returncode == 1
+    assert "KeyError: 'sped'" in run.stdout + run.stderr
+    assert stack.state("trainer")["Restarting"] is False
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(stack: StackUnderTest) -> None:
+    arguments = ("train", "stopped", "--quick", "--iterations", "30", "--backend", "compose")
+    training = stack.start(*arguments)
+    until("a first iteration", lambda: stack.iterations() >= 1 or training.poll() is not None)
+    os.killpg(training.pid, signal.SIGINT)
+    assert training.wait(600) == 130, stack.said()
+    kept = stack.folder / "runs" / "stopped" / "iterations.json"
+    assert kept.exists() and stack.iterations() < 30
+    assert not stack.state("trainer")["Running"] and not stack.state("simapp")
+    before = kept.read_text().count('"iteration"')
+    stack.undercut("train", "stopped", "--iterations", str(before + 1), "--backend", "compose")
+    assert kept.read_text().count('"iteration"') == before + 1
+
+
+def test_parts_die_join_and_leave_and_the_numbers_stay(stack: StackUnderTest, here: StackUnderTest) -> None:
+    """kill -9 of every part, a second simulator that joins and leaves, the network cut: all in one training."""
+    arguments = ("train", "shaken", "--quick", "--iterations", "12", "--seed", "11")
+    training = stack.start(*arguments, "--backend", "compose")
+
+    def after(iteration: int) -> None:
+        until(
+            f"iteration {iteration}\n{stack.said()}",
+            lambda: stack.iterations() >= iteration or training.poll() is not None,
+            1200,
+        )
+        assert training.poll() is None, stack.said()
+
+    after(1)
+    for service in ("simapp", "redis", "minio", "trainer"):
+        before = stack.iterations()
+        stack.kill(service)
+        until(f"{service} is back", lambda service=service: stack.is_back(service), 180)  # type: ignore[misc]
+        after(before + 1)
+    stack.undercut("stack", "scale", "2")
+    until("a second worker", lambda: stack.said().count("has joined") >= 3, 300)
+    network, simapp = f"{stack.name}_rollouts", stack.container("simapp")
+    docker("network", "disconnect", network, simapp)
+    time.sleep(CUT_S)
+    docker("network", "connect", network, simapp)
+    stack.undercut("stack", "scale", "1")
+    assert training.wait(1500) == 0, stack.said()
+    assert "started again" in stack.said()
+    here.undercut(*arguments)
+    assert_same_run(stack, here, "shaken")
+
+
+def test_wrong_credentials_and_a_missing_bucket_are_named(stack: StackUnderTest, tmp_path: Path) -> None:
+    secrets = REPO / "compose" / "secrets"
+    wrong = tmp_path / "wrong"
+    wrong.write_text("[default]\naws_access_key_id = undercut-trainer\naws_secret_access_key = not-the-secret\n")
+    wrong.chmod(0o644)
+    root = (secrets / "minio_root_user").read_text(), (secrets / "minio_root_password").read_text()
+
+    def train(*options: str) -> str:
+        networks = ("--network", f"{stack.name}_storage")
+        start = ("--entrypoint", "/opt/undercut/compose/image/start", "--workdir", "/tmp")
+        settings = ("--env", "AWS_ENDPOINT_URL_S3=http://minio:9000", "--env", "AWS_REGION=us-east-1")
+        image = docker("inspect", "--format", "{{.Config.Image}}", stack.container("trainer")).stdout.strip()
+        command = (image, "undercut", "train", "x", "--quick")
+        run = docker("run", "--rm", *networks, *start, *settings, *options, *command, check=False)
+        assert run.returncode == 1, run.stdout + run.stderr
+        return run.stdout + run.stderr
+
+    mounted = ("--volume", f"{wrong}:/run/wrong:ro", "--env", "AWS_SHARED_CREDENTIALS_FILE=/run/wrong")
+    said = train(*mounted, "--env", "UNDERCUT_STORE=s3://undercut")
+    assert "access key and secret are those of a user" in said and "AWS_SHARED_CREDENTIALS_FILE" in said
+    keys = ("--env", f"AWS_ACCESS_KEY_ID={root[0]}", "--env", f"AWS_SECRET_ACCESS_KEY={root[1]}")
+    assert "the bucket exists" in train(*keys, "--env", "UNDERCUT_STORE=s3://nowhere")
+    redis = ("--network", f"{stack.name}_rollouts", "--env", "UNDERCUT_REDIS_URL=redis://undercut@redis:6379/0")
+    password = ("--volume", f"{wrong}:/run/wrong:ro", "--env", "UNDERCUT_REDIS_PASSWORD_FILE=/run/wrong")
+    assert "user and password are those of the server" in train(*redis, *password)
+
+
+def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The store's volume holds one checkpoint and not two."""
+    need_engine()
+    name = f"undercut-full-{os.getpid()}"
+    options = ("--driver", "local", "--opt", "type=tmpfs", "--opt", "device=tmpfs")
+    docker("volume", "create", *options, "--opt", "o=size=400m,mode=1777", f"{name}_minio-data")
+    it = StackUnderTest(name, tmp_path)
+    try:
+        run = it.undercut("train", "full", "--quick", "--iterations", "5", "--backend", "compose", check=False)
+        assert run.returncode == 1, run.stdout + run.stderr
+        assert "room on the server's disk" in run.stdout + run.stderr
+        saved = (tmp_path / "runs" / "full" / "iterations.json").read_text().count('"iteration"')
+        assert 1 <= saved < 5
+    finally:
+        it.undercut("stack", "wipe", "--yes", check=False)
