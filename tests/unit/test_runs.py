@@ -1,15 +1,21 @@
 """A run on disk: what a resume keeps, and what it carries along."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.params import read_evaluation_params, read_training_params
-from scripts.runs import RacerFiles, Run, default_hyperparameters
+from contract.stores.local import LocalStore
+from scripts.runs import RacerFiles, Run, default_hyperparameters, run_names
+from scripts.workspace import workspace
 from tests.conftest import REPO
+from tests.minio_server import MinioServer
+from tests.support import ring
 
 FILES = (
     REPO / "rewards" / "follow_center_line.py",
@@ -84,3 +90,64 @@ def test_each_algorithm_has_hyperparameters_of_its_own() -> None:
         metadata = REPO / "actions" / f"{name}.json"
         loaded = RacerFiles.load(FILES[0], metadata, default_hyperparameters(metadata))
         assert loaded.metadata.algorithm == algorithm
+
+
+def test_a_run_keeps_its_own_track_and_the_modules_beside_its_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it opens where the racer's folders are not."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tracks").mkdir()
+    np.save(tmp_path / "tracks" / "mine.npy", ring())
+    (tmp_path / "reward.py").write_text(
+        "from tuning.speed import BEST\ndef reward_function(params):\n    return BEST\n"
+    )
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning" / "speed.py").write_text("BEST = 2.5\n")
+    made = Run.create(RunConfig(name="a", track="mine_cw"), tmp_path / "reward.py", *FILES[1:])
+    route, helper = made.track().route, tmp_path / "tuning" / "speed.py"
+    made.same_files(tmp_path / "reward.py", None, None)
+    helper.write_text("BEST = 3.5\n")
+    with pytest.raises(InputError, match=r"run a: tuning/speed\.py"):
+        made.same_files(tmp_path / "reward.py", None, None)
+    for path in (tmp_path / "reward.py", helper, tmp_path / "tracks" / "mine.npy"):
+        path.unlink()
+    opened = Run.open("a")
+    assert np.array_equal(opened.track().route, route)
+    assert opened.files.reward.instance()({}) == 2.5
+
+
+def test_runs_are_listed_newest_first_and_without_what_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_names() == []
+    for age_s, name in enumerate(("c", "a", "b")):
+        made = Run.create(RunConfig(name=name), *FILES)
+        os.utime(made.store.where(artifacts.RUN_CONFIG), (1e9 - age_s, 1e9 - age_s))
+    LocalStore(tmp_path).put("runs/none/model/model_0.pb", b"")
+    assert run_names() == ["c", "a", "b"]
+
+
+@pytest.mark.minio
+def test_a_run_in_a_bucket_opens_from_its_files(
+    tmp_path: Path, minio: MinioServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in minio.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UNDERCUT_STORE", minio.empty_store().where())
+    (tmp_path / "reward.py").write_text("import speed\ndef reward_function(params):\n    return speed.BEST\n")
+    (tmp_path / "speed.py").write_text("BEST = 2.5\n")
+    np.save(tmp_path / "mine.npy", ring())
+    with workspace().claimed("runs/a") as place:
+        Run.create(RunConfig(name="a", track="mine.npy"), tmp_path / "reward.py", *FILES[1:], CARRIED, place)
+    for name in ("reward.py", "speed.py", "mine.npy"):
+        (tmp_path / name).unlink()
+    opened = Run.open("a")
+    assert opened.store.where() == f"{workspace().where()}/runs/a"
+    assert opened.files.reward.instance()({}) == 2.5
+    assert np.array_equal(opened.track().route, ring())
+    assert _carried(opened) == CARRIED
+    assert run_names() == ["a"]
+    with pytest.raises(InputError, match=r"a run in s3://undercut/.*/runs/ \(there are: a\)"):
+        Run.open("b")
+    assert list(tmp_path.iterdir()) == []
