@@ -1,9 +1,10 @@
 """What it costs to bring rollouts from workers to the trainer: format, compression, channels, and the share of a run.
 
-    python -m tests.bench.bench_transport [--rounds 5] [--train]
+    python -m tests.bench.bench_transport [--rounds 5] [--train 8] [--scaling 10]
 
-Camera frames of the real simulator, 20 episodes; each channel carries them from another process. With --train also a
-whole training in one process, with one worker and with two (minutes). Result: results/transport.json.
+Camera frames of the real simulator, 20 episodes; each channel carries them from another process. With --train their
+share of the time of a training's iteration, with --scaling what one worker and two deliver (minutes each).
+Result: results/transport.json.
 """
 
 import argparse
@@ -25,13 +26,15 @@ import numpy as np
 
 from contract.channels.redis import RedisChannel, RedisWorkerEnd
 from contract.channels.unix import UnixChannel, UnixWorkerEnd
-from contract.config import TrainingConfig
+from contract.config import RunConfig, TrainingConfig
 from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, RolloutOrder, TrainerEnd, WorkerEnd
 from contract.rollout import Rollout
 from contract.state import Observations
+from contract.stores.local import LocalStore
 from contract.wire import Delivery, RolloutRules, read_worker_message, rollout_of, rollout_to_bytes
-from scripts.runs import DEFAULT_METADATA
+from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
+from scripts.workers import LocalWorkers, job_of
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
@@ -39,6 +42,8 @@ from simapp.starts import round_robin
 from simapp.tracks import load_track
 from tests.bench.record import write_result
 from tests.redis_server import RedisServer
+from trainer.coach import make_agent
+from trainer.remote import RemoteRollouts
 
 WORKER, ORDER = "a" * 16, "b" * 64
 EPISODES = 20
@@ -131,41 +136,55 @@ def carry(
     return median(times[1:] or times)
 
 
-def training(workers: int, folder: Path, cores: str, iterations: int) -> dict[str, Any]:
-    """One training as a racer would start it; seconds an iteration without the first two, which start and compile."""
-    name = f"bench{workers}"
-    command = [
-        "taskset",
-        "-c",
-        cores,
-        sys.executable,
-        "-P",
-        "-m",
-        "scripts.cli",
-        "train",
-        name,
-        "--workers",
-        str(workers),
-    ]
-    limits = ["--iterations", str(iterations), "--clean-evaluations", "0", "--laps", "1", "--seed", "1"]
-    begin = time.perf_counter()
+def training_us_per_step(folder: Path, iterations: int) -> float:
+    """Of a training in one process, without its first two iterations, which start and compile."""
+    command = [sys.executable, "-P", "-m", "scripts.cli", "train", "bench", "--iterations", str(iterations)]
+    limits = ["--clean-evaluations", "0", "--laps", "1", "--seed", "1"]
     done = subprocess.run([*command, *limits], cwd=folder, capture_output=True, text=True, check=True)
     stamps = [line.split()[-2] for line in done.stdout.splitlines() if line[:5].strip().isdigit()]
     seconds = [int(m) * 60 + int(s) for m, s in (stamp.split(":") for stamp in stamps)]
-    rows = json.loads((folder / "runs" / name / "iterations.json").read_text())
-    return {
-        "workers": workers,
-        "cores": cores,
-        "whole_s": round(time.perf_counter() - begin, 1),
-        "iteration_s": round((seconds[-1] - seconds[1]) / (len(seconds) - 2), 2),
-        "steps_per_iteration": round((rows[-1]["steps"] - rows[1]["steps"]) / (len(rows) - 2)),
-    }
+    rows = json.loads((folder / "runs" / "bench" / "iterations.json").read_text())
+    return float((seconds[-1] - seconds[1]) / (rows[-1]["steps"] - rows[1]["steps"]) * 1e6)
+
+
+def cpu_s(pids: list[int]) -> float:
+    """Seconds that processes have computed so far."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split() for pid in pids]
+    return sum(int(it[11]) + int(it[12]) for it in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def scaling(folder: Path, orders: int) -> dict[str, Any]:
+    """Training orders of 20 episodes by one worker and by two, one thread each; no updates between them."""
+    config = RunConfig(name="scaling", threads=2)
+    store = LocalStore(folder / "scaling")
+    run = Run.create(config, DEFAULT_REWARD, DEFAULT_METADATA, DEFAULT_HYPERPARAMETERS, place=store)
+    policy = make_agent(run.files.metadata, run.files.hyperparameters, 1).export()
+    rules = RolloutRules.of(run.files.metadata, config.training.max_episode_steps)
+    rows: dict[str, Any] = {}
+    for count in (1, 2):
+        channel = UnixChannel()
+        source = RemoteRollouts(channel, job_of(run), rules, print, expected=count)
+        with LocalWorkers(count, ["--socket", str(channel.path)], count, print, source) as crew:
+            walls, cpus = [], []
+            for number in range(orders + 2):
+                before, begin = cpu_s(crew.pids), time.perf_counter()
+                source.collect(policy, RolloutOrder(Phase.training, number, number * EPISODES, EPISODES))
+                walls.append(time.perf_counter() - begin)
+                cpus.append(cpu_s(crew.pids) - before)
+        source.close()
+        rows[f"{count} workers"] = {
+            "episodes_per_s": round(EPISODES / median(walls[2:]), 2),
+            "worker_cpu_s_per_episode": round(median(cpus[2:]) / EPISODES, 4),
+        }
+    rows["ratio"] = round(rows["2 workers"]["episodes_per_s"] / rows["1 workers"]["episodes_per_s"], 2)
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train", type=int, default=0, metavar="ITERATIONS")
+    parser.add_argument("--scaling", type=int, default=0, metavar="ORDERS")
     options = parser.parse_args()
     metadata = ModelMetadata.load(DEFAULT_METADATA)
     rules = RolloutRules.of(metadata, 2_000)
@@ -200,15 +219,14 @@ def main() -> None:
             payload["channels"].append(
                 {"channel": name, "mb_s": round(total / seconds / 1e6), "us_per_step": round(seconds / steps * 1e6, 1)}
             )
-    if options.train:
-        cores = sorted(os.sched_getaffinity(0))
-        everything = ",".join(map(str, cores))
-        with tempfile.TemporaryDirectory() as folder:
-            payload["training"] = [training(workers, Path(folder), everything, options.train) for workers in (0, 1, 2)]
-        alone = payload["training"][0]
-        per_step_us = alone["iteration_s"] / alone["steps_per_iteration"] * 1e6
-        for row in payload["channels"]:
-            row["share_of_an_iteration"] = round(row["us_per_step"] / per_step_us, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.scaling:
+            payload["scaling"] = scaling(Path(folder), options.scaling)
+        if options.train:
+            per_step_us = training_us_per_step(Path(folder), options.train)
+            payload["training_us_per_step"] = round(per_step_us)
+            for row in payload["channels"]:
+                row["share_of_an_iteration"] = round(row["us_per_step"] / per_step_us, 4)
     print(json.dumps(payload, indent=2))
     write_result(
         "transport",

@@ -171,6 +171,19 @@ def test_a_store_that_fails_at_any_write_loses_no_saved_iteration(tmp_path: Path
     assert fail_at > 25  # every write of three iterations had its turn
 
 
+def test_what_is_announced_is_what_is_collected_next_with_the_same_policy(tmp_path: Path) -> None:
+    class Asked(Numbers):
+        def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
+            if order != RolloutOrder(Phase.training, 0, 0, 4):
+                assert self.announced[0] == (policy, order)
+                self.announced.pop(0)
+            return super().collect(policy, order)
+
+    source = Asked()
+    session(tmp_path, source, max_iterations=3)
+    assert source.announced == [], "what no iteration will come for is not announced"
+
+
 class UnluckyAgent(CountingAgent):
     def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
         if iteration == 2:
