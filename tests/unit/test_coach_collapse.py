@@ -24,7 +24,7 @@ def collapsed(agent: CoachAgent, lead: float) -> None:
     agent.load_weights(weights)
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+@pytest.fixture(scope="module", params=["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def agent(request: pytest.FixtureRequest) -> CoachAgent:
     precision: Precision = request.param
     return CoachAgent(MODEL, HYPERPARAMETERS, seed=3, precision=precision)

@@ -66,6 +66,25 @@ def test_sac_may_train_after_every_episode_and_explores_by_noise() -> None:
     assert read({"exploration_type": "Additive_noise"}, "sac").exploration_type == "additive_noise"
 
 
+def test_soft_actor_critics_strings_as_the_guidance_passes_them() -> None:
+    told = {
+        "batch_size": "64",
+        "lr": "0.0003",
+        "exploration_type": "Additive_noise",
+        "e_greedy_value": "1",
+        "epsilon_steps": "10000",
+        "discount_factor": "0.999",
+        "sac_alpha": "0.2",
+        "num_episodes_between_training": "1",
+        "term_cond_max_episodes": "100000",
+        "term_cond_avg_score": "100000",
+    }
+    parsed = read(told, "sac").to_dict()
+    assert {key: parsed[key] for key in told} == {
+        key: "additive_noise" if key == "exploration_type" else float(value) for key, value in told.items()
+    }
+
+
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"batchsize": 64}, "the keys here are", "'batch_size'"),
     ({"batch_size": 100}, "one of 32, 64, 128, 256, 512", "write 128"),
