@@ -91,12 +91,12 @@ class Viewer:
                     continue
                 if not on_their_way:
                     self._since_s = clock()
+                self._sent += slot == "frame"  # before it is sent: the answer may be there before sending returns
                 try:
                     async with asyncio.timeout(self._deadline_s):
                         await self._send(self._waiting.pop(slot))
                 except TimeoutError:
                     raise StalledError from None
-                self._sent += slot == "frame"
 
 
 class Album:
@@ -186,7 +186,9 @@ class Stage:
             cars = {min(viewer.car, len(laps.cars) - 1) for viewer in self.viewers}
             frames = await self._in_pool(frame_messages, laps, self._number, time_s, drawn, cars)
             for viewer in self.viewers:
-                viewer.offer("frame", frames[min(viewer.car, len(laps.cars) - 1)])
+                drawn_for = frames.get(min(viewer.car, len(laps.cars) - 1))
+                if drawn_for is not None:  # else it has just chosen another car, which the next moment has
+                    viewer.offer("frame", drawn_for)
             now_s = clock()
             if self._next is None and now_s - began_s > PATIENCE_S and now_s - looked_s > LOOK_S:
                 looked_s = now_s

@@ -6,6 +6,7 @@ import json
 import re
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from contract import artifacts
+from scripts.view.laps import LapReader
 from scripts.view.server import MAX_VIEWERS, application
-from scripts.view.stage import WINDOW
+from scripts.view.stage import WINDOW, Album, Stage, Viewer, frame_messages
+from scripts.view.subject import Subject
 from tests.watching import write_race, write_run
 
 TOKEN = "a token that nobody guesses"
@@ -324,6 +327,41 @@ def test_a_slow_viewer_skips_frames_and_stays_up_to_date() -> None:
                 late.append(header["t"])
                 await slow.send_json({"took": number})
             assert max(b - a for a, b in itertools.pairwise(late)) > 10 / 15
+
+    run(test)
+
+
+def test_a_car_may_be_chosen_while_a_moment_is_drawn() -> None:
+    """A choice comes at any time, also between the drawing of a moment and its sending."""
+    write_run("mine", 1, cars=4, steps=200)
+    sent: list[dict[str, Any]] = []
+
+    async def send(data: bytes) -> None:
+        sent.append(unpacked(data)[0])
+        viewer.took(sum(header["type"] == "frame" for header in sent))
+
+    class Meddling(ThreadPoolExecutor):
+        left = 3
+
+        def submit(self, work: Any, /, *arguments: Any, **more: Any) -> Any:
+            if work is frame_messages and self.left:
+                self.left -= 1
+                viewer.car += 1
+            return super().submit(work, *arguments, **more)
+
+    viewer = Viewer(send, 10.0)
+
+    async def test() -> None:
+        with Meddling(1) as pool:
+            stage = Stage(LapReader(Subject("run", "mine"), "training", None), 4.0, Album(), pool)
+            stage.join(viewer)
+            tasks = [asyncio.create_task(stage.run()), asyncio.create_task(viewer.pump())]
+            while len(sent) < 8:
+                assert not any(task.done() for task in tasks)
+                await asyncio.sleep(0.01)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     run(test)
 

@@ -22,7 +22,7 @@ export class Cars {
     if (!same) this.build();
     laps.cars.forEach((car, i) => {
       const tile = this.tiles[i];
-      tile.name.textContent = car.label;
+      tile.name.textContent = car.label.replace(/^episode /, "#");
       tile.chip.style.background = colours[i];
       tile.bar.style.background = colours[i];
       tile.end.className = `end ${this.ended[i] === GOOD ? "good" : "bad"}`;
