@@ -11,10 +11,12 @@ from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import STEP_S, EpisodeStatus
 from simapp.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest, rows_of
 from simapp.analysis.measures import (
+    JUMP_M,
     IterationSummary,
     best_lap_s,
     driven,
     iteration_table,
+    jumps,
     mean,
     sector_times,
     smoothness,
@@ -49,6 +51,7 @@ def findings(log: RunLog) -> list[Finding]:
         _after_the_best,
         _progress,
         _exits,
+        _shortcuts,
         _entropy,
         _speed,
         _actions,
@@ -195,6 +198,23 @@ def _which(episodes: Sequence[Episode]) -> str:
     if len(numbers) == 1:
         return f"iteration {numbers[0]}" if episodes[0].kind is not Kind.evaluation else "the evaluation"
     return f"iterations {numbers[0]} to {numbers[-1]}"
+
+
+def _shortcuts(facts: _Facts) -> Sequence[Finding | None]:
+    episodes = facts.log.traced(*Kind)
+    found = [(episode, rows) for episode in episodes if len(rows := jumps(episode))]
+    if not found:
+        return []
+    shares = facts.scale.shares(np.concatenate([rows for _, rows in found]))
+    cluster = densest(shares)
+    assert cluster is not None
+    complete = sum(episode.complete for episode, _ in found)
+    text = (
+        f"In {len(found)} of {len(episodes)} episodes, {complete} of them complete laps, progress jumped: the car got "
+        f"onto another part of the road, most often at waypoint {facts.scale.waypoint(cluster.begin)}. Such laps are "
+        f"no whole laps."
+    )
+    return [Finding(text, f"progress of more than {JUMP_M:g} m of the centre line in one step, resets left out", "bad")]
 
 
 def _entropy(facts: _Facts) -> Sequence[Finding | None]:

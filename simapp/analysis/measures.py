@@ -81,6 +81,10 @@ def best_lap_s(episodes: Sequence[Episode]) -> float | None:
     return min((episode.time_s for episode in episodes if episode.complete), default=None)
 
 
+JUMP_M = 1.0
+"""Of progress in one step; at top speed a car drives 0.27 m."""
+
+
 @dataclass(frozen=True, slots=True)
 class Smoothness:
     """How calmly a car is commanded.
@@ -123,6 +127,14 @@ def driven(steps: np.ndarray) -> tuple[np.ndarray, FloatArray]:
     took_s = np.diff(steps["time_s"])
     moves = (took_s > 0.0) & (moved_m <= 1.5 * MAX_SPEED_MPS * STEP_S)
     return moves, moved_m[moves] / took_s[moves]
+
+
+def jumps(episode: Episode) -> np.ndarray:
+    """The rows at which progress rose by more than any car drives: it got onto another part of the road."""
+    steps = episode.steps
+    gained_m = np.diff(steps["progress_pct"]) / 100.0 * episode.track_length_m
+    moves, _ = driven(steps)
+    return steps[1:][moves & (gained_m > JUMP_M)]
 
 
 @dataclass(frozen=True, slots=True)

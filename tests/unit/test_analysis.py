@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from contract.stores.local import LocalStore
 from simapp.analysis.findings import Finding, findings
 from simapp.analysis.loading import load_run
 from simapp.analysis.log import BROKEN, EVALUATIONS, Kind, RunLog, fastest, rows_of
-from simapp.analysis.measures import iteration_table, sector_times, smoothness
+from simapp.analysis.measures import iteration_table, jumps, sector_times, smoothness
 from simapp.analysis.places import SECTORS, LapScale, action_use, densest, exits, heat_maps
 from tests import recorded
 
@@ -251,3 +252,18 @@ def test_where_exits_cluster_is_told_with_its_waypoints(copy: LocalStore) -> Non
     # 240 waypoints round the circle: a quarter is 60, and 0.3 of its 6.28 radians are 11
     assert f"between waypoints 60 and 71: {total} of {total} times in iteration 1 (100 %), on 5 % of the lap" in text
     assert "stands out" in text
+
+
+def test_a_jump_onto_another_part_of_the_road_is_told(store: LocalStore) -> None:
+    """In one lap the progress of half a lap is made in one step; a reset's jump is none."""
+    log = load(store)
+    assert not any(len(jumps(episode)) for episode in log.episodes)
+    laps = log.of(Kind.evaluation)
+    steps = laps[0].steps.copy()
+    steps["progress_pct"][20:] += 50.0
+    changed = [replace(laps[0], steps=steps), *laps[1:]]
+    np.testing.assert_array_equal(jumps(changed[0]), steps[20:21])
+    (text,) = [it for it in said(replace(log, episodes=tuple(changed))) if "progress jumped" in it]
+    place = LapScale.of(log).waypoint(float(LapScale.of(log).shares(steps[20:21])[0]))
+    assert "In 1 of 3 episodes, 1 of them complete laps" in text
+    assert f"at waypoint {place}." in text

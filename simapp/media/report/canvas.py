@@ -37,6 +37,24 @@ THEMED = {
 WIDTH_IN = 4.7
 """Of a picture that fills one column; a phone shows it at about three quarters of its size."""
 _DPI = 150
+STYLE: Any = {
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "text.parse_math": False,  # names may have dollar signs
+    "svg.fonttype": "none",
+    "svg.hashsalt": "undercut",
+}
+"""Matplotlib's, for `rc_context`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +77,7 @@ def picture(
     width_in: float = WIDTH_IN,
 ) -> Picture:
     """Let `draw` fill a figure and take it as both."""
-    style: Any = {
-        "font.size": 10.0,
-        "text.color": INK,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": MUTED,
-        "axes.linewidth": 0.8,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "axes.facecolor": "none",
-        "grid.color": GRID,
-        "grid.linewidth": 0.8,
-        "legend.frameon": False,
-        "legend.fontsize": 9.0,
-        "text.parse_math": False,  # names may have dollar signs
-        "svg.fonttype": "none",
-        "svg.hashsalt": "undercut",
-    }
-    with mpl.rc_context(style):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width_in, height_in), dpi=_DPI, layout="constrained", facecolor="none")
         raster: Any = FigureCanvasAgg(figure)
         draw(figure)

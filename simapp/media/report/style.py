@@ -27,7 +27,7 @@ nav a{color:var(--c0);white-space:nowrap}
 .problems{border-left:4px solid var(--c1);background:var(--panel);border-radius:0 8px 8px 0;padding:.6rem 1rem;
 margin:1rem 0;font-size:.9rem;overflow-wrap:anywhere}
 .problems ul{margin:.3rem 0;padding-left:1.2rem}
-.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem}
+.grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,21rem),1fr));gap:1rem;align-items:start}
 .large{grid-template-columns:repeat(auto-fill,minmax(min(100%,30rem),1fr))}
 figure{margin:0;background:var(--panel);border-radius:8px;padding:.8rem;break-inside:avoid}
 figcaption{font-weight:600;margin-bottom:.3rem}

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from contract.state import EpisodeStatus
-from simapp.analysis.log import BROKEN, EVALUATIONS, Episode, Kind, RunLog, fastest, rows_of
-from simapp.analysis.measures import Smoothness, best_lap_s, iteration_table, mean, smoothness
+from simapp.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
+from simapp.analysis.measures import Smoothness, best_lap_s, iteration_table, jumps, mean, smoothness
 from simapp.analysis.places import LapScale
 from simapp.media.report.page import Column, number, table
 
@@ -20,6 +17,7 @@ _SPEED = Column("speed", "Mean speed driven in m/s: distance by time, jumps of r
 _STEERING = Column("steering", "Mean change of the commanded steering from one step to the next, in degrees.")
 _SWINGS = Column("swings", "How often a second the commanded steering changes from one side to the other.")
 _RESETS = Column("resets", "How often the car was put back on the road.")
+_JUMPS = Column("jumps", "How often it got onto another part of the road: such a lap is no whole lap.")
 
 
 def best_laps_table(log: RunLog) -> str:
@@ -30,14 +28,13 @@ def best_laps_table(log: RunLog) -> str:
     columns = [
         Column("", "Rank by time.", left=True),
         Column("lap", "What it was driven for, and its number there.", left=True),
-        *(_TIME, _RESETS, _SPEED, _STEERING, _SWINGS, _REWARD),
+        *(_TIME, _RESETS, _JUMPS, _SPEED, _STEERING, _SWINGS, _REWARD),
     ]
     rows = []
     for rank, lap in enumerate(laps, start=1):
         smooth = smoothness(lap.steps)
-        resets = str(lap.resets) if len(lap.steps) else ""
         rows.append(
-            [str(rank), lap.title, number(lap.time_s, 3), resets, *_calm(smooth), number(lap.reward, 1)],
+            [str(rank), lap.title, number(lap.time_s, 3), *_mishaps(lap), *_calm(smooth), number(lap.reward, 1)],
         )
     return table(columns, rows, classes=[_class(lap) for lap in laps])
 
@@ -46,6 +43,11 @@ def _calm(smooth: Smoothness | None) -> list[str]:
     if smooth is None:
         return ["", "", ""]
     return [number(smooth.driven_speed_mps, 2), number(smooth.steering_deg, 1), number(smooth.swings_per_s, 1)]
+
+
+def _mishaps(episode: Episode) -> list[str]:
+    """Resets and jumps."""
+    return [str(episode.resets), str(len(jumps(episode)))] if len(episode.steps) else ["", ""]
 
 
 def _class(episode: Episode) -> str:
@@ -64,7 +66,7 @@ def episode_table(log: RunLog) -> str:
         Column("outcome", "How it ended.", left=True),
         Column("ended at", "Waypoint closest to the car at its last step."),
         Column("steps", "Rows of its simtrace."),
-        *(_RESETS, _SPEED, _STEERING, _SWINGS),
+        *(_RESETS, _JUMPS, _SPEED, _STEERING, _SWINGS),
     ]
     scale = LapScale.of(log)
     fitting = {id(episode) for episode in log.traced(*Kind)}
@@ -86,7 +88,7 @@ def episode_table(log: RunLog) -> str:
                 episode.outcome.title,
                 ended,
                 str(len(episode.steps)) if traced else "",
-                str(episode.resets) if traced else "",
+                *_mishaps(episode),
                 *_calm(smoothness(episode.steps)),
             ]
         )
@@ -190,9 +192,3 @@ def comparison_table(logs: Sequence[RunLog]) -> str:
             ]
         )
     return table(columns, rows)
-
-
-def exit_counts(episodes: Sequence[Episode]) -> dict[str, int]:
-    """How often what went wrong, by its simtrace's word."""
-    status = rows_of(episodes)["status"]
-    return {EpisodeStatus(it).name: int(np.count_nonzero(status == it)) for it in BROKEN}
