@@ -184,29 +184,29 @@ def test_names_from_files_are_escaped() -> None:
 
 
 def test_several_runs_are_compared(store: LocalStore, tmp_path: Path) -> None:
-    shutil.copytree(store.root, tmp_path / "second")
+    shutil.copytree(store.root, tmp_path / "another")
     shutil.copytree(store.root.parent / "tracks", tmp_path / "tracks")
-    other = LocalStore(tmp_path / "second")
+    other = LocalStore(tmp_path / "another")
     other.delete(artifacts.training_simtrace(1))
     logs = [load(store), load(other)]
     (table,) = read(comparison_table(logs)).tables
-    assert [row[0] for row in table[1:]] == ["oval", "second"]
+    assert [row[0] for row in table[1:]] == ["oval", "another"]
     assert table[1][1:] == table[2][1:], "the metrics know as much"
 
 
 @pytest.mark.slow
 def test_a_page_of_several_runs(store: LocalStore, tmp_path: Path) -> None:
-    shutil.copytree(store.root, tmp_path / "second")
+    shutil.copytree(store.root, tmp_path / "another")
     shutil.copytree(store.root.parent / "tracks", tmp_path / "tracks")
-    other = LocalStore(tmp_path / "second")
+    other = LocalStore(tmp_path / "another")
     other.delete(artifacts.training_simtrace(1))
     made = report([load(store), load(other)])
     found = read(made.html)
     assert (found.errors, found.open) == ([], [])
     assert {it.name for it in made.pictures} >= {"compare_training", "compare_evaluation", "compare_entropy"}
     for it in made.pictures:
-        assert it.name.startswith("compare") == ("second" in it.svg), "both names are in the legends"
-    assert "second: no simtraces of training iterations 1" in made.html
+        assert it.name.startswith("compare") == ("another" in it.svg), "both names are in the legends"
+    assert "another: no simtraces of training iterations 1" in made.html
     assert report([load(store), load(other)]) == made, "equal logs have equal pages"
 
 
@@ -322,7 +322,8 @@ def test_whatever_is_damaged_the_rest_is_told(damage: dict[str, float | bytes | 
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@pytest.mark.timeout(600)
+@settings(max_examples=8)
 @given(damage=damages)
 def test_whatever_is_damaged_there_is_a_page(damage: dict[str, float | bytes | None], store: LocalStore) -> None:
     with damaged(store, damage) as log:

@@ -16,7 +16,7 @@ from simapp.analysis.log import Episode, Kind, RunLog, rows_of
 from simapp.analysis.measures import driven
 from simapp.analysis.places import SECTORS, ActionUse, HeatMaps, exits, heat_maps
 from simapp.media.report.canvas import INK, MUTED, WIDTH_IN, WRONG, Picture, bright, picture, plain
-from simapp.media.road import draw_road, draw_sectors, limits, track_limits
+from simapp.media.road import FIELD, draw_road, draw_sectors, limits, track_limits
 
 EXIT_LOOKS = {
     EpisodeStatus.off_track: ("left the road", "x", WRONG),
@@ -43,7 +43,7 @@ class Map:
             draw_road(axes, self.log.track)
         else:
             xmin, xmax, ymin, ymax = self.limits
-            axes.set(xlim=(xmin, xmax), ylim=(ymin, ymax), aspect="equal", xticks=[], yticks=[])
+            axes.set(xlim=(xmin, xmax), ylim=(ymin, ymax), aspect="equal", xticks=[], yticks=[], facecolor=FIELD)
             if faint:
                 look: dict[str, Any] = {"markersize": 1.2, "alpha": 0.35, "markeredgewidth": 0, "rasterized": True}
                 axes.plot(self.rows["x_m"], self.rows["y_m"], "o", color=MUTED, **look)

@@ -58,7 +58,9 @@ footer{margin:2rem 0 1rem;color:var(--muted);font-size:.8rem}
 .figures{grid-template-columns:repeat(2,1fr);gap:.5rem}dl{grid-template-columns:1fr}dd{margin:0 0 .3rem}}
 @media print{body{max-width:none;padding:0;font-size:11px}nav{display:none}
 .scroll{max-height:none;overflow:visible;border:0}
-.grid{grid-template-columns:1fr 1fr}.long tbody tr:nth-child(n+41){display:none}th{position:static}
+.grid{grid-template-columns:1fr 1fr 1fr}.large{grid-template-columns:1fr 1fr}table{font-size:9px}
+th,td{padding:.15rem .3rem}
+.long tbody tr:nth-child(n+41){display:none}th{position:static}
 .print-note{display:block!important}h2{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 .print-note{display:none}
 """
