@@ -41,3 +41,7 @@ class WireError(UndercutError):
 
 class ChannelError(UndercutError):
     """The channel between trainer and workers is down for longer than it is waited for, or refuses access."""
+
+
+class SimulatorError(UndercutError):
+    """A simulator outside of this process could not be started, or has gone."""

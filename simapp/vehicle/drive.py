@@ -46,8 +46,8 @@ def drive_slipping(
     state: CarBatch, cars: IntArray, controls: Controls, conditions: Conditions, car: SlipCar = RECORDED
 ) -> None:
     """`drive_cars` for cars whose tyres slip, all of the make `car`."""
-    _remember(state, cars, controls)
-    change_s, speed_mps, steering_rad = _in_force(state, cars, conditions, conditions.latency_steps + car.latency_steps)
+    remember_commands(state, cars, controls)
+    change_s, speed_mps, steering_rad = commands_in_force(state, cars, conditions, conditions.latency_steps + car.latency_steps)
     offset_rad = np.radians(conditions.steering_offset_deg)
     slip.advance(
         cars,
@@ -70,8 +70,8 @@ def drive_slipping(
 
 
 def _drive_rolling(state: CarBatch, cars: IntArray, controls: Controls, conditions: Conditions) -> None:
-    _remember(state, cars, controls)
-    change_s, speed_mps, steering_rad = _in_force(state, cars, conditions, conditions.latency_steps)
+    remember_commands(state, cars, controls)
+    change_s, speed_mps, steering_rad = commands_in_force(state, cars, conditions, conditions.latency_steps)
     kinematic.advance(
         cars,
         state.x_m,
@@ -89,7 +89,7 @@ def _drive_rolling(state: CarBatch, cars: IntArray, controls: Controls, conditio
     )
 
 
-def _remember(state: CarBatch, cars: IntArray, controls: Controls) -> None:
+def remember_commands(state: CarBatch, cars: IntArray, controls: Controls) -> None:
     """Take the new commands, within the car's limits, and shelve the last ones."""
     for earlier, last in (
         (state.earlier_speed_mps, state.commanded_speed_mps),
@@ -101,7 +101,7 @@ def _remember(state: CarBatch, cars: IntArray, controls: Controls) -> None:
     state.commanded_speed_mps[cars] = np.clip(controls.speed_mps, MIN_SPEED_MPS, MAX_SPEED_MPS)
 
 
-def _in_force(
+def commands_in_force(
     state: CarBatch, cars: IntArray, conditions: Conditions, latency_steps: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Time within the step at which the car's command changes, (K,) s, and the two commands of speed (K, 2), in m/s,

@@ -1,0 +1,151 @@
+"""gzserver as a child process: in a Debian root made by `make gazebo`, or in an image that has Gazebo itself."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from contract.errors import SimulatorError
+from simapp.gazebo.wire import Connection
+
+START_S = 120.0
+"""From the start of gzserver to its first answer: seconds on an idle machine."""
+ANSWER_S = 120.0
+PLUGIN = "libundercut_lockstep.so"
+SERVE = Path(__file__).with_name("serve.sh")
+HERE_PLUGINS = Path("/usr/local/lib/undercut")
+"""Where an image with Gazebo has the plugin."""
+ROOT_PLUGINS = "opt/undercut/lib"
+"""Where the Debian root has it."""
+FIX = "make gazebo"
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Where Gazebo is: `root` is a Debian root to run it in, None this system itself."""
+
+    root: Path | None
+    plugins: str
+
+    @classmethod
+    def find(cls, root: Path) -> "Install":
+        """This system's own, else the one in `root`; SimulatorError says how to get it."""
+        if shutil.which("gzserver") and (HERE_PLUGINS / PLUGIN).is_file():
+            return cls(None, str(HERE_PLUGINS))
+        if not (root / "usr/bin/gzserver").exists():
+            raise SimulatorError(
+                f"Gazebo is not installed: no gzserver on PATH, and none in {root}\n  fix:  {FIX} (once, some minutes)"
+            )
+        if not (root / ROOT_PLUGINS / PLUGIN).is_file():
+            raise SimulatorError(f"{root / ROOT_PLUGINS / PLUGIN} is missing: the lock-step plugin\n  fix:  {FIX}")
+        if not shutil.which("bwrap"):
+            raise SimulatorError(
+                f"bubblewrap is missing: it runs Gazebo in {root} without root\n  fix:  apt-get install bubblewrap"
+            )
+        return cls(root, f"/{ROOT_PLUGINS}")
+
+
+class Server:
+    """One gzserver with its X server. Closing, or the end of this process in any way, ends them all."""
+
+    def __init__(self, install: Install, write_world: Callable[[Path, str, str], None]) -> None:
+        """`write_world` gets the folder, what Gazebo sees it as, and the socket's path as Gazebo sees it."""
+        self.folder = Path(tempfile.mkdtemp(prefix="undercut-gazebo-"))
+        seen = "/run/undercut" if install.root else str(self.folder)
+        self._tail: deque[str] = deque(maxlen=30)
+        try:
+            write_world(self.folder, seen, f"{seen}/lockstep")
+            self._process = self._start(install, seen)
+            Thread(target=self._listen, args=(self._process.stderr,), daemon=True).start()
+            self.connection = self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, install: Install, seen: str) -> "subprocess.Popen[str]":
+        shutil.copy(SERVE, self.folder / SERVE.name)
+        serve = ["bash", f"{seen}/{SERVE.name}", f"{seen}/world.sdf", install.plugins]
+        environment = {name: os.environ[name] for name in ("PATH", "DISPLAY", "XAUTHORITY") if name in os.environ}
+        if install.root is None:
+            command = [*serve, str(_free_port())]
+        else:
+            # a network of its own: no other Gazebo's port can be in the way
+            command = [
+                *("bwrap", "--ro-bind", str(install.root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+                *("--bind", str(self.folder), seen, "--unshare-pid", "--unshare-net", "--die-with-parent"),
+                *("--new-session", "--", *serve, "11345"),
+            ]
+            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    def _listen(self, stream: "IO[str] | None") -> None:
+        for line in stream or ():
+            self._tail.append(line.rstrip())
+
+    def _connect(self) -> Connection:
+        until = time.monotonic() + START_S
+        pause_s = 0.01
+        while True:
+            talk = socket.socket(socket.AF_UNIX)
+            try:
+                talk.connect(str(self.folder / "lockstep"))
+                return Connection(talk, ANSWER_S)
+            except OSError:
+                talk.close()
+            if self._process.poll() is not None:
+                raise SimulatorError(f"Gazebo ended with status {self._process.returncode} at its start\n{self.said()}")
+            if time.monotonic() > until:
+                raise SimulatorError(f"Gazebo has not started within {START_S:.0f} s\n{self.said()}")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 0.1)
+
+    def said(self) -> str:
+        """The last lines that matter of what Gazebo wrote."""
+        mine = [line for line in self._tail if "ALSA" not in line and line.strip()]
+        ours = [line for line in mine if line.startswith("undercut:")]
+        return "\n".join(f"  {line}" for line in ours or mine[-8:])
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the outermost process, whose end is the end of all."""
+        return self._process.pid
+
+    def close(self) -> None:
+        connection = getattr(self, "connection", None)
+        if connection is not None:
+            connection.quit()
+        process = getattr(self, "_process", None)
+        if process is not None:
+            process.stdin.close()
+            try:
+                process.wait(2.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,287 @@
+"""A track's world and its cars as Gazebo reads them: SDF, meshes, textures, materials, from the geometry and looks that
+the built-in simulator has.
+
+Nothing is lit: textures and colours are what the built-in camera draws. Walls, boxes and other cars have no collision
+shapes, since contacts are the race rules' matter (contract.protocols.Simulator); the ground has, and so have wheels.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from contract.state import STEP_S, FloatArray, UInt8Array
+from contract.vehicle import (
+    BASE_LINK_HEIGHT_M,
+    CAMERA_HFOV_RAD,
+    FRONT_AXLE_X_M,
+    FRONT_WHEEL_Y_M,
+    LENGTH_M,
+    REAR_AXLE_X_M,
+    REAR_WHEEL_Y_M,
+    WHEELBASE_M,
+    WIDTH_M,
+)
+from simapp.camera.bodies import LOOKS, SHADES
+from simapp.camera.ground import Road, paint_ground_rgb
+from simapp.camera.look import (
+    SKY_RGB,
+    TILE_MM,
+    WALL_HEIGHT_M,
+    WALL_MARGIN_M,
+    WALLS_RGB,
+    textures,
+)
+from simapp.tracks import Track
+from simapp.vehicle.kinematic import SPEED_LAG_S, STEERING_LAG_S
+
+SUBSTEPS = 16
+"""Physics steps of a control step: 240 a second."""
+
+HUB_HEIGHT_M = 0.01575
+"""Of the wheels above base_link."""
+WHEEL_RADIUS_M = BASE_LINK_HEIGHT_M + HUB_HEIGHT_M
+WHEEL_WIDTH_M = 0.03
+CHASSIS_KG, BODY_KG, WHEEL_KG = 5.0, 0.3, 0.34055
+FRICTION = 0.5
+
+TEXTURE_PX = 2048
+MAX_TEXELS = 12_000_000
+"""The ground's texels at most: 36 MB of RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSize:
+    """Pixels of the frames that Gazebo draws; the network's frames are averaged from them."""
+
+    width: int
+    height: int
+
+
+def write_world(folder: Path, track: Track, cars: int, size: CameraSize, socket: str, seen_from: str) -> None:
+    """Everything of the world into `folder`, which Gazebo sees as `seen_from`; world.sdf names the rest.
+
+    socket    where the plugin listens, as Gazebo sees it
+    """
+    for name in ("materials/scripts", "materials/textures", "meshes"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    xmin, ymin, xmax, ymax = track.bounds
+    room = (xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M)
+    tiles = _write_ground(folder, track, room)
+    for i in range(len(LOOKS)):
+        (folder / f"meshes/look_{i}.obj").write_text(_body_mesh(i))
+    palette = [tuple(rgb) for rgb in _palette()]
+    _write_png(folder / "materials/textures/bodies.png", np.array([palette], np.uint8))
+    materials = [_material(f"undercut/ground_{i}", f"ground_{i}.png") for i in range(len(tiles))]
+    materials.append(_material("undercut/bodies", "bodies.png", "filtering none"))
+    materials += [_plain_material(f"undercut/wall_{i}", rgb) for i, rgb in enumerate(WALLS_RGB)]
+    (folder / "materials/scripts/undercut.material").write_text("\n".join(materials))
+    visuals = [
+        _mesh_visual(
+            "visual" if i == 0 else f"visual_{i}",
+            f"{seen_from}/meshes/ground_{i}.obj",
+            f"undercut/ground_{i}",
+            seen_from,
+        )
+        for i in range(len(tiles))
+    ]
+    visuals += [_wall_visual(i, room, seen_from) for i in range(4)]
+    (folder / "world.sdf").write_text(_sdf(visuals, cars, size, socket, seen_from))
+
+
+def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, float]) -> list[str]:
+    """Textured squares that cover the room."""
+    area = (room[2] - room[0]) * (room[3] - room[1])
+    texel_mm = next(mm for mm in range(2, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
+    side_m = TEXTURE_PX * texel_mm / 1000
+    road, look = Road.of(track), textures()
+    tiles = []
+    for row in range(math.ceil((room[3] - room[1]) / side_m)):
+        for column in range(math.ceil((room[2] - room[0]) / side_m)):
+            # whole texels from the world's origin, as the textures' cells are
+            x, y = (
+                round((low + n * side_m) * 1000 / texel_mm) * texel_mm / 1000
+                for low, n in ((room[0], column), (room[1], row))
+            )
+            picture = paint_ground_rgb(road, look, (x, y), texel_mm, (TEXTURE_PX, TEXTURE_PX))[::-1, :, :3]
+            name = f"ground_{len(tiles)}"
+            _write_png(folder / f"materials/textures/{name}.png", picture)  # pictures begin in the north
+            corners = [(x, y, 0.0), (x + side_m, y, 0.0), (x + side_m, y + side_m, 0.0), (x, y + side_m, 0.0)]
+            (folder / f"meshes/{name}.obj").write_text(_obj([(corners, [(0, 0), (1, 0), (1, 1), (0, 1)])]))
+            tiles.append(name)
+    return tiles
+
+
+def _obj(quads: list[tuple[list[tuple[float, float, float]], list[tuple[float, float]]]]) -> str:
+    """Wavefront OBJ of four-cornered faces with texture coordinates, counter-clockwise from outside."""
+    lines = ["o mesh"]
+    for corners, spots in quads:
+        lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in corners]
+        lines += [f"vt {u:.6f} {v:.6f}" for u, v in spots]
+    for i in range(len(quads)):
+        a, b, c, d = (4 * i + k + 1 for k in range(4))
+        lines += [f"f {a}/{a} {b}/{b} {c}/{c}", f"f {a}/{a} {c}/{c} {d}/{d}"]
+    return "\n".join(lines) + "\n"
+
+
+def _palette() -> FloatArray:
+    """(P, 3) every colour of every block's faces, in the order of LOOKS, blocks, and SHADES."""
+    return np.rint(np.concatenate([np.outer(SHADES, block.rgb) for look in LOOKS for block in look]))
+
+
+def _body_mesh(index: int) -> str:
+    count = len(_palette())
+    first = len(SHADES) * sum(len(each) for each in LOOKS[:index])
+    quads = []
+    for b, block in enumerate(LOOKS[index]):
+        (x0, x1), (y0, y1), (z0, z1) = block.x_m, block.y_m, block.z_m
+        faces = [  # corners, index into SHADES
+            ([(x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1)], 0),
+            ([(x0, y1, z0), (x0, y0, z0), (x0, y0, z1), (x0, y1, z1)], 0),
+            ([(x1, y1, z0), (x0, y1, z0), (x0, y1, z1), (x1, y1, z1)], 1),
+            ([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], 1),
+            ([(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)], 2),
+            ([(x0, y1, z0), (x1, y1, z0), (x1, y0, z0), (x0, y0, z0)], 3),
+        ]
+        for corners, shade in faces:
+            spot = ((first + len(SHADES) * b + shade + 0.5) / count, 0.5)
+            quads.append((corners, [spot] * 4))
+    return _obj(quads)
+
+
+def _write_png(path: Path, picture: UInt8Array) -> None:
+    Image.fromarray(np.ascontiguousarray(picture)).save(path, compress_level=1)
+
+
+def _material(name: str, texture: str, filtering: str = "filtering anisotropic\n  max_anisotropy 8") -> str:
+    return (
+        f"material {name} {{ technique {{ pass {{ lighting off\n"
+        f" texture_unit {{ texture {texture}\n  {filtering}\n  tex_address_mode clamp }} }} }} }}"
+    )
+
+
+def _plain_material(name: str, rgb: FloatArray) -> str:
+    red, green, blue = (f"{value / 255:.5f}" for value in rgb)
+    return (
+        f"material {name} {{ technique {{ pass {{ lighting on\n ambient 0 0 0 1\n diffuse 0 0 0 1\n"
+        f" specular 0 0 0 1 0\n emissive {red} {green} {blue} 1 }} }} }}"
+    )
+
+
+def _script(material: str, seen_from: str) -> str:
+    return (
+        f"<material><script><uri>file://{seen_from}/materials/scripts</uri><uri>file://{seen_from}/materials/textures</uri>"
+        f"<name>{material}</name></script></material>"
+    )
+
+
+def _mesh_visual(name: str, mesh: str, material: str, seen_from: str) -> str:
+    return (
+        f'<visual name="{name}"><cast_shadows>false</cast_shadows><geometry><mesh><uri>file://{mesh}</uri></mesh></geometry>'
+        f"{_script(material, seen_from)}</visual>"
+    )
+
+
+def _wall_visual(wall: int, room: tuple[float, float, float, float], seen_from: str) -> str:
+    """East, north, west, south: a thin block outside of the room."""
+    xmin, ymin, xmax, ymax = room
+    thick = 0.02
+    x = (xmax + thick / 2, (xmin + xmax) / 2, xmin - thick / 2, (xmin + xmax) / 2)[wall]
+    y = ((ymin + ymax) / 2, ymax + thick / 2, (ymin + ymax) / 2, ymin - thick / 2)[wall]
+    size = (thick, ymax - ymin + 2 * thick) if wall % 2 == 0 else (xmax - xmin + 2 * thick, thick)
+    return (
+        f'<visual name="wall_{wall}"><pose>{x:.6f} {y:.6f} {WALL_HEIGHT_M / 2} 0 0 0</pose>'
+        "<cast_shadows>false</cast_shadows>"
+        f"<geometry><box><size>{size[0]:.6f} {size[1]:.6f} {WALL_HEIGHT_M}</size></box></geometry>"
+        f"{_script(f'undercut/wall_{wall}', seen_from)}</visual>"
+    )
+
+
+def _box_inertia(kg: float, x: float, y: float, z: float) -> str:
+    xx, yy, zz = (kg * (a * a + b * b) / 12 for a, b in ((y, z), (x, z), (x, y)))
+    return _inertial(kg, xx, yy, zz)
+
+
+def _inertial(kg: float, xx: float, yy: float, zz: float) -> str:
+    return (
+        f"<inertial><mass>{kg}</mass><inertia><ixx>{xx:.8f}</ixx><iyy>{yy:.8f}</iyy><izz>{zz:.8f}</izz>"
+        "<ixy>0</ixy><ixz>0</ixz><iyz>0</iyz></inertia></inertial>"
+    )
+
+
+def _car(index: int) -> str:
+    parts = [
+        f'<model name="car_{index}"><pose>0 {index} {BASE_LINK_HEIGHT_M} 0 0 0</pose>'
+        f'<link name="base_link">{_box_inertia(CHASSIS_KG + BODY_KG, LENGTH_M, WIDTH_M, 0.06)}</link>'
+    ]
+    for side, sign in (("left", 1), ("right", -1)):
+        hinge = f"{side}_steering_hinge"
+        parts.append(
+            f'<link name="{hinge}_link"><pose>{FRONT_AXLE_X_M} {sign * FRONT_WHEEL_Y_M} {HUB_HEIGHT_M} 0 0 0</pose>'
+            f"{_box_inertia(0.1, 0.05, 0.05, 0.05)}</link>"
+            f'<joint name="{hinge}" type="revolute"><parent>base_link</parent><child>{hinge}_link</child>'
+            "<axis><xyz>0 0 1</xyz><limit><lower>-1</lower><upper>1</upper></limit></axis></joint>"
+        )
+        for end, x, y in (("front", FRONT_AXLE_X_M, FRONT_WHEEL_Y_M), ("rear", REAR_AXLE_X_M, REAR_WHEEL_Y_M)):
+            axle, parent = f"{side}_{end}_axle", f"{hinge}_link" if end == "front" else "base_link"
+            spin = 0.5 * WHEEL_KG * WHEEL_RADIUS_M**2
+            tilt = WHEEL_KG * (3 * WHEEL_RADIUS_M**2 + WHEEL_WIDTH_M**2) / 12
+            parts.append(
+                f'<link name="{axle}_wheel"><pose>{x} {sign * y} {HUB_HEIGHT_M} {-math.pi / 2} 0 0</pose>'
+                f"{_inertial(WHEEL_KG, tilt, tilt, spin)}"
+                f'<collision name="tyre"><geometry><cylinder><radius>{WHEEL_RADIUS_M}</radius>'
+                f"<length>{WHEEL_WIDTH_M}</length></cylinder></geometry><surface>"
+                f"<friction><ode><mu>{FRICTION}</mu><mu2>{FRICTION}</mu2></ode></friction>"
+                "<contact><collide_bitmask>1</collide_bitmask>"
+                "<ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact></surface></collision></link>"
+                f'<joint name="{axle}" type="revolute"><parent>{parent}</parent><child>{axle}_wheel</child>'
+                "<axis><xyz>0 0 1</xyz></axis></joint>"
+            )
+    return "".join(parts) + "</model>"
+
+
+def _sdf(visuals: list[str], cars: int, size: CameraSize, socket: str, seen_from: str) -> str:
+    vehicle = {
+        "wheelbase": WHEELBASE_M,
+        "rear_axle_x": REAR_AXLE_X_M,
+        "front_track": 2 * FRONT_WHEEL_Y_M,
+        "rear_track": 2 * REAR_WHEEL_Y_M,
+        "wheel_radius": WHEEL_RADIUS_M,
+        "rest_height": BASE_LINK_HEIGHT_M,
+        "speed_lag": SPEED_LAG_S,
+        "steering_lag": STEERING_LAG_S,
+        "friction": FRICTION,
+    }
+    told = {
+        "socket": socket,
+        "substeps": SUBSTEPS,
+        "cars": cars,
+        "sensor": "eye",
+        "meshes": f"{seen_from}/meshes",
+        "looks": len(LOOKS),
+        **vehicle,
+    }
+    sky = " ".join(f"{value / 255:.5f}" for value in SKY_RGB)
+    return f"""<?xml version="1.0"?>
+<sdf version="1.6"><world name="undercut">
+<physics type="ode" default="true"><max_step_size>{STEP_S / SUBSTEPS!r}</max_step_size>
+<real_time_update_rate>0</real_time_update_rate>
+<ode><solver><type>world</type><iters>50</iters><sor>1.3</sor></solver>
+<constraints><cfm>0</cfm><erp>0.2</erp></constraints></ode></physics>
+<scene><ambient>1 1 1 1</ambient><background>{sky} 1</background><shadows>false</shadows><grid>false</grid></scene>
+<model name="ground"><static>true</static><link name="link">
+<collision name="plane"><geometry><plane><normal>0 0 1</normal><size>200 200</size></plane></geometry>
+<surface><friction><ode><mu>100</mu><mu2>100</mu2></ode></friction></surface></collision>
+{"".join(visuals)}</link></model>
+<model name="eye_stand"><static>true</static><link name="link"><sensor name="eye" type="camera">
+<always_on>0</always_on><update_rate>0</update_rate><visualize>false</visualize><camera>
+<horizontal_fov>{CAMERA_HFOV_RAD}</horizontal_fov>
+<image><width>{size.width}</width><height>{size.height}</height><format>R8G8B8</format></image>
+<clip><near>0.02</near><far>200</far></clip></camera></sensor></link></model>
+{"".join(_car(i) for i in range(cars))}
+<plugin name="undercut_lockstep" filename="libundercut_lockstep.so">
+{"".join(f"<{key}>{value}</{key}>" for key, value in told.items())}</plugin>
+</world></sdf>
+"""
