@@ -21,6 +21,7 @@ from contract.errors import InputError
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
 CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
 Precision = Literal["auto", "float32", "bfloat16"]
+SimulatorKind = Literal["builtin", "gazebo"]
 ObjectPosition = tuple[float, Literal[1, -1]]
 
 RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64 characters"
@@ -120,6 +121,7 @@ class WorldConfig(BaseModel):
 
     track: str | None = None
     reverse_dir: bool | None = None
+    simulator: SimulatorKind | None = None
     race: RaceConfig | None = None
     enable_domain_randomization: bool | None = None
     randomization: RandomizationConfig | None = None
@@ -137,6 +139,7 @@ class RunConfig(BaseModel):
     name: str
     track: str = "paddock"
     reverse_dir: bool = Field(default=False, description="[REVERSE_DIR] drive the track the other way round")
+    simulator: SimulatorKind = Field(default="builtin", description="gazebo is the second opinion: make gazebo")
     race: RaceConfig = RaceConfig()
     enable_domain_randomization: bool = Field(default=False, description="[ENABLE_DOMAIN_RANDOMIZATION] in training")
     randomization: RandomizationConfig = RandomizationConfig()

@@ -34,6 +34,7 @@ from scripts.race_cli import (
     ParamsOption,
     RaceTypeOption,
     RandomizeOption,
+    SimOption,
     overlaid,
     race_values,
 )
@@ -90,6 +91,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,
     clean_evaluations: Annotated[int | None, typer.Option(help="stop after so many clean ones; 0: never")] = None,
     reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
+    sim: SimOption = None,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
@@ -125,6 +127,7 @@ def train(
         worlds = [{"track": one} for one in track] if track and len(track) > 1 else None
         given = {
             "track": track[0] if track else None,
+            "simulator": sim,
             "worlds": worlds,
             "seed": seed,
             "cars": cars,

@@ -1,5 +1,6 @@
 """Everything in this process: the built-in simulator and the trainer put together from a run's config."""
 
+import logging
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,12 +11,13 @@ import numpy as np
 
 import simapp
 from contract.config import RunConfig
+from contract.errors import SimulatorError
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import Observations
 from contract.vehicle import CAR_COLORS
 from scripts.runs import Run
-from simapp.builtin import BuiltinSimulator
+from scripts.simulators import make_simulator
 from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
@@ -50,14 +52,20 @@ class LocalRollouts:
         frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
         counted = _Counted(frozen, self._count)
         try:
-            rollouts = [
-                rollout
-                for scene, part in parts
-                for rollout in collect(scene.race, counted, run.files.metadata, part, scene.start, run.config.seed)
-            ]
+            rollouts = [rollout for scene, part in parts for rollout in self._driven(scene, counted, part)]
         finally:
             frozen.close()
         return sorted(rollouts, key=lambda rollout: rollout.episode)
+
+    def _driven(self, scene: Scene, policy: Policy, part: RolloutOrder) -> list[Rollout]:
+        """The part's episodes; a simulator that dies under them is started anew, and so are they."""
+        run = self._run
+        for _ in range(SIMULATOR_STARTS - 1):
+            try:
+                return collect(scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
+            except SimulatorError as error:
+                logging.getLogger(__name__).warning("%s\n  the episodes are driven again", error)
+        return collect(scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
 
     def _parts(self, order: RolloutOrder) -> list[tuple[Scene, RolloutOrder]]:
         """World and direction follow from the episode's number alone."""
@@ -77,7 +85,7 @@ class LocalRollouts:
 
     def _made(self, run: Run) -> _World:
         config, files, track = run.config, run.files, run.track()
-        simulator = BuiltinSimulator(track, [files.metadata] * config.cars)
+        simulator = make_simulator(config, track, [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
         scenes = training_scenes(config, simulator, track, rewards, len(self._configs))
         training, rules = config.training, RaceRules(config.training.max_episode_steps)
@@ -102,7 +110,7 @@ def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observati
     """Laps under the run's evaluation rules, side by side; continuous ones follow each other in one car."""
     config, files, track = run.config, run.files, run.track()
     cars = 1 if config.evaluation.is_continuous else min(order.count, EVALUATION_CARS)
-    simulator = BuiltinSimulator(track, [files.metadata] * cars)
+    simulator = make_simulator(config, track, [files.metadata] * cars)
     rewards = [files.reward.instance() for _ in range(cars)]
     reverse = config.reverse_dir
     race = Race(simulator, track, evaluation_rules(config), rewards, reverse, config.race)
@@ -116,7 +124,11 @@ def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observati
         return collect(race, frozen, files.metadata, order, start, config.seed, keep_observations)
     finally:
         frozen.close()
+        simulator.close()
 
+
+SIMULATOR_STARTS = 3
+"""How often a simulator may die under the same episodes before it is taken for broken."""
 
 EVALUATION_CARS = 50
 """Most laps of an evaluation that are driven side by side."""

@@ -21,6 +21,7 @@ console = Console()
 RaceTypeOption = Annotated[str | None, typer.Option(help="TIME_TRIAL, OBJECT_AVOIDANCE, HEAD_TO_BOT or HEAD_TO_MODEL")]
 ObstaclesOption = Annotated[int | None, typer.Option(help="boxes on the track; makes it OBJECT_AVOIDANCE")]
 BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; makes it HEAD_TO_BOT")]
+SimOption = Annotated[str | None, typer.Option("--sim", help="builtin or gazebo", show_default=False)]
 RandomizeOption = Annotated[
     bool | None, typer.Option("--randomize/--no-randomize", help="domain randomisation (see the config's ranges)")
 ]
@@ -59,6 +60,7 @@ def evaluate(
     laps: LapsOption = None,
     checkpoint: WhichOption = "best",
     track: TrackOption = None,
+    sim: SimOption = None,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
@@ -86,6 +88,7 @@ def evaluate(
         read.over(base) if read else base,
         {
             "track": track,
+            "simulator": sim,
             "seed": seed,
             "reverse_dir": reverse_dir,
             "enable_domain_randomization": randomize,
@@ -108,6 +111,7 @@ def race(
     name: Annotated[str, typer.Option(help="the race's files go to races/NAME/")] = "race",
     checkpoint: WhichOption = "best",
     track: TrackOption = None,
+    sim: SimOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
     continuous: ContinuousOption = None,
@@ -123,6 +127,8 @@ def race(
     grid, config, told = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
     )
+    if sim is not None:
+        config = RunConfig.build({**config.model_dump(), "simulator": sim}, "command line")
     with page("race", config.name, view):
         racing.head_to_head(grid, config, console)
         workspace().put(artifacts.race_params(name), told.encode())

@@ -21,9 +21,9 @@ from scripts.live import LiveSession
 from scripts.local import evaluation_rules
 from scripts.runs import Run, track_of
 from scripts.sessions import checkpoint
+from scripts.simulators import make_simulator
 from scripts.statistics import LapStatistics, lap_statistics
 from scripts.workspace import workspace
-from simapp.builtin import BuiltinSimulator
 from simapp.media.plots import lap_plot
 from simapp.policy import FrozenPolicy
 from simapp.race import Race
@@ -90,7 +90,9 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
             stack.callback(policy.close)
             racers.append(Driver(policy, model))
         colours = np.tile([CAR_COLORS.index(entry.colour) for entry in grid], worlds)
-        simulator = BuiltinSimulator(track, models * worlds, np.repeat(np.arange(worlds), len(grid)), colours)
+        places = np.repeat(np.arange(worlds), len(grid))
+        simulator = make_simulator(config, track, models * worlds, places, colours)
+        stack.callback(simulator.close)
         rewards = [entry.run.files.reward.instance() for _ in range(worlds) for entry in grid]
         rules = evaluation_rules(config, pit_stops=True)
         race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)

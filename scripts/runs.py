@@ -132,8 +132,8 @@ class Run:
     def remake(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> "Run":
         """The same run with other limits; what decides its numbers must be unchanged."""
         fixed = (
-            *("name", "track", "reverse_dir", "race", "enable_domain_randomization", "randomization", "seed", "cars"),
-            *("pretrained", "pretrained_checkpoint", "remap_actions", "worlds"),
+            *("name", "track", "reverse_dir", "simulator", "race", "enable_domain_randomization", "randomization"),
+            *("seed", "cars", "pretrained", "pretrained_checkpoint", "remap_actions", "worlds"),
         )
         for key in fixed:
             if getattr(config, key) != getattr(self.config, key):

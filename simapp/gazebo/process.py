@@ -26,6 +26,8 @@ HERE_PLUGINS = Path("/usr/local/lib/undercut")
 ROOT_PLUGINS = "opt/undercut/lib"
 """Where the Debian root has it."""
 FIX = "make gazebo"
+_HOPELESS = ("Failed to load plugin", "Unable to load sdf file", "Unable to read file")
+"""What gzserver says and then goes on without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Server:
                 talk.close()
             if self._process.poll() is not None:
                 raise SimulatorError(f"Gazebo ended with status {self._process.returncode} at its start\n{self.said()}")
+            if broken := next((line for line in self._tail if any(sign in line for sign in _HOPELESS)), None):
+                raise SimulatorError(f"Gazebo cannot run this world\n  {broken.strip()}\n  fix:  {FIX}")
             if time.monotonic() > until:
                 raise SimulatorError(f"Gazebo has not started within {START_S:.0f} s\n{self.said()}")
             time.sleep(pause_s)

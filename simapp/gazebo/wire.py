@@ -53,8 +53,11 @@ class Connection:
         return np.frombuffer(self._read(count * STATE.itemsize), STATE)
 
     def frames(self, looks: list[tuple[NDArray[np.void], NDArray[np.void]]], shape: tuple[int, ...]) -> UInt8Array:
-        """Frames (K, *shape) of K looks, each an item (1,) of LOOK_ITEM with its things (M,): (height, width, 3) as they
-        are drawn, or (height / n, width / n) of looks that reduce them."""
+        """Frames (K, *shape) of K looks, each an item (1,) of LOOK_ITEM with its things (M,).
+
+        The shape is (height, width, 3) of frames as they are drawn, or (height / n, width / n) of looks that reduce
+        them to grey ones.
+        """
         count = self._ask(LOOK, len(looks), b"".join(look.tobytes() + things.tobytes() for look, things in looks))
         size = (count, *shape)
         return np.frombuffer(self._read(int(np.prod(size))), np.uint8).reshape(size)

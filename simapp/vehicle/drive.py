@@ -47,7 +47,9 @@ def drive_slipping(
 ) -> None:
     """`drive_cars` for cars whose tyres slip, all of the make `car`."""
     remember_commands(state, cars, controls)
-    change_s, speed_mps, steering_rad = commands_in_force(state, cars, conditions, conditions.latency_steps + car.latency_steps)
+    change_s, speed_mps, steering_rad = commands_in_force(
+        state, cars, conditions, conditions.latency_steps + car.latency_steps
+    )
     offset_rad = np.radians(conditions.steering_offset_deg)
     slip.advance(
         cars,

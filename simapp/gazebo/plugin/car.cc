@@ -105,7 +105,10 @@ void Car::Control(double elapsed, double dt)
     const double sign = side == 0 ? 1 : -1;
     const double left = sign * this->vehicle.frontTrack / 2;
     const double angle = std::atan2(this->vehicle.wheelbase * curvature, 1 - left * curvature);
-    this->steer[side]->SetParam("vel", 0, (angle - this->steer[side]->Position(0)) / dt);
+    // not the joint's own position: ODE counts its turns, and a reset does not reach that count
+    const Pose3d hinge = this->steer[side]->GetChild()->WorldPose();
+    const double now_at = (this->chassis->WorldPose().Rot().Inverse() * hinge.Rot()).Yaw();
+    this->steer[side]->SetParam("vel", 0, (angle - now_at) / dt);
     const double front = this->speed * std::hypot(1 - left * curvature, this->vehicle.wheelbase * curvature);
     const double rear = this->speed * (1 - sign * this->vehicle.rearTrack / 2 * curvature);
     this->drive[side]->SetParam("vel", 0, front / this->vehicle.wheelRadius);

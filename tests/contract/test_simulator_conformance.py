@@ -1,0 +1,223 @@
+"""Every Simulator drives, stands still, sees and repeats alike."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.conditions import Conditions
+from contract.metadata import ModelMetadata
+from contract.protocols import Simulator
+from contract.state import STEP_S, CarBatch, Controls, FloatArray, Poses, ThingKind, Things
+from contract.vehicle import REAR_AXLE_X_M, WHEELBASE_M
+from simapp.builtin import BuiltinSimulator
+from simapp.tracks import load_track
+from tests.camera_reference import ssim
+from tests.gazebo_support import needs_gazebo, new_gazebo
+
+TRACK = load_track("paddock", [])
+MODEL = ModelMetadata.load(Path(__file__).parents[2] / "actions" / "default.json")
+CAMERA = "FRONT_FACING_CAMERA"
+CARS = 2
+BOTH, FIRST, SECOND = np.arange(CARS), np.array([0]), np.array([1])
+
+Make = Callable[[], Simulator]
+
+
+def new_builtin() -> Simulator:
+    return BuiltinSimulator(TRACK, [MODEL] * CARS)
+
+
+def gazebo() -> Simulator:
+    return new_gazebo(TRACK, [MODEL] * CARS)
+
+
+KINDS = [
+    pytest.param(new_builtin, id="builtin"),
+    pytest.param(gazebo, id="gazebo", marks=[pytest.mark.gazebo, needs_gazebo, pytest.mark.timeout(600)]),
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def make(request: pytest.FixtureRequest) -> Make:
+    kind: Make = request.param
+    return kind
+
+
+@pytest.fixture(scope="module")
+def simulator(make: Make) -> Iterator[Simulator]:
+    made = make()
+    yield made
+    made.close()
+
+
+def poses(*distances_m: float) -> Poses:
+    return TRACK.pose_at(np.array(distances_m))
+
+
+def controls(*pairs: tuple[float, float]) -> Controls:
+    """(steering in radians, speed in m/s) of each car."""
+    return Controls(*(np.array(column, dtype=np.float64) for column in zip(*pairs, strict=True)))
+
+
+def bits(cars: CarBatch) -> FloatArray:
+    return np.stack([cars.x_m, cars.y_m, cars.heading_rad, cars.speed_mps, cars.steering_rad, cars.yaw_rate_rps])
+
+
+def drive(simulator: Simulator, steps: int, steering_rad: float, speed_mps: float) -> FloatArray:
+    """The first car's rear axle, (steps, 2), driven from a standing start."""
+    simulator.place(BOTH, poses(1.0, 6.0))
+    places = []
+    for _ in range(steps):
+        simulator.step(FIRST, controls((steering_rad, speed_mps)))
+        cars = simulator.cars
+        heading = cars.heading_rad[0]
+        places.append(
+            (cars.x_m[0] + REAR_AXLE_X_M * math.cos(heading), cars.y_m[0] + REAR_AXLE_X_M * math.sin(heading))
+        )
+    return np.array(places)
+
+
+def test_placed_cars_stand_where_they_were_put(simulator: Simulator) -> None:
+    wanted = poses(2.0, 9.0)
+    simulator.place(BOTH, wanted)
+    cars = simulator.cars
+    assert cars.x_m == pytest.approx(wanted.x_m) and cars.y_m == pytest.approx(wanted.y_m)
+    assert cars.heading_rad == pytest.approx(wanted.heading_rad)
+    assert not cars.speed_mps.any() and not cars.commanded_speed_mps.any()
+
+
+@pytest.mark.parametrize("speed_mps", [1.0, 2.0])
+def test_a_car_reaches_the_commanded_speed_and_goes_straight(simulator: Simulator, speed_mps: float) -> None:
+    steps = 45
+    places = drive(simulator, steps, 0.0, speed_mps)
+    lag_s = 0.25  # first-order: the distance is v (t - lag (1 - exp(-t / lag)))
+    run_s = steps * STEP_S
+    expected_m = speed_mps * (run_s - lag_s * (1 - math.exp(-run_s / lag_s)))
+    start = poses(1.0)
+    ahead = np.array([math.cos(start.heading_rad[0]), math.sin(start.heading_rad[0])])
+    moved = places[-1] - [start.x_m[0], start.y_m[0]] - REAR_AXLE_X_M * ahead
+    assert moved @ ahead == pytest.approx(expected_m, rel=0.02)
+    assert abs(moved @ [-ahead[1], ahead[0]]) < 0.01 * expected_m
+    assert simulator.cars.speed_mps[0] == pytest.approx(speed_mps, rel=0.01)
+
+
+@pytest.mark.parametrize("steering_deg", [-25.0, 12.0, 30.0])
+def test_constant_steering_drives_a_circle_about_the_rear_axle_line(simulator: Simulator, steering_deg: float) -> None:
+    places = drive(simulator, 120, math.radians(steering_deg), 0.6)[30:]
+    # algebraic circle fit: x² + y² = 2 a x + 2 b y + c
+    a, b, c = np.linalg.lstsq(np.column_stack([2 * places, np.ones(len(places))]), (places**2).sum(axis=1), rcond=None)[
+        0
+    ]
+    radius_m = math.sqrt(c + a * a + b * b)
+    assert radius_m == pytest.approx(WHEELBASE_M / math.tan(math.radians(abs(steering_deg))), rel=0.08)
+
+
+def test_cars_that_are_not_stepped_stand_still(simulator: Simulator) -> None:
+    simulator.place(BOTH, poses(1.0, 6.0))
+    for _ in range(5):
+        simulator.step(BOTH, controls((0.1, 1.0), (0.1, 1.0)))
+    before = bits(simulator.cars)[:, 1].copy()
+    for _ in range(5):
+        simulator.step(FIRST, controls((0.2, 1.5)))
+    assert np.array_equal(bits(simulator.cars)[:, 1], before)
+    simulator.step(SECOND, controls((0.1, 1.0)))
+    assert simulator.cars.speed_mps[1] > 0.5  # it goes on as it was, not from rest
+
+
+def wander(simulator: Simulator, cars: int) -> tuple[FloatArray, list[bytes]]:
+    """The first car's states over 40 steps of changing commands, and every eighth frame."""
+    simulator.vary(BOTH, Conditions.nominal(CARS))
+    simulator.place(BOTH, poses(1.0, 6.0))
+    states, frames = [], []
+    for k in range(40):
+        steer = 0.4 * math.sin(k / 5)
+        simulator.step(BOTH[:cars], controls(*[(steer, 2.0), (-0.3, 1.0)][:cars]))
+        states.append(bits(simulator.cars)[:, 0].copy())
+        if k % 8 == 0:
+            frames.append(simulator.observe(FIRST)[CAMERA].tobytes())
+    return np.array(states), frames
+
+
+def test_after_a_reset_the_same_commands_give_the_same_bits(simulator: Simulator) -> None:
+    first, second = wander(simulator, 1), wander(simulator, 1)
+    assert np.array_equal(first[0], second[0])
+    assert first[1] == second[1]
+
+
+def test_a_car_does_not_depend_on_who_else_drives(simulator: Simulator) -> None:
+    alone, together = wander(simulator, 1), wander(simulator, 2)
+    assert np.array_equal(alone[0], together[0])
+    assert alone[1] == together[1]
+
+
+def test_a_fresh_simulator_gives_the_same_bits(simulator: Simulator, make: Make) -> None:
+    other = make()
+    try:
+        here, there = wander(simulator, 2), wander(other, 2)
+    finally:
+        other.close()
+    assert np.array_equal(here[0], there[0])
+    assert here[1] == there[1]
+
+
+def test_late_commands_take_hold_late(simulator: Simulator) -> None:
+    distances = []
+    for latency in (0.0, 1.0):
+        conditions = Conditions.nominal(CARS)
+        conditions.latency_steps[:] = latency
+        simulator.vary(BOTH, conditions)
+        places = drive(simulator, 10, 0.0, 1.0)
+        distances.append(float(np.hypot(*(places[-1] - places[0]))))
+    simulator.vary(BOTH, Conditions.nominal(CARS))
+    # a step of standing still, and with it the last step's 1 / 15 m, less what the lag leaves
+    assert 0.03 < distances[0] - distances[1] < 0.08
+
+
+def scenes(count: int) -> list[Poses]:
+    rng = np.random.default_rng(4)
+    found = []
+    for _ in range(count):
+        pose = TRACK.pose_at(rng.uniform(0, TRACK.length_m, CARS), rng.uniform(-0.25, 0.25, CARS))
+        pose.heading_rad = pose.heading_rad + rng.normal(0, 0.25, CARS)
+        found.append(pose)
+    return found
+
+
+def test_the_same_pose_gives_the_same_view(simulator: Simulator) -> None:
+    reference = new_builtin()
+    likeness, errors = [], []
+    for pose in scenes(6):
+        views = []
+        for each in (simulator, reference):
+            each.vary(BOTH, Conditions.nominal(CARS))
+            each.place(BOTH, pose)
+            views.append(each.observe(BOTH)[CAMERA][..., 0])
+        likeness += [ssim(mine, theirs) for mine, theirs in zip(*views, strict=True)]
+        errors.append(np.abs(views[0].astype(float) - views[1]).mean())
+    assert np.median(likeness) > 0.9
+    assert np.mean(errors) < 3.0
+
+
+def test_a_box_ahead_covers_the_same_pixels(simulator: Simulator) -> None:
+    reference = new_builtin()
+    pose = poses(1.0, 6.0)
+    things = Things.none(CARS, 1)
+    things.kind[:] = ThingKind.box
+    things.x_m[:, 0] = pose.x_m + 0.9 * np.cos(pose.heading_rad) - 0.1 * np.sin(pose.heading_rad)
+    things.y_m[:, 0] = pose.y_m + 0.9 * np.sin(pose.heading_rad) + 0.1 * np.cos(pose.heading_rad)
+    things.heading_rad[:, 0] = pose.heading_rad
+    covers = []
+    for each in (simulator, reference):
+        frames = []
+        for standing in (Things.none(CARS, 1), things):
+            each.furnish(BOTH, standing)
+            each.place(BOTH, pose)
+            frames.append(each.observe(BOTH)[CAMERA].astype(int))
+        covers.append(np.abs(frames[1] - frames[0]) > 8)
+    simulator.furnish(BOTH, Things.none(CARS, 1))
+    both, either = (covers[0] & covers[1]).sum(), (covers[0] | covers[1]).sum()
+    assert either > 1000
+    assert both / either > 0.97
