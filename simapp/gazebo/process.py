@@ -1,5 +1,6 @@
 """gzserver as a child process: in a Debian root made by `make gazebo`, or in an image that has Gazebo itself."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -98,8 +99,9 @@ class Server:
         )
 
     def _listen(self, stream: "IO[str] | None") -> None:
-        for line in stream or ():
-            self._tail.append(line.rstrip())
+        with contextlib.suppress(ValueError):  # closed while it was read
+            for line in stream or ():
+                self._tail.append(line.rstrip())
 
     def _connect(self) -> Connection:
         until = time.monotonic() + START_S
@@ -146,6 +148,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

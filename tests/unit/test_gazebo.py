@@ -1,0 +1,231 @@
+"""The world that Gazebo is given; its deaths, restarts and missing parts, and that nothing outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.errors import SimulatorError
+from contract.metadata import ModelMetadata
+from contract.state import Controls
+from contract.vehicle import CAR_COLORS
+from scripts.simulators import gazebo_root
+from simapp.camera.look import WALL_MARGIN_M
+from simapp.gazebo.process import PLUGIN, ROOT_PLUGINS, Install, Server
+from simapp.gazebo.simulator import GazeboSimulator
+from simapp.gazebo.world import SUBSTEPS, CameraSize, write_world
+from simapp.tracks import load_track
+from tests.gazebo_support import needs_gazebo
+
+REPO = Path(__file__).resolve().parents[2]
+TRACK = load_track("paddock", [])
+MODEL = ModelMetadata.load(REPO / "actions" / "default.json")
+ONE = np.array([0])
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_world(folder, TRACK, 2, CameraSize(320, 240), "/run/socket", "/seen")
+    return folder
+
+
+def test_a_world_is_xml_that_names_only_files_it_has(world: Path) -> None:
+    root = ET.parse(world / "world.sdf").getroot()
+    for element in root.iter("uri"):
+        assert element.text is not None
+        assert (world / element.text.removeprefix("file:///seen/")).exists(), element.text
+    assert len(root.findall(".//model[link]")) == 4  # ground, the eye's stand, two cars
+    materials = (world / "materials/scripts/undercut.material").read_text()
+    for element in root.iter("name"):
+        assert f"material {element.text} " in materials
+
+
+def test_a_step_is_a_fifteenth_of_a_second_of_physics(world: Path) -> None:
+    root = ET.parse(world / "world.sdf").getroot()
+    step = root.findtext(".//max_step_size")
+    assert step is not None
+    assert SUBSTEPS * float(step) == pytest.approx(1 / 15, abs=1e-15)
+
+
+def test_the_ground_covers_the_room_and_shows_the_road(world: Path) -> None:
+    meshes = [mesh.read_text().splitlines() for mesh in (world / "meshes").glob("ground_*.obj")]
+    corners = [[float(v) for v in line.split()[1:3]] for lines in meshes for line in lines if line.startswith("v ")]
+    low, high = np.min(corners, axis=0), np.max(corners, axis=0)
+    xmin, ymin, xmax, ymax = TRACK.bounds
+    assert (low <= np.array([xmin, ymin]) - WALL_MARGIN_M + 0.01).all()
+    assert (high >= np.array([xmax, ymax]) + WALL_MARGIN_M - 0.01).all()
+    # the first tile's texel at a point 0.2 m left of the centre line is asphalt: blue above red
+    mesh = (world / "meshes/ground_0.obj").read_text().splitlines()
+    points = np.array([[float(v) for v in line.split()[1:3]] for line in mesh if line.startswith("v ")])
+    picture = np.asarray(Image.open(world / "materials/textures/ground_0.png"))
+    side = points[:, 0].max() - points[:, 0].min()
+    for distance in np.linspace(0, TRACK.length_m, 40):
+        pose = TRACK.pose_at(np.array([distance]), np.array([0.2]))
+        u, v = (pose.x_m[0] - points[:, 0].min()) / side, (pose.y_m[0] - points[:, 1].min()) / side
+        if 0.01 < u < 0.99 and 0.01 < v < 0.99:
+            row, column = int((1 - v) * len(picture)), int(u * len(picture))
+            red, _, blue = picture[row - 6 : row + 6, column - 6 : column + 6].reshape(-1, 3).mean(axis=0)
+            assert blue > red + 10, (distance, red, blue)
+
+
+def test_every_look_has_a_mesh_of_closed_blocks(world: Path) -> None:
+    for number, blocks in [(0, 1), *((1 + c, 3) for c in range(len(CAR_COLORS)))]:
+        lines = (world / f"meshes/look_{number}.obj").read_text().splitlines()
+        faces = [[int(c.split("/")[0]) for c in line.split()[1:]] for line in lines if line.startswith("f ")]
+        points = np.array([[float(v) for v in line.split()[1:]] for line in lines if line.startswith("v ")])
+        assert len(faces) == 12 * blocks
+        # outward faces of a closed body enclose a positive volume (divergence theorem)
+        a, b, c = (points[[face[k] - 1 for face in faces]] for k in range(3))
+        assert np.einsum("ij,ij->", a, np.cross(b, c)) / 6 > 0
+
+
+def test_without_gazebo_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SimulatorError, match=r"make gazebo"):
+        Install.find(tmp_path / "nowhere")
+    (tmp_path / "root/usr/bin").mkdir(parents=True)
+    (tmp_path / "root/usr/bin/gzserver").touch()
+    with pytest.raises(SimulatorError, match=r"lock-step plugin\n  fix:  make gazebo"):
+        Install.find(tmp_path / "root")
+    (tmp_path / "root" / ROOT_PLUGINS).mkdir(parents=True)
+    (tmp_path / "root" / ROOT_PLUGINS / PLUGIN).touch()
+    with pytest.raises(SimulatorError, match="bubblewrap is missing"):
+        Install.find(tmp_path / "root")
+
+
+def gone(pids: list[int], deadline_s: float = 30.0) -> bool:
+    """Whether all the processes end within the deadline."""
+    until = time.monotonic() + deadline_s
+    while any(Path(f"/proc/{pid}").exists() and "Z" not in _state(pid) for pid in pids):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def below(pid: int) -> list[int]:
+    """The process and all that it has started."""
+    found = [pid]
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in tasks.read_text().split():
+            found += below(int(child))
+    return found
+
+
+def of_name(pids: list[int], name: str) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip() == name]
+
+
+@pytest.fixture
+def simulator() -> Iterator[GazeboSimulator]:
+    made = GazeboSimulator(TRACK, [MODEL], gazebo_root())
+    yield made
+    made.close()
+
+
+def drive(simulator: GazeboSimulator, steps: int) -> list[float]:
+    simulator.place(ONE, TRACK.pose_at(np.array([1.0])))
+    states = []
+    for k in range(steps):
+        simulator.step(ONE, Controls(np.array([0.3 * np.sin(k / 4)]), np.array([1.5])))
+        states += [simulator.cars.x_m[0], simulator.cars.y_m[0], simulator.cars.heading_rad[0]]
+    return states
+
+
+@needs_gazebo
+@pytest.mark.gazebo
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("victim", ["gzserver", "Xvfb"])
+def test_a_killed_gazebo_is_an_error_and_the_next_start_brings_it_back(simulator: GazeboSimulator, victim: str) -> None:
+    undisturbed = drive(simulator, 20)
+    server = simulator._server
+    assert server is not None
+    processes = below(server.pid)
+    (pid,) = of_name(processes, victim)
+    os.kill(pid, signal.SIGKILL)
+
+    def go_on() -> None:
+        for _ in range(200):  # gzserver outlives its X server by a moment
+            simulator.step(ONE, Controls(np.zeros(1), np.ones(1)))
+            simulator.observe(ONE)
+
+    with pytest.raises(SimulatorError, match="Gazebo has gone"):
+        go_on()
+    assert gone(processes)
+    assert drive(simulator, 20) == undisturbed
+
+
+@needs_gazebo
+@pytest.mark.gazebo
+@pytest.mark.timeout(600)
+def test_steps_are_exact_while_the_machine_is_busy(simulator: GazeboSimulator) -> None:
+    before = simulator.substeps
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        drive(simulator, 30)
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    assert simulator.substeps - before == 30 * SUBSTEPS
+
+
+@needs_gazebo
+@pytest.mark.gazebo
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("end", ["close", "exit", "kill"])
+def test_no_process_outlives_its_simulator(end: str) -> None:
+    code = f"""
+import sys
+from tests.unit.test_gazebo import *
+simulator = GazeboSimulator(TRACK, [MODEL], gazebo_root())
+print(*below(simulator._server.pid), flush=True)
+sys.stdin.readline()
+{"simulator.close()" if end == "close" else "pass"}
+"""
+    with subprocess.Popen([sys.executable, "-c", code], cwd=REPO, stdin=-1, stdout=-1, text=True) as child:
+        assert child.stdin is not None and child.stdout is not None
+        processes = [int(pid) for pid in child.stdout.readline().split()]
+        assert len(of_name(processes, "gzserver")) == len(of_name(processes, "Xvfb")) == 1
+        if end == "kill":
+            child.kill()
+        else:
+            child.stdin.write("\n")
+            child.stdin.close()
+    assert gone(processes)
+
+
+@needs_gazebo
+@pytest.mark.gazebo
+@pytest.mark.timeout(600)
+def test_broken_worlds_and_plugins_are_named() -> None:
+    install = Install.find(gazebo_root())
+
+    def write(text: str) -> None:
+        def into(folder: Path, seen_from: str, socket: str) -> None:
+            (folder / "world.sdf").write_text(text)
+
+        Server(install, into).close()
+
+    with pytest.raises(SimulatorError, match="Gazebo"):
+        write("<sdf version='1.6'><world name='broken'>")
+    with pytest.raises(SimulatorError, match=r"Failed to load plugin(.|\n)*fix:  make gazebo"):
+        write(
+            "<sdf version='1.6'><world name='bare'><plugin name='gone' filename='libundercut_gone.so'/></world></sdf>"
+        )
