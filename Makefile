@@ -9,7 +9,8 @@ bootstrap = @command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) not found: i
 option = $(if $(2),$(1) "$(2)")
 train_arguments = $(strip "$(RUN)" $(call option,--track,$(TRACK)) $(call option,--reward,$(REWARD)) \
 	$(call option,--metadata,$(ACTIONS)) $(call option,--hyperparameters,$(HYPER)) $(call option,--seed,$(SEED)) \
-	$(if $(filter 1,$(QUICK)),--quick) $(in_stack) $(call option,--workers,$(WORKERS)) $(ARGS))
+	$(if $(filter 1,$(QUICK)),--quick) $(simulator) $(in_stack) $(call option,--workers,$(WORKERS)) $(ARGS))
+simulator = $(call option,--sim,$(SIM))
 # BACKEND=compose: in the containers of `make up`
 in_stack = $(if $(filter compose,$(BACKEND)),--backend compose $(overlay))
 overlay = $(if $(filter 1,$(GPU)),--overlay gpu)
@@ -17,7 +18,7 @@ PACKAGES = contract simapp trainer scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup environment train evaluate race report export car up down logs ps stop wipe doctor test test-all lint bench clean
+.PHONY: help setup environment train evaluate race compare gazebo report export car up down logs ps stop wipe doctor test test-all lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,14 +29,20 @@ setup: ## install the environment into .venv (GPU=1: the CUDA build of TensorFlo
 environment:
 	$(bootstrap) $(if $(filter 1,$(GPU)),$(if $(filter compose,$(BACKEND)),,--extra gpu))
 
-train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= WORKERS= BACKEND=compose ARGS=)
+train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= WORKERS= SIM=gazebo BACKEND=compose ARGS=)
 	.venv/bin/undercut train $(train_arguments)
 
-evaluate: environment ## race a trained model (RUN=name LAPS=5 BACKEND=compose ARGS=)
-	.venv/bin/undercut evaluate "$(RUN)" $(strip $(call option,--laps,$(LAPS)) $(in_stack) $(ARGS))
+evaluate: environment ## race a trained model (RUN=name LAPS=5 SIM=gazebo BACKEND=compose ARGS=)
+	.venv/bin/undercut evaluate "$(RUN)" $(strip $(call option,--laps,$(LAPS)) $(simulator) $(in_stack) $(ARGS))
 
-race: environment ## race runs head to head (RUNS="a b" LAPS=5 ARGS=)
-	.venv/bin/undercut race $(RUNS) $(call option,--laps,$(LAPS)) $(ARGS)
+race: environment ## race runs head to head (RUNS="a b" LAPS=5 SIM=gazebo ARGS=)
+	.venv/bin/undercut race $(RUNS) $(strip $(call option,--laps,$(LAPS)) $(simulator) $(ARGS))
+
+compare: environment ## drive a model in the built-in simulator and in Gazebo (RUN=name LAPS=5 ARGS=)
+	.venv/bin/undercut compare "$(RUN)" $(strip $(call option,--laps,$(LAPS)) $(ARGS))
+
+gazebo: ## install Gazebo, the second simulator: needs mmdebstrap and bubblewrap
+	@simapp/gazebo/install
 
 report: environment ## write a page about a run (RUN=name, or RUNS="a b" to compare; ARGS=)
 	.venv/bin/undercut report $(if $(RUNS),$(RUNS),"$(RUN)") $(ARGS)

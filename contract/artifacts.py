@@ -28,6 +28,8 @@ INSPECT_ACTION_USE = "inspect/action_use.png"
 INSPECT_DIAGNOSTICS = "inspect/diagnostics.png"
 INSPECT_VIDEO = "inspect/saliency.mp4"
 REPORT = "report.html"
+COMPARISON = "comparison.json"
+COMPARISON_PLOT = "comparison.png"
 
 BUNDLE_MODEL = "agent/model.pb"
 BUNDLE_METADATA = "model_metadata.json"

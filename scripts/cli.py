@@ -14,6 +14,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
 from scripts import (
+    compare_cli,
     copy_cli,
     doctor_cli,
     export_cli,
@@ -57,6 +58,7 @@ app.command()(copy_cli.push)
 app.command("export")(export_cli.export_run)
 app.command("car")(export_cli.car)
 app.command("inspect")(inspect_cli.inspect_run)
+app.command()(compare_cli.compare)
 app.command()(race_cli.evaluate)
 app.command()(report_cli.report)
 app.command()(report_cli.logs)

@@ -97,7 +97,7 @@ class Connection:
         return data
 
 
-def field_rows(dtype: np.dtype, **columns: FloatArray | NDArray[np.int64] | float) -> NDArray[np.void]:  # type: ignore[type-arg]
+def field_rows(dtype: np.dtype, **columns: FloatArray | NDArray[np.int64] | float) -> NDArray[np.void]:
     """A structured array (K,) from columns (K, ...)."""
     count = max(np.shape(values)[0] for values in columns.values() if np.shape(values))
     rows = np.zeros(count, dtype)

@@ -97,7 +97,7 @@ def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, f
     texel_mm = next(mm for mm in range(2, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
     side_m = TEXTURE_PX * texel_mm / 1000
     road, look = Road.of(track), textures()
-    tiles = []
+    tiles: list[str] = []
     for row in range(math.ceil((room[3] - room[1]) / side_m)):
         for column in range(math.ceil((room[2] - room[0]) / side_m)):
             # whole texels from the world's origin, as the textures' cells are
@@ -128,7 +128,8 @@ def _obj(quads: list[tuple[list[tuple[float, float, float]], list[tuple[float, f
 
 def _palette() -> FloatArray:
     """(P, 3) every colour of every block's faces, in the order of LOOKS, blocks, and SHADES."""
-    return np.rint(np.concatenate([np.outer(SHADES, block.rgb) for look in LOOKS for block in look]))
+    colours: FloatArray = np.rint(np.concatenate([np.outer(SHADES, block.rgb) for look in LOOKS for block in look]))
+    return colours
 
 
 def _body_mesh(index: int) -> str:
