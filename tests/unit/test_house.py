@@ -154,7 +154,7 @@ def make(folder: Path, *arguments: str) -> list[str]:
             ],
         ),
         (["evaluate", "RUN=fast", "LAPS=3"], ["bootstrap", "undercut|evaluate|fast|--laps|3"]),
-        (["report", "RUN=fast"], ["bootstrap", "undercut|report|fast"]),
+        (["compare", "gazebo", "report", "RUN=fast"], ["bootstrap", "undercut|report|fast"]),
         (["report", "RUNS=a b"], ["bootstrap", "undercut|report|a|b"]),
         (["export", "RUN=fast", "LAYOUT=drfc"], ["bootstrap", "undercut|export|fast|--layout|drfc"]),
         (
