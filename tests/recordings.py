@@ -8,9 +8,12 @@ import numpy as np
 from contract.recording import RecordedEpisode, RecordedRacer, Recording
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus, IntArray, ThingKind, Things
 from contract.vehicle import FRONT_POINT_X_M
-from tests.support import RADIUS_M, circle
+from simapp.tracks import Track
+from tests.support import ring
 
-TRACK = circle()
+RADIUS_M = 1.2
+TRACK = Track("circle", ring(121, RADIUS_M, 0.8))
+"""Small: its ground is painted in a moment."""
 
 
 def lap_steps(
@@ -31,7 +34,7 @@ def lap_steps(
     return steps
 
 
-def with_reset(steps: np.ndarray, at: int, penalty_s: float, back_rad: float = 0.4) -> np.ndarray:
+def with_reset(steps: np.ndarray, at: int, penalty_s: float, back_rad: float = 1.0) -> np.ndarray:
     """The same, but after step `at` the car has left the road and is put back by an angle of the circle."""
     changed = steps.copy()
     changed["status"][at] = EpisodeStatus.off_track

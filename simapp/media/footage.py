@@ -189,7 +189,7 @@ def _interrupted(
         if since_s < CRASH_S:
             return banner, None
         return f"In the pit  {lasts_s - since_s:.1f} s", (*pit(track, lap.episode.racer), 0.0, 0.0)
-    if lap.moved_m[step] <= _JUMP_M or since_s < 0.5 * lasts_s:
+    if since_s < 0.5 * lasts_s:
         return banner, None
     there = (lap.x_m, lap.y_m, lap.heading_rad)
     return banner, (float(there[0][after]), float(there[1][after]), float(there[2][after]), 0.0)

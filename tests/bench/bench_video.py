@@ -7,6 +7,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class CentreLine:
 
     def __init__(self, simulator: BlindSimulator, track: Track, metadata: ModelMetadata) -> None:
         self._simulator, self._track = simulator, track
-        count = metadata.actions.size  # type: ignore[union-attr]
+        count = metadata.actions.size
         self._steering = metadata.actions.controls(np.arange(count)).steering_rad
 
     def distribution(self, observations: Observations) -> ActionDistribution:
@@ -103,7 +104,7 @@ def main() -> None:
     maker = VideoMaker.of(track)
     maker.videos(recording, VIEWS, trials=[1], most_s=1.0)  # compiles
     rounds = [spent(lambda: maker.videos(recording, DEFAULT_VIEWS)) for _ in range(arguments.rounds)]
-    alone = {view: spent(lambda view=view: maker.videos(recording, [view], trials=[1])) for view in VIEWS}
+    alone = {view: spent(partial(maker.videos, recording, [view], trials=[1])) for view in VIEWS}
     first = frame_count(recording, 0, [1])
     steps = sum(map(len, laps))
     result = {

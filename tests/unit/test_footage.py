@@ -10,7 +10,7 @@ from contract.simtrace import from_csv, to_csv
 from contract.state import STEP_S, EpisodeStatus, ThingKind
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.media.footage import CRASH_S, END_S, HOLD_S, Moment, frame_count, moments, pit
-from tests.recordings import TRACK, box_at, lap_steps, race, recording, with_reset
+from tests.recordings import RADIUS_M, TRACK, box_at, lap_steps, race, recording, with_reset
 from tests.unit.synthetic import drive
 
 END = round(END_S * 15)
@@ -79,7 +79,7 @@ def test_trials_choose_laps_and_keep_their_numbers() -> None:
 def test_things_stand_beside_the_car() -> None:
     found = shown(recording([lap_steps(30)], [box_at(1.0, 30)]))
     assert all(m.bodies.kind.tolist() == [ThingKind.car, ThingKind.box] for m in found)
-    assert found[3].bodies.x_m[1] == pytest.approx(3.0 * np.cos(1.0))
+    assert found[3].bodies.x_m[1] == pytest.approx(RADIUS_M * np.cos(1.0))
 
 
 def test_a_rival_is_where_it_was_at_that_moment() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.fft import next_fast_len
 
 from contract.errors import InputError
 from contract.state import UInt8Array
@@ -14,7 +15,7 @@ from simapp.media.footage import frame_count, moments
 from simapp.media.hud import Hud, clock
 from simapp.media.lap_video import VideoMaker
 from simapp.media.lettering import shortened, text_mask, text_width, write
-from simapp.media.scene import VIEWS, followed
+from simapp.media.scene import VIEWS, SceneRenderer, followed
 from simapp.media.video import mp4
 from tests.recordings import TRACK, box_at, lap_steps, race, recording, with_reset
 
@@ -44,7 +45,7 @@ def reads(frame: UInt8Array, text: str, size_px: int, bold: bool = False) -> boo
     (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
     mask = mask[top : bottom + 1, left : right + 1]
     grey = frame.astype(float).mean(axis=2)
-    shape = [n + m - 1 for n, m in zip(grey.shape, mask.shape, strict=True)]
+    shape = [next_fast_len(n + m - 1) for n, m in zip(grey.shape, mask.shape, strict=True)]
 
     def convolved(one: np.ndarray, two: np.ndarray) -> np.ndarray:
         full = np.fft.irfft2(np.fft.rfft2(one, shape) * np.fft.rfft2(two, shape), shape)
@@ -58,12 +59,12 @@ def reads(frame: UInt8Array, text: str, size_px: int, bold: bool = False) -> boo
 
 
 def test_a_video_plays_anywhere_and_decodes_to_the_frames_that_were_drawn() -> None:
-    content = MAKER.videos(LAPS, ["45degree"])["45degree"]
-    count = frame_count(LAPS)
+    content = MAKER.videos(LAPS, ["45degree"], trials=[2])["45degree"]
+    count = frame_count(LAPS, trials=[2])
     about, frames = decoded(content)
     assert about == ("mov,mp4,m4a,3gp,3g2,mj2", "h264", "yuv420p", 640, 480, 15, pytest.approx(count / 15))
     assert len(frames) == count
-    for decoded_frame, drawn in zip(frames, MAKER.frames(LAPS, "45degree"), strict=True):
+    for decoded_frame, drawn in zip(frames, MAKER.frames(LAPS, "45degree", trials=[2]), strict=True):
         assert np.abs(decoded_frame.astype(int) - drawn).mean() < 9.0
     # the index stands before the pictures: it plays while it loads
     assert 0 < content.index(b"moov") < content.index(b"mdat")
@@ -71,11 +72,12 @@ def test_a_video_plays_anywhere_and_decodes_to_the_frames_that_were_drawn() -> N
 
 def test_all_views_are_drawn_side_by_side_to_the_same_videos_as_alone() -> None:
     done: list[str] = []
-    together = MAKER.videos(LAPS, VIEWS, done=lambda view, _: done.append(view))
+    small = VideoMaker(TRACK, SceneRenderer(TRACK, 160, 120, MAKER.renderer.ground))
+    together = small.videos(LAPS, VIEWS, done=lambda view, _: done.append(view))
     assert set(together) == set(done) == set(VIEWS)
     assert len({len(content) for content in together.values()}) == len(VIEWS)
     for view in ("pip", "topview"):
-        assert together[view] == MAKER.videos(LAPS, [view])[view]
+        assert together[view] == small.videos(LAPS, [view])[view]
 
 
 def test_the_hud_tells_who_when_and_how() -> None:

@@ -140,7 +140,7 @@ def test_a_broken_recording_or_another_track_is_told(run: Run) -> None:
         undercut("video", "mine")
     run.store.put(artifacts.evaluation_recording(), LAP.to_bytes())
     np.save("tracks/circle.npy", TRACK.route * 2.0)
-    with pytest.raises(InputError, match=r"that one's lap was 18.8"):
+    with pytest.raises(InputError, match=r"that one's lap was 7.5"):
         undercut("video", "mine")
 
 
