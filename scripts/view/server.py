@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.typedefs import Handler
 
-from contract.errors import InputError
+from contract.errors import InputError, UndercutError
 from scripts.view import data
 from scripts.view.guard import Guard
 from scripts.view.laps import LapReader, Show
@@ -117,7 +118,7 @@ class View:
                     continue
                 viewer.car = max(int(asked.get("car", 0)), 0)
                 watch = None if asked.get("paused") else await self._watch(asked)
-            except (ValueError, TypeError, KeyError, AttributeError, InputError, web.HTTPNotFound) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, UndercutError, web.HTTPNotFound) as error:
                 reason = getattr(error, "text", None) or str(error)
                 await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason.encode()[:120])
                 return
@@ -178,10 +179,19 @@ class View:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+@web.middleware
+async def explained(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What does not come from the store is said in words."""
+    try:
+        return await handler(request)
+    except UndercutError as error:
+        raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+
+
 def application(host: str, token: str | None, stall_s: float = STALL_S) -> web.Application:
     """The server for an address that it is bound to; see Guard."""
     guard, view = Guard(host, token), View(stall_s)
-    server = web.Application(middlewares=[guard.check])
+    server = web.Application(middlewares=[guard.check, explained])
     server.on_response_prepare.append(guard.prepare)
     server.on_cleanup.append(view.close)
     server.router.add_get("/", view.index)

@@ -238,6 +238,17 @@ def test_missing_files_are_no_problem() -> None:
     run(test)
 
 
+def test_a_store_that_does_not_answer_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with served() as client:
+            monkeypatch.setenv("UNDERCUT_STORE", "no address")
+            answer = await client.get("/api/runs")
+            assert answer.status == 503
+            assert "UNDERCUT_STORE" in await answer.text()
+
+    run(test)
+
+
 # --- the stream -------------------------------------------------------------------------------------------------------
 
 
