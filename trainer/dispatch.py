@@ -35,8 +35,8 @@ from contract.wire import (
 
 LEASE_S = 20.0
 """Without a sign of life for so long, a worker has lost what it was to drive."""
-STALL_S = 300.0
-"""Nor does it keep it when it drives no step for so long."""
+STALL_S = 900.0
+"""Nor does it keep it when it drives no step for so long; loading the job and the first compilation count too."""
 MOST_ATTEMPTS = 10
 """Workers that may lose one episode before training stops: it may be the episode that kills them."""
 MOST_REFUSED = 3
@@ -157,7 +157,7 @@ class Dispatcher:
                 self._refuse(worker, error)
         elif isinstance(message, Failed):
             if message.order in self._orders:
-                self.failure = _failure(message)
+                self.failure = self.failure or _failure(message)
         elif isinstance(message, Leaving):
             self._drop(worker, f"has left: {message.why}")
 
@@ -252,7 +252,7 @@ class Dispatcher:
             opened.unclaimed |= back
             worst = max(back, key=lambda episode: opened.attempts[episode], default=None)
             if worst is not None and opened.attempts[worst] >= MOST_ATTEMPTS:
-                self.failure = TrainingError(
+                self.failure = self.failure or TrainingError(
                     f"episode {worst} of iteration {opened.order.iteration} was begun {MOST_ATTEMPTS} times and never "
                     f"delivered; the last to lose it is {worker}\n"
                     f"  rule: an episode is given to another worker when one dies\n"
@@ -264,7 +264,9 @@ class Dispatcher:
 
     def assign(self, now_s: float) -> list[tuple[str, bytes]]:
         """(worker, task) for those that wait, as far as there is work."""
-        letters = []
+        letters: list[tuple[str, bytes]] = []
+        if self.failure is not None:
+            return letters
         for worker in self._workers.values():
             if not worker.is_waiting or worker.refused >= MOST_REFUSED:
                 continue

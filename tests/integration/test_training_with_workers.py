@@ -68,7 +68,7 @@ def finished(process: "subprocess.Popen[str]", status: int = 0) -> str:
 
 def numbers(folder: Path, name: str) -> dict[str, bytes]:
     """Everything of the run that says what was driven and learned; its own name, pictures and archives aside."""
-    skip = ("run.json", ".png", ".tar.gz", "params.yaml", "tfevents")
+    skip = ("run.json", ".png", ".tar.gz", "params.yaml", "tfevents", ".rec")
     files = contents(folder / "runs" / name)
     return {key: content for key, content in files.items() if not any(word in key for word in skip)}
 

@@ -1,7 +1,8 @@
 """A long training over Redis with two workers: memory, open files, Redis and disk, sampled while it goes.
 
-    python -m tests.tools.soak [--minutes 30]
+    python -m tests.tools.soak [--minutes 30] [--mini]
 
+With --mini agent and driver only count (tests/mini_training.py), which leaves the channel's parts: more iterations.
 Short iterations, so that there are many. Of each process the median of the third quarter of the samples and of the last
 one are compared: what leaks grows from one to the other.
 Result: results/soak.json.
@@ -20,6 +21,8 @@ from statistics import median
 from typing import Any
 
 from tests.bench.record import write_result
+from tests.conftest import REPO
+from tests.mini_training import address_json
 from tests.redis_server import RedisServer
 
 HYPERPARAMETERS = '{"num_episodes_between_training": 6, "num_epochs": 3, "batch_size": 64}'
@@ -52,6 +55,7 @@ def growth(samples: list[dict[str, float]], key: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--mini", action="store_true")
     options = parser.parse_args()
     series: dict[str, list[dict[str, float]]] = {"trainer": [], "worker 1": [], "worker 2": [], "redis": []}
     with RedisServer() as server, tempfile.TemporaryDirectory() as home:
@@ -63,16 +67,25 @@ def main() -> None:
             "UNDERCUT_REDIS_PASSWORD_FILE": str(server.address.password_file),
         }
 
-        def start(name: str, *arguments: str) -> "subprocess.Popen[bytes]":
-            command = [sys.executable, "-P", "-m", "scripts.cli", *arguments]
-            with (folder / f"{name}.log").open("wb") as log:
-                return subprocess.Popen(command, cwd=folder, env={**os.environ, **where}, stdout=log, stderr=log)
+        module = ["-m", "tests.mini_training"] if options.mini else ["-P", "-m", "scripts.cli"]
+        home_of_module = REPO if options.mini else folder
 
-        processes = {f"worker {number}": start(f"worker {number}", "worker", "--threads", "1") for number in (1, 2)}
+        def start(name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+            command = [sys.executable, *module, *arguments]
+            with (folder / f"{name}.log").open("wb") as log:
+                return subprocess.Popen(
+                    command, cwd=home_of_module, env={**os.environ, **where}, stdout=log, stderr=log
+                )
+
+        run, told = folder / "runs" / "soak", address_json(server.address)
         limits = ("--iterations", "100000", "--steps", "100000000", "--minutes", str(options.minutes))
         files = ("--params", "params.yaml", "--hyper", "hyper.json", "--clean-evaluations", "0", "--laps", "1")
-        processes["trainer"] = start("trainer", "train", "soak", *limits, *files, "--cars", "6")
-        iterations = folder / "runs" / "soak" / "iterations.json"
+        worker, trainer = ["worker", "--threads", "1"], ["train", "soak", *limits, *files, "--cars", "6"]
+        if options.mini:
+            worker, trainer = ["worker", told], ["trainer", told, str(run), "1000000"]
+        processes = {name: start(name, *worker) for name in ("worker 1", "worker 2")}
+        processes["trainer"] = start("trainer", *trainer)
+        iterations = run / "iterations.json"
         disk, done = [], 0
         end_s = time.monotonic() + options.minutes * 60.0
         while time.monotonic() < end_s and processes["trainer"].poll() is None:
@@ -88,7 +101,7 @@ def main() -> None:
             series["redis"].append(
                 {"used_mb": info["used_memory"] / 2**20, "peak_mb": info["used_memory_peak"] / 2**20}
             )
-            model = folder / "runs" / "soak" / "model"
+            model = run / "model"
             disk.append(sum(path.stat().st_size for path in model.rglob("*.ckpt.*") if path.exists()) / 2**20)
         ended = {name: process.poll() for name, process in processes.items()}
         for process in processes.values():
@@ -100,6 +113,7 @@ def main() -> None:
         log = (folder / "trainer.log").read_text()
     payload: dict[str, Any] = {
         "minutes": options.minutes,
+        "mini": options.mini,
         "iterations": done,
         "samples": len(series["trainer"]),
         "ended_early": {name: status for name, status in ended.items() if status is not None},
@@ -111,7 +125,11 @@ def main() -> None:
         "lost_workers": log.count("has not been heard of"),
     }
     print(json.dumps(payload, indent=2))
-    write_result("soak", payload, f"undercut train and two undercut worker over Redis, sampled every {EVERY_S:g} s")
+    write_result(
+        "soak_mini" if options.mini else "soak",
+        payload,
+        f"a trainer and two workers over Redis, sampled every {EVERY_S:g} s",
+    )
 
 
 if __name__ == "__main__":

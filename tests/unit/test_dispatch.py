@@ -202,7 +202,7 @@ def test_a_worker_that_drives_no_step_loses_its_task() -> None:
     book.wait(STALL_S - 5, 1, steps=10)
     assert not any("driven" in line for line in book.said)
     book.wait(STALL_S, 1, steps=10)
-    assert "has not driven a step for 300 s" in book.said[-1]
+    assert f"has not driven a step for {STALL_S:g} s" in book.said[-1]
 
 
 def test_an_episode_that_kills_every_worker_stops_the_training() -> None:
