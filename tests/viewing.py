@@ -1,0 +1,27 @@
+"""The page's server in this process, for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from scripts.view.server import application
+
+Client = TestClient[web.Request, web.Application]
+
+
+@asynccontextmanager
+async def served(host: str = "127.0.0.1", token: str | None = None, stall_s: float = 10.0) -> AsyncIterator[Client]:
+    async with TestClient(TestServer(application(host, token, stall_s))) as client:
+        yield client
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(60):
+            await test()
+
+    asyncio.run(within())
