@@ -153,6 +153,6 @@ def test_two_trainings_of_one_run(racer: Path, minio: MinioServer, undercut: Com
 
 
 def test_a_bucket_that_is_missing_is_named(racer: Path, minio: MinioServer, undercut: Command) -> None:
-    with pytest.raises(StoreError, match="(?s)NoSuchBucket.*aws s3 mb s3://nowhere-at-all"):
+    with pytest.raises(StoreError, match=r"(?s)NoSuchBucket.*aws s3 mb s3://nowhere-at-all"):
         undercut(minio.environment() | {"UNDERCUT_STORE": "s3://nowhere-at-all"}, "train", "x")
     assert not (racer / "runs").exists()
