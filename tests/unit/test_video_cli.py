@@ -174,3 +174,26 @@ def test_evaluations_and_races_record_and_film_what_they_drive(tmp_path: Path, m
     assert not list(Path("runs/two").rglob("*.mp4"))
     assert (Path("runs/two") / artifacts.evaluation_recording()).exists()
     assert json.loads(Path("runs/one/evaluation_metrics.json").read_text())["metrics"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_nth_iteration_is_drawn_beside_the_training_and_what_fails_is_told(run: Run) -> None:
+    from rich.console import Console
+
+    films = videos.IterationVideos(run, 2)
+    lap = drive(0, EpisodeStatus.lap_complete, length=4)
+    for iteration in range(3):
+        films.add(iteration, [lap])
+    said = io.StringIO()
+    films.finish(Console(file=said, width=200))
+    assert said.getvalue().count("\n") == 1
+    path = Path("runs/mine/iteration-data/training/camera-pip/1-video.mp4")
+    assert str(path) in said.getvalue()
+    assert frames_of(path) == 4 + 18
+
+    Path("runs/mine/run.json").unlink()
+    films = videos.IterationVideos(run, 1)
+    films.add(0, [lap])
+    films.finish(Console(file=said, width=200))
+    assert "no video of iteration 0: " in said.getvalue()
