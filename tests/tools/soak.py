@@ -32,13 +32,11 @@ EVERY_S = 5.0
 
 def sample(pid: int) -> dict[str, float] | None:
     """Memory in MB, open files and threads of a process, None when it has ended."""
-    with contextlib.suppress(OSError, IndexError):
-        status = Path(f"/proc/{pid}/status").read_text().split("\n")
-        fields = {
-            line.split(":")[0]: line.split(":")[1].split()[0] for line in status if ":" in line and line[-1] != ":"
-        }
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         return {
-            "rss_mb": int(fields["VmRSS"]) / 1024,
+            "rss_mb": int(fields["VmRSS"].split()[0]) / 1024,
             "files": len(os.listdir(f"/proc/{pid}/fd")),  # noqa: PTH208
             "threads": int(fields["Threads"]),
         }
