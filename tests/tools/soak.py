@@ -32,7 +32,7 @@ EVERY_S = 5.0
 
 def sample(pid: int) -> dict[str, float] | None:
     """Memory in MB, open files and threads of a process, None when it has ended."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, KeyError):  # it is ending
         status = Path(f"/proc/{pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
         return {
