@@ -83,7 +83,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(stack: StackUnderTest) -> Non
     arguments = ("train", "stopped", "--quick", "--iterations", "30", "--backend", "compose")
     training = stack.start(*arguments)
     until("a first iteration", lambda: stack.iterations() >= 1 or training.poll() is not None)
-    os.killpg(training.pid, signal.SIGINT)
+    training.send_signal(signal.SIGTERM)  # as Ctrl-C, which a background job ignores
     assert training.wait(600) == 130, stack.said()
     kept = stack.folder / "runs" / "stopped" / "iterations.json"
     assert kept.exists() and stack.iterations() < 30
