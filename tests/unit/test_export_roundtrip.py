@@ -21,7 +21,7 @@ from tests.frozen import add_track
 from trainer.checkpoints import Checkpoints
 
 HYPERPARAMETERS = {"num_episodes_between_training": 5, "num_epochs": 3, "discount_factor": 0.95}
-SPACES = {
+SPACES: dict[str, dict[str, object]] = {
     "list": {"action_space": [{"steering_angle": angle, "speed": 1.0} for angle in (-20, 0, 20)], "version": "5"},
     "ranges": {
         "action_space": {"steering_angle": {"low": -30, "high": 30}, "speed": {"low": 0.5, "high": 2.0}},
