@@ -108,7 +108,7 @@ class Quiet:
 def train(source: RolloutSource, folder: Path, iterations: int) -> str:
     """TensorBoard's files are left out: the TensorFlow that writes them takes ten seconds to import."""
     journal = RunJournal(LocalStore(folder), "mini", 10.0, "progress", 3e-4)
-    config = TrainingConfig(max_iterations=iterations, min_eval_trials=2, clean_evaluations=0)
+    config = TrainingConfig(max_iterations=iterations, max_steps=10**9, min_eval_trials=2, clean_evaluations=0)
     with patch("trainer.diagnostics.event_file", lambda *_, **__: b"none"):
         return learn(CountingAgent(), source, journal, config, HYPERPARAMETERS, Quiet())
 
