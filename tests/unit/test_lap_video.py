@@ -2,6 +2,7 @@
 
 import importlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +77,23 @@ def test_all_views_are_drawn_side_by_side_to_the_same_videos_as_alone() -> None:
     together = small.videos(LAPS, VIEWS, done=lambda view, _: done.append(view))
     assert set(together) == set(done) == set(VIEWS)
     assert len({len(content) for content in together.values()}) == len(VIEWS)
+    # libx264 decides differently from run to run, with one thread too: what was drawn is compared, and not its bytes
     for view in ("pip", "topview"):
-        # the conversion to yuv420p rounds by where its arrays lie in memory, so not byte for byte
-        _, mine = decoded(together[view])
-        _, alone = decoded(small.videos(LAPS, [view])[view])
-        assert len(mine) == len(alone) == frame_count(LAPS)
-        for one, other in zip(mine, alone, strict=True):
-            assert np.abs(one.astype(int) - other).mean() < 1.0
+        _, played = decoded(together[view])
+        alone = [frame.copy() for frame in small.frames(LAPS, view)]
+        assert len(played) == len(alone)
+        for one, other in zip(played, alone, strict=True):
+            assert np.abs(one.astype(int) - other).mean() < 9.0
+
+
+def test_views_drawn_at_the_same_time_are_those_drawn_alone() -> None:
+    small = VideoMaker(TRACK, SceneRenderer(TRACK, 160, 120, MAKER.renderer.ground))
+
+    def drawn(view: str) -> list[bytes]:
+        return [frame.tobytes() for frame in small.frames(LAPS, view)]
+
+    with ThreadPoolExecutor(len(VIEWS)) as pool:
+        assert list(pool.map(drawn, VIEWS)) == [drawn(view) for view in VIEWS]
 
 
 def test_the_hud_tells_who_when_and_how() -> None:
