@@ -205,7 +205,7 @@ def test_checkpoints_that_cannot_be_used_leave_no_run(racer: Path, saved: tuple[
     write(racer, {"six.json": six})
     with pytest.raises(InputError, match=r"ppo_head_0/policy_fc/bias: pretrained \[5\], new \[6\]"):
         import_model("old", metadata=racer / "six.json")
-    assert list((racer / "runs").iterdir()) == []
+    assert list((racer / "runs").glob("*")) == []
 
 
 def test_what_is_refused_leaves_no_run(racer: Path) -> None:

@@ -34,7 +34,8 @@ def test_every_step_of_the_guidance_runs(tmp_path: Path, monkeypatch: pytest.Mon
     for words in ("training ended: 2 iterations are done", "laps complete", "exported guidance", "cost: $0.00"):
         assert words in said, said
     assert "OpenVINO and TensorFlow agree over" in said
-    assert [path.name for path in tmp_path.iterdir() if path.name not in ("runs", "exported")] == []
+    assert [path.name for path in tmp_path.iterdir() if path.name not in ("runs", "exported", ".live")] == []
+    assert [path for path in (tmp_path / ".live").rglob("*") if path.is_file()] == []
     assert list((tmp_path / "runs").iterdir()) == []
     pictures = [o for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     assert len(pictures) == 4

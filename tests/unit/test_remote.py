@@ -1,6 +1,7 @@
 """Trainer and workers of one process at one channel: the same numbers as without, and errors that find their way."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -114,4 +115,7 @@ def test_a_worker_that_is_told_to_stop_delivers_its_task_first() -> None:
         stopper.start()
         assert [it.episode for it in source.collect(POLICY, ORDER)] == list(range(8))
         stopper.join()
-    assert any("has left: told to stop" in line for line in said)
+        until = time.monotonic() + 30.0  # its farewell comes after its last episode
+        while not any("has left: told to stop" in line for line in said):
+            assert time.monotonic() < until, said
+            time.sleep(0.01)
