@@ -19,7 +19,7 @@ from simapp.gazebo.world import SUBSTEPS
 from simapp.tracks import load_track
 from tests.bench.record import write_result
 
-ROUNDS, STEPS = 5, 200
+ROUNDS, STEPS = 3, 200
 TRACK = load_track("paddock", [])
 MODEL = ModelMetadata.load(Path(__file__).parents[2] / "actions" / "default.json")
 
