@@ -1,6 +1,5 @@
 """A picture of which actions a policy takes where on the track."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from contract.metadata import DiscreteActions
 from contract.state import FloatArray
 from simapp.analysis.places import SECTORS, binned, shares_by_sector
 from simapp.media.inspection import InspectedLap
+from simapp.media.png import png_of
 from simapp.media.road import draw_road, draw_sectors
 
 
@@ -62,6 +62,4 @@ def action_use_plot(laps: Sequence[InspectedLap], title: str) -> bytes:
     row = first.steps[0]
     start_m = track.project([row["x_m"]], [row["y_m"]]).distance_m[0] - row["progress_pct"] / 100.0 * track.length_m
     draw_sectors(plan, track, SECTORS, float(start_m))
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+    return png_of(figure)

@@ -1,6 +1,5 @@
 """Laps of one policy in two simulators: where their paths part, by numbers and as a picture."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from contract.state import FloatArray
+from simapp.media.png import png_of
 from simapp.media.road import draw_road, track_limits
 from simapp.tracks import Track
 
@@ -90,6 +90,4 @@ def comparison_plot(
     gaps.spines[["top", "right"]].set_visible(False)
     if len(differences) <= 10:
         gaps.legend(loc="upper left", ncols=5, fontsize=8, framealpha=0.8)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+    return png_of(figure)

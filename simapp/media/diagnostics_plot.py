@@ -1,6 +1,5 @@
 """A picture of diagnostics.csv: whether the updates of a training were healthy."""
 
-import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from contract.state import FloatArray
+from simapp.media.png import png_of
 
 _COLOURS = ("#3b6fb6", "#d9772b", "#4d8f55")
 _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -73,6 +73,4 @@ def diagnostics_plot(columns: Mapping[str, FloatArray], title: str) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("iteration", fontsize=9)
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+    return png_of(figure)

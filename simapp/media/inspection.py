@@ -1,6 +1,5 @@
 """Pictures of what a policy does on a lap and what it looks at."""
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
 from simapp.analysis.places import command_label
+from simapp.media.png import png_of
 from simapp.media.road import draw_road
 from simapp.tracks import Track
 
@@ -125,7 +125,7 @@ def saliency_sheet(lap: InspectedLap, title: str) -> bytes:
     key = place(right_in + 0.1, _TITLE_IN + 6.2, 4.9, 4.4)
     key.axis("off")
     key.text(0.0, 1.0, _key(lap), fontsize=11 if lap.actions.size <= 12 else 8, va="top", linespacing=1.4)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _key(lap: InspectedLap) -> str:
@@ -173,7 +173,7 @@ def actions_plot(lap: InspectedLap, title: str) -> bytes:
     for axes in (said, steering, speed):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlim(0.0, lap.track.length_m)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _bars(axes: Axes, lap: InspectedLap, step: int) -> None:
@@ -205,9 +205,3 @@ def _spread_over(distance_m: FloatArray, count: int) -> list[int]:
     """Steps nearest to `count` places evenly spread from the lap's start to its end."""
     wanted = np.linspace(0.0, float(distance_m.max()), count, endpoint=False)
     return [int(np.abs(distance_m - place).argmin()) for place in wanted]
-
-
-def _png(figure: Figure) -> bytes:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()

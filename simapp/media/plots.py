@@ -1,6 +1,5 @@
 """The two pictures of a run: how training went, and where the evaluation laps drove."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from simapp.analysis.joining import Iterations, by_iteration
 from simapp.analysis.log import BROKEN
 from simapp.analysis.measures import driven
 from simapp.contact import outlines
+from simapp.media.png import png_of
 from simapp.media.road import draw_road, track_limits
 from simapp.tracks import Track
 
@@ -83,7 +83,7 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
         if rows:
             axes.legend(loc="best", framealpha=0.8, edgecolor="none", fontsize=9)
         _steps_above(axes, updates.steps)
-    return _png(figure)
+    return png_of(figure)
 
 
 def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Things | None = None) -> bytes:
@@ -115,7 +115,7 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Thing
     bar = figure.colorbar(LineCollection([], cmap=colours, norm=scale), cax=scale_axes, orientation="horizontal")
     bar.set_label("speed (m/s)")
     _list_laps(legend_axes, laps)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _draw_things(axes: Axes, things: Things) -> None:
@@ -147,12 +147,6 @@ def _lap_page(track: Track) -> tuple[Figure, Axes, Axes, Axes]:
     legend_axes = place(beside, 1.2, 2.5, page_in[1] - 1.85)
     legend_axes.axis("off")
     return figure, axes, legend_axes, place(beside, 0.65, 2.4, 0.18)
-
-
-def _png(figure: Figure) -> bytes:
-    png = io.BytesIO()
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
 
 
 def _episodes(axes: Axes, iterations: Iterations, name: str, colour: str, label: str) -> None:
