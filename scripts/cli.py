@@ -13,23 +13,13 @@ from rich.table import Table
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts import (
-    compare_cli,
-    copy_cli,
-    doctor_cli,
-    export_cli,
-    import_cli,
-    inspect_cli,
-    race_cli,
-    report_cli,
-    stack_cli,
-    tracks_cli,
-    video_cli,
-    view_cli,
-    worker_cli,
-)
-from scripts.params_cli import load_params
-from scripts.race_cli import (
+from scripts import tracks_cli
+from scripts.doctor import cli as doctor_cli
+from scripts.interchange import copy_cli, export_cli, import_cli
+from scripts.looking import inspect_cli, report_cli, video_cli
+from scripts.racing import compare_cli, race_cli
+from scripts.racing.params_cli import load_params
+from scripts.racing.race_cli import (
     BotsOption,
     ObstaclesOption,
     ParamsOption,
@@ -40,7 +30,10 @@ from scripts.race_cli import (
     race_values,
 )
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
-from scripts.view_cli import ViewOption, page
+from scripts.stack import cli as stack_cli
+from scripts.training import worker_cli
+from scripts.view import cli as view_cli
+from scripts.view.cli import ViewOption, page
 from scripts.workspace import RUNS_PREFIX, workspace
 
 INTERRUPTED = 130
@@ -114,7 +107,10 @@ def train(
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
-    from scripts import pretraining, sessions  # TensorFlow takes seconds to import; --help should not
+    from scripts.training import (
+        pretraining,  # TensorFlow takes seconds to import; --help should not
+        sessions,  # TensorFlow takes seconds to import; --help should not
+    )
 
     read = load_params(params, "TRAINING") if params else None
     name = run or (read.model if read else None) or ("quick" if quick else "default")
@@ -174,7 +170,7 @@ def train(
 @app.command()
 def runs(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
     """List the runs of this folder, newest first."""
-    from scripts.sessions import summary
+    from scripts.training.sessions import summary
 
     rows = [summary(Run.open(name)) for name in run_names()]
     if as_json:

@@ -67,12 +67,15 @@ class Page:
         return said["result"].get("value")
 
     async def until(self, script: str, seconds: float = DEADLINE_S) -> Any:
-        """Wait until an expression is true in the page."""
+        """Wait until an expression is true in the page; one that fails (an element not there yet) is not true yet."""
         end_s = asyncio.get_running_loop().time() + seconds
-        while not (value := await self.value(script)):
-            assert asyncio.get_running_loop().time() < end_s, f"not after {seconds} s: {script}; {self.errors}"
+        while True:
+            said = await self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+            failed = said.get("exceptionDetails")
+            if failed is None and (value := said["result"].get("value")):
+                return value
+            assert asyncio.get_running_loop().time() < end_s, f"not after {seconds} s: {script}; {failed}; {self.errors}"
             await asyncio.sleep(0.1)
-        return value
 
     async def look(self, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
         """Take on a screen's size, and a theme."""

@@ -30,8 +30,8 @@ from contract.rollout import Rollout
 from contract.runtime import is_bfloat16
 from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
-from scripts.local import LocalRollouts
 from scripts.runs import DEFAULT_REWARD, Run
+from scripts.training.local import LocalRollouts
 from tests.bench.record import RESULTS, write_result
 from tests.stock_coach import StockAgent
 from trainer.coach import CoachAgent

@@ -14,9 +14,9 @@ from scipy.stats import spearmanr
 from contract.hyperparameters import Hyperparameters
 from contract.protocols import Phase, RolloutOrder
 from contract.runtime import quiet_import
-from scripts.local import evaluation_laps
 from scripts.runs import Run
-from scripts.sessions import checkpoint
+from scripts.training.local import evaluation_laps
+from scripts.training.sessions import checkpoint
 from tests.bench.record import write_result
 from tests.stock_coach import episode, metadata
 from trainer.checkpoints import Checkpoints

@@ -34,7 +34,7 @@ from contract.state import Observations
 from contract.stores.local import LocalStore
 from contract.wire import Delivery, RolloutRules, read_worker_message, rollout_of, rollout_to_bytes
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.workers import LocalWorkers, job_of
+from scripts.training.workers import LocalWorkers, job_of
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect

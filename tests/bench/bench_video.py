@@ -16,8 +16,8 @@ from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.state import Observations
+from scripts.looking.videos import DEFAULT_VIEWS
 from scripts.runs import DEFAULT_METADATA
-from scripts.videos import DEFAULT_VIEWS
 from simapp.media.footage import frame_count, moments
 from simapp.media.lap_video import VideoMaker
 from simapp.media.scene import VIEWS, SceneRenderer

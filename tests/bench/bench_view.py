@@ -18,8 +18,8 @@ from contract.config import RunConfig
 from contract.hyperparameters import Hyperparameters
 from contract.protocols import Phase, RolloutOrder
 from scripts.live import LiveSession
-from scripts.local import LocalRollouts
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
+from scripts.training.local import LocalRollouts
 from tests.bench.record import write_result
 from tests.stock_coach import episode
 from tests.watching import drive

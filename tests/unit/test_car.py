@@ -18,10 +18,10 @@ from contract.metadata import NETWORKS, ModelMetadata
 from contract.rollout import Rollout
 from contract.runtime import quiet_import
 from contract.state import EpisodeStatus
-from scripts import car
 from scripts.cli import app
+from scripts.interchange import car
 from scripts.runs import Run
-from scripts.sessions import checkpoint
+from scripts.training.sessions import checkpoint
 from tests.exported import content
 from tests.frozen import add_track, untrained_run
 from tests.unit.synthetic import drive

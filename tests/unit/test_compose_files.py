@@ -70,7 +70,7 @@ def test_packages_come_from_the_lock() -> None:
     build = " ".join(stages(COMPOSE / "Dockerfile")["packages"])
     assert "scripts/bootstrap.py" in build and "UV_NO_DEV=1" in build and "pip install" not in build
     scripts = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts["undercut-job"] == "scripts.sagemaker_job:main"
+    assert scripts["undercut-job"] == "scripts.cloud.sagemaker_job:main"
 
 
 def test_build_context_takes_what_runs_and_nothing_else() -> None:

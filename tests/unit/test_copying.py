@@ -13,7 +13,7 @@ from contract.errors import InputError, StoreError
 from contract.protocols import Place
 from contract.stores.local import LocalStore
 from scripts.cli import app
-from scripts.copying import copy
+from scripts.interchange.copying import copy
 from scripts.runs import Run
 from tests.conftest import REPO
 from tests.minio_server import MinioServer

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.cli import app
-from scripts.doctor import GIB, Finding, Machine, examine
+from scripts.doctor.checks import GIB, Finding, Machine, examine
 
 INFO = {"ServerVersion": "27.3.1", "DockerRootDir": "/var/lib/docker", "Runtimes": {"runc": {}}}
 

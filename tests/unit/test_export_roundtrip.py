@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from contract import artifacts
 from contract.layouts import LAYOUTS
 from scripts.cli import app
-from scripts.exporting import export
-from scripts.importing import import_model
+from scripts.interchange.exporting import export
+from scripts.interchange.importing import import_model
 from scripts.runs import Run
 from simapp.policy import FrozenPolicy
 from tests.exported import driven_run

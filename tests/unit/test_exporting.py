@@ -18,7 +18,7 @@ from contract.errors import CheckpointError, InputError, StoreError
 from contract.params import read_training_params
 from contract.stores.local import LocalStore
 from scripts.cli import app
-from scripts.exporting import export
+from scripts.interchange.exporting import export
 from scripts.runs import Run
 from tests.exported import ITERATIONS, PER_ITERATION, Driven, content, driven_run, steps_of
 from trainer.checkpoints import Checkpoints

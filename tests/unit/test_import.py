@@ -17,7 +17,7 @@ from contract.metadata import ModelMetadata
 from contract.metrics import EvaluationRow, TrainingRow, parse_training_metrics
 from contract.state import FloatArray
 from scripts.cli import app
-from scripts.importing import Imported, import_model
+from scripts.interchange.importing import Imported, import_model
 from scripts.runs import DEFAULT_REWARD, Run
 from simapp.policy import FrozenPolicy
 from tests.conftest import SHARED_REFERENCE

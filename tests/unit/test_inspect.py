@@ -16,10 +16,10 @@ from contract.errors import InputError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.state import STEP_DTYPE
-from scripts import inspecting
-from scripts.local import evaluation_laps
+from scripts.looking import inspecting
 from scripts.runs import Run
-from scripts.sessions import checkpoint
+from scripts.training.local import evaluation_laps
+from scripts.training.sessions import checkpoint
 from simapp.analysis.places import SECTORS, STEERING_BINS, command_label
 from simapp.media import video
 from simapp.media.action_use import action_use

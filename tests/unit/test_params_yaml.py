@@ -20,7 +20,7 @@ from contract.params import (
     read_training_params,
     training_params,
 )
-from scripts.params_cli import load_params, load_race
+from scripts.racing.params_cli import load_params, load_race
 from tests.conftest import REPO
 
 TEMPLATES = REPO / "actions" / "params"

@@ -17,9 +17,9 @@ from contract.metadata import ModelMetadata
 from contract.runtime import quiet_import
 from contract.state import UInt8Array
 from contract.stores.local import LocalStore
-from scripts import pretraining
 from scripts.cli import app
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, Run
+from scripts.training import pretraining
 from simapp.policy import FrozenPolicy
 from tests.foreign_model import CAMERA, FIVE, ForeignModel, checkpoint, metadata_json, pointers, write
 from tests.stock_coach import episode

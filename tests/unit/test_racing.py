@@ -13,9 +13,9 @@ from contract.errors import CheckpointError, InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus
 from scripts.cli import app
-from scripts.local import LocalRollouts
-from scripts.racing import Standing, _rank
-from scripts.statistics import lap_statistics
+from scripts.racing.races import Standing, _rank
+from scripts.training.local import LocalRollouts
+from scripts.training.statistics import lap_statistics
 from tests.frozen import RADIUS_M, add_track, untrained_run
 from tests.unit.synthetic import drive
 from trainer.checkpoints import Checkpoints

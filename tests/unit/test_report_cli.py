@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from contract import artifacts
 from contract.errors import InputError, RewardError
 from contract.state import EpisodeStatus
-from scripts import report_cli
 from scripts.cli import app
+from scripts.looking import report_cli
 from simapp.analysis.log import Kind
 from tests import recorded
 

@@ -12,9 +12,8 @@ import pytest
 from contract import artifacts
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts import sagemaker_job
-from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
-from scripts.sagemaker_job import (
+from scripts.cloud import sagemaker_job
+from scripts.cloud.sagemaker_job import (
     FAILURE_CHARACTERS,
     Folders,
     config_of,
@@ -24,6 +23,7 @@ from scripts.sagemaker_job import (
     set_variables,
     settings_of,
 )
+from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
 from tests.conftest import REPO
 
 GUIDANCE = {

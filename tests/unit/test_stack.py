@@ -16,13 +16,13 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts import stack_training
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.service import status_of
-from scripts.stack import Stack, StackError, engine_info, set_variables
-from scripts.stack_cli import without_backend
-from scripts.stack_secrets import CONTAINER_ID, make_secrets, owner
-from scripts.stack_training import Trainer, bring, is_training, job_file, mounts, pull
+from scripts.stack import training as stack_training
+from scripts.stack.cli import without_backend
+from scripts.stack.engine import Stack, StackError, engine_info, set_variables
+from scripts.stack.secrets import CONTAINER_ID, make_secrets, owner
+from scripts.stack.service import status_of
+from scripts.stack.training import Trainer, bring, is_training, job_file, mounts, pull
 from tests.conftest import REPO
 
 # --- secrets and settings --------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def test_status_of_a_service(last: str, code: int, status: int) -> None:
 
 
 def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> None:
-    command = [str(REPO / ".venv" / "bin" / "python"), "-m", "scripts.service", "tracks", "show", "nowhere"]
+    command = [str(REPO / ".venv" / "bin" / "python"), "-m", "scripts.stack.service", "tracks", "show", "nowhere"]
     run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert "nowhere" in run.stderr
     assert status_of(run.stdout.splitlines()[-1], run.returncode) == 1 and run.returncode == 0

@@ -10,7 +10,7 @@ from scipy import stats
 
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from scripts.statistics import lap_statistics, wilson
+from scripts.training.statistics import lap_statistics, wilson
 from tests.unit.synthetic import drive
 
 COMPLETE, CRASHED, OFF = EpisodeStatus.lap_complete, EpisodeStatus.crashed, EpisodeStatus.off_track

@@ -13,8 +13,8 @@ from contract.config import RaceConfig, RunConfig
 from contract.errors import InputError
 from contract.recording import Recording
 from contract.state import EpisodeStatus
-from scripts import videos
 from scripts.cli import app
+from scripts.looking import videos
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 from tests.frozen import add_track, untrained_run
 from tests.recordings import TRACK, box_at, lap_steps, race, recording

@@ -13,9 +13,9 @@ from contract.config import RunConfig
 from contract.errors import RewardError, UndercutError
 from contract.protocols import Phase, RolloutOrder
 from contract.wire import Job
-from scripts import local, workers
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, Run
-from scripts.workers import MOST_RESTARTS, OUT_OF_MEMORY, JobDriver, LocalWorkers, job_of, reason_of_death
+from scripts.training import local, workers
+from scripts.training.workers import MOST_RESTARTS, OUT_OF_MEMORY, JobDriver, LocalWorkers, job_of, reason_of_death
 from tests.support import ring
 from tests.unit.test_worlds import Even
 

@@ -16,10 +16,10 @@ from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
-from scripts import copying
+from scripts.interchange import copying
 from scripts.runs import Run
-from scripts.service import status_of
-from scripts.stack import Stack, StackError, ask_docker
+from scripts.stack.engine import Stack, StackError, ask_docker
+from scripts.stack.service import status_of
 from scripts.workspace import RUNS_PREFIX, run_place
 from trainer.journal import read_iterations
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from scripts.doctor import Machine, examine
-from scripts.stack_cli import Backend, BackendOption
+from scripts.doctor.checks import Machine, examine
+from scripts.stack.cli import Backend, BackendOption
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 

@@ -12,7 +12,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus
-from scripts.race_cli import ReverseOption, SeedOption, TrackOption, WhichOption, overlaid
+from scripts.racing.race_cli import ReverseOption, SeedOption, TrackOption, WhichOption, overlaid
 from scripts.runs import Run
 
 SIMULATORS = ("builtin", "gazebo")
@@ -29,8 +29,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
     """Drive a model in the built-in simulator and in Gazebo: laps, times, how far apart their paths are, and where."""
-    from scripts import sessions  # TensorFlow takes seconds to import; --help should not
-    from scripts.local import evaluation_laps
+    from scripts.training import sessions  # TensorFlow takes seconds to import; --help should not
+    from scripts.training.local import evaluation_laps
     from simapp.media.comparison import comparison_plot, path_difference
     from trainer.checkpoints import Checkpoints
 

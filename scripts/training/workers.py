@@ -23,8 +23,8 @@ from contract.rollout import Rollout
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from contract.wire import Job, RolloutRules
-from scripts.local import LocalRollouts
 from scripts.runs import RacerFiles, Run, modules_beside, route_file, track_of
+from scripts.training.local import LocalRollouts
 from simapp.policy import settled_precision
 from trainer.remote import RemoteRollouts
 

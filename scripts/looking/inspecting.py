@@ -10,10 +10,10 @@ from contract.metadata import DiscreteActions
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import STEP_S
-from scripts.local import evaluation_laps
-from scripts.progress import lap_table
 from scripts.runs import Run
-from scripts.sessions import checkpoint
+from scripts.training.local import evaluation_laps
+from scripts.training.progress import lap_table
+from scripts.training.sessions import checkpoint
 from simapp.media import video
 from simapp.media.action_use import action_use_plot
 from simapp.media.diagnostics_plot import diagnostics_plot

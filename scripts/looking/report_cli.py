@@ -29,7 +29,7 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="show the page in a browser")] = False,
 ) -> None:
     """Write a page about a run: curves, laps, maps, tables and findings. Further runs are compared with it."""
-    from scripts import reporting  # matplotlib takes a second to import; --help should not
+    from scripts.looking import reporting  # matplotlib takes a second to import; --help should not
 
     page = reporting.write(runs or [], traces or [], track, console)
     if open_page:
@@ -45,7 +45,7 @@ def logs(
     as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
 ) -> None:
     """Analyse logs: iterations, best laps, where cars leave the road; or re-score them with a new reward function."""
-    from scripts import reporting
+    from scripts.looking import reporting
 
     if reward is None:
         told = reporting.numbers(run, track, console, show=not as_json)

@@ -28,7 +28,7 @@ def video(
     out: Annotated[Path, typer.Option(help="of a simtrace file: folder for the videos")] = Path(),
 ) -> None:
     """Draw videos of laps that were driven: the whole track from above, the car from behind, and both in one."""
-    from scripts import videos  # numba and matplotlib take a moment to import
+    from scripts.looking import videos  # numba and matplotlib take a moment to import
     from simapp.media.lap_video import check_views
 
     views = tuple(dict.fromkeys(view or videos.DEFAULT_VIEWS))

@@ -45,7 +45,7 @@ def _bucket(given: str | None) -> Place:
 
 
 def _copy(run: str, source: Place, target: Place) -> None:
-    from scripts import copying
+    from scripts.interchange import copying
 
     RunConfig.build({"name": run}, "command line")
     path = RUNS_PREFIX + run

@@ -22,7 +22,7 @@ def export_run(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a run's model, metrics, simtraces and logs as another tool keeps them."""
-    from scripts import exporting  # TensorFlow takes seconds to import; --help should not
+    from scripts.interchange import exporting  # TensorFlow takes seconds to import; --help should not
 
     written = exporting.export(Run.open(run), layout, out or Path("exports") / f"{run}-{layout}", overwrite, world)
     console.print(f"exported {run} to {written.path} ({written.files} files)", highlight=False, soft_wrap=True)
@@ -41,7 +41,7 @@ def car(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the model for a car, and check that OpenVINO, which drives cars, gets the same actions out of it."""
-    from scripts import car as bundles
+    from scripts.interchange import car as bundles
 
     opened = Run.open(run)
     if check is not False and (check or bundles.has_openvino()):

@@ -15,13 +15,14 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
-from scripts import pretraining, videos
 from scripts.live import LiveSession
-from scripts.local import announce_compilation, evaluation_laps
-from scripts.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
+from scripts.looking import videos
 from scripts.runs import Run
-from scripts.statistics import lap_statistics
-from scripts.workers import rollout_source
+from scripts.training import pretraining
+from scripts.training.local import announce_compilation, evaluation_laps
+from scripts.training.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
+from scripts.training.statistics import lap_statistics
+from scripts.training.workers import rollout_source
 from simapp.media.plots import Updates, lap_plot, training_plot
 from simapp.things import Course
 from trainer.checkpoints import CheckpointRecord, Checkpoints

@@ -242,7 +242,7 @@ def job(folders: Folders, console: Console) -> None:
     ignored = [key for key in NO_EFFECT if key in settings]
     if ignored:
         console.print(f"without effect here: {', '.join(ignored)}", highlight=False)
-    from scripts import sessions  # TensorFlow takes seconds to import; wrong settings should not
+    from scripts.training import sessions  # TensorFlow takes seconds to import; wrong settings should not
 
     run = open_or_create(folders, settings)
     console.print(f"files of the run go to {run.store.where()}", highlight=False)

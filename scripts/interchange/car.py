@@ -14,9 +14,9 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import FloatArray, Observations
-from scripts.local import evaluation_laps
 from scripts.runs import Run
-from scripts.sessions import checkpoint
+from scripts.training.local import evaluation_laps
+from scripts.training.sessions import checkpoint
 from simapp.policy import FrozenPolicy
 from trainer.checkpoints import Checkpoints
 from trainer.coach.export import what_drives

@@ -10,10 +10,10 @@ from rich.console import Console
 from contract import artifacts
 from contract.config import RunConfig
 from contract.races import race_params
-from scripts import stack_cli
-from scripts.params_cli import load_params, load_race
+from scripts.racing.params_cli import load_params, load_race
 from scripts.runs import Run
-from scripts.view_cli import ViewOption, page
+from scripts.stack import cli as stack_cli
+from scripts.view.cli import ViewOption, page
 from scripts.workspace import workspace
 
 console = Console()
@@ -75,7 +75,8 @@ def evaluate(
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
-    from scripts import sessions, videos  # TensorFlow takes seconds to import; --help should not
+    from scripts.looking import videos  # TensorFlow takes seconds to import; --help should not
+    from scripts.training import sessions  # TensorFlow takes seconds to import; --help should not
 
     read = load_params(params, "EVALUATION") if params else None
     name = run or (read.model if read else None) or "default"
@@ -122,7 +123,8 @@ def race(
     video: VideoOption = True,
 ) -> None:
     """Race two to four runs head to head on one track."""
-    from scripts import racing, videos
+    from scripts.looking import videos
+    from scripts.racing import races as racing
 
     grid, config, told = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
@@ -148,7 +150,7 @@ def tournament(
     params: ParamsOption = None,
 ) -> None:
     """Knock-out races of two runs each until one is left."""
-    from scripts import racing
+    from scripts.racing import races as racing
 
     grid, config, told = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
     racing.tournament(grid, config, console)
@@ -168,7 +170,7 @@ def _race(
     race: dict[str, Any],
 ) -> tuple[Any, RunConfig, str]:
     """The grid, the config of the race, and the file of parameters that would ask for it."""
-    from scripts import racing
+    from scripts.racing import races as racing
 
     read = load_race(params, runs or [])
     grid = racing.grid_of(read, which)

@@ -21,7 +21,7 @@ def import_model(
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
 ) -> None:
     """Make a run of a downloaded model, to evaluate it, race it and train it on."""
-    from scripts import importing  # TensorFlow takes seconds to import; --help should not
+    from scripts.interchange import importing  # TensorFlow takes seconds to import; --help should not
 
     made = importing.import_model(source, name, track, reward, metadata, hyperparameters)
     console.print(

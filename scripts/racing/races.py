@@ -18,11 +18,11 @@ from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.vehicle import CAR_COLORS
 from scripts.live import LiveSession
-from scripts.local import evaluation_rules
 from scripts.runs import Run, track_of
-from scripts.sessions import checkpoint
 from scripts.simulators import make_simulator
-from scripts.statistics import LapStatistics, lap_statistics
+from scripts.training.local import evaluation_rules
+from scripts.training.sessions import checkpoint
+from scripts.training.statistics import LapStatistics, lap_statistics
 from scripts.workspace import workspace
 from simapp.media.plots import lap_plot
 from simapp.policy import FrozenPolicy

@@ -13,9 +13,9 @@ from typing import Any
 from contract.errors import UndercutError
 from contract.host import STORE
 from scripts.runs import TRACKS
-from scripts.stack_secrets import make_secrets, owner
+from scripts.stack.secrets import make_secrets, owner
 
-FOLDER = Path(__file__).resolve().parent.parent / "compose"
+FOLDER = Path(__file__).resolve().parents[2] / "compose"
 BUILT = ("redis", "minio", "trainer", "simapp")
 STORED = ("redis", "minio")
 """What is up as long as the stack is."""

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from contract.config import RunConfig
-from scripts.race_cli import (
+from scripts.racing.race_cli import (
     BotsOption,
     ObstaclesOption,
     RaceTypeOption,
@@ -41,7 +41,7 @@ def inspect_run(
     seed: SeedOption = None,
 ) -> None:
     """Drive a trained model and draw what it looks at and how it decides; draw its training's diagnostics."""
-    from scripts import inspecting  # TensorFlow takes seconds to import; --help should not
+    from scripts.looking import inspecting  # TensorFlow takes seconds to import; --help should not
 
     opened = Run.open(run)
     base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()

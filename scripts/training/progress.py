@@ -14,7 +14,7 @@ from contract.protocols import Phase, RolloutOrder, RolloutSource
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from scripts.live import LiveSession
-from scripts.statistics import LapStatistics
+from scripts.training.statistics import LapStatistics
 from trainer.learn import Iteration
 
 HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy     time  at most"

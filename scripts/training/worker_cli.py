@@ -27,8 +27,8 @@ def worker(
 
     Any number of workers may join and leave at any time; numbers do not depend on them.
     """
-    from scripts.local import announce_compilation  # TensorFlow takes seconds to import; --help should not
-    from scripts.workers import OUT_OF_MEMORY, JobDriver, version
+    from scripts.training.local import announce_compilation  # TensorFlow takes seconds to import; --help should not
+    from scripts.training.workers import OUT_OF_MEMORY, JobDriver, version
     from simapp.worker import Worker
 
     address = HostSettings.load().redis

@@ -1,5 +1,5 @@
 """Makes the stack's bucket and the two users of it on MinIO: one that trains, one that only looks. Run as often as
-you like: `python -m scripts.bucket_setup BUCKET` in the setup container, which alone has the root password.
+you like: `python -m scripts.stack.bucket_setup BUCKET` in the setup container, which alone has the root password.
 """
 
 import configparser

@@ -1,4 +1,4 @@
-"""The command line as a service that is started again when it dies: `python -m scripts.service train NAME`.
+"""The command line as a service that is started again when it dies: `python -m scripts.stack.service train NAME`.
 
 An error that was explained to the racer would be the same again, so it ends the service with status 0, which Docker
 does not restart, and its real status stands in the last line of the log.

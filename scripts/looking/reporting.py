@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contract import artifacts
-from scripts.logs import open_logs
+from scripts.looking.logs import open_logs
 from simapp.analysis.findings import findings
 from simapp.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from simapp.analysis.measures import iteration_table, smoothness

@@ -15,7 +15,7 @@ from contract.layouts import MAX_IMPORT_BYTES, Naming
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import CLOCKWISE, FIELDS, evaluation_params, read_training_params, training_params
 from contract.simtrace import log_lines
-from scripts.outputs import Target
+from scripts.interchange.outputs import Target
 from scripts.runs import Run
 from simapp.tracks import Track
 from simapp.tracks.validation import signed_area_m2

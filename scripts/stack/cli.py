@@ -10,7 +10,7 @@ from rich.console import Console
 
 from contract.errors import InputError
 from scripts.runs import Run
-from scripts.stack import STORED, Stack, use_store
+from scripts.stack.engine import STORED, Stack, use_store
 
 app = typer.Typer(no_args_is_help=True, help="Containers for training: trainer, simulators, Redis, and MinIO as S3.")
 console = Console()
@@ -52,7 +52,7 @@ def begun(backend: Backend, overlays: Sequence[str] | None, name: str) -> Stack 
     say("starting the stack; the first time this builds its images, which takes some minutes")
     stack.up()
     use_store(stack)
-    from scripts import stack_training  # TensorFlow takes seconds to import; --help should not
+    from scripts.stack import training as stack_training  # TensorFlow takes seconds to import; --help should not
 
     if stack_training.is_training(stack, name):
         say(f"{name} is being trained already: following it")
@@ -63,7 +63,8 @@ def begun(backend: Backend, overlays: Sequence[str] | None, name: str) -> Stack 
 
 def train(stack: Stack, name: str, workers: int) -> int:
     """Train the run in the stack, and show where its files lie; returns the exit status."""
-    from scripts import sessions, stack_training  # TensorFlow takes seconds to import; --help should not
+    from scripts.stack import training as stack_training  # TensorFlow takes seconds to import; --help should not
+    from scripts.training import sessions  # TensorFlow takes seconds to import; --help should not
 
     status = stack_training.train(stack, name, max(workers, 1), say)
     sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
@@ -72,7 +73,8 @@ def train(stack: Stack, name: str, workers: int) -> int:
 
 def evaluate(stack: Stack, name: str, paths: Sequence[str]) -> int:
     """This process's `undercut evaluate` in the stack; returns the exit status."""
-    from scripts import sessions, stack_training
+    from scripts.stack import training as stack_training
+    from scripts.training import sessions
 
     status = stack_training.evaluate(stack, name, without_backend(sys.argv), paths, say)
     sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
@@ -143,7 +145,7 @@ def scale(workers: Annotated[int, typer.Argument(min=0, help="simulator containe
 @app.command()
 def pull(run: Annotated[str, typer.Argument(metavar="RUN", help="name of the run")]) -> None:
     """Copy a run of the stack's store to runs/, as `train` does when it ends."""
-    from scripts import stack_training
+    from scripts.stack import training as stack_training
 
     use_store(Stack())
     say(f"{stack_training.pull(run)}")

@@ -16,8 +16,8 @@ from contract.metadata import ModelMetadata
 from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
 from contract.params import RunParams, read_training_params
 from contract.stores.local import LocalStore
-from scripts.pretraining import S3, model_folder
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Run
+from scripts.training.pretraining import S3, model_folder
 from scripts.workspace import RUNS_PREFIX, staged, workspace
 from trainer.checkpoints import Checkpoints
 from trainer.coach import make_agent

@@ -1,0 +1,1 @@
+"""What this machine lacks, and what to do."""

@@ -1,0 +1,1 @@
+"""Reports, videos, logs and what a policy looks at."""
