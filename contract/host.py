@@ -19,6 +19,8 @@ PREFIX = "UNDERCUT_"
 STORE = "UNDERCUT_STORE"
 REDIS_URL = "UNDERCUT_REDIS_URL"
 REDIS_PASSWORD_FILE = "UNDERCUT_REDIS_PASSWORD_FILE"
+CLOUD_PREFIX = "UNDERCUT_CLOUD_"
+"""Settings of `undercut cloud`, which reads them itself."""
 VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE)
 
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"
@@ -95,7 +97,7 @@ class HostSettings:
         found = {
             name: value.strip()
             for name, value in (os.environ if environment is None else environment).items()
-            if name.startswith(PREFIX) and value.strip()
+            if name.startswith(PREFIX) and not name.startswith(CLOUD_PREFIX) and value.strip()
         }
         for name, value in found.items():
             if name not in VARIABLES:

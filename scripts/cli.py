@@ -14,6 +14,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import UndercutError
 from scripts import tracks_cli
+from scripts.cloud import cli as cloud_cli
 from scripts.doctor import cli as doctor_cli
 from scripts.interchange import copy_cli, export_cli, import_cli
 from scripts.looking import inspect_cli, report_cli, video_cli
@@ -45,6 +46,7 @@ QUICK = {
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
 app.add_typer(stack_cli.app, name="stack")
+app.add_typer(cloud_cli.app, name="cloud")
 app.command("import")(import_cli.import_model)
 app.command()(copy_cli.pull)
 app.command()(copy_cli.push)

@@ -74,7 +74,9 @@ class Page:
             failed = said.get("exceptionDetails")
             if failed is None and (value := said["result"].get("value")):
                 return value
-            assert asyncio.get_running_loop().time() < end_s, f"not after {seconds} s: {script}; {failed}; {self.errors}"
+            assert asyncio.get_running_loop().time() < end_s, (
+                f"not after {seconds} s: {script}; {failed}; {self.errors}"
+            )
             await asyncio.sleep(0.1)
 
     async def look(self, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
