@@ -21,7 +21,8 @@ REDIS_URL = "UNDERCUT_REDIS_URL"
 REDIS_PASSWORD_FILE = "UNDERCUT_REDIS_PASSWORD_FILE"
 CLOUD_PREFIX = "UNDERCUT_CLOUD_"
 """Settings of `undercut cloud`, which reads them itself."""
-VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE)
+ROS = "UNDERCUT_ROS"
+VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, ROS)
 
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"
 REDIS_RULE = "redis://user@host:6379/0, or rediss:// for TLS; user, port and database may be left out"
@@ -83,10 +84,12 @@ class RedisAddress:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """Where runs live (None: folders of the working directory) and which Redis carries rollouts (None: no Redis)."""
+    """Where runs live (None: folders of the working directory), which Redis carries rollouts (None: no Redis), and
+    whether Gazebo's cars are on ROS topics."""
 
     store: S3Address | None = None
     redis: RedisAddress | None = None
+    ros: bool = False
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -108,9 +111,14 @@ class HostSettings:
         if REDIS_PASSWORD_FILE in found and REDIS_URL not in found:
             where = f"environment: {REDIS_PASSWORD_FILE}"
             raise InputError(where, found[REDIS_PASSWORD_FILE], "it goes with " + REDIS_URL, f"set {REDIS_URL} as well")
+        if found.get(ROS, "0") not in ("0", "1"):
+            raise InputError(
+                f"environment: {ROS}", found[ROS], "1 puts Gazebo's cars on ROS topics, 0 does not", "set 1"
+            )
         return cls(
             S3Address.parse(found[STORE], f"environment: {STORE}") if STORE in found else None,
             _redis(found[REDIS_URL], found.get(REDIS_PASSWORD_FILE)) if REDIS_URL in found else None,
+            found.get(ROS) == "1",
         )
 
 

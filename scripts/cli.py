@@ -18,7 +18,7 @@ from scripts.cloud import cli as cloud_cli
 from scripts.doctor import cli as doctor_cli
 from scripts.interchange import copy_cli, export_cli, import_cli
 from scripts.looking import inspect_cli, report_cli, video_cli
-from scripts.racing import compare_cli, race_cli
+from scripts.racing import compare_cli, race_cli, ros_cli
 from scripts.racing.params_cli import load_params
 from scripts.racing.race_cli import (
     BotsOption,
@@ -26,6 +26,7 @@ from scripts.racing.race_cli import (
     ParamsOption,
     RaceTypeOption,
     RandomizeOption,
+    RosOption,
     SimOption,
     overlaid,
     race_values,
@@ -59,6 +60,8 @@ app.command()(report_cli.report)
 app.command()(report_cli.logs)
 app.command()(race_cli.race)
 app.command()(race_cli.tournament)
+app.command()(ros_cli.drive)
+app.command(context_settings={"allow_interspersed_args": False})(ros_cli.ros)
 app.command()(worker_cli.worker)
 app.command()(view_cli.view)
 app.command()(doctor_cli.doctor)
@@ -89,6 +92,7 @@ def train(
     clean_evaluations: Annotated[int | None, typer.Option(help="stop after so many clean ones; 0: never")] = None,
     reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
     sim: SimOption = None,
+    ros: RosOption = False,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,

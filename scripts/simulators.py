@@ -1,15 +1,23 @@
 """Which simulator a run drives in: the built-in one, or Gazebo where it was asked for and is installed."""
 
+import atexit
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contract.config import RunConfig
+from contract.errors import InputError
+from contract.host import ROS, HostSettings
 from contract.metadata import ModelMetadata
 from contract.protocols import Simulator
 from contract.state import IntArray
 from simapp.builtin import BuiltinSimulator
 from simapp.tracks import Track
+
+if TYPE_CHECKING:
+    from simapp.gazebo.roslink import RosLink
 
 
 def gazebo_root() -> Path:
@@ -26,8 +34,24 @@ def make_simulator(
     colours: IntArray | None = None,
 ) -> Simulator:
     """The simulator of the config's kind with one car a model; SimulatorError when Gazebo is not here."""
+    on_topics = HostSettings.load().ros
     if config.simulator == "gazebo":
+        from simapp.gazebo.roslink import RosSimulator
         from simapp.gazebo.simulator import GazeboSimulator
 
-        return GazeboSimulator(track, models, gazebo_root(), worlds, colours)
+        made = GazeboSimulator(track, models, gazebo_root(), worlds, colours)
+        return RosSimulator(made, ros_link()) if on_topics else made
+    if on_topics:
+        raise InputError(f"{ROS}, or --ros", "1", "the built-in simulator has no ROS topics", "use --sim gazebo")
     return BuiltinSimulator(track, models, worlds, colours)
+
+
+@functools.cache
+def ros_link() -> "RosLink":
+    """This process's node on the topics: one for all its simulators, so that its clock never goes back."""
+    from simapp.gazebo.process import Install
+    from simapp.gazebo.roslink import RosLink
+
+    link = RosLink(Install.find(gazebo_root()))
+    atexit.register(link.close)
+    return link

@@ -1,6 +1,7 @@
 """`undercut evaluate`, `race` and `tournament`: trained models against the clock and against each other."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from contract import artifacts
 from contract.config import RunConfig
+from contract.host import ROS
 from contract.races import race_params
 from scripts.racing.params_cli import load_params, load_race
 from scripts.runs import Run
@@ -22,6 +24,15 @@ RaceTypeOption = Annotated[str | None, typer.Option(help="TIME_TRIAL, OBJECT_AVO
 ObstaclesOption = Annotated[int | None, typer.Option(help="boxes on the track; makes it OBJECT_AVOIDANCE")]
 BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; makes it HEAD_TO_BOT")]
 SimOption = Annotated[str | None, typer.Option("--sim", help="builtin or gazebo", show_default=False)]
+
+
+def _on_topics(asked: bool) -> bool:
+    if asked:
+        os.environ[ROS] = "1"  # workers are started with it as well
+    return asked
+
+
+RosOption = Annotated[bool, typer.Option("--ros", help="show Gazebo's cars on ROS topics", callback=_on_topics)]
 RandomizeOption = Annotated[
     bool | None, typer.Option("--randomize/--no-randomize", help="domain randomisation (see the config's ranges)")
 ]
@@ -61,6 +72,7 @@ def evaluate(
     checkpoint: WhichOption = "best",
     track: TrackOption = None,
     sim: SimOption = None,
+    ros: RosOption = False,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
@@ -113,6 +125,7 @@ def race(
     checkpoint: WhichOption = "best",
     track: TrackOption = None,
     sim: SimOption = None,
+    ros: RosOption = False,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
     continuous: ContinuousOption = None,

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -26,6 +26,7 @@ HERE_PLUGINS = Path("/usr/local/lib/undercut")
 """Where an image with Gazebo has the plugin."""
 ROOT_PLUGINS = "opt/undercut/lib"
 """Where the Debian root has it."""
+ROOT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 FIX = "make gazebo"
 _HOPELESS = ("Failed to load plugin", "Unable to load sdf file", "Unable to read file")
 """What gzserver says and then goes on without."""
@@ -55,6 +56,22 @@ class Install:
             )
         return cls(root, f"/{ROOT_PLUGINS}")
 
+    def inside(self, command: Sequence[str], *binds: tuple[Path, str], network: bool = False) -> list[str]:
+        """The command as it runs where Gazebo is, with folders of ours where it sees them; dies with this process."""
+        if self.root is None:
+            return list(command)
+        shown = [part for ours, seen in binds for part in ("--bind", str(ours), seen)]
+        return [
+            *("bwrap", "--ro-bind", str(self.root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
+            *(*shown, "--unshare-pid", *([] if network else ["--unshare-net"]), "--die-with-parent", "--new-session"),
+            *("--", *command),
+        ]
+
+    def environment(self, *names: str) -> dict[str, str]:
+        """What a command there needs of this process's environment, with the variables of these names that are set."""
+        path = os.environ.get("PATH", "") if self.root is None else ROOT_PATH
+        return {"PATH": path, **{name: os.environ[name] for name in names if name in os.environ}}
+
 
 class Server:
     """One gzserver with its X server. Closing, or the end of this process in any way, ends them all."""
@@ -75,24 +92,15 @@ class Server:
 
     def _start(self, install: Install, seen: str) -> "subprocess.Popen[str]":
         shutil.copy(SERVE, self.folder / SERVE.name)
-        serve = ["bash", f"{seen}/{SERVE.name}", f"{seen}/world.sdf", install.plugins]
-        environment = {name: os.environ[name] for name in ("PATH", "DISPLAY", "XAUTHORITY") if name in os.environ}
-        if install.root is None:
-            command = [*serve, str(_free_port())]
-        else:
-            # a network of its own: no other Gazebo's port can be in the way
-            command = [
-                *("bwrap", "--ro-bind", str(install.root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
-                *("--bind", str(self.folder), seen, "--unshare-pid", "--unshare-net", "--die-with-parent"),
-                *("--new-session", "--", *serve, "11345"),
-            ]
-            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        # in the root a network of its own: no other Gazebo's port can be in the way
+        port = 11345 if install.root else _free_port()
+        serve = ["bash", f"{seen}/{SERVE.name}", f"{seen}/world.sdf", install.plugins, str(port)]
         return subprocess.Popen(
-            command,
+            install.inside(serve, (self.folder, seen)),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=environment,
+            env=install.environment(*(() if install.root else ("DISPLAY", "XAUTHORITY"))),
             text=True,
             errors="replace",
             start_new_session=True,

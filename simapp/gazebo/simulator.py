@@ -11,26 +11,15 @@ from numpy.typing import NDArray
 from contract.conditions import Conditions
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
-from contract.state import (
-    CAMERA_HEIGHT,
-    CAMERA_WIDTH,
-    CarBatch,
-    Controls,
-    IntArray,
-    Observations,
-    Poses,
-    Things,
-    UInt8Array,
-)
-from contract.vehicle import BASE_LINK_HEIGHT_M, STEREO_BASE_M
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, IntArray, Poses, Things, UInt8Array
+from contract.vehicle import BASE_LINK_HEIGHT_M
 from simapp.camera.bodies import looks_of
 from simapp.camera.effects import changed, finish_frames, noise_keys
 from simapp.camera.pinhole import front_camera
 from simapp.gazebo import wire
 from simapp.gazebo.process import Install, Server
 from simapp.gazebo.world import CameraSize, write_world
-from simapp.lidar import Lidar
-from simapp.surroundings import around, rivals_of
+from simapp.simulation import Simulation
 from simapp.tracks import Track
 from simapp.vehicle.drive import commands_in_force, place_cars, remember_commands
 
@@ -40,7 +29,7 @@ SCALE = 2
 """Gazebo's frames are this many times the network's in both directions, and averaged down."""
 
 
-class GazeboSimulator:
+class GazeboSimulator(Simulation):
     """`Simulator` of N cars in one gzserver, one a model_metadata.json in `models`; see BuiltinSimulator.
 
     Every car has the whole track for itself but for those of its world: nothing is solid, and each frame is drawn
@@ -55,17 +44,9 @@ class GazeboSimulator:
         worlds: IntArray | None = None,
         colours: IntArray | None = None,
     ) -> None:
-        """`root` is where `make gazebo` has put Gazebo."""
-        num_cars = len(models)
-        self._track, self._models, self._root = track, models, root
-        self._worlds = np.arange(num_cars) if worlds is None else worlds
-        self._cars = CarBatch.zeros(num_cars)
-        self._conditions = Conditions.nominal(num_cars)
-        self._things = Things.none(int(self._worlds.max()) + 1)
-        self._colours = np.zeros(num_cars, np.int64) if colours is None else colours
-        self._rivals = rivals_of(self._worlds)
-        self._frames = np.zeros(num_cars, np.int64)  # since the car's conditions began
-        self._lidars = [Lidar(track, model) for model in models]
+        """`root` is where `make gazebo` has put Gazebo; for the others see Simulation."""
+        super().__init__(track, models, worlds, colours)
+        self._track, self._root = track, root
         self._camera = front_camera()
         self._size = CameraSize(SCALE * CAMERA_WIDTH, SCALE * CAMERA_HEIGHT)
         self._server: Server | None = self._start()
@@ -77,26 +58,12 @@ class GazeboSimulator:
         return Server(Install.find(self._root), write)
 
     @property
-    def cars(self) -> CarBatch:
-        return self._cars
-
-    @property
-    def worlds(self) -> IntArray:
-        return self._worlds
-
-    @property
     def substeps(self) -> int:
         """Physics steps of gzserver since its start."""
         return self._alive().connection.substeps
 
-    def furnish(self, worlds: IntArray, things: Things) -> None:
-        if things.places != self._things.places:
-            self._things = Things.none(len(self._things.kind), things.places)
-        self._things.put(worlds, things)
-
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
-        self._conditions.put(cars, conditions)
-        self._frames[cars] = 0
+        super().vary(cars, conditions)
         self._ask(wire.VARY, wire.field_rows(wire.GRIP_ITEM, car=cars, friction=conditions.friction))
 
     def place(self, cars: IntArray, poses: Poses) -> None:
@@ -119,25 +86,11 @@ class GazeboSimulator:
         self._take(cars, self._ask(wire.STEP, rows))
         self._frames[cars] += 1
 
-    def observe(self, cars: IntArray) -> Observations:
-        first = int(cars[0])
-        things = around(self, self._things, self._rivals, self._colours, cars)
-        model = self._models[first]
-        if model.camera == "STEREO_CAMERAS":
-            eyes = [self._grey(cars, things, side * STEREO_BASE_M / 2) for side in (1, -1)]
-            seen: Observations = {model.camera: np.stack(eyes, axis=-1)}
-        else:
-            seen = {model.camera: self._grey(cars, things, 0.0)[..., np.newaxis]}
-        state = self._cars
-        poses = state.x_m[cars], state.y_m[cars], state.heading_rad[cars]
-        return seen | self._lidars[first].scan(*poses, things, self._conditions.seed[cars], self._frames[cars])
-
-    def pictures(self, cars: IntArray, things: Things, left_m: float = 0.0) -> UInt8Array:
-        """What the cars (indices, (K,)) see among things (K, M), in colour as Gazebo draws it: (K, 240, 320, 3)."""
-        return self._frames_of(cars, things, left_m, 0, (self._size.height, self._size.width, 3))
+    def pictures(self, cars: IntArray, left_m: float = 0.0) -> UInt8Array:
+        """What lenses of the cars (indices, (K,)) see, in colour as Gazebo draws it: (K, 240, 320, 3)."""
+        return self._frames_of(cars, self.seen_by(cars), left_m, 0, (self._size.height, self._size.width, 3))
 
     def _grey(self, cars: IntArray, things: Things, left_m: float) -> UInt8Array:
-        """The network's frames (K, 120, 160)."""
         frames = self._frames_of(cars, things, left_m, SCALE, (CAMERA_HEIGHT, CAMERA_WIDTH))
         conditions = self._conditions.of(cars)
         finish_frames(conditions.blur_px, conditions.noise, noise_keys(conditions, self._frames[cars], left_m), frames)

@@ -246,7 +246,6 @@ def _car(index: int) -> str:
 def _sdf(visuals: list[str], cars: int, size: CameraSize, socket: str, seen_from: str) -> str:
     vehicle = {
         "wheelbase": WHEELBASE_M,
-        "rear_axle_x": REAR_AXLE_X_M,
         "front_track": 2 * FRONT_WHEEL_Y_M,
         "rear_track": 2 * REAR_WHEEL_Y_M,
         "wheel_radius": WHEEL_RADIUS_M,

@@ -30,9 +30,8 @@ Vehicle Vehicle::Read(const sdf::ElementPtr &sdf)
       throw std::runtime_error(std::string("the plugin element has no <") + name + ">");
     return sdf->Get<double>(name);
   };
-  return {number("wheelbase"),   number("rear_axle_x"), number("front_track"), number("rear_track"),
-          number("wheel_radius"), number("rest_height"), number("speed_lag"),   number("steering_lag"),
-          number("friction")};
+  return {number("wheelbase"),   number("front_track"), number("rear_track"),   number("wheel_radius"),
+          number("rest_height"), number("speed_lag"),   number("steering_lag"), number("friction")};
 }
 
 Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model), vehicle(vehicle)

@@ -10,7 +10,7 @@ namespace undercut
 // The numbers that the world's <plugin> element passes on from simapp/vehicle and contract/vehicle.py.
 struct Vehicle
 {
-  double wheelbase, rearAxleX, frontTrack, rearTrack, wheelRadius, restHeight, speedLag, steeringLag, friction;
+  double wheelbase, frontTrack, rearTrack, wheelRadius, restHeight, speedLag, steeringLag, friction;
   static Vehicle Read(const sdf::ElementPtr &sdf);
 };
 
