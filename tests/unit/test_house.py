@@ -57,7 +57,6 @@ ALLOWED = {
     "contract/channels/redis.py": "import redis",
     "simapp/policy.py": "import tensorflow",
     "simapp/media/__init__.py": "import matplotlib",
-    "simapp/gazebo/__init__.py": "import rospy",
     "simapp/gym/__init__.py": "import gymnasium",
     "simapp/race.py": "import contract.state",
     "trainer/coach/__init__.py": "import rl_coach, tensorflow",
@@ -79,7 +78,6 @@ FORBIDDEN = {
     "matplotlib only in simapp.media": ("trainer/bad4.py", "import matplotlib.pyplot"),
     "openvino only in the check of car bundles": ("scripts/bad.py", "import openvino"),
     "aiohttp only in the live view": ("scripts/bad2.py", "import aiohttp"),
-    "ROS only in simapp.gazebo": ("scripts/bad3.py", "import rospy"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),
 }
 
