@@ -1,7 +1,7 @@
 """Set up .venv from uv.lock with nothing but a Python: `make` runs this before everything else.
 
 The standard library only, and syntax that Python 3.8 still reads, so that an old Python can say which one is needed.
-uv is a development dependency of the project, so uv.lock already pins its wheels with address and checksum.
+uv is a dependency of the project, so uv.lock already pins its wheels with address and checksum.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def locked_uv(lock: Path) -> tuple[tuple[int, ...], list[dict[str, str]]]:
     packages = tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
     package = next((package for package in packages if package["name"] == "uv"), None)
     if package is None:
-        raise SetupError("uv.lock: no package `uv`\n  fix: keep uv among pyproject.toml's dev dependencies")
+        raise SetupError("uv.lock: no package `uv`\n  fix: keep uv among pyproject.toml's dependencies")
     return tuple(int(part) for part in package["version"].split(".")), package["wheels"]
 
 

@@ -78,7 +78,12 @@ def train(
     track: Annotated[
         list[str] | None, typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route; several: trains on all")
     ] = None,
-    reward: Annotated[Path | None, typer.Option(help="reward function (.py)")] = None,
+    reward: Annotated[
+        Path | None, typer.Option(help="reward function (.py), program, or a .yaml that names a program or a Lambda")
+    ] = None,
+    requirements: Annotated[
+        Path | None, typer.Option(help="packages that the reward imports; by default requirements.txt beside it")
+    ] = None,
     metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
     preset: Annotated[Path | None, typer.Option(help="networks or algorithm of your own (.py)")] = None,
@@ -155,7 +160,7 @@ def train(
         config = RunConfig.build(values, "command line")
         if resumed:
             opened = Run.open(name, place)
-            opened.same_files(reward, metadata, hyperparameters, preset)
+            opened.same_files(reward, metadata, hyperparameters, preset, requirements)
             opened = opened.remake(config, read.carried if read else None)
         else:
             metadata = metadata or DEFAULT_METADATA
@@ -163,7 +168,7 @@ def train(
             config = pretraining.settled(config, metadata, hyperparameters)
             carried = read.carried if read else None
             reward = reward or DEFAULT_REWARD
-            opened = Run.create(config, reward, metadata, hyperparameters, carried, place, preset)
+            opened = Run.create(config, reward, metadata, hyperparameters, carried, place, preset, requirements)
         if stack is None:
             with page("run", name, view):
                 sessions.train(opened, console, workers, video_every)

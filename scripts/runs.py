@@ -16,8 +16,9 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
 from contract.protocols import Place
 from contract.yamlfile import Value
+from scripts.packages import Locked, installed, locked_for
 from scripts.workspace import RUNS_PREFIX, real_folder, run_place, workspace
-from simapp.reward import RewardFunction
+from simapp.reward_source import RewardSource, load_reward
 from simapp.tracks import SHIPPED, Track, load_track, parse_route
 
 TRACKS = Path("tracks")
@@ -32,14 +33,15 @@ DEFAULT_SAC_HYPERPARAMETERS = _HERE / "actions" / "hyperparameters_sac.json"
 
 @dataclass(frozen=True, slots=True)
 class RacerFiles:
-    """The three files a racer brings, read and valid."""
+    """The files a racer brings, read and valid; the packages that the reward asks for are installed."""
 
-    reward: RewardFunction
+    reward: RewardSource
     metadata: ModelMetadata
     hyperparameters: Hyperparameters
+    packages: Locked | None = None
 
     @classmethod
-    def load(cls, reward: Path, metadata: Path, hyperparameters: Path) -> "RacerFiles":
+    def load(cls, reward: Path, metadata: Path, hyperparameters: Path, packages: Locked | None = None) -> "RacerFiles":
         meta = ModelMetadata.load(metadata)
         hyper = Hyperparameters.load(hyperparameters, meta.algorithm)
         if hyper.exploration_type == "e-greedy" and not isinstance(meta.actions, DiscreteActions):
@@ -49,14 +51,21 @@ class RacerFiles:
                 "a share of random actions needs discrete ones; continuous actions are sampled",
                 'write "categorical"',
             )
-        return cls(RewardFunction.load(reward), meta, hyper)
+        return cls(load_reward(reward, installed(packages) if packages else None), meta, hyper, packages)
 
     @classmethod
     def of(cls, store: Place) -> "RacerFiles":
         """Those of a run."""
-        keys = (artifacts.REWARD_FUNCTION, artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS)
-        folder = real_folder(store, keys, ".py")
-        return cls.load(*(folder / key for key in keys))
+        reward, keys = artifacts.REWARD_FUNCTION, [artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS]
+        if store.exists(artifacts.REWARD_DESCRIPTION):
+            reward, keys = artifacts.REWARD_DESCRIPTION, [*keys, *store.list(artifacts.REWARD_FILES)]
+        folder = real_folder(store, [reward, *keys], ".py")
+        metadata, hyperparameters = (folder / key for key in keys[:2])
+        return cls.load(folder / reward, metadata, hyperparameters, Locked.of(store))
+
+    def kept(self) -> dict[str, bytes]:
+        """What a run keeps of reward and packages, by key."""
+        return {**self.reward.files(), **(self.packages.files() if self.packages else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +101,25 @@ class Run:
         carried: Mapping[str, Value] | None = None,
         place: Place | None = None,
         preset: Path | None = None,
+        requirements: Path | None = None,
     ) -> "Run":
         """Check everything first, then write; run.json comes last, so a run that has one is whole.
 
         It is written to `place`, by default runs/NAME. `carried` are keys of a training_params.yaml that have no
         effect here and are written back (RunParams.carried). `preset` is a racer's file that chooses networks or
-        algorithm (trainer.coach.preset).
+        algorithm (trainer.coach.preset). `requirements` names packages that the reward imports, by default a
+        requirements.txt beside it.
         """
-        files = RacerFiles.load(reward, metadata, hyperparameters)
+        files = RacerFiles.load(reward, metadata, hyperparameters, locked_for(reward, requirements))
         tracks = {world.track: load_track(world.track, [TRACKS]) for world in (config, *config.each_world())}
         if preset is not None:
             _check_preset(preset, files)
         store = place or run_place(config.name)
         store.put(artifacts.MODEL_METADATA, metadata.read_bytes())
         store.put(artifacts.HYPERPARAMETERS, files.hyperparameters.to_json().encode())
-        store.put(artifacts.REWARD_FUNCTION, reward.read_bytes())
         if preset is not None:
             store.put(artifacts.PRESET, preset.read_bytes())
-        for key, content in modules_beside(files.reward).items():
+        for key, content in files.kept().items():
             store.put(key, content)
         for name, track in tracks.items():
             if track.source != SHIPPED:
@@ -167,16 +177,21 @@ class Run:
         return read(self.store.get(key).decode(), self.store.where(key)).carried
 
     def same_files(
-        self, reward: Path | None, metadata: Path | None, hyperparameters: Path | None, preset: Path | None = None
+        self,
+        reward: Path | None,
+        metadata: Path | None,
+        hyperparameters: Path | None,
+        preset: Path | None = None,
+        requirements: Path | None = None,
     ) -> None:
         """Raise InputError if a file named for a resume differs from the run's own copy."""
         given = {
-            artifacts.REWARD_FUNCTION: reward and reward.read_bytes(),
             artifacts.MODEL_METADATA: metadata and metadata.read_bytes(),
             artifacts.PRESET: preset and preset.read_bytes(),
             artifacts.HYPERPARAMETERS: hyperparameters
             and Hyperparameters.load(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
-            **(modules_beside(RewardFunction.load(reward)) if reward else {}),
+            artifacts.REQUIREMENTS: requirements and requirements.read_bytes(),
+            **(load_reward(reward).files() if reward else {}),
         }
         for key, content in given.items():
             if content is not None and (not self.store.exists(key) or content != self.store.get(key)):
@@ -202,17 +217,6 @@ def route_file(track: Track) -> bytes:
     file = io.BytesIO()
     np.lib.format.write_array(file, np.asarray(track.route), allow_pickle=False)
     return file.getvalue()
-
-
-def modules_beside(reward: RewardFunction) -> dict[str, bytes]:
-    """Modules beside the reward file that it imports, by the key that they have in a run."""
-    folder = reward.path.resolve().parent
-    found = {helper.relative_to(folder).as_posix(): helper.read_bytes() for helper in reward.helpers}
-    if artifacts.REWARD_FUNCTION in found or artifacts.PRESET in found:
-        clash = artifacts.REWARD_FUNCTION if artifacts.REWARD_FUNCTION in found else artifacts.PRESET
-        rule = "a run keeps the reward function and a preset by these names"
-        raise InputError(str(folder / clash), clash, rule, "rename the module that the reward function imports")
-    return found
 
 
 def default_hyperparameters(metadata: Path) -> Path:

@@ -15,6 +15,7 @@ from contract.protocols import Simulator
 from contract.state import STEP_DTYPE, STEP_S, BoolArray, Controls, EpisodeStatus, FloatArray, IntArray, Poses, Things
 from contract.vehicle import FRONT_AXLE_X_M, FRONT_POINT_X_M, FRONT_WHEEL_Y_M, REAR_AXLE_X_M, REAR_WHEEL_Y_M
 from simapp.params import RaceState, RewardParams
+from simapp.reward_service.service import ServiceReward, score_all
 from simapp.surroundings import Surroundings, Survey, width_at
 from simapp.tracks import Track
 
@@ -104,6 +105,7 @@ class Race:
         colours = np.zeros(num_cars, np.int64) if colours is None else colours
         self.surroundings = Surroundings(simulator, track, config, is_reversed, colours)
         self._rewards, self._params = rewards, RewardParams(track, is_reversed)
+        self._asks_outside = any(isinstance(reward, ServiceReward) for reward in rewards)
         self._travelled_m: FloatArray = np.zeros(num_cars)  # along the centre line since the start; may fall
         self._valid_m: FloatArray = np.zeros(
             num_cars
@@ -191,7 +193,10 @@ class Race:
         rows["all_wheels_on_track"], rows["status"] = wheels_on.all(axis=1), status
         rows["time_s"], rows["pause_s"] = self._time_s[cars], self._pause_s[cars]
         params = self._params.build(RaceState(rows, where, self._steps[cars], survey))
-        rows["reward"] = [self._rewards[car](told) for car, told in zip(cars.tolist(), params, strict=True)]
+        if self._asks_outside:
+            rows["reward"] = score_all([self._rewards[car] for car in cars.tolist()], params)
+        else:
+            rows["reward"] = [self._rewards[car](told) for car, told in zip(cars.tolist(), params, strict=True)]
 
         self._last_m[cars], self._last_x_m[cars], self._last_y_m[cars] = where.distance_m, x_m, y_m
         on_road = wheels_on.any(axis=1)

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from contract import artifacts
 from contract.errors import InputError, RewardError
 from contract.fields import MISSING, nearest
 
@@ -67,6 +68,16 @@ class RewardFunction:
             return _checked(value, function, path, params)
 
         return reward
+
+    def files(self) -> dict[str, bytes]:
+        """What a run keeps: the file and the modules beside it that it imports, by the keys that they have there."""
+        folder = self.path.resolve().parent
+        found = {helper.relative_to(folder).as_posix(): helper.read_bytes() for helper in self.helpers}
+        for taken in (artifacts.REWARD_FUNCTION, artifacts.PRESET):
+            if taken in found:
+                rule = "a run keeps the reward function and a preset by these names"
+                raise InputError(str(folder / taken), taken, rule, "rename the module that the reward function imports")
+        return {artifacts.REWARD_FUNCTION: self.path.read_bytes(), **found}
 
     def _import(self, helpers: set[Path] | None = None) -> Callable[[dict[str, Any]], Any]:
         """Run the file as a new module and take the function out of it; tell which modules beside it were imported."""

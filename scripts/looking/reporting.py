@@ -18,7 +18,7 @@ from simapp.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from simapp.analysis.measures import iteration_table, smoothness
 from simapp.analysis.places import SECTORS, LapScale, exits
 from simapp.analysis.rescoring import UNKNOWN, Rescoring, rescore
-from simapp.reward import RewardFunction
+from simapp.reward_source import load_reward
 
 _BEST_LAPS = 5
 _MOVERS = 5
@@ -55,7 +55,7 @@ def numbers(name: str, track: str | None, console: Console, show: bool) -> dict[
 
 def rescored(name: str, reward: Path, track: str | None, console: Console, show: bool) -> dict[str, Any]:
     """Score the old episodes of a run with another reward function, and draw what comes out."""
-    function = RewardFunction.load(reward)
+    function = load_reward(reward)
     logs, place = open_logs([name], [], track)
     log = logs[0]
     with console.status("scoring"):

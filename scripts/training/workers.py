@@ -23,7 +23,7 @@ from contract.rollout import Rollout
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from contract.wire import Job, RolloutRules
-from scripts.runs import RacerFiles, Run, modules_beside, route_file, track_of
+from scripts.runs import RacerFiles, Run, route_file, track_of
 from scripts.training.local import LocalRollouts
 from simapp.policy import settled_precision
 from trainer.remote import RemoteRollouts
@@ -58,8 +58,7 @@ def job_of(run: Run) -> Job:
         artifacts.RUN_CONFIG: on_tracks(config, lambda said: routes[said][0]).to_json().encode(),
         artifacts.MODEL_METADATA: run.store.get(artifacts.MODEL_METADATA),
         artifacts.HYPERPARAMETERS: run.store.get(artifacts.HYPERPARAMETERS),
-        artifacts.REWARD_FUNCTION: run.store.get(artifacts.REWARD_FUNCTION),
-        **modules_beside(run.files.reward),
+        **run.files.kept(),
         **dict(routes.values()),
     }
     return Job(version(), config.name, files)

@@ -17,7 +17,7 @@ from contract.state import BoolArray, EpisodeStatus, FloatArray, IntArray, Obser
 from simapp.builtin import BuiltinSimulator
 from simapp.media.scene import VIEWS, Bodies, SceneRenderer
 from simapp.race import Reward
-from simapp.reward import RewardFunction
+from simapp.reward_source import load_reward
 from simapp.scenes import training_scenes
 from simapp.tracks import load_track
 
@@ -71,7 +71,9 @@ class Cars:
         self.track = track_.reversed() if self.config.reverse_dir else track_
         self.simulator = BuiltinSimulator(self.track, [self.model] * num_cars)
         source = DEFAULT_REWARD if reward is None else reward
-        self._source = RewardFunction.load(Path(source)) if isinstance(source, str | Path) else source
+        self._new_reward: Callable[[], Reward] = (
+            load_reward(Path(source)).instance if isinstance(source, str | Path) else lambda: source
+        )
         self._rewards = [self._new_reward() for _ in range(num_cars)]
         self._told: list[Params] = [{} for _ in range(num_cars)]
         asked = [self._asking(car) for car in range(num_cars)]
@@ -138,9 +140,6 @@ class Cars:
     def close(self) -> None:
         """Give back what the simulator holds."""
         self.simulator.close()
-
-    def _new_reward(self) -> Reward:
-        return self._source.instance() if isinstance(self._source, RewardFunction) else self._source
 
     def _asking(self, car: int) -> Reward:
         """The car's reward, with a copy kept of what it was told: the function may change its own."""

@@ -1,0 +1,1 @@
+"""Rewards by a program in any language, or by an AWS Lambda function: docs/rewards.md has the protocol."""

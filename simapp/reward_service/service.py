@@ -1,0 +1,209 @@
+"""Rewards from outside of this process, asked for all cars of a step at once."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contract import artifacts
+from contract.errors import InputError, RewardError
+from simapp.reward_service.description import Description, contents, read_description
+from simapp.reward_service.process import Program, ProgramGoneError
+from simapp.reward_service.wire import Params, request_line, rewards_of, show_params, waypoints_of
+
+if TYPE_CHECKING:
+    from simapp.reward_service.aws_lambda import Function
+
+TRIES = 2
+"""How often a request is asked of a program that dies under it or gives no answer."""
+MOST_RESTARTS = 20
+"""Of one program in one session."""
+START_TIMES = 3
+"""A program's first answer may take so many times its time-out: interpreters compile, machines are cold."""
+MEASURED_AFTER, MEASURED = 20, 100
+"""Requests that are not measured, and those that are."""
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class RewardService:
+    """A program or function with the interface of RewardFunction. All its instances share one process."""
+
+    path: Path
+    description: Description
+    content: Mapping[str, bytes]
+    """The program's files, by their paths relative to its folder."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _cars: int = 0
+    _number: int = 0
+    _restarts: int = 0
+    _program: Program | None = None
+    _function: "Function | None" = None
+    _track: list[Any] | None = None
+    _spent_s: list[float] = field(default_factory=list)
+    _reference_s: float = 0.0
+    _measured_cars: int = 0
+
+    @classmethod
+    def load(cls, path: Path, environment: Mapping[str, str] | None = None) -> "RewardService":
+        """Of a description or an executable; InputError when it breaks a rule. Nothing is started yet."""
+        description = read_description(path)
+        return cls(path, description, contents(description, path.resolve().parent), environment or {})
+
+    @property
+    def source(self) -> str:
+        """What can be searched for names of params."""
+        return "\n".join(content.decode(errors="replace") for content in self.content.values())
+
+    def files(self) -> dict[str, bytes]:
+        """What a run keeps, by key: enough to make it again with `load`, and a stub where tools look for Python."""
+        told = {artifacts.REWARD_FILES + name: content for name, content in self.content.items()}
+        if artifacts.REWARD_DESCRIPTION in told and self.path.name != Path(artifacts.REWARD_DESCRIPTION).name:
+            name = Path(artifacts.REWARD_DESCRIPTION).name
+            raise InputError(str(self.path), name, "a run keeps the description by this name", "rename the file")
+        stub = _STUB.format(what=str(self.description).replace("\\", "/").replace('"', "'"))
+        return {
+            **told,
+            artifacts.REWARD_DESCRIPTION: self.description.to_json().encode(),
+            artifacts.REWARD_FUNCTION: stub.encode(),
+        }
+
+    def instance(self) -> "ServiceReward":
+        """One car's reward."""
+        self._cars += 1
+        return ServiceReward(self, self._cars - 1)
+
+    def score(self, cars: Sequence[int], params: Sequence[Params]) -> list[float]:
+        """The rewards of K cars in one request. RewardError when there are none to be had."""
+        began_s = time.perf_counter()
+        self._number += 1
+        answer = self._ask_function if self.description.function else self._ask_program
+        rewards = answer(cars, params)
+        if len(self._spent_s) < MEASURED_AFTER + MEASURED:
+            self._measure(time.perf_counter() - began_s, params)
+        return rewards
+
+    def close(self) -> None:
+        """End the program; the next request starts it again."""
+        for backend in (self._program, self._function):
+            if backend is not None:
+                backend.close()
+        self._program = self._function = self._track = None
+
+    def _ask_function(self, cars: Sequence[int], params: Sequence[Params]) -> list[float]:
+        if self._function is None:
+            from simapp.reward_service.aws_lambda import Function  # boto3 takes a while to import
+
+            self._function = Function(self.description.function, self.description.region, self.description.timeout_s)
+        line = request_line(self._number, cars, params, waypoints_of(params))
+        return rewards_of(self._function.ask(line), self._number, cars, params, str(self.description))
+
+    def _ask_program(self, cars: Sequence[int], params: Sequence[Params]) -> list[float]:
+        waypoints, problem = waypoints_of(params), ""
+        for _ in range(TRIES):
+            timeout_s = self.description.timeout_s * (1 if self._program else START_TIMES)
+            if self._program is None:
+                self._program, self._track = Program(self.description.command, self.content, self.environment), None
+            news = None if waypoints == self._track else waypoints
+            try:
+                answer = self._program.ask(request_line(self._number, cars, params, news), timeout_s)
+            except ProgramGoneError as error:
+                problem = str(error)
+                self._gone(problem)
+                continue
+            self._track = waypoints
+            try:
+                return rewards_of(answer, self._number, cars, params, f"reward program {self.description}")
+            except RewardError as error:
+                said = self._program.said()
+                self.close()
+                raise RewardError(f"{error}{said}") from None
+        raise RewardError(
+            f"reward program {self.description} {problem}\n"
+            f"  rule: it answers every request; this one was asked {TRIES} times\n"
+            f"  fix:  correct the program, or raise timeout_s ({self.description.timeout_s:g} s)\n"
+            f"{show_params(params[0])}"
+        )
+
+    def _gone(self, problem: str) -> None:
+        self.close()
+        self._restarts += 1
+        if self._restarts > MOST_RESTARTS:
+            raise RewardError(
+                f"reward program {self.description} {problem}\n  rule: it may be started again {MOST_RESTARTS} times\n"
+                "  fix:  find out why it ends: its standard error is above"
+            )
+        _LOG.warning("the reward program %s; it is started again, without what it remembered", problem)
+
+    def _measure(self, spent_s: float, params: Sequence[Params]) -> None:
+        """After some requests, say once what a step's rewards cost here and in this process."""
+        self._spent_s.append(spent_s)
+        if len(self._spent_s) <= MEASURED_AFTER:
+            return
+        began_s = time.perf_counter()
+        for one in params:
+            _reference(one)
+        self._reference_s += time.perf_counter() - began_s
+        self._measured_cars += len(params)
+        if len(self._spent_s) == MEASURED_AFTER + MEASURED:
+            _LOG.warning("%s", self.overhead())
+
+    def overhead(self) -> str:
+        """What a step's rewards cost: measured here, and by a Python function in this process on the same params."""
+        mine_us = 1e6 * sum(self._spent_s[MEASURED_AFTER:]) / MEASURED
+        python_us = 1e6 * self._reference_s / MEASURED
+        cars = self._measured_cars / MEASURED
+        return (
+            f"rewards by {self.description} take {mine_us:,.0f} µs a step of {cars:.3g} cars; "
+            f"a short Python function takes {python_us:,.1f} µs"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReward:
+    """One car of a service. Called like a racer's function it asks for one car; `score_all` asks for many at once."""
+
+    service: RewardService
+    car: int
+
+    def __call__(self, params: Params) -> float:
+        return self.service.score([self.car], [params])[0]
+
+
+def score_all(rewards: Sequence[Callable[[Params], float]], params: Sequence[Params]) -> list[float]:
+    """One reward a car, in one request a service."""
+    scored: list[float] = [0.0] * len(rewards)
+    batches: dict[int, tuple[RewardService, list[int]]] = {}
+    for place, reward in enumerate(rewards):
+        if isinstance(reward, ServiceReward):
+            batches.setdefault(id(reward.service), (reward.service, []))[1].append(place)
+        else:
+            scored[place] = reward(params[place])
+    for service, places in batches.values():
+        cars = [reward.car for place in places if isinstance(reward := rewards[place], ServiceReward)]
+        for place, value in zip(places, service.score(cars, [params[place] for place in places]), strict=True):
+            scored[place] = value
+    return scored
+
+
+def _reference(params: Params) -> float:
+    """What a short reward function does, to compare with."""
+    distance, width = params["distance_from_center"], params["track_width"]
+    for share, reward in ((0.10, 1.0), (0.25, 0.5), (0.50, 0.1)):
+        if distance <= share * width:
+            return reward
+    return 1e-3
+
+
+_STUB = '''"""The rewards of this run come from outside of Python: {what}
+
+reward/reward.json says how they are asked for. This file stands where tools look for a reward function.
+"""
+
+
+def reward_function(params):
+    raise NotImplementedError("the rewards of this run come from a program: see reward/reward.json")
+'''
