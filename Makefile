@@ -11,17 +11,19 @@ train_arguments = $(strip "$(RUN)" $(call option,--track,$(TRACK)) $(call option
 	$(call option,--metadata,$(ACTIONS)) $(call option,--hyperparameters,$(HYPER)) $(call option,--seed,$(SEED)) \
 	$(if $(filter 1,$(QUICK)),--quick) $(simulator) $(in_stack) $(call option,--workers,$(WORKERS)) $(ARGS))
 simulator = $(call option,--sim,$(SIM))
-# BACKEND=compose: in the containers of `make up`
-in_stack = $(if $(filter compose,$(BACKEND)),--backend compose $(overlay))
+# BACKEND=compose: in the containers of `make up`; BACKEND=cloud: in AWS
+in_stack = $(if $(filter compose cloud,$(BACKEND)),--backend $(BACKEND) $(overlay))
+in_cloud = $(call option,--instance-type,$(INSTANCE)) $(call option,--max-cost,$(MAX_COST))
 overlay = $(if $(filter 1,$(GPU)),--overlay gpu)
 PACKAGES = contract simapp trainer scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup environment train evaluate race compare gazebo report export car up down logs ps stop wipe doctor test test-all lint bench clean
+.PHONY: help setup environment train evaluate race compare gazebo report export car up down logs ps stop wipe cloud-up cloud-train cloud-evaluate cloud-race \
+	cloud-status cloud-logs cloud-watch cloud-pull cloud-stop cloud-cost cloud-down doctor test test-all lint bench clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install the environment into .venv (GPU=1: the CUDA build of TensorFlow)
 	$(bootstrap) --extra $(if $(filter 1,$(GPU)),gpu,cpu)
@@ -29,7 +31,7 @@ setup: ## install the environment into .venv (GPU=1: the CUDA build of TensorFlo
 environment:
 	$(bootstrap) $(if $(filter 1,$(GPU)),$(if $(filter compose,$(BACKEND)),,--extra gpu))
 
-train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= WORKERS= SIM=gazebo BACKEND=compose ARGS=)
+train: environment ## train a model (RUN=name QUICK=1 TRACK= REWARD= ACTIONS= HYPER= SEED= WORKERS= SIM=gazebo BACKEND=compose|cloud ARGS=)
 	.venv/bin/undercut train $(train_arguments)
 
 evaluate: environment ## race a trained model (RUN=name LAPS=5 SIM=gazebo BACKEND=compose ARGS=)
@@ -71,6 +73,28 @@ stop: environment ## stop a training in the stack; it saves its iteration first
 
 wipe: environment ## delete the stack's containers and every run in its store; those in runs/ stay (ARGS=--yes)
 	.venv/bin/undercut stack wipe $(ARGS)
+
+cloud-up: environment ## make what cloud jobs stand on in your AWS account (ARGS=--plan shows what)
+	.venv/bin/undercut cloud up $(ARGS)
+
+cloud-train: environment ## train a run in AWS (RUN=name INSTANCE= LAUNCHER= SIMULATORS= MAX_COST= SPOT=1 ARGS=)
+	.venv/bin/undercut cloud train "$(RUN)" $(strip $(in_cloud) $(call option,--launcher,$(LAUNCHER)) \
+		$(call option,--simulators,$(SIMULATORS)) $(if $(filter 1,$(SPOT)),--spot) $(ARGS))
+
+cloud-evaluate: environment ## evaluate a run in AWS (RUN=name LAPS=5 INSTANCE= MAX_COST= ARGS=)
+	.venv/bin/undercut cloud evaluate "$(RUN)" $(strip $(in_cloud) $(call option,--laps,$(LAPS)) $(ARGS))
+
+cloud-race: environment ## race runs in AWS (RUNS="a b" LAPS=5 INSTANCE= MAX_COST= ARGS=)
+	.venv/bin/undercut cloud race $(RUNS) $(strip $(in_cloud) $(call option,--laps,$(LAPS)) $(ARGS))
+
+cloud-status: environment ## list jobs in AWS
+	.venv/bin/undercut cloud status $(ARGS)
+
+cloud-logs cloud-watch cloud-pull cloud-stop cloud-cost: environment
+	.venv/bin/undercut cloud $(@:cloud-%=%) "$(RUN)" $(ARGS)
+
+cloud-down: environment ## delete what cloud-up made; runs stay (ARGS=--delete-data: those as well)
+	.venv/bin/undercut cloud down $(ARGS)
 
 doctor: environment ## check this machine for what undercut needs, and say what to do (BACKEND=compose ARGS=--json)
 	.venv/bin/undercut doctor $(strip $(if $(filter compose,$(BACKEND)),--backend compose) $(ARGS))

@@ -15,6 +15,7 @@ from contract.config import RunConfig
 from contract.errors import UndercutError
 from scripts import tracks_cli
 from scripts.cloud import cli as cloud_cli
+from scripts.cloud.settings import CloudSettings
 from scripts.doctor import cli as doctor_cli
 from scripts.interchange import copy_cli, export_cli, import_cli
 from scripts.looking import inspect_cli, report_cli, video_cli
@@ -169,12 +170,14 @@ def train(
             carried = read.carried if read else None
             reward = reward or DEFAULT_REWARD
             opened = Run.create(config, reward, metadata, hyperparameters, carried, place, preset, requirements)
-        if stack is None:
+        if stack is None and backend == stack_cli.Backend.local:
             with page("run", name, view):
                 sessions.train(opened, console, workers, video_every)
                 sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, "best")
                 sessions.show_files(opened, console)
-    if stack is not None:  # no longer held here: the trainer's container holds the run
+    if backend == stack_cli.Backend.cloud:
+        cloud_cli.train_run(name, CloudSettings.load({"workers": workers or None}))
+    elif stack is not None:  # no longer held here: the trainer's container holds the run
         raise typer.Exit(stack_cli.train(stack, name, workers))
 
 

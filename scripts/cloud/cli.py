@@ -4,19 +4,37 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
+from contract.errors import InputError
 from scripts.cloud.settings import CloudSettings
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and race in AWS: SageMaker, Batch, RoboMaker's API.")
 console = Console()
 
+Name = Annotated[str, typer.Argument(metavar="RUN", help="name of the run, or of a job", show_default=False)]
 RegionOption = Annotated[str | None, typer.Option(help="of AWS", show_default=False)]
 StackOption = Annotated[str | None, typer.Option(help="of CloudFormation", show_default=False)]
+LauncherOption = Annotated[str | None, typer.Option(help="sagemaker, batch or robomaker", show_default=False)]
+TypeOption = Annotated[str | None, typer.Option(help="such as ml.c6i.4xlarge", show_default=False)]
+FallbackOption = Annotated[
+    list[str] | None, typer.Option("--fallback-instance-type", help="where there is no capacity; again for more")
+]
+SimulatorsOption = Annotated[int | None, typer.Option(help="machines that only drive", show_default=False)]
+SimulatorTypeOption = Annotated[str | None, typer.Option(help="their instance type", show_default=False)]
+WorkersOption = Annotated[int | None, typer.Option(help="processes that drive beside the trainer", show_default=False)]
+SpotOption = Annotated[bool | None, typer.Option("--spot/--on-demand", help="spare capacity", show_default=False)]
+MinutesOption = Annotated[float | None, typer.Option(help="the job is stopped after it", show_default=False)]
+CostOption = Annotated[float | None, typer.Option(help="US dollars that it may cost", show_default=False)]
+DetachOption = Annotated[bool, typer.Option("--detach", help="launch, and do not follow")]
 
 
 def say(line: str) -> None:
     """Show a line as it is."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+# --- what jobs stand on ----------------------------------------------------------------------------------------------
 
 
 @app.command()
@@ -40,10 +58,185 @@ def down(
     region: RegionOption = None,
     stack: StackOption = None,
 ) -> None:
-    """Delete what `up` made; runs in the bucket stay unless told otherwise."""
-    from scripts.cloud import infra
+    """Delete what `up` made; runs in the bucket stay unless told otherwise. Refused while jobs run."""
+    from scripts.cloud import infra, jobs
     from scripts.cloud.session import CloudSession
 
     settings = CloudSettings.load({"region": region, "stack": stack})
-    for line in infra.down(CloudSession(settings), settings, delete_data):
+    session = CloudSession(settings)
+    running = [row.job for row in jobs.known(session) if not row.state.ended]
+    if running:
+        rule = "nothing that jobs stand on is deleted while they run"
+        raise InputError("undercut cloud down", running, rule, "undercut cloud stop JOB for each of them")
+    for line in infra.down(session, settings, delete_data):
         say(line)
+
+
+# --- jobs ------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def train(
+    run: Name,
+    launcher: LauncherOption = None,
+    instance_type: TypeOption = None,
+    fallback: FallbackOption = None,
+    simulators: SimulatorsOption = None,
+    simulator_type: SimulatorTypeOption = None,
+    workers: WorkersOption = None,
+    spot: SpotOption = None,
+    max_runtime_minutes: MinutesOption = None,
+    max_cost: CostOption = None,
+    region: RegionOption = None,
+    stack: StackOption = None,
+    detach: DetachOption = False,
+) -> None:
+    """Train a run of this folder in AWS, or go on with it there, and bring its files back.
+
+    Everything else that a job needs comes from cloud.yaml and UNDERCUT_CLOUD_ variables.
+    """
+    values = {
+        "launcher": launcher,
+        "instance_type": instance_type,
+        "fallback_instance_types": tuple(fallback) if fallback else None,
+        "simulators": simulators,
+        "simulator_type": simulator_type,
+        "workers": workers,
+        "spot": spot,
+        "max_runtime_minutes": max_runtime_minutes,
+        "max_cost": max_cost,
+        "region": region,
+        "stack": stack,
+    }
+    train_run(run, CloudSettings.load(values), detach)
+
+
+def train_run(name: str, settings: CloudSettings, detach: bool = False) -> None:
+    """Also `undercut train --backend cloud`."""
+    from scripts.cloud import launching
+    from scripts.runs import Run
+    from scripts.training import sessions
+
+    record = launching.run(settings, "train", [name], [], say, detach)
+    if not detach and Run.exists(record.plan.runs[0]):
+        sessions.show_files(Run.open(name), console)
+
+
+EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@app.command(context_settings=EXTRA)
+def evaluate(
+    context: typer.Context,
+    run: Name,
+    instance_type: TypeOption = None,
+    max_cost: CostOption = None,
+    region: RegionOption = None,
+    stack: StackOption = None,
+    detach: DetachOption = False,
+) -> None:
+    """Evaluate a run in AWS; further options are those of `undercut evaluate`."""
+    from scripts.cloud import launching
+
+    values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack, "simulators": 0}
+    launching.run(CloudSettings.load(values), "evaluate", [run], _passed_on(context), say, detach)
+
+
+@app.command(context_settings=EXTRA)
+def race(
+    context: typer.Context,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN_A RUN_B ...", show_default=False)],
+    instance_type: TypeOption = None,
+    max_cost: CostOption = None,
+    region: RegionOption = None,
+    stack: StackOption = None,
+    detach: DetachOption = False,
+) -> None:
+    """Race runs in AWS; further options are those of `undercut race`, after the names and `--`."""
+    from scripts.cloud import launching
+
+    names = [name for name in runs if not name.startswith("-")]
+    rest = runs[len(names) :]
+    values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack, "simulators": 0}
+    launching.run(CloudSettings.load(values), "race", names, [*rest, *_passed_on(context)], say, detach)
+
+
+def _passed_on(context: typer.Context) -> list[str]:
+    """What goes to the job's own command; InputError for what means a file of this machine."""
+    for name in ("--params", "--backend", "--overlay", "--view"):
+        if any(argument == name or argument.startswith(f"{name}=") for argument in context.args):
+            raise InputError(name, name, "a job in the cloud does not know this", "give single options instead")
+    return list(context.args)
+
+
+@app.command()
+def status(region: RegionOption = None) -> None:
+    """List jobs: those launched from this folder, and others of undercut that run in the account."""
+    from scripts.cloud import jobs
+    from scripts.cloud.session import CloudSession
+
+    rows = jobs.known(CloudSession(CloudSettings.load({"region": region})))
+    table = Table("job", "work", "runs", "region", "machines", "status")
+    for row in rows:
+        table.add_row(row.job, row.work, row.runs, row.region, row.machines, row.told)
+    console.print(table if rows else "no jobs: undercut cloud train RUN")
+
+
+@app.command()
+def logs(name: Name) -> None:
+    """Show every line that a job has written so far."""
+    from scripts.cloud import follow, jobs
+
+    record, session, starter = jobs.opened(name)
+    for line in follow.LogReader(session).new(list(starter.logs(record))):
+        say(line)
+
+
+@app.command()
+def watch(name: Name) -> None:
+    """Follow a job that was launched before, and bring its files when it ends."""
+    from scripts.cloud import follow, jobs, launching
+
+    record, session, starter = jobs.opened(name)
+    failed = launching.finish(session, starter, record, say)
+    if failed:
+        raise follow.failure(failed, record)
+
+
+@app.command()
+def pull(name: Name) -> None:
+    """Bring what a job has written so far; it may still run."""
+    from scripts.cloud import jobs, launching
+
+    for place in launching.pull(jobs.record_of(name)):
+        say(f"brought {place}")
+
+
+@app.command()
+def stop(name: Name) -> None:
+    """Stop a job; it keeps its finished iterations. Twice is fine."""
+    from scripts.cloud import jobs
+
+    record, _, starter = jobs.opened(name)
+    state = starter.state(record)
+    starter.stop(record)
+    if state.ended:
+        record.changed(ended=True)
+        say(f"{record.job} has ended already: {state.phase}")
+    else:
+        say(f"{record.job} is told to stop; undercut cloud watch {record.plan.runs[0]} brings its files")
+
+
+@app.command()
+def cost(name: Annotated[str | None, typer.Argument(metavar="RUN", show_default=False)] = None) -> None:
+    """What a job did cost, by AWS's record of it."""
+    from scripts.cloud import cost as costs
+    from scripts.cloud import jobs
+
+    for record in [jobs.record_of(name)] if name else jobs.records():
+        _, _session, starter = jobs.opened(record.job)
+        state = starter.state(record)
+        actual = costs.actual(record.plan, state.told or {})
+        say(f"{record.job} ({state.phase}): ${actual.total:.2f}")
+        for what, amount, dollars in actual.lines:
+            say(f"  {what:44s}{amount:>24s}  ${dollars:8.2f}")

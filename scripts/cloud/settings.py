@@ -58,6 +58,7 @@ class CloudSettings(BaseModel):
     kinesis_stream: str = Field(default="", description="robomaker: Kinesis Video stream of the camera")
     trainer_image: str = Field(default="", description="in a registry; empty: ours is pushed to ECR")
     simapp_image: str = ""
+    poll_s: float = Field(default=5.0, gt=0, le=600, description="between two looks at a job")
     log_days: int = Field(default=30, ge=1, description="CloudWatch keeps logs so long")
 
     @classmethod

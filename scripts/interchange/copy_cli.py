@@ -23,7 +23,7 @@ def push(
     to: Annotated[str | None, typer.Option(help=f"s3://bucket/prefix; by default {STORE}", show_default=False)] = None,
 ) -> None:
     """Copy a run of this folder to a bucket, or bring the copy there up to date."""
-    _copy(run, LocalStore(Path()), _bucket(to))
+    copy_between(run, LocalStore(Path()), _bucket(to))
 
 
 def pull(
@@ -33,7 +33,7 @@ def pull(
     ] = None,
 ) -> None:
     """Copy a run of a bucket to this folder, or bring the copy here up to date."""
-    _copy(run, _bucket(source), LocalStore(Path()))
+    copy_between(run, _bucket(source), LocalStore(Path()))
 
 
 def _bucket(given: str | None) -> Place:
@@ -44,7 +44,8 @@ def _bucket(given: str | None) -> Place:
     return bucket_place(address)
 
 
-def _copy(run: str, source: Place, target: Place) -> None:
+def copy_between(run: str, source: Place, target: Place) -> None:
+    """Copy the run of that name from one place of runs/ to another, and say what was done."""
     from scripts.interchange import copying
 
     RunConfig.build({"name": run}, "command line")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from contract import artifacts
 from contract.config import RunConfig
+from contract.errors import InputError
 from contract.host import ROS
 from contract.races import race_params
 from scripts.racing.params_cli import load_params, load_race
@@ -92,6 +93,8 @@ def evaluate(
 
     read = load_params(params, "EVALUATION") if params else None
     name = run or (read.model if read else None) or "default"
+    if backend == stack_cli.Backend.cloud:
+        raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
     stack = stack_cli.begun(backend, overlay, name)
     if stack is not None:
         raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""]))

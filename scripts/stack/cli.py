@@ -21,9 +21,10 @@ class Backend(StrEnum):
 
     local = "local"
     compose = "compose"
+    cloud = "cloud"
 
 
-BackendOption = Annotated[Backend, typer.Option(help="local: here; compose: in the containers of `undercut stack`")]
+BackendOption = Annotated[Backend, typer.Option(help="local: here; compose: in containers; cloud: in AWS")]
 OverlayOption = Annotated[
     list[str] | None, typer.Option("--overlay", help="gpu or dev, on top of the stack; again for both")
 ]
@@ -47,7 +48,7 @@ def begun(backend: Backend, overlays: Sequence[str] | None, name: str) -> Stack 
     """The stack, up, with its store as this process's place for runs, and in it the run of that name if there is one;
     None for the local backend."""
     stack = stack_with(overlays)
-    if backend == Backend.local:
+    if backend in (Backend.local, Backend.cloud):
         return None
     say("starting the stack; the first time this builds its images, which takes some minutes")
     stack.up()

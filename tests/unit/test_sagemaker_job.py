@@ -13,16 +13,8 @@ from contract import artifacts
 from contract.errors import InputError
 from contract.stores.local import LocalStore
 from scripts.cloud import sagemaker_job
-from scripts.cloud.sagemaker_job import (
-    FAILURE_CHARACTERS,
-    Folders,
-    config_of,
-    main,
-    open_or_create,
-    run_store,
-    set_variables,
-    settings_of,
-)
+from scripts.cloud.job_run import Folders, config_of, open_or_create, run_store
+from scripts.cloud.sagemaker_job import FAILURE_CHARACTERS, main, set_variables, settings_of
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
 from tests.conftest import REPO
 
@@ -145,12 +137,6 @@ def test_variables_are_sagemakers(folders: Folders) -> None:
     assert (os.environ["SM_HP_LR"], os.environ["SM_MODEL_DIR"]) == ("0.0001", str(folders.model))
     assert os.environ["AWS_REGION"] == "eu-west-1"
     assert json.loads(os.environ["SM_RESOURCE_CONFIG"]) == resources
-
-
-def test_a_job_of_several_machines_is_refused(folders: Folders) -> None:
-    (folders.config / "resourceconfig.json").write_text(json.dumps({"hosts": ["algo-1", "algo-2"]}))
-    with pytest.raises(InputError, match=r"(?s)algo-2.*instance count of 1"):
-        set_variables(folders, {})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Launcher: simulators in AWS Batch, on EC2 spare capacity as its queue has it, next to a SageMaker trainer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from contract.host import STORE
+from scripts.cloud.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource
+from scripts.cloud.plan import JobPlan
+from scripts.cloud.resources import Resources
+from scripts.cloud.sagemaker import SageMakerLauncher, request
+from scripts.cloud.session import CloudSession
+from scripts.cloud.settings import LauncherName
+
+LOG_GROUP = "/aws/batch/job"
+WORKER = ("undercut-job", "worker")
+ATTEMPTS = 5
+"""Batch starts a simulator again whose machine was taken back."""
+
+
+class BatchLauncher:
+    """A training job of one machine, and an array of Batch jobs that drive for it. Simulators may go and come: the
+    numbers do not depend on them."""
+
+    name: LauncherName = "batch"
+    can = Capabilities(
+        works=("train",),
+        spot=True,
+        simulators=(1, 20),
+        needs=("batch_queue", "subnets", "security_groups"),
+    )
+
+    def __init__(self, session: CloudSession) -> None:
+        self._session, self._trainer = session, SageMakerLauncher(session)
+
+    def launch(self, record: JobRecord, resources: Resources, images: Images) -> JobRecord:
+        definition = self._session.call(
+            "batch", "RegisterJobDefinition", **definition_of(record.plan, resources, images)
+        )
+        submission = submission_of(record.plan, resources, str(definition["jobDefinitionArn"]))
+        simulators = self._session.call("batch", "SubmitJob", **submission)
+        record = record.changed(others=(str(simulators["jobId"]),))
+        made = request(record.plan, resources, images.trainer, rollouts="redis")
+        self._session.call("sagemaker", "CreateTrainingJob", **made)
+        return record.changed(launched=True)
+
+    def state(self, record: JobRecord) -> JobState:
+        """The trainer's; while that is absent, whether simulators are left."""
+        state = self._trainer.state(record)
+        if state.phase == "absent" and any(job["status"] not in ("SUCCEEDED", "FAILED") for job in self._jobs(record)):
+            return JobState("starting", "simulators only")
+        return state
+
+    def stop(self, record: JobRecord) -> None:
+        self._trainer.stop(record)
+        for job in self._jobs(record):
+            if job["status"] not in ("SUCCEEDED", "FAILED"):
+                self._session.call("batch", "TerminateJob", jobId=job["jobId"], reason="undercut cloud stop")
+
+    def logs(self, record: JobRecord) -> Sequence[LogSource]:
+        streams = [
+            LogSource(LOG_GROUP, str(job["container"]["logStreamName"]), f"simulators {job['jobId'][:8]}")
+            for job in self._jobs(record)
+            if job.get("container", {}).get("logStreamName")
+        ]
+        return [*self._trainer.logs(record), *streams]
+
+    def _jobs(self, record: JobRecord) -> list[dict[str, Any]]:
+        if not record.others:
+            return []
+        found: list[dict[str, Any]] = self._session.call("batch", "DescribeJobs", jobs=list(record.others))["jobs"]
+        return found
+
+
+def definition_of(plan: JobPlan, resources: Resources, images: Images) -> dict[str, Any]:
+    """RegisterJobDefinition's request."""
+    settings = plan.settings
+    environment = {
+        STORE: str(resources.address),
+        "AWS_REGION": plan.region,
+        "TRAINING_JOB_NAME": plan.job,
+    }
+    return {
+        "jobDefinitionName": plan.job,
+        "type": "container",
+        "platformCapabilities": ["EC2"],
+        "containerProperties": {
+            "image": images.simapp,
+            "command": list(WORKER),
+            "jobRoleArn": resources.role_arn,
+            "environment": [{"name": name, "value": value} for name, value in environment.items()],
+            "resourceRequirements": [
+                {"type": "VCPU", "value": str(settings.batch_vcpus)},
+                {"type": "MEMORY", "value": str(settings.batch_memory_mb)},
+            ],
+            "readonlyRootFilesystem": False,
+            "privileged": False,
+        },
+        "retryStrategy": {
+            "attempts": ATTEMPTS,
+            "evaluateOnExit": [
+                {"onStatusReason": "Host EC2*", "action": "RETRY"},  # its machine was taken back
+                {"onReason": "*", "action": "EXIT"},
+            ],
+        },
+        "timeout": {"attemptDurationSeconds": plan.max_runtime_s},
+        "tags": {TAG: plan.runs[0]},
+        "propagateTags": True,
+    }
+
+
+def submission_of(plan: JobPlan, resources: Resources, definition: str) -> dict[str, Any]:
+    """SubmitJob's request: one job, or an array of them."""
+    count = sum(group.count for group in plan.groups if group.service == "batch")
+    return {
+        "jobName": plan.job,
+        "jobQueue": resources.batch_queue,
+        "jobDefinition": definition,
+        "tags": {TAG: plan.runs[0]},
+        **({"arrayProperties": {"size": count}} if count > 1 else {}),
+    }
