@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract import artifacts
 from contract.config import RunConfig
-from contract.errors import UndercutError
+from contract.errors import InputError, UndercutError
 from scripts import tracks_cli
 from scripts.cloud import cli as cloud_cli
 from scripts.cloud.settings import CloudSettings
@@ -34,12 +34,14 @@ from scripts.racing.race_cli import (
 )
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
 from scripts.stack import cli as stack_cli
+from scripts.starting import check_cli
 from scripts.training import worker_cli
 from scripts.view import cli as view_cli
 from scripts.view.cli import ViewOption, page
 from scripts.workspace import RUNS_PREFIX, workspace
 
-INTERRUPTED = 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+"""Exit statuses: what was asked for did not work out, a file or argument is not right, Ctrl-C. docs/index.md"""
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
     "evaluation": {"number_of_trials": 1, "number_of_resets": 0},
@@ -65,6 +67,7 @@ app.command()(ros_cli.drive)
 app.command(context_settings={"allow_interspersed_args": False})(ros_cli.ros)
 app.command()(worker_cli.worker)
 app.command()(view_cli.view)
+app.command()(check_cli.check)
 app.command()(doctor_cli.doctor)
 app.command()(video_cli.video)
 console = Console()
@@ -197,15 +200,16 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="for other program
 
 
 def main() -> NoReturn:
-    """Run the command line: exit status 0, 1 for an error that was explained, 130 for Ctrl-C."""
+    """Run the command line. Every error of ours is a message; another one is a bug and shows its traceback."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is a Ctrl-C
     status = 0
     try:
         # typer turns Ctrl-C into the exit status 130 and returns it
         status = app(standalone_mode=False) or 0
     except UndercutError as err:
-        Console(stderr=True).print(f"error: {err}", style="red", markup=False, highlight=False)
-        sys.exit(1)
+        told = Console(stderr=True)
+        told.print(f"error: {err}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(BAD_INPUT if isinstance(err, InputError) else FAILED)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as err:

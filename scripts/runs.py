@@ -11,6 +11,7 @@ import numpy as np
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
+from contract.fields import nearest
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
@@ -44,14 +45,19 @@ class RacerFiles:
     def load(cls, reward: Path, metadata: Path, hyperparameters: Path, packages: Locked | None = None) -> "RacerFiles":
         meta = ModelMetadata.load(metadata)
         hyper = Hyperparameters.load(hyperparameters, meta.algorithm)
+        cls.fit(hyper, meta, hyperparameters)
+        return cls(load_reward(reward, installed(packages) if packages else None), meta, hyper, packages)
+
+    @staticmethod
+    def fit(hyper: Hyperparameters, meta: ModelMetadata, where: Path) -> None:
+        """InputError unless the hyperparameters, read from `where`, fit the action space."""
         if hyper.exploration_type == "e-greedy" and not isinstance(meta.actions, DiscreteActions):
             raise InputError(
-                f"{hyperparameters}: exploration_type",
+                f"{where}: exploration_type",
                 "e-greedy",
                 "a share of random actions needs discrete ones; continuous actions are sampled",
                 'write "categorical"',
             )
-        return cls(load_reward(reward, installed(packages) if packages else None), meta, hyper, packages)
 
     @classmethod
     def of(cls, store: Place) -> "RacerFiles":
@@ -132,9 +138,12 @@ class Run:
     def open(cls, name: str, place: Place | None = None) -> "Run":
         """The run in runs/NAME, or in `place`; InputError with the runs that exist when there is none of that name."""
         if place is None and not Run.exists(name):
-            known = ", ".join(run_names()) or "none yet"
-            rule = f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {known})"
-            raise InputError("run", name, rule, f"undercut train {name}")
+            known = run_names()
+            rule = (
+                f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {', '.join(known) or 'none yet'})"
+            )
+            guess = nearest(name, known)
+            raise InputError("run", name, rule, f"did you mean {guess!r}?" if guess else f"undercut train {name}")
         store = place or run_place(name)
         text = store.get(artifacts.RUN_CONFIG).decode()
         return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)

@@ -1,6 +1,7 @@
 """The built-in simulator: N cars on the CPU, one step exactly 1/15 s, the same bits for any N or thread count."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -28,9 +29,14 @@ class BuiltinSimulator(Simulation):
     ) -> None:
         """See Simulation."""
         super().__init__(track, models, worlds, colours)
+        self._track = track
         self._slips = np.array([model.version <= LAST_VERSION_WITH_SLIP for model in models])
         self._varied = np.zeros(len(models), np.bool_)
-        self._camera = Camera(track)
+
+    @cached_property
+    def _camera(self) -> Camera:
+        """Made when somebody looks: painting the ground takes a second, and a check of a reward function is blind."""
+        return Camera(self._track)
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         super().vary(cars, conditions)

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 
 from contract.errors import InputError
+from contract.fields import nearest
 from contract.recording import Recording
 from contract.state import STEP_S, UInt8Array
 from simapp.media.footage import FRAMES_PER_S, Moment, moments
@@ -93,7 +94,9 @@ def check_views(views: Sequence[str]) -> None:
     """InputError for a view that does not exist."""
     for view in views:
         if view not in VIEWS:
-            raise InputError("--view", view, f"one of {', '.join(VIEWS)}", "choose one of them, or leave it out")
+            guess = nearest(view, VIEWS)
+            fix = f"did you mean {guess!r}?" if guess else "choose one of them, or leave it out"
+            raise InputError("--view", view, f"one of {', '.join(VIEWS)}", fix)
 
 
 def _follow(yaw_rad: float | None, moment: Moment, before: Moment | None) -> float:

@@ -106,7 +106,7 @@ def test_a_launch_command_runs_on_a_read_only_root(simapp: str) -> None:
     contained = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
     run = docker("run", "--rm", *contained, simapp, "/bin/bash", "-c", "id -u && undercut worker", check=False)
     assert run.stdout.splitlines()[0] == "10001"
-    assert run.returncode == 1 and "UNDERCUT_REDIS_URL" in run.stderr
+    assert run.returncode == 2 and "UNDERCUT_REDIS_URL" in run.stderr
 
 
 def test_the_kernels_come_compiled(simapp: str) -> None:

@@ -185,11 +185,11 @@ def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: li
     assert not (racer / "runs").exists()
 
 
-def test_errors_are_messages_with_exit_status_1(racer: Path) -> None:
+def test_bad_input_is_a_message_with_exit_status_2(racer: Path) -> None:
     done = subprocess.run(
         [str(UNDERCUT), "evaluate", "nobody"], check=False, capture_output=True, text=True, timeout=60
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: run: 'nobody' is not allowed")
     assert "Traceback" not in done.stderr
     usage = subprocess.run(

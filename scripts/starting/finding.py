@@ -1,0 +1,21 @@
+"""What a check found, line by line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "note", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`what` was looked at (a file, or a place in it), how it is, and what to do about it unless it is fine.
+
+    fail  training would stop, or not begin
+    warn  it trains, but most likely not what was meant
+    note  worth knowing
+    """
+
+    level: Level
+    what: str
+    text: str
+    fix: str = ""

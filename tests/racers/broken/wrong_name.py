@@ -1,0 +1,2 @@
+def reward_func(params):
+    return 1.0 - params['distance_from_center']
