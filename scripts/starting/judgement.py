@@ -94,14 +94,14 @@ def _speed(trial: Trial, what: str) -> list[Finding]:
 
 
 def _reads(trial: Trial, what: str, told: set[str]) -> list[Finding]:
-    found = []
+    found, known = [], trial.drives[0].params[0]
     if not trial.read:
         found.append(
             Finding("warn", what, "reads none of the params", "a reward depends on what the car does: read params")
         )
     else:
-        found.append(Finding("ok", what, f"reads {', '.join(sorted(trial.read))}"))
-    known = trial.drives[0].params[0]
+        is_all = trial.read >= set(known)
+        found.append(Finding("ok", what, "takes all params" if is_all else f"reads {', '.join(sorted(trial.read))}"))
     for key in sorted(trial.absent - told):
         guess = nearest(key, known)
         fix = f"did you mean {guess!r}?" if guess else "take it out"

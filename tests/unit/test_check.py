@@ -1,4 +1,4 @@
-"""`undercut check`: what it finds without driving, which files it takes, what it tells programs, and its exit status."""
+"""`undercut check`: what it finds without driving, which files it takes, its JSON, and its exit status."""
 
 import json
 import subprocess
