@@ -103,10 +103,15 @@ def up_to_episode(rows: Sequence[TrainingRow], episodes: int) -> list[TrainingRo
     return [row for row in rows if row.episode <= episodes]
 
 
-def training_metrics_json(rows: Sequence[TrainingRow], best_model_metric: str) -> str:
-    """The whole training_metrics.json."""
-    content = {"metrics": [asdict(row) for row in rows], "version": VERSION, "best_model_metric": best_model_metric}
-    return json.dumps(content)
+def training_metrics_json(rows: Sequence[TrainingRow] | str, best_model_metric: str) -> str:
+    """The whole training_metrics.json, of rows or of their `rows_text`."""
+    text = rows if isinstance(rows, str) else rows_text(rows)
+    return f'{{"metrics": [{text}], "version": {VERSION}, "best_model_metric": {json.dumps(best_model_metric)}}}'
+
+
+def rows_text(rows: Sequence[TrainingRow]) -> str:
+    """Rows as they stand in training_metrics.json; a training that grows the file encodes each once."""
+    return ", ".join(json.dumps(asdict(row)) for row in rows)
 
 
 def evaluation_metrics_json(rows: Sequence[EvaluationRow]) -> str:

@@ -30,14 +30,14 @@ class Diagnostics:
 
     def __init__(self, store: ObjectStore, actions: int) -> None:
         self._store, self._actions = store, actions
-        self._rows: list[dict[str, str]] = []
+        self._columns: list[str] = []
+        self._lines = ""  # of the table, as text: it is written anew every iteration
 
     def resume(self, iteration: int) -> None:
         """Go on before this iteration: later rows and event files, of work that was lost, are dropped."""
         if self._store.exists(artifacts.DIAGNOSTICS):
-            text = self._store.get(artifacts.DIAGNOSTICS).decode()
-            rows = ({name: cell for name, cell in row.items() if cell} for row in csv.DictReader(io.StringIO(text)))
-            self._rows = [row for row in rows if int(row["iteration"]) < iteration]
+            rows = _filled_in(self._store.get(artifacts.DIAGNOSTICS).decode())
+            self._set([row for row in rows if int(row["iteration"]) < iteration])
         for key in list(self._store.list(artifacts.TENSORBOARD_PREFIX)):
             number = artifacts.parse_event_file(key)
             if number is not None and number >= iteration:
@@ -49,20 +49,36 @@ class Diagnostics:
         TensorBoard's clock shows simulated seconds, so that equal runs leave equal files.
         """
         row = {**values, **driving(training, self._actions)}
-        self._rows.append({name: _cell(value) for name, value in row.items()})
-        self._store.put(artifacts.DIAGNOSTICS, self._csv())
+        cells = {name: _cell(value) for name, value in row.items()}
+        if row.keys() <= set(self._columns):
+            self._lines += _table(self._columns, [cells])
+        else:
+            self._set([*_filled_in(_table(self._columns) + self._lines), cells])
+        self._store.put(artifacts.DIAGNOSTICS, (_table(self._columns) + self._lines).encode())
         number = int(row.pop("iteration"))
         scalars = {f"{_panel(name)}/{name}": value for name, value in row.items()}
         told = event_file(number, simulated_s, scalars, histograms(training, self._actions))
         self._store.put(artifacts.event_file(number), told)
 
-    def _csv(self) -> bytes:
-        text = io.StringIO()
-        columns = dict.fromkeys(name for row in self._rows for name in row)
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    def _set(self, rows: Sequence[Mapping[str, str]]) -> None:
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        self._lines = _table(self._columns, rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]] | None = None) -> str:
+    """CSV: these rows, or the line with the columns' names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if rows is None:
         writer.writeheader()
-        writer.writerows(self._rows)
-        return text.getvalue().encode()
+    else:
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def _filled_in(text: str) -> list[dict[str, str]]:
+    """Rows of the CSV without their empty cells."""
+    return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(io.StringIO(text))]
 
 
 def read_diagnostics(store: ObjectStore) -> dict[str, FloatArray]:

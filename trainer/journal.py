@@ -9,8 +9,8 @@ import numpy as np
 
 from contract import artifacts, simtrace
 from contract.metrics import (
-    TrainingRow,
     parse_training_metrics,
+    rows_text,
     training_evaluation_rows,
     training_metrics_json,
     training_rows,
@@ -67,7 +67,7 @@ class RunJournal:
         self._store, self._run, self._track_length_m = store, run, track_length_m
         self._best_model_metric, self._lr = best_model_metric, lr
         self._checkpoints = Checkpoints(store)
-        self._metrics: list[TrainingRow] = []
+        self._metrics = ""  # as text: it is written anew every iteration and grows with every episode
         self._iterations: list[IterationRow] = []
         self._diagnostics = Diagnostics(store, actions)
         self._max_samples, self._sample_every = max_sample_count, sampling_frequency
@@ -82,7 +82,8 @@ class RunJournal:
         self._checkpoints.rewind(record)  # finishes what a crash right after the commit left undone
         progress = Progress(**saved.run_state)
         metrics = self._store.get(artifacts.TRAINING_METRICS).decode()
-        self._metrics = up_to_episode(parse_training_metrics(metrics, artifacts.TRAINING_METRICS), progress.episodes)
+        rows = parse_training_metrics(metrics, artifacts.TRAINING_METRICS)
+        self._metrics = rows_text(up_to_episode(rows, progress.episodes))
         self._iterations = [row for row in read_iterations(self._store) if row.iteration < progress.iteration]
         self._diagnostics.resume(progress.iteration)
         return progress
@@ -92,7 +93,8 @@ class RunJournal:
         number = done.before.iteration
         evaluation_start_s = simtrace.end_time_s(done.training, done.before.simulated_s)
         rows = training_rows(done.training, done.before.simulated_s)
-        self._metrics += [*rows, *training_evaluation_rows(done.evaluation, evaluation_start_s, rows[-1])]
+        rows += training_evaluation_rows(done.evaluation, evaluation_start_s, rows[-1])
+        self._metrics += (", " if self._metrics else "") + rows_text(rows)
         self._iterations.append(_iteration_row(done))
         texts = {
             artifacts.training_simtrace(number): self._trace(done.training, done.before.simulated_s),
