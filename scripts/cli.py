@@ -181,7 +181,7 @@ def train(
     if backend == stack_cli.Backend.cloud:
         cloud_cli.train_run(name, CloudSettings.load({"workers": workers or None}))
     elif stack is not None:  # no longer held here: the trainer's container holds the run
-        raise typer.Exit(stack_cli.train(stack, name, workers))
+        raise typer.Exit(stack_cli.train(stack, name, workers, video_every, view))
 
 
 @app.command()

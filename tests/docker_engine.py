@@ -101,6 +101,22 @@ class StackUnderTest:
         assert pid > 1
         os.kill(pid, 9)
 
+    def starve(self, service: str, number: int) -> None:
+        """Leave the container 64 MB of memory and take them: the kernel kills its largest process."""
+        name = self.container(service, number)
+        read = "cat /sys/fs/cgroup/memory.current /sys/fs/cgroup/memory/memory.usage_in_bytes 2>/dev/null; true"
+        most = str(int(docker("exec", name, "sh", "-c", read).stdout.split()[0]) + (64 << 20))
+        docker("update", "--memory", most, "--memory-swap", most, name)
+        since = str(int(time.time()))
+        eat = "data = bytearray(1 << 30)\nfor page in range(0, len(data), 4096): data[page] = 1"
+        docker("exec", name, "python", "-c", eat, check=False)
+        look = ("--filter", f"container={name}", "--filter", "event=oom", "--format", "{{.Action}}")
+
+        def was_killed() -> bool:
+            return "oom" in docker("events", "--since", since, "--until", str(int(time.time()) + 1), *look).stdout
+
+        until(f"the kernel to kill {name}", was_killed, 60)
+
     def is_back(self, service: str) -> bool:
         state = self.state(service)
         health = state.get("Health", {})

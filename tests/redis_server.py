@@ -1,13 +1,16 @@
 """A real Redis server with a password, on a free port, for one test; it can be killed and started again."""
 
 import contextlib
+import os
 import secrets
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import redis
@@ -16,12 +19,18 @@ from contract.host import RedisAddress
 
 
 class RedisServer:
-    """Use as a context. `keep_data` writes every command to disk (appendonly), else a killed server forgets all."""
+    """Use as a context. `keep_data` writes every command to disk (appendonly), else a killed server forgets all.
+    `environment` is what the server gets on top of this process's."""
 
-    def __init__(self, keep_data: bool = False, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        keep_data: bool = False,
+        options: tuple[str, ...] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         if shutil.which("redis-server") is None:
             pytest.skip("no redis-server: apt-get install redis-server, then pytest -m redis")
-        self._keep_data, self._options = keep_data, options
+        self._keep_data, self._options, self._environment = keep_data, options, environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "RedisServer":
@@ -48,9 +57,9 @@ class RedisServer:
 
     def start(self) -> None:
         with (Path(self._folder.name) / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ["redis-server", f"{self._folder.name}/redis.conf"], stdout=log, stderr=log
-            )
+            command = ["redis-server", f"{self._folder.name}/redis.conf"]
+            told = {**os.environ, **self._environment}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=told)
         deadline_s = time.monotonic() + 60
         while True:
             with contextlib.suppress(redis.RedisError):

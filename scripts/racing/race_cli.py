@@ -95,9 +95,9 @@ def evaluate(
     name = run or (read.model if read else None) or "default"
     if backend == stack_cli.Backend.cloud:
         raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
-    stack = stack_cli.begun(backend, overlay, name)
+    stack = stack_cli.begun(backend, overlay, name, to_train=False)
     if stack is not None:
-        raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""]))
+        raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""], view))
     opened = Run.open(name)
     base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()
     values = overlaid(

@@ -44,9 +44,9 @@ def stack_with(overlays: Sequence[str] | None) -> Stack:
     return Stack(overlays or ())
 
 
-def begun(backend: Backend, overlays: Sequence[str] | None, name: str) -> Stack | None:
+def begun(backend: Backend, overlays: Sequence[str] | None, name: str, to_train: bool = True) -> Stack | None:
     """The stack, up, with its store as this process's place for runs, and in it the run of that name if there is one;
-    None for the local backend."""
+    None for the local backend. Whoever comes to train a run that is being trained follows that."""
     stack = stack_with(overlays)
     if backend in (Backend.local, Backend.cloud):
         return None
@@ -55,40 +55,46 @@ def begun(backend: Backend, overlays: Sequence[str] | None, name: str) -> Stack 
     use_store(stack)
     from scripts.stack import training as stack_training  # TensorFlow takes seconds to import; --help should not
 
-    if stack_training.is_training(stack, name):
+    if not stack_training.is_training(stack, name):
+        stack_training.bring(name, say)
+    elif to_train:
         say(f"{name} is being trained already: following it")
         raise typer.Exit(train(stack, name, 1))
-    stack_training.bring(name, say)
     return stack
 
 
-def train(stack: Stack, name: str, workers: int) -> int:
+def train(stack: Stack, name: str, workers: int, video_every: int = 0, view: bool = False) -> int:
     """Train the run in the stack, and show where its files lie; returns the exit status."""
     from scripts.stack import training as stack_training  # TensorFlow takes seconds to import; --help should not
     from scripts.training import sessions  # TensorFlow takes seconds to import; --help should not
 
-    status = stack_training.train(stack, name, max(workers, 1), say)
+    if view:
+        say(f"watch it at {stack.view()}")
+    options = ["--video-every", str(video_every)] if video_every else []
+    status = stack_training.train(stack, name, max(workers, 1), say, options)
     sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
     return status
 
 
-def evaluate(stack: Stack, name: str, paths: Sequence[str]) -> int:
+def evaluate(stack: Stack, name: str, paths: Sequence[str], view: bool = False) -> int:
     """This process's `undercut evaluate` in the stack; returns the exit status."""
     from scripts.stack import training as stack_training
     from scripts.training import sessions
 
+    if view:
+        say(f"watch it at {stack.view()}")
     status = stack_training.evaluate(stack, name, without_backend(sys.argv), paths, say)
     sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
     return status
 
 
 def without_backend(arguments: Sequence[str]) -> list[str]:
-    """What follows `evaluate` on a command line, less the options that say where it runs."""
+    """What follows `evaluate` on a command line, less the options that say where it runs and who looks on."""
     options, taken = [], iter(arguments[arguments.index("evaluate") + 1 :])
     for argument in taken:
         if argument in ("--backend", "--overlay"):
             next(taken, None)
-        elif not argument.startswith(("--backend=", "--overlay=")):
+        elif argument != "--view" and not argument.startswith(("--backend=", "--overlay=")):
             options.append(argument)
     return options
 

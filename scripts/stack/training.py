@@ -109,9 +109,12 @@ def mounts(paths: Sequence[str]) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def job_file(name: str, paths: Sequence[str]) -> Iterator[Path]:
-    """A compose file for the time of one start: which run to train, and the files that it needs of this machine."""
-    service = {"command": ["train", name], "volumes": mounts(paths)}
+def job_file(name: str, options: Sequence[str], paths: Sequence[str]) -> Iterator[Path]:
+    """A compose file for the time of one start: which run to train, and the files that it needs of this machine.
+
+    `options` are those of `undercut train` that are no part of a run's config.
+    """
+    service = {"command": ["train", name, *options], "volumes": mounts(paths)}
     with tempfile.TemporaryDirectory(prefix="undercut-") as folder:
         path = Path(folder) / "job.yaml"
         path.write_text(json.dumps({"services": {"trainer": service}}))
@@ -127,7 +130,7 @@ def training_of(stack: Stack) -> tuple[str, str] | None:
     if not (state["Running"] or state["Restarting"]):
         return None
     command = json.loads(ask_docker(["inspect", "--format", "{{json .Config.Cmd}}", container]))
-    return container, str(command[-1])
+    return container, str(command[1])
 
 
 def is_training(stack: Stack, name: str) -> bool:
@@ -145,7 +148,7 @@ class Trainer:
     container: str
 
     @classmethod
-    def start(cls, stack: Stack, name: str, workers: int, say: Say) -> "Trainer":
+    def start(cls, stack: Stack, name: str, workers: int, say: Say, options: Sequence[str] = ()) -> "Trainer":
         """Start trainer and workers, or take up the training of this run that goes on already."""
         running = training_of(stack)
         if running is not None and running[1] != name:
@@ -154,7 +157,7 @@ class Trainer:
                 "  fix:  wait for it (undercut stack logs trainer), or stop it: undercut stack stop"
             )
         if running is None:
-            with job_file(name, [Run.open(name).config.pretrained]) as job:
+            with job_file(name, options, [Run.open(name).config.pretrained]) as job:
                 stack.run(
                     *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
                     *("--scale", f"simapp={workers}", "trainer", "simapp"),
@@ -218,10 +221,13 @@ class Trainer:
         )
 
 
-def train(stack: Stack, name: str, workers: int, say: Say) -> int:
-    """Train the run, which lies in the store, to its end; returns the exit status. Its files are then here as well."""
+def train(stack: Stack, name: str, workers: int, say: Say, options: Sequence[str] = ()) -> int:
+    """Train the run, which lies in the store, to its end; returns the exit status. Its files are then here as well.
+
+    `options` are as in `job_file`.
+    """
     bring_pretrained(name, say)
-    trainer = Trainer.start(stack, name, workers, say)
+    trainer = Trainer.start(stack, name, workers, say, options)
     try:
         status = trainer.follow()
     finally:

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import logging
+import os
 import re
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from tests.proxy import Proxy
 from trainer.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.minio
-KILLS = 12
+KILLS = int(os.environ.get("FAULT_ROUNDS", "12"))
 
 
 @pytest.fixture
@@ -215,6 +216,8 @@ def own_uploads(minio: MinioServer, prefix: str) -> list[object]:
     return list(found.get("Uploads", []))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioServer) -> None:
     """A training saves checkpoint after checkpoint while the server dies again and again, and a reader looks on."""
     rng = np.random.default_rng(2)
@@ -249,10 +252,12 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioSer
     threads = [threading.Thread(target=train), threading.Thread(target=read)]
     for thread in threads:
         thread.start()
+    killed = 0
     try:
         for _ in range(KILLS):
             time.sleep(float(rng.uniform(0.05, 0.6)))
             own.kill()
+            killed += 1
             acknowledged = saved[-1] if saved else -1
             own.start()
             last = Checkpoints(own.store("run")).last()
@@ -266,6 +271,7 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioSer
         for thread in threads:
             thread.join(60)
     assert not trouble, trouble
+    assert killed == KILLS
     last = Checkpoints(store).last()
     assert last is not None and last.iteration == saved[-1]
     assert Checkpoints(store).load(last).run_state == {"iteration": saved[-1]}

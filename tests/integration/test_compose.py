@@ -15,6 +15,7 @@ from tests.docker_engine import StackUnderTest, docker, need_engine, stack_under
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(5400)]
 
 CUT_S = 30.0
+SHAKEN = ("train", "shaken", "--quick", "--seed", "11")
 CLOCK_TIMES = ("model/deepracer_checkpoints.json",)
 """Files that say when something was written."""
 
@@ -65,10 +66,11 @@ def test_racers_own_files_reach_the_containers(stack: StackUnderTest, here: Stac
         (it.folder / "mine.py").write_text(reward)
         (it.folder / "helper.py").write_text("def value(params):\n    return 1.0 + params['speed']\n")
     options = ("--reward", "mine.py", "--metadata", str(REPO / "actions" / "front_shallow_two_speed.json"))
-    arguments = ("train", "mine", "--quick", "--iterations", "1", *options)
+    arguments = ("train", "mine", "--quick", "--iterations", "1", "--video-every", "1", *options)
     stack.undercut(*arguments, "--backend", "compose")
     here.undercut(*arguments)
     assert_same_run(stack, here, "mine")
+    assert len([name for name in contents(stack.folder / "runs" / "mine") if name.endswith(".mp4")]) == 3
 
 
 def test_a_racers_error_ends_the_training_with_the_traceback(stack: StackUnderTest) -> None:
@@ -94,9 +96,9 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(stack: StackUnderTest) -> Non
 
 
 def test_parts_die_join_and_leave_and_the_numbers_stay(stack: StackUnderTest, here: StackUnderTest) -> None:
-    """kill -9 of every part, a second simulator that joins and leaves, the network cut: all in one training."""
-    arguments = ("train", "shaken", "--quick", "--iterations", "12", "--seed", "11")
-    training = stack.start(*arguments, "--backend", "compose")
+    """kill -9 of every part, a second simulator that joins, runs out of memory and leaves, the network cut: all in one
+    training."""
+    training = stack.start(*SHAKEN, "--iterations", "200", "--backend", "compose")
 
     def after(iteration: int) -> None:
         until(
@@ -118,10 +120,16 @@ def test_parts_die_join_and_leave_and_the_numbers_stay(stack: StackUnderTest, he
     docker("network", "disconnect", network, simapp)
     time.sleep(CUT_S)
     docker("network", "connect", network, simapp)
+    stack.starve("simapp", 2)
+    until("the starved worker's end", lambda: stack.said().count("has not been heard of") >= 3, 180)
     stack.undercut("stack", "scale", "1")
-    assert training.wait(1500) == 0, stack.said()
+    training.send_signal(signal.SIGTERM)
+    assert training.wait(600) == 130, stack.said()
     assert "started again" in stack.said()
-    here.undercut(*arguments)
+    done = (stack.folder / "runs" / "shaken" / "iterations.json").read_text().count('"iteration"')
+    assert done > 4
+    for it, backend in ((stack, ("--backend", "compose")), (here, ())):
+        it.undercut(*SHAKEN, "--iterations", str(done), *backend)
     assert_same_run(stack, here, "shaken")
 
 

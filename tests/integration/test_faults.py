@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from contract.protocols import Phase, RolloutOrder
 from contract.wire import rollout_to_bytes
 from tests.cable import Cable
 from tests.conftest import REPO
+from tests.jumping_clock import JumpingClock
 from tests.mini_training import JOB, LEASE_S, RULES, CountingDriver, address_json, contents, train
 from tests.proxy import Proxy
 from tests.redis_server import RedisServer
@@ -32,13 +34,16 @@ pytestmark = [pytest.mark.redis, pytest.mark.timeout(1800)]
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "6"))
 CUT_S = float(os.environ.get("FAULT_CUT_S", "6"))
 PATIENCE_S = 600.0
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Cast:
     """The processes of a training, by name; killed with -9 and started again."""
 
-    def __init__(self, folder: Path, address: RedisAddress, iterations: int) -> None:
-        self._folder, self._address = folder, address_json(address)
+    def __init__(
+        self, folder: Path, address: RedisAddress, iterations: int, environment: Mapping[str, str] = NOTHING
+    ) -> None:
+        self._folder, self._address, self._environment = folder, address_json(address), {**os.environ, **environment}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._arguments = {"trainer": ["trainer", self._address, str(folder / "run"), str(iterations)]}
 
@@ -46,9 +51,8 @@ class Cast:
         where = self._address if address is None else address_json(address)
         arguments = self._arguments.setdefault(name, ["worker", where, *more])
         with (self._folder / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "tests.mini_training", *arguments], cwd=REPO, stdout=log, stderr=log
-            )
+            command = [sys.executable, "-m", "tests.mini_training", *arguments]
+            self._processes[name] = subprocess.Popen(command, cwd=REPO, stdout=log, stderr=log, env=self._environment)
 
     def kill(self, name: str) -> None:
         self._processes[name].kill()
@@ -171,7 +175,6 @@ def test_a_worker_that_runs_out_of_memory_is_named_and_the_others_go_on(tmp_path
 
 
 def test_redis_that_forgets_everything_again_and_again(tmp_path: Path, server: RedisServer) -> None:
-    """What a clock that jumps ahead does too: every key's time is up at once. No other part looks at the wall clock."""
     cast = Cast(tmp_path, server.address, 5)
     try:
         cast.start("trainer")
@@ -183,6 +186,26 @@ def test_redis_that_forgets_everything_again_and_again(tmp_path: Path, server: R
     finally:
         cast.close()
     assert contents(tmp_path / "run") == expected(tmp_path / "expected", 5)
+
+
+@pytest.mark.slow
+def test_clocks_that_jump_by_hours_and_back(tmp_path: Path) -> None:
+    """Of Redis, trainer and worker at once: Redis lets keys expire by it, or keeps them for hours too long."""
+    clock = JumpingClock(tmp_path)
+    with RedisServer(environment=clock.environment) as server:
+        cast = Cast(tmp_path, server.address, 9, clock.environment)
+        try:
+            cast.start("trainer")
+            cast.start("ann")
+            for iteration, hours in enumerate((3, -3, 30, 0, -30, 1)):
+                cast.wait_for(f"iteration {iteration}", lambda iteration=iteration: cast.iterations() >= iteration)  # type: ignore[misc]
+                clock.jump(hours)
+                off_h = (server.client().time()[0] - time.time()) / 3600
+                assert round(off_h) == hours, "the clock did not jump"
+            cast.wait_for("the end of the training", lambda: cast.status("trainer") == 0)
+        finally:
+            cast.close()
+    assert contents(tmp_path / "run") == expected(tmp_path / "expected", 9)
 
 
 def test_broken_and_oversized_messages_are_refused_and_nothing_else_happens(

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from contract import artifacts
+from contract.recording import Recording
+from contract.stores.local import LocalStore
 from tests.mini_training import contents
 from tests.redis_server import RedisServer
 
@@ -17,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 CONFIG = """{
  "cars": 6, "seed": 5, "precision": "float32", "track": "paddock",
- "worlds": [{}, {"track": "switchback", "race": {"number_of_obstacles": 3}}],
+ "worlds": [{"race": {"number_of_obstacles": 3}}, {"track": "switchback"}],
  "training": {"max_iterations": 2, "min_eval_trials": 3, "max_episode_steps": 60, "clean_evaluations": 0,
               "alternate_driving_direction": true},
  "evaluation": {"number_of_trials": 1, "number_of_resets": 0}, "name": "%s"
@@ -68,18 +71,26 @@ def finished(process: "subprocess.Popen[str]", status: int = 0) -> str:
 
 def numbers(folder: Path, name: str) -> dict[str, bytes]:
     """Everything of the run that says what was driven and learned; its own name, pictures and archives aside."""
-    skip = ("run.json", ".png", ".tar.gz", "params.yaml", "tfevents", ".rec")
+    skip = ("run.json", ".png", ".tar.gz", "params.yaml", "tfevents", ".rec", ".mp4")
     files = contents(folder / "runs" / name)
     return {key: content for key, content in files.items() if not any(word in key for word in skip)}
 
 
+def film(folder: Path, name: str) -> tuple[set[str], list[tuple[bytes, list[float]]]]:
+    """Videos of the second iteration, and what they show: each lap's steps and where its obstacles stood."""
+    store = LocalStore(folder / "runs" / name)
+    laps = Recording.from_bytes(store.get(artifacts.training_recording(1)), name).episodes
+    shown = [(lap.steps.tobytes(), lap.things.x_m[-1].tolist() if lap.things else []) for lap in laps]
+    return {key for key in store.list("iteration-data/") if key.endswith(".mp4")}, shown
+
+
 @pytest.mark.redis
 def test_one_process_three_workers_and_workers_at_a_redis_leave_the_same_bytes(tmp_path: Path) -> None:
-    finished(undercut(tmp_path, *run_of(tmp_path, "alone")))
+    finished(undercut(tmp_path, *run_of(tmp_path, "alone"), "--video-every", "2"))
     expected = numbers(tmp_path, "alone")
     assert len(expected) > 15
 
-    local = undercut(tmp_path, *run_of(tmp_path, "three"), "--workers", "3")
+    local = undercut(tmp_path, *run_of(tmp_path, "three"), "--workers", "3", "--video-every", "2")
     assert local.stdout is not None
     said, joined = [], None
     while joined is None:  # one of them is killed as soon as it has joined
@@ -90,6 +101,9 @@ def test_one_process_three_workers_and_workers_at_a_redis_leave_the_same_bytes(t
     output = "".join(said) + finished(local)
     assert "was killed (SIGKILL)" in output
     assert numbers(tmp_path, "three") == expected
+    videos, laps = film(tmp_path, "three")
+    assert (videos, laps) == film(tmp_path, "alone")
+    assert len(videos) == 3 and len(laps) == 2 and all(len(obstacles) == 3 for _, obstacles in laps)
 
     with RedisServer() as server:
         where = {

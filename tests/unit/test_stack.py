@@ -228,14 +228,15 @@ def test_files_named_by_path_come_along_under_the_same_name(tmp_path: Path, monk
     found = mounts(["mine.npy", str(absolute), "paddock", "switchback", "", "../" + tmp_path.name + "/mine.npy"])
     assert [it["target"] for it in found] == ["/work/mine.npy", str(absolute), f"/{tmp_path.name}/mine.npy"]
     assert all(it["source"] == str(absolute) and it["read_only"] for it in found)
-    with job_file("mine", ["mine.npy"]) as path:
+    with job_file("mine", ["--video-every", "5"], ["mine.npy"]) as path:
         trainer = json.loads(path.read_text())["services"]["trainer"]
-    assert trainer["command"] == ["train", "mine"] and len(trainer["volumes"]) == 1
+    assert trainer["command"] == ["train", "mine", "--video-every", "5"] and len(trainer["volumes"]) == 1
     assert not path.exists()
 
 
 def test_evaluate_in_the_stack_gets_the_same_options() -> None:
     line = ["undercut", "evaluate", "mine", "--backend", "compose", "--laps", "3", "--overlay=gpu", "--track", "mine"]
+    line.insert(5, "--view")  # of the stack's own page
     assert without_backend(line) == ["mine", "--laps", "3", "--track", "mine"]
 
 
@@ -256,7 +257,7 @@ def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> N
 
 def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker) -> None:
     state = '{"Running": true, "Restarting": false}'
-    docker({"ps --all": "c0ffee\n", ".State}}": state, ".Config.Cmd}}": '["train", "other"]'})
+    docker({"ps --all": "c0ffee\n", ".State}}": state, ".Config.Cmd}}": '["train", "other", "--video-every", "5"]'})
     with pytest.raises(StackError, match="trains 'other' already"):
         Trainer.start(Stack(), "mine", 1, lambda line: None)
     assert not is_training(Stack(), "mine")
