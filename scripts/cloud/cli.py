@@ -229,10 +229,13 @@ def stop(name: Name) -> None:
 
 @app.command()
 def cost(name: Annotated[str | None, typer.Argument(metavar="RUN", show_default=False)] = None) -> None:
-    """What a job did cost, by AWS's record of it."""
+    """What a job did cost, by AWS's record of it; without a name, of all jobs, after what a month of five models costs
+    by the guidance, here, and on your own machine."""
     from scripts.cloud import cost as costs
     from scripts.cloud import jobs
 
+    if name is None:
+        console.print(cost_table(CloudSettings.load()))
     for record in [jobs.record_of(name)] if name else jobs.records():
         _, _session, starter = jobs.opened(record.job)
         state = starter.state(record)
@@ -240,3 +243,26 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="RUN", show_default=
         say(f"{record.job} ({state.phase}): ${actual.total:.2f}")
         for what, amount, dollars in actual.lines:
             say(f"  {what:44s}{amount:>24s}  ${dollars:8.2f}")
+
+
+def cost_table(settings: CloudSettings) -> Table:
+    """Five models of one hour each: the guidance's table, ours, and one's own machine."""
+    from scripts.cloud import cost as costs
+
+    told, ours = costs.prices(), costs.ours_a_month(settings)
+    title = f"five models of one hour each, US dollars a month; prices of {ours.dated}"
+    table = Table("what", "how much", title=title)
+    for name in ("as published", "by these prices"):
+        table.add_column(name, justify="right")
+    for row, again in costs.guidance_again():
+        table.add_row(row.service, row.assumption, f"{row.dollars:.2f}", f"{again:.2f}")
+    again_sum = sum(again for _, again in costs.guidance_again())
+    published = f"of {told.guidance.dated}"
+    table.add_row("the guidance, in all", published, f"{told.guidance.total:.2f}", f"{again_sum:.2f}", end_section=True)
+    for what, amount, dollars in ours.lines:
+        table.add_row(what, amount, "", f"{dollars:.2f}")
+    table.add_row("undercut cloud train, in all", settings.instance_type, "", f"{ours.total:.2f}", end_section=True)
+    hours = f"{costs.MODELS} x {costs.HOURS_EACH:g} h; ended in December 2025"
+    table.add_row("AWS's DeepRacer console", hours, f"{costs.console_a_month():.2f}", "")
+    table.add_row("your own machine: undercut train", "no account", "", "0.00")
+    return table
