@@ -20,7 +20,7 @@ PACKAGES = contract simapp trainer scripts
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup environment train evaluate race compare gazebo report export car up down logs ps stop wipe cloud-up cloud-train cloud-evaluate cloud-race \
-	cloud-status cloud-logs cloud-watch cloud-pull cloud-stop cloud-cost cloud-down doctor test test-all lint bench clean
+	cloud-status cloud-logs cloud-watch cloud-pull cloud-stop cloud-cost cloud-down doctor test test-all fuzz lint bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -104,6 +104,10 @@ test: environment ## run the default tests: no Docker, GPU, server or network (A
 
 test-all: environment ## run every test whose server or device is here
 	.venv/bin/python -m pytest -n auto --dist loadfile -m "" $(ARGS)
+
+fuzz: environment ## try thousands of damaged files and messages on every parser (EXAMPLES=10000 ARGS="-k wire")
+	EXAMPLES=$(or $(EXAMPLES),10000) .venv/bin/python -m pytest -n auto --timeout 7200 -m "" \
+		--hypothesis-profile fuzz tests/fuzz $(ARGS)
 
 lint: environment ## check style, formatting, types and import rules
 	.venv/bin/ruff check .

@@ -42,8 +42,12 @@ BUNDLE_MODEL = "agent/model.pb"
 BUNDLE_METADATA = "model_metadata.json"
 """Members of the car bundle, model.tar.gz."""
 
-_SIMTRACE = re.compile(r"iteration-data/(training|evaluation)/(training|evaluation)-simtrace/(\d+)-iteration\.csv")
-_CHECKPOINT_NAME = re.compile(r"(\d+)_Step-(\d+)\.ckpt")
+NUMBER = "[0-9]{1,15}"
+"""Pattern of a number in a key: digits of other scripts would not come back, and thousands of digits are no number."""
+_SIMTRACE = re.compile(
+    rf"iteration-data/(training|evaluation)/(training|evaluation)-simtrace/({NUMBER})-iteration\.csv"
+)
+_CHECKPOINT_NAME = re.compile(rf"({NUMBER})_Step-({NUMBER})\.ckpt")
 
 
 def checkpoint_name(iteration: int, steps: int) -> str:
@@ -80,7 +84,7 @@ def parse_checkpoint_manifest(key: str) -> tuple[int, int] | None:
 
 def is_checkpoint_content(key: str) -> bool:
     """Whether a key is a checkpoint's own large file: a TensorFlow checkpoint file or a policy graph."""
-    return re.fullmatch(r"model/(\d+_Step-\d+\.ckpt\..+|model_\d+\.pb)", key) is not None
+    return re.fullmatch(rf"model/({NUMBER}_Step-{NUMBER}\.ckpt\..+|model_{NUMBER}\.pb)", key) is not None
 
 
 def policy_graph(iteration: int) -> str:
@@ -131,7 +135,7 @@ def parse_simtrace(key: str) -> tuple[str, int] | None:
     return (found[1] if found[1] == found[2] else "training_evaluation"), int(found[3])
 
 
-_ANY_SIMTRACE = re.compile(r"(?:.*/)?(\d+)-iteration\.csv")
+_ANY_SIMTRACE = re.compile(rf"(?:.*/)?({NUMBER})-iteration\.csv")
 
 
 def parse_any_simtrace(key: str) -> tuple[str, int] | None:
@@ -169,7 +173,7 @@ def training_log(iteration: int) -> str:
 
 def parse_training_log(key: str) -> int | None:
     """The iteration of a training log's key, None when it is not one."""
-    found = re.fullmatch(r"logs/training/(\d+)-iteration\.log", key)
+    found = re.fullmatch(rf"logs/training/({NUMBER})-iteration\.log", key)
     return int(found[1]) if found else None
 
 
@@ -185,7 +189,7 @@ def event_file(iteration: int) -> str:
 
 def parse_event_file(key: str) -> int | None:
     """The iteration of an event file's key, None when it is not one."""
-    match = re.fullmatch(r"tensorboard/events\.out\.tfevents\.(\d{10})\.undercut", key)
+    match = re.fullmatch(r"tensorboard/events\.out\.tfevents\.([0-9]{10})\.undercut", key)
     return int(match[1]) if match else None
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
+from contract.fields import load_object
 
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
 CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
@@ -201,10 +202,7 @@ class RunConfig(BaseModel):
     @classmethod
     def from_json(cls, text: str, where: str) -> Self:
         """Raise InputError naming `where` and the key for anything that is not a RunConfig."""
-        try:
-            return cls.build(json.loads(text), where)
-        except json.JSONDecodeError as err:
-            raise InputError(f"{where}:{err.lineno}:{err.colno}", text[:40], "the file is JSON", err.msg) from None
+        return cls.build(load_object(text, where), where)
 
     @classmethod
     def build(cls, values: dict[str, Any], where: str) -> Self:

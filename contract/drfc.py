@@ -59,6 +59,8 @@ _NO_EFFECT = (
     *("DR_TRAIN_MULTI_CONFIG", "DR_TRAIN_RTF", "DR_TRAIN_MAX_STEPS_PER_ITERATION", "DR_EVAL_SAVE_MP4", "DR_EVAL_RTF"),
     *("DR_EVAL_CHECKPOINT", "DR_EVAL_DEBUG_REWARD", "DR_OA_OBSTACLE_TYPE", "DR_H2B_BOT_CAR_PENALTY"),
 )
+MOST_VALUE_CHARACTERS = 10_000
+"""Variables that name each other twice would otherwise grow to more than there is memory for."""
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
 
 
@@ -102,6 +104,9 @@ def _lines(text: str, where: str, strict: bool) -> dict[str, Entry]:
         except ValueError as error:
             raise InputError(place, match[2], f"a shell word: {error}", "close the quote") from None
         value = re.sub(r"\$\{?(\w+)\}?", lambda m: str(found[m[1]].value) if m[1] in found else m[0], " ".join(words))
+        if len(value) > MOST_VALUE_CHARACTERS:
+            rule = f"at most {MOST_VALUE_CHARACTERS:,} characters, with those of the variables in it"
+            raise InputError(place, f"{value[:40]}...", rule, "shorten it")
         if name.startswith((*_JOBS, *_RACES)) and not (
             name in VARIABLES or name in _NO_EFFECT or name.startswith("DR_EVAL_OPP_")
         ):

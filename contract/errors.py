@@ -1,8 +1,16 @@
 """Errors that a racer reads: each names the place, the value, the rule and the fix."""
 
 
+def _printable(text: str) -> str:
+    """Without what a terminal would obey, such as ESC, or cannot show: names come from files that others wrote."""
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
 class UndercutError(Exception):
     """Base of every error that the command line shows as one message instead of a traceback."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_printable(message))
 
 
 class InputError(UndercutError):

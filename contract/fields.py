@@ -6,9 +6,13 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from contract.errors import InputError
+
+_T = TypeVar("_T")
 
 
 class _Missing:
@@ -19,36 +23,57 @@ class _Missing:
 
 
 MISSING = _Missing()
+MOST_TEXT_BYTES = 16 << 20
+"""Of a racer's file; the longest that is known has 0.1 MB."""
 
 
 def read_text(path: Path, what: str) -> str:
     """The file's text, without a byte order mark; InputError when it cannot be read. `what` names it for the racer."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(MOST_TEXT_BYTES + 1)
+        if len(content) > MOST_TEXT_BYTES:
+            shown = f"more than {MOST_TEXT_BYTES:,} bytes"
+            raise InputError(str(path), shown, f"{what} is a short text", "check that this is the right file")
+        return text_of(content, str(path), what).replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise InputError(
             str(path), MISSING, f"{what} must exist", "check the path, or copy one to this place"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}, byte {error.start}",
-            error.object[error.start : error.start + 8],
-            f"{what} is UTF-8 text",
-            "save the file again as UTF-8",
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(str(path), reason, f"{what} must be a readable file", "check path and permissions") from None
 
 
+def text_of(content: bytes, where: str, what: str = "the file") -> str:
+    """A file's text, without a byte order mark; InputError names the byte that is no UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        noise = content[error.start : error.start + 8]
+        fix = "save the file again as UTF-8"
+        raise InputError(f"{where}, byte {error.start}", noise, f"{what} is UTF-8 text", fix) from None
+
+
 def load_object(text: str, where: str) -> dict[str, Any]:
-    """The one JSON object of a file. Syntax errors name line and column; NaN, Infinity and repeated keys are errors."""
+    """The one JSON object of a racer's file; InputError as parse_json."""
+    data = parse_json(text, where, "look for a missing or extra comma, quote or bracket here or just before")
+    if not isinstance(data, dict):
+        raise InputError(where, data, "the file holds one JSON object", 'begin it with "{" and end it with "}"')
+    return data
+
+
+def parse_json(text: str, where: str, fix: str, strict: bool = True) -> Any:
+    """What a JSON text says. InputError names line and column; strict, also repeated keys and numbers that are not
+    finite are errors, as the files of others have them."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in pairs:
             if key in found:
                 raise InputError(f"{where}: {key}", value, "a key stands once in an object", "delete one of the two")
+            if any(one in (math.inf, -math.inf) for one in (value if isinstance(value, list) else [value])):
+                raise InputError(f"{where}: {key}", value, "a number is finite", "write a smaller one")
             found[key] = value
         return found
 
@@ -56,21 +81,25 @@ def load_object(text: str, where: str) -> dict[str, Any]:
         raise InputError(where, name, "JSON numbers are finite", f"replace {name} by a number")
 
     try:
-        data = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+        if strict:
+            return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        lines = text.splitlines()
-        line = lines[error.lineno - 1].strip() if error.lineno <= len(lines) else ""
-        raise InputError(
-            f"{where}, line {error.lineno}, column {error.colno}",
-            line,
-            f"the file must be valid JSON: {error.msg}",
-            "look for a missing or extra comma, quote or bracket here or just before",
-        ) from None
+        line = text.split("\n")[error.lineno - 1].strip()
+        place, rule = f"{where}, line {error.lineno}, column {error.colno}", f"the file must be valid JSON: {error.msg}"
+        raise InputError(place, line, rule, fix) from None
     except (RecursionError, ValueError) as error:  # nesting thousands deep, integers of thousands of digits
-        raise InputError(where, text, f"the file must be sensible JSON: {error}", "write it by hand again") from None
-    if not isinstance(data, dict):
-        raise InputError(where, data, "the file holds one JSON object", 'begin it with "{" and end it with "}"')
-    return data
+        raise InputError(where, text[:80], f"the file must be sensible JSON: {error}", fix) from None
+
+
+def validated(reader: TypeAdapter[_T], content: Any, where: str, fix: str) -> _T:
+    """Content as pydantic reads it; InputError names the first place that breaks a rule."""
+    try:
+        return reader.validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join([where, *map(str, first["loc"])])
+        raise InputError(place, first["input"], first["msg"], fix) from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

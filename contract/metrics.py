@@ -8,11 +8,12 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from contract.errors import InputError
+from contract.fields import parse_json, validated
 from contract.protocols import Phase
 from contract.rollout import Rollout
 from contract.salvage import list_of_objects
@@ -20,6 +21,8 @@ from contract.state import EpisodeStatus
 
 VERSION = 2.0
 _Row = TypeVar("_Row")
+_Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+"""What a float holds exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,14 @@ class TrainingRow:
     An evaluation episode repeats `episode` and `trial` of the last training episode before it.
     """
 
-    reward_score: int
-    metric_time: int
-    start_time: int
-    elapsed_time_in_milliseconds: int
-    episode: int
-    trial: int
+    reward_score: _Whole
+    metric_time: _Whole
+    start_time: _Whole
+    elapsed_time_in_milliseconds: _Whole
+    episode: _Whole
+    trial: _Whole
     phase: str
-    completion_percentage: int
+    completion_percentage: _Whole
     episode_status: str
 
 
@@ -44,17 +47,17 @@ class TrainingRow:
 class EvaluationRow:
     """One trial of an evaluation, from 1; the counts are of what happened on the way, resets included."""
 
-    completion_percentage: int
-    metric_time: int
-    start_time: int
-    elapsed_time_in_milliseconds: int
+    completion_percentage: _Whole
+    metric_time: _Whole
+    start_time: _Whole
+    elapsed_time_in_milliseconds: _Whole
     episode_status: str
-    crash_count: int
-    immobilized_count: int
-    off_track_count: int
-    reversed_count: int
-    reset_count: int
-    trial: int
+    crash_count: _Whole
+    immobilized_count: _Whole
+    off_track_count: _Whole
+    reversed_count: _Whole
+    reset_count: _Whole
+    trial: _Whole
 
 
 def training_rows(rollouts: Sequence[Rollout], start_time_s: float) -> list[TrainingRow]:
@@ -175,31 +178,20 @@ def _completion(rollout: Rollout) -> int:
     return math.floor(rollout.progress_pct)
 
 
-def _salvaged(adapter: TypeAdapter[_Row], text: str, where: str) -> tuple[list[_Row], list[InputError]]:
+def _salvaged(reader: TypeAdapter[_Row], text: str, where: str) -> tuple[list[_Row], list[InputError]]:
     items, cut = list_of_objects(text, where, "metrics")
     rows, problems = [], [cut] if cut else []
     for number, item in enumerate(items):
         try:
-            rows.append(adapter.validate_python(item))
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, (number, *first["loc"])))
-            fix = "restore the file, or go on without this row"
-            problems.append(InputError(f"{where} metrics.{place}", first["input"], first["msg"], fix))
+            rows.append(validated(reader, item, f"{where} metrics.{number}", "restore it, or go on without this row"))
+        except InputError as error:
+            problems.append(error)
     return rows, problems
 
 
-def _validated(adapter: TypeAdapter[list[_Row]], text: str, where: str) -> list[_Row]:
+def _validated(reader: TypeAdapter[list[_Row]], text: str, where: str) -> list[_Row]:
     fix = "restore the file, or delete it to begin a new one"
-    try:
-        content: Any = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where} line {error.lineno}", text[:80], f"JSON ({error.msg})", fix) from error
+    content = parse_json(text, where, fix, strict=False)
     if not isinstance(content, dict) or not isinstance(content.get("metrics"), list):
         raise InputError(where, text[:80], 'an object with the list "metrics"', fix)
-    try:
-        return adapter.validate_python(content["metrics"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where} metrics.{place}", first["input"], first["msg"], fix) from error
+    return validated(reader, content["metrics"], f"{where} metrics", fix)

@@ -100,7 +100,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
 }
-_PLACEHOLDER = re.compile(r"\$\{.*\}|\$\w+|<.*>|\{\{.*\}\}")
+_PLACEHOLDER = re.compile(r"\$\{[^{}]*\}|\$\w+|<[^<>]*>|\{\{[^{}]*\}\}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,17 +8,19 @@ colours, and how the cars of a race were placed in time. Numbers are stored as f
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from contract.errors import InputError
 from contract.rollout import Rollout
 from contract.simtrace import Trace
-from contract.state import STEP_DTYPE, IntArray, Things
+from contract.state import STEP_DTYPE, IntArray, Things, broken_steps, broken_things
 from contract.vehicle import CAR_COLORS
 
 MAGIC = b"UNDERCUT-RECORDING\n"
@@ -26,7 +28,15 @@ VERSION = 1
 _MOST_HEADER_BYTES = 1 << 24
 _STORED = {"f": "<f4", "i": "<i4", "b": "|u1", "u": "|u1"}
 """Kinds of STEP_DTYPE's columns -> as stored."""
+MOST_BYTES = 1 << 31
+"""Of unpacked arrays: a thousand laps of 5,000 steps past twenty things have less."""
 _THINGS = {"kind": "|u1", "colour": "|u1", "x_m": "<f4", "y_m": "<f4", "heading_rad": "<f4", "speed_mps": "<f4"}
+_LAYOUT = {
+    **{f"steps.{name}": _STORED[STEP_DTYPE[name].kind] for name in STEP_DTYPE.names or ()},
+    **{f"things.{name}": stored for name, stored in _THINGS.items()},
+    "ticks": "<i4",
+}
+"""Arrays in their order -> as stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +78,15 @@ class Recording:
         places = max((episode.things.places for episode in self.episodes if episode.things is not None), default=0)
         arrays: dict[str, np.ndarray] = {}
         for name in STEP_DTYPE.names or ():
-            stored = _STORED[STEP_DTYPE[name].kind]
-            arrays[f"steps.{name}"] = np.concatenate([e.steps[name] for e in self.episodes]).astype(stored)
-        for name, stored in _THINGS.items():
+            arrays[f"steps.{name}"] = np.concatenate([e.steps[name] for e in self.episodes])
+        for name in _THINGS:
             columns = [
                 np.zeros((len(e.steps), places)) if e.things is None else getattr(e.things, name) for e in self.episodes
             ]
-            arrays[f"things.{name}"] = np.concatenate(columns).astype(stored)
+            arrays[f"things.{name}"] = np.concatenate(columns)
         ticks = [np.full(len(e.steps), -1) if e.ticks is None else e.ticks for e in self.episodes]
-        arrays["ticks"] = np.concatenate(ticks).astype("<i4")
+        arrays["ticks"] = np.concatenate(ticks)
+        arrays = {name: array.astype(_LAYOUT[name]) for name, array in arrays.items()}
         # one thing after the other, each in time: what stands compresses to nothing
         data = b"".join(np.ascontiguousarray(array.T).tobytes() for array in arrays.values())
         header = {
@@ -104,48 +114,74 @@ class Recording:
         header, data = _open(content, where)
         try:
             return cls._read(header, data)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, ValueError) as error:
             raise _broken(where, f"{type(error).__name__}: {error}") from None
 
     @classmethod
-    def _read(cls, header: dict[str, Any], data: bytes) -> "Recording":
+    def _read(cls, header: "_Header", data: bytes) -> "Recording":
         arrays, offset = {}, 0
-        for name, dtype, shape in header["arrays"]:
-            kind = np.dtype(dtype)
-            if kind.hasobject:
-                raise ValueError(f"array {name} of objects")
-            size = math.prod(shape) * kind.itemsize
-            arrays[name] = np.frombuffer(data, kind, math.prod(shape), offset).reshape(shape[::-1]).T
-            offset += size
-        racers = tuple(RecordedRacer(**racer) for racer in header["racers"])
-        if any(racer.color not in CAR_COLORS for racer in racers):
-            raise ValueError(f"colours {[racer.color for racer in racers]}; known are {CAR_COLORS}")
+        for name, dtype, shape in header.arrays:
+            if dtype != _LAYOUT.get(name):
+                raise ValueError(f"array {name!r} of {dtype!r}")
+            kind, count = np.dtype(dtype), math.prod(shape)
+            arrays[name] = np.frombuffer(data, kind, count, offset).reshape(shape[::-1]).T
+            offset += count * kind.itemsize
+        if any(racer.color not in CAR_COLORS for racer in header.racers):
+            raise ValueError(f"colours {[racer.color for racer in header.racers]}; known are {CAR_COLORS}")
         episodes, first = [], 0
-        for racer, world, number, count, has_things, has_ticks in header["episodes"]:
+        for racer, world, number, count, has_things, has_ticks in header.episodes:
             rows = slice(first, first + count)
-            if not 0 <= racer < len(racers) or count < 1 or first + count > len(arrays["ticks"]):
+            if racer >= len(header.racers) or first + count > len(arrays["ticks"]):
                 raise ValueError(f"episode {number} of racer {racer} with {count} steps")
             steps = np.zeros(count, STEP_DTYPE)
             for name in STEP_DTYPE.names or ():
                 steps[name] = arrays[f"steps.{name}"][rows]
-            wide: dict[str, Any] = {
-                name: np.uint8 if stored == "|u1" else np.float64 for name, stored in _THINGS.items()
+            columns: dict[str, Any] = {
+                name: arrays[f"things.{name}"][rows].astype(np.uint8 if stored == "|u1" else np.float64)
+                for name, stored in _THINGS.items()
             }
-            things: dict[str, Any] = {name: arrays[f"things.{name}"][rows].astype(kind) for name, kind in wide.items()}
+            things = Things(**columns)
+            problem = broken_steps(steps) or (broken_things(things) if has_things else None)
+            if problem:
+                raise ValueError(f"episode {number}: {problem}")
             ticks = arrays["ticks"][rows].astype(np.int64) if has_ticks else None
-            episodes.append(
-                RecordedEpisode(racer, world, number, steps, Things(**things) if has_things else None, ticks)
-            )
+            episodes.append(RecordedEpisode(racer, world, number, steps, things if has_things else None, ticks))
             first += count
         return cls(
-            title=str(header["title"]),
-            track=str(header["track"]),
-            reverse_dir=bool(header["reverse_dir"]),
-            track_length_m=float(header["track_length_m"]),
-            racers=racers,
+            title=header.title,
+            track=header.track,
+            reverse_dir=header.reverse_dir,
+            track_length_m=header.track_length_m,
+            racers=tuple(header.racers),
             episodes=tuple(episodes),
-            leaderboard=str(header["leaderboard"]),
+            leaderboard=header.leaderboard,
         )
+
+
+_Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+_Size = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class _Header(BaseModel):
+    """What stands before the arrays. An episode: racer, world, number, steps, has things, has ticks."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    version: int
+    title: str
+    track: str
+    reverse_dir: bool
+    track_length_m: float
+    leaderboard: str
+    racers: list[RecordedRacer]
+    episodes: list[tuple[_Count, _Whole, _Whole, _Size, bool, bool]]
+    arrays: list[tuple[str, str, list[_Count]]]
+    size: Annotated[int, Field(alias="bytes", ge=0, le=MOST_BYTES)]
+    crc32: int
+
+
+_HEADER = TypeAdapter(_Header)
 
 
 def recorded(rollouts: Sequence[Rollout], racer: int = 0, in_a_row: int = 1) -> list[RecordedEpisode]:
@@ -170,7 +206,7 @@ def of_traces(traces: Sequence[Trace], standing: Things | None = None) -> list[R
     ]
 
 
-def _open(content: bytes, where: str) -> tuple[dict[str, Any], bytes]:
+def _open(content: bytes, where: str) -> tuple[_Header, bytes]:
     """Header and unpacked arrays."""
     if not content.startswith(MAGIC):
         raise InputError(where, content[:20], "a recording begins with UNDERCUT-RECORDING", "name a .rec file of a run")
@@ -180,22 +216,17 @@ def _open(content: bytes, where: str) -> tuple[dict[str, Any], bytes]:
     if len(text) < length or length > _MOST_HEADER_BYTES:
         raise _broken(where, f"{len(content)} bytes, and a header of {length}")
     try:
-        header = json.loads(text)
-    except ValueError as error:
+        version = re.match(rb'{"version": ?(\d{1,9}),', text)
+        if version and int(version[1]) > VERSION:
+            raise InputError(
+                where, f"version {int(version[1])}", f"this undercut reads versions up to {VERSION}", "update undercut"
+            )
+        header = _HEADER.validate_json(text)
+        data = zlib.decompressobj().decompress(packed, max(header.size, 1))
+    except (zlib.error, ValueError) as error:
         raise _broken(where, str(error)) from None
-    if not isinstance(header, dict) or not isinstance(header.get("version"), int):
-        raise _broken(where, text[:40].decode(errors="replace"))
-    if header["version"] > VERSION:
-        raise InputError(
-            where, f"version {header['version']}", f"this undercut reads versions up to {VERSION}", "update undercut"
-        )
-    want = header.get("bytes")
-    try:
-        data = zlib.decompressobj().decompress(packed, max(int(want or 0), 1))
-    except (zlib.error, ValueError, TypeError) as error:
-        raise _broken(where, str(error)) from None
-    if len(data) != want or zlib.crc32(data) != header.get("crc32"):
-        raise _broken(where, f"{len(data)} bytes of arrays; the header says {want}")
+    if len(data) != header.size or zlib.crc32(data) != header.crc32:
+        raise _broken(where, f"{len(data)} bytes of arrays; the header says {header.size}")
     return header, data
 
 

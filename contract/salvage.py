@@ -23,7 +23,7 @@ def list_of_objects(text: str, where: str, key: str | None = None) -> tuple[list
     while text[place : place + 1] != "]":
         try:
             item, end = decoder.raw_decode(text, place)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, integers of thousands of digits, nesting thousands deep
             return found, _broken(text, place, where, len(found))
         if not isinstance(item, dict):
             return found, _broken(text, place, where, len(found))

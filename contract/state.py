@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.vehicle import CAR_COLORS
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -170,3 +172,23 @@ STEP_DTYPE = np.dtype(
     ]
 )
 """One row per step of an episode, in the order of steps; what simtraces, metrics and plots are made from."""
+
+
+def broken_steps(steps: np.ndarray) -> str | None:
+    """What makes these rows of STEP_DTYPE no steps that were driven, in words; None when nothing does."""
+    numbers = [steps[name] for name in STEP_DTYPE.names or () if STEP_DTYPE[name].kind == "f"]
+    raw = np.ascontiguousarray(steps["all_wheels_on_track"]).view("u1")
+    if not all(bool(np.isfinite(values).all()) for values in numbers) or bool((raw > 1).any()):
+        return "a step with a number that is not finite, or a truth value that is neither 0 nor 1"
+    if bool((steps["status"] > max(EpisodeStatus)).any()) or bool((steps["closest_waypoint"] < 0).any()):
+        return "a step with an unknown status or waypoint"
+    return None
+
+
+def broken_things(things: Things) -> str | None:
+    """The same of things on the road."""
+    placed = (things.x_m, things.y_m, things.heading_rad, things.speed_mps)
+    known = bool((things.kind <= max(ThingKind)).all() and (things.colour < len(CAR_COLORS)).all())
+    if not known or not all(bool(np.isfinite(values).all()) for values in placed):
+        return "a thing on the road of an unknown kind or colour, or nowhere"
+    return None

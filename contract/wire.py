@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from contract.errors import WireError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, EpisodeStatus, ThingKind, Things
-from contract.vehicle import CAR_COLORS
+from contract.state import STEP_DTYPE, Things, broken_steps, broken_things
 
 MAGIC = b"UCUT"
 VERSION = 1
@@ -43,6 +42,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _STEP = "step"
 _THINGS = Things.__slots__
 MOST_THINGS = 200
+MOST_EPISODES = 100_000
+"""Of an order."""
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Size = Annotated[int, Field(ge=1, lt=2**53)]
@@ -157,13 +158,22 @@ class Task(_Message):
     phase: Phase
     iteration: _Count
     first: _Count
-    count: _Count
+    count: Annotated[int, Field(ge=1, le=MOST_EPISODES)]
     epsilon: Annotated[float, Field(ge=0, le=1)] | None
-    episodes: Annotated[tuple[_Count, ...], Field(min_length=1, max_length=100_000)]
+    episodes: Annotated[tuple[_Count, ...], Field(min_length=1, max_length=MOST_EPISODES)]
+
+    @model_validator(mode="after")
+    def _episodes_are_of_the_order(self) -> Self:
+        last = self.first - 1
+        for episode in self.episodes:
+            if not last < episode < self.first + self.count:
+                raise ValueError(f"episode {episode} is not one of {self.count} from {self.first}, in their order")
+            last = episode
+        return self
 
     def rollout_order(self) -> RolloutOrder:
         whole = RolloutOrder(self.phase, self.iteration, self.first, self.count, self.epsilon)
-        return whole if list(whole.episodes) == list(self.episodes) else whole.of(self.episodes)
+        return whole if len(self.episodes) == self.count else whole.of(self.episodes)
 
 
 WorkerMessage = Ready | Alive | Failed | Leaving | Delivery
@@ -310,16 +320,14 @@ def _checked_things(found: "dict[str, np.ndarray[Any, Any]]", length: int) -> Th
     """Takes them out of the arrays."""
     if "things/kind" not in found:
         return None
-    shape = (length, found["things/kind"].shape[-1])
+    shape = (length, found["things/kind"].size // length)
     if shape[1] > MOST_THINGS:
         raise WireError(f"a rollout with {shape[1]} things on the road; at most {MOST_THINGS} can be")
     for name in _THINGS:
         _expect(found, f"things/{name}", shape, _DTYPES["u1" if name in ("kind", "colour") else "f8"])
     things = Things(**{name: found.pop(f"things/{name}") for name in _THINGS})
-    placed = (things.x_m, things.y_m, things.heading_rad, things.speed_mps)
-    known = bool((things.kind <= max(ThingKind)).all() and (things.colour < len(CAR_COLORS)).all())
-    if not known or not all(bool(np.isfinite(values).all()) for values in placed):
-        raise WireError("a rollout with a thing on the road of an unknown kind or colour, or nowhere")
+    if problem := broken_things(things):
+        raise WireError(f"a rollout with {problem}")
     return things
 
 
@@ -329,12 +337,8 @@ def _checked_steps(
     where = f"rollout of episode {delivery.episode}"
     if steps is None or steps.dtype != STEP_DTYPE or steps.ndim != 1 or not 0 < len(steps) <= rules.most_steps:
         raise WireError(f"{where}: 1 to {rules.most_steps} steps are a whole episode")
-    raw = steps["all_wheels_on_track"].view("u1")
-    numbers = [steps[name] for name in STEP_DTYPE.names or () if STEP_DTYPE[name].kind == "f"]
-    if not all(bool(np.isfinite(values).all()) for values in numbers) or bool((raw > 1).any()):
-        raise WireError(f"{where}: a step with a number that is not finite, or a truth value that is neither 0 nor 1")
-    if bool((steps["status"] > max(EpisodeStatus)).any()) or bool((steps["closest_waypoint"] < 0).any()):
-        raise WireError(f"{where}: a step with an unknown status or waypoint")
+    if problem := broken_steps(steps):
+        raise WireError(f"{where}: {problem}")
     return steps
 
 

@@ -1,7 +1,7 @@
 """A YAML file of `KEY: value` lines, read with the line of every key, so that errors can name it."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import yaml
@@ -9,6 +9,7 @@ import yaml
 from contract.errors import InputError
 from contract.fields import nearest
 
+MOST_ITEMS = 10_000
 Value = str | list["str | list[str | None] | None"] | None
 """A word as it stands in the file, an empty place, or a list of these (and lists in it, for pairs)."""
 
@@ -40,7 +41,7 @@ def read_entries(text: str, where: str) -> dict[str, Entry]:
         raise InputError(
             place, line, f"the file must be valid YAML: {error.problem}", "look for a quote, colon or indent too much"
         ) from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an escape of no character
         raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
     if root is None:
         return {}
@@ -53,7 +54,7 @@ def read_entries(text: str, where: str) -> dict[str, Entry]:
         if key in entries:
             first = entries[key].place.removeprefix(f"{where}, ").split(":")[0]
             raise InputError(place, key, f"a key stands once in a file; it is on {first} too", "delete one of the two")
-        entries[key] = Entry(key, _value(value_node, place), place)
+        entries[key] = Entry(key, _value(value_node, place, iter(range(MOST_ITEMS))), place)
     return entries
 
 
@@ -75,11 +76,14 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _value(node: yaml.Node, place: str, depth: int = 0) -> Value:
+def _value(node: yaml.Node, place: str, left: Iterator[int], depth: int = 0) -> Value:
+    """`left` counts down the items that the value may still have: aliases make many of few lines."""
+    if next(left, None) is None:
+        raise InputError(place, f"over {MOST_ITEMS:,} items", "a value is a word or a short list", "shorten the list")
     if isinstance(node, yaml.ScalarNode):
         return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
     if isinstance(node, yaml.SequenceNode) and depth < 2:
-        return [_value(item, place, depth + 1) for item in node.value]  # type: ignore[misc]
+        return [_value(item, place, left, depth + 1) for item in node.value]  # type: ignore[misc]
     raise InputError(
         place, "a mapping or a list too deep", "a value is a word, a number or a list of them", "write it in one line"
     )

@@ -107,7 +107,7 @@ def session(kind: str, name: str) -> SessionState | None:
     try:
         state = SessionState(**json.loads((live / _SESSION).read_bytes()))
         descriptor = os.open(live / _LOCK, os.O_RDONLY)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

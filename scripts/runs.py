@@ -11,7 +11,7 @@ import numpy as np
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
-from contract.fields import nearest
+from contract.fields import nearest, text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
@@ -145,7 +145,7 @@ class Run:
             guess = nearest(name, known)
             raise InputError("run", name, rule, f"did you mean {guess!r}?" if guess else f"undercut train {name}")
         store = place or run_place(name)
-        text = store.get(artifacts.RUN_CONFIG).decode()
+        text = text_of(store.get(artifacts.RUN_CONFIG), store.where(artifacts.RUN_CONFIG))
         return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)
 
     def remake(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> "Run":
@@ -183,7 +183,7 @@ class Run:
         if not self.store.exists(key):
             return {}
         read = read_training_params if key == artifacts.TRAINING_PARAMS else read_evaluation_params
-        return read(self.store.get(key).decode(), self.store.where(key)).carried
+        return read(text_of(self.store.get(key), self.store.where(key)), self.store.where(key)).carried
 
     def same_files(
         self,

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import importlib.util
 import inspect
 import linecache
 import math
@@ -21,10 +20,14 @@ import numpy as np
 from contract import artifacts
 from contract.errors import InputError, RewardError
 from contract.fields import MISSING, nearest
+from contract.pythonfile import compile_python, read_python, shown, syntax_error, told
 
 MAX_REWARD = 1e5
 """A reward is finite and within plus or minus this (contract: reward function)."""
 
+_WHAT = "the reward file"
+_RACERS = (Exception, SystemExit, GeneratorExit)
+"""What a racer's code may raise; Ctrl-C is not the racer's."""
 _RULE = f"a reward is one finite number within -{MAX_REWARD:g}..{MAX_REWARD:g}"
 
 
@@ -47,8 +50,8 @@ class RewardFunction:
     @classmethod
     def load(cls, path: Path, name: str = "reward_function") -> "RewardFunction":
         """Compile the file and import it once; InputError for a syntax error, an import error, or no such function."""
-        source = _read_source(path)
-        function = cls(path, name, source, _compile(source, path))
+        source = read_python(path, _WHAT, "check the path; rewards/ holds files to begin with")
+        function = cls(path, name, source, compile_python(source, path, _WHAT))
         helpers: set[Path] = set()
         function._import(helpers)
         return replace(function, helpers=tuple(sorted(helpers - {path.resolve()})))
@@ -60,7 +63,7 @@ class RewardFunction:
         def reward(params: dict[str, Any]) -> float:
             try:
                 value = function(params)
-            except (Exception, SystemExit) as error:
+            except _RACERS as error:
                 raise RewardError(_failure(error, path, params)) from None
             # the usual case costs two comparisons, which also sort out NaN
             if type(value) is float and -MAX_REWARD <= value <= MAX_REWARD:
@@ -90,42 +93,9 @@ class RewardFunction:
             sys.modules[module.__name__] = module  # where dataclasses look for a class's module
             try:
                 exec(self.code, module.__dict__)
-            except (Exception, SystemExit) as error:
+            except _RACERS as error:
                 raise _import_failure(error, self.path) from None
         return _find(module, self.name, self.path)
-
-
-def _read_source(path: Path) -> str:
-    """The file's text by Python's own rules (byte order mark, coding line)."""
-    try:
-        return importlib.util.decode_source(path.read_bytes())
-    except FileNotFoundError:
-        fix = "check the path; rewards/ holds files to begin with"
-        raise InputError(str(path), MISSING, "the reward file must exist", fix) from None
-    except OSError as error:
-        raise InputError(
-            str(path), error.strerror or str(error), "the reward file must be readable", "check path and permissions"
-        ) from None
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise InputError(str(path), str(error), "the reward file is UTF-8 text", "save it again as UTF-8") from None
-
-
-def _compile(source: str, path: Path) -> CodeType:
-    try:
-        return compile(source, str(path), "exec", dont_inherit=True)
-    except SyntaxError as error:
-        raise _syntax_error(error, str(path)) from None
-    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, absurd nesting
-        raise InputError(str(path), str(error), "the file must be valid Python", "save it as plain text") from None
-
-
-def _syntax_error(error: SyntaxError, file: str) -> InputError:
-    return InputError(
-        f"{error.filename or file}, line {error.lineno}, column {error.offset}",
-        (error.text or "").strip(),
-        f"the file must be valid Python: {error.msg}",
-        "correct this line or the one just before",
-    )
 
 
 @contextlib.contextmanager
@@ -169,9 +139,9 @@ def _is_racers(file: str | None, folder: Path) -> bool:
 def _import_failure(error: BaseException, path: Path) -> InputError:
     """Why a racer's file did not import, at the deepest line of the racer's own."""
     if isinstance(error, SyntaxError):
-        return _syntax_error(error, str(path))
+        return syntax_error(error, str(path), _WHAT)
     file, line = _deepest(error.__traceback__, path)
-    where, text = f"{file}, line {line}", f"{type(error).__name__}: {error}"
+    where, text = f"{file}, line {line}", told(error)
     if isinstance(error, ImportError):
         missing = error.name or "the module"
         fix = f"install {missing} into this environment, put it beside the reward file, or import something else"
@@ -225,7 +195,7 @@ def _checked(value: object, function: Callable[..., Any], path: Path, params: di
         fix = "every way through the function must end in a return with a number"
     name = getattr(function, "__name__", "reward_function")
     raise RewardError(
-        f"{path}, line {_first_line(function)}: {name} returned {reprlib.repr(value)} ({type(value).__name__})\n"
+        f"{path}, line {_first_line(function)}: {name} returned {shown(value)} ({type(value).__name__})\n"
         f"  rule: {_RULE}\n  fix:  {fix}\n{_show(params)}"
     )
 
@@ -235,14 +205,15 @@ def _failure(error: BaseException, path: Path, params: dict[str, Any]) -> str:
     own = _racers(error.__traceback__, path)
     file, line = _deepest(own, path)
     fix = "correct the line; the params of the failing call are below"
-    if isinstance(error, KeyError) and isinstance(params, dict) and isinstance(error.args[0], str):
-        guess = nearest(error.args[0], params)
-        fix = f"did you mean {guess!r}?" if guess and guess != error.args[0] else fix
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if isinstance(key, str) and isinstance(params, dict):
+        guess = nearest(key, filter(_is_text, params))
+        fix = f"did you mean {guess!r}?" if guess and guess != key else fix
     if isinstance(error, ImportError):
         fix = "import at the top of the file: modules beside it are found only while the file is loaded"
     trace = "".join(traceback.format_exception(type(error), error, own)).rstrip()
     return (
-        f"{file}, line {line}: {type(error).__name__}: {error}\n"
+        f"{file}, line {line}: {told(error)}\n"
         f"  rule: the reward function must not fail\n  fix:  {fix}\n{trace}\n{_show(params)}"
     )
 
@@ -269,11 +240,15 @@ def _deepest(trace: TracebackType | None, path: Path) -> tuple[str, int]:
 def _show(params: object) -> str:
     """The params for a message, one a line; long lists shortened. They are as the function left them."""
     if not isinstance(params, dict):
-        return f"params: {reprlib.repr(params)}"
+        return f"params: {shown(params)}"
     short = reprlib.Repr()
     short.maxlist, short.maxother = 4, 80
     lines = []
     for key, value in params.items():
         count = f"  ({len(value)} in all)" if isinstance(value, list) and len(value) > short.maxlist else ""
-        lines.append(f"  {key}: {short.repr(value)}{count}")
+        lines.append(f"  {key if _is_text(key) else shown(key)}: {shown(value, short)}{count}")
     return "\n".join(["params:", *lines])
+
+
+def _is_text(key: object) -> bool:
+    return isinstance(key, str)

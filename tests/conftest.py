@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 # the same examples every time, however slow the machine: a red suite means that the change under test broke something
 settings.register_profile("fixed", derandomize=True, deadline=None)
+# make fuzz: many more of them, other ones each time (--hypothesis-seed=N repeats)
+settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "10000")), deadline=None, print_blob=True)
 settings.load_profile("fixed")
 
 REPO = Path(__file__).resolve().parent.parent

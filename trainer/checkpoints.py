@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from contract import artifacts
 from contract.errors import CheckpointError
 from contract.protocols import ObjectStore
@@ -239,10 +241,11 @@ class Checkpoints:
             pointers: dict[str, dict[str, Any]] = json.loads(data)
             for which in ("best_checkpoint", "last_checkpoint"):
                 pointer = pointers[which]
-                float(pointer["avg_eval_metric"])
+                if not math.isfinite(pointer["avg_eval_metric"]):
+                    raise ValueError(f"avg_eval_metric of {which} is {pointer['avg_eval_metric']}")
                 if artifacts.parse_checkpoint_name(pointer["name"]) is None:
                     raise ValueError(f"{which} is {pointer['name']!r}")
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise CheckpointError(
                 f"{artifacts.DEEPRACER_CHECKPOINTS} cannot be read: {error!r}; it begins {data[:80]!r}\n"
                 f"  rule: best_checkpoint and last_checkpoint, each with a name and its avg_eval_metric\n"
@@ -267,7 +270,7 @@ class Checkpoints:
         key = artifacts.checkpoint_manifest(name)
         try:
             return _parse_manifest(self._store.get(key))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             problem = "is missing" if isinstance(error, KeyError) and error.args == (key,) else f"is broken ({error})"
             others = [other for other in self._manifests() if other != name]
             fix = f"go on from another checkpoint: {', '.join(others)}" if others else _NO_OTHER
@@ -278,6 +281,7 @@ class Checkpoints:
             ) from error
 
 
+_RECORD = TypeAdapter(CheckpointRecord)
 _NO_OTHER = "no other checkpoint of this run is whole: copy the run from a backup, or start a new run"
 
 
@@ -307,18 +311,12 @@ def _digest(body: dict[str, Any]) -> str:
 
 
 def _parse_manifest(data: bytes) -> CheckpointRecord:
-    """ValueError, TypeError or KeyError when it is not a manifest, whole and of this format."""
+    """ValueError, TypeError, KeyError or RecursionError when it is no manifest, whole and of this format."""
     body: dict[str, Any] = json.loads(data)
     if body["format"] != _FORMAT:
         raise ValueError(f"format {body['format']}, this version reads {_FORMAT}")
     stated = body.pop("sha256")
     if stated != _digest(body):
         raise ValueError(f"its content has SHA-256 {_digest(body)}, it says {stated}")
-    return CheckpointRecord(
-        body["iteration"],
-        body["steps"],
-        body["avg_eval_metric"],
-        {suffix: CheckpointFile(**file) for suffix, file in body["files"].items()},
-        CheckpointFile(**body["policy"]),
-        body["run_state"],
-    )
+    del body["format"]
+    return _RECORD.validate_python(body)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract import artifacts
+from contract.errors import InputError
+from contract.fields import text_of
 from contract.protocols import ObjectStore
 from contract.rollout import Rollout
 from contract.state import FloatArray
@@ -35,9 +37,7 @@ class Diagnostics:
 
     def resume(self, iteration: int) -> None:
         """Go on before this iteration: later rows and event files, of work that was lost, are dropped."""
-        if self._store.exists(artifacts.DIAGNOSTICS):
-            rows = _filled_in(self._store.get(artifacts.DIAGNOSTICS).decode())
-            self._set([row for row in rows if int(row["iteration"]) < iteration])
+        self._set([row for row in _filled_in(_text(self._store)) if int(row["iteration"]) < iteration])
         for key in list(self._store.list(artifacts.TENSORBOARD_PREFIX)):
             number = artifacts.parse_event_file(key)
             if number is not None and number >= iteration:
@@ -78,16 +78,32 @@ def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]] | None = No
 
 def _filled_in(text: str) -> list[dict[str, str]]:
     """Rows of the CSV without their empty cells."""
-    return [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(io.StringIO(text))]
+    return [{name: cell for name, cell in row.items() if cell} for row in _rows(text)]
 
 
 def read_diagnostics(store: ObjectStore) -> dict[str, FloatArray]:
-    """Columns of diagnostics.csv, (I,) each, NaN where an iteration has no such number; none in a fresh run."""
-    if not store.exists(artifacts.DIAGNOSTICS):
-        return {}
-    rows = list(csv.DictReader(io.StringIO(store.get(artifacts.DIAGNOSTICS).decode())))
-    names = list(rows[0]) if rows else []
-    return {name: np.array([float(row[name] or math.nan) for row in rows]) for name in names}
+    """Columns of diagnostics.csv, (I,) each, NaN where an iteration has no such number; none in a fresh run.
+    InputError when the file is damaged."""
+    rows = _rows(_text(store))
+    return {name: np.array([float(row[name] or math.nan) for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def _text(store: ObjectStore) -> str:
+    key = artifacts.DIAGNOSTICS
+    return text_of(store.get(key), key) if store.exists(key) else ""
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    """Cells of the CSV, all of them numbers or empty; InputError when it is damaged."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), strict=True))
+        for row in rows:
+            int(row["iteration"])
+            [float(cell) for cell in row.values() if cell != ""]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        rule = "a table of numbers, with a value for each name of its first line, among them iteration"
+        raise InputError(artifacts.DIAGNOSTICS, str(error), rule, "restore the file from a copy of the run") from None
+    return rows
 
 
 def driving(training: Sequence[Rollout], actions: int) -> dict[str, float]:

@@ -4,10 +4,13 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field, TypeAdapter
 
 from contract import artifacts, simtrace
+from contract.fields import parse_json, validated
 from contract.metrics import (
     parse_training_metrics,
     rows_text,
@@ -33,8 +36,8 @@ _log = logging.getLogger(__name__)
 class IterationRow:
     """What a training plot shows of an iteration; means over its episodes, losses over the update's last epoch."""
 
-    iteration: int
-    steps: int
+    iteration: Annotated[int, Field(ge=0, lt=2**53)]
+    steps: Annotated[int, Field(ge=0, lt=2**53)]
     reward: float
     completion_pct: float
     evaluation_completion_pct: float
@@ -42,6 +45,9 @@ class IterationRow:
     policy_loss: float
     value_loss: float
     kl_divergence: float
+
+
+_ITERATIONS = TypeAdapter(list[IterationRow])
 
 
 class RunJournal:
@@ -126,10 +132,13 @@ class RunJournal:
 
 
 def read_iterations(store: ObjectStore) -> list[IterationRow]:
-    """Rows of iterations.json; none in a fresh run."""
+    """Rows of iterations.json; none in a fresh run. InputError when the file is damaged."""
     if not store.exists(artifacts.ITERATIONS):
         return []
-    return [IterationRow(**row) for row in json.loads(store.get(artifacts.ITERATIONS))]
+    fix = "restore the file from a copy of the run"
+    text = store.get(artifacts.ITERATIONS).decode(errors="replace")
+    rows = parse_json(text, artifacts.ITERATIONS, fix)
+    return validated(_ITERATIONS, rows, artifacts.ITERATIONS, fix)
 
 
 def log_lines(done: Iteration, lr: float) -> list[str]:

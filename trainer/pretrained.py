@@ -6,17 +6,20 @@ checkpoint a frozen graph `model_N.pb` or a car bundle's `agent/model.pb`, which
 """
 
 import json
-import math
+import lzma
 import re
 import tarfile
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from contract import artifacts
+from contract.artifacts import NUMBER
 from contract.errors import CheckpointError, InputError
+from contract.fields import text_of
 from contract.metadata import ModelMetadata
 from contract.protocols import Agent
 from trainer.coach.export import what_drives
@@ -28,11 +31,12 @@ LOOKED_FOR = (
     "model/deepracer_checkpoints.json or model/.coach_checkpoint with model/N_Step-S.ckpt.index and "
     ".data-00000-of-00001, or model/model_N.pb, or agent/model.pb, with or without model/"
 )
-MAX_MEMBER_BYTES = 2**31
-"""Of a file in an archive; a checkpoint of the largest network has a tenth of it."""
+MAX_ARCHIVE_BYTES, MAX_MEMBERS = 2**31, 100_000
+"""Of an unpacked archive; a whole run with videos has a tenth of it."""
 
 _CONTENT = re.compile(
-    r"((?:.*?/)??)((?:model/)?(?:\d+_Step-\d+\.ckpt\.(?:index|data-00000-of-00001)|model_\d+\.pb)|agent/model\.pb)"
+    rf"((?:.*?/)??)((?:model/)?(?:{NUMBER}_Step-{NUMBER}\.ckpt\.(?:index|data-00000-of-00001)|model_{NUMBER}\.pb)"
+    r"|agent/model\.pb)"
 )
 _SUFFIXES = ("data-00000-of-00001", "index", "replay", "meta")
 
@@ -51,14 +55,21 @@ class Archive:
     """`Files` in a .tar or .tar.gz, such as a car bundle or a model that a console has packed."""
 
     def __init__(self, path: Path) -> None:
+        """Only plain files are read, into memory; names that leave the folder, and links, are nothing's files."""
         self._contents: dict[str, bytes] = {}
         try:
             with tarfile.open(path) as tar:
-                for member in tar:
-                    stream = tar.extractfile(member) if member.isreg() and member.size <= MAX_MEMBER_BYTES else None
+                left = MAX_ARCHIVE_BYTES
+                for place, member in enumerate(tar):
+                    left -= member.size
+                    if left < 0 or place >= MAX_MEMBERS:
+                        rule = f"at most {MAX_MEMBERS:,} files of {MAX_ARCHIVE_BYTES:,} bytes together"
+                        raise InputError(str(path), member.name, rule, "pack one model alone")
+                    name = member.name.removeprefix("./")
+                    stream = tar.extractfile(member) if member.isreg() and _stays_below(name) else None
                     if stream is not None:
-                        self._contents[member.name.removeprefix("./")] = stream.read()
-        except (tarfile.TarError, EOFError, OSError) as error:
+                        self._contents[name] = stream.read()
+        except (tarfile.TarError, EOFError, OSError, ValueError, ArithmeticError, zlib.error, lzma.LZMAError) as error:
             raise InputError(
                 str(path), str(error), "a whole .tar.gz, or a folder", "copy or download the archive again"
             ) from None
@@ -163,7 +174,7 @@ class ModelFolder:
         content, place = self.files.get(key), f"{self.where}/{key}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ModelMetadata.parse(_text(content, place), place, strict=False), content
+            return ModelMetadata.parse(text_of(content, place), place, strict=False), content
 
     def checkpoints(self) -> list[str]:
         """Names of the checkpoints whose variables are all there, by iteration."""
@@ -208,16 +219,16 @@ class ModelFolder:
         if pointers is not None:
             place = f"{self.where}/deepracer_checkpoints.json"
             try:
-                pointer: dict[str, Any] = json.loads(_text(pointers, place))[f"{which}_checkpoint"]
+                pointer: dict[str, Any] = json.loads(text_of(pointers, place))[f"{which}_checkpoint"]
                 name = str(pointer["name"])
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 fix = "delete the file: then .coach_checkpoint, or else the newest checkpoint, is taken"
                 raise InputError(place, repr(error), f"an object with {which}_checkpoint and its name", fix) from None
             return self._checked(name, place), _finite(pointer.get("avg_eval_metric"))
         noted = self.read(f"{self._in_model}.coach_checkpoint", ".coach_checkpoint")
         if noted is not None:
             place = f"{self.where}/.coach_checkpoint"
-            return self._checked(_text(noted, place).strip(), place), None
+            return self._checked(text_of(noted, place).strip(), place), None
         whole = self.checkpoints()
         parts = [
             name for key in self.keys if (name := key.rsplit("/", 1)[-1]).endswith((".index", ".data-00000-of-00001"))
@@ -234,7 +245,9 @@ class ModelFolder:
     def _graph(self) -> tuple[str, int]:
         """Key and iteration of the newest frozen graph."""
         numbered = [
-            (int(match[1]), key) for key in self.keys if (match := re.fullmatch(r"(?:model/)?model_(\d+)\.pb", key))
+            (int(match[1]), key)
+            for key in self.keys
+            if (match := re.fullmatch(rf"(?:model/)?model_({NUMBER})\.pb", key))
         ]
         iteration, key = max(numbered, default=(0, artifacts.BUNDLE_MODEL))
         return key, iteration
@@ -244,15 +257,13 @@ METADATA = (artifacts.MODEL_METADATA, "model_metadata.json", "custom_files/model
 """Where consoles, DeepRacer-for-Cloud and car bundles have it."""
 
 
+def _stays_below(name: str) -> bool:
+    """Whether a name in an archive is a plain relative path."""
+    return not any(part in ("", ".", "..") for part in name.split("/"))
+
+
 def _finite(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _text(content: bytes, where: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(where, content[:20], "UTF-8 text", "save the file again as UTF-8") from None
+    return float(value) if isinstance(value, int | float) and -1e300 < value < 1e300 else None
 
 
 def _held(keys: Sequence[str]) -> str:

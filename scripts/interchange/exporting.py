@@ -10,6 +10,7 @@ import yaml
 
 from contract import artifacts
 from contract.errors import CheckpointError
+from contract.fields import text_of
 from contract.hyperparameters import Hyperparameters
 from contract.layouts import MAX_IMPORT_BYTES, Naming
 from contract.metadata import DiscreteActions, ModelMetadata
@@ -123,7 +124,7 @@ class _Export:
     def _training_params(self) -> bytes:
         naming, names, prefix = self._naming, self._naming.layout, self._run.config.name
         where = f"run {prefix}: {artifacts.TRAINING_PARAMS}"
-        carried = read_training_params(self._store.get(artifacts.TRAINING_PARAMS).decode(), where).carried
+        carried = read_training_params(text_of(self._store.get(artifacts.TRAINING_PARAMS), where), where).carried
         keys = {
             "WORLD_NAME": self._world,
             "BODY_SHELL_TYPE": "deepracer",
@@ -175,7 +176,7 @@ class _Export:
             content = self._store.get(key)
             yield naming(targets[kind], iteration), content
             if kind in logs and names.simulation_log:
-                logs[kind] += log_lines(content.decode(), key)
+                logs[kind] += log_lines(text_of(content, key), key)
         for kind, name in (("training", names.simulation_log), ("evaluation", names.evaluation_log)):
             if name and logs[kind]:
                 head = simulation_log_head(self._run.files.metadata, self._run.files.hyperparameters, self._world)

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import CheckpointError, InputError
+from contract.fields import text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
@@ -87,8 +88,8 @@ def _name_of(source: str) -> str:
 
 def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> Imported:
     """A run of this toolkit, file by file."""
-    text = model.files.get(artifacts.RUN_CONFIG).decode()
-    config = RunConfig.from_json(text, f"{model.where}/{artifacts.RUN_CONFIG}")
+    where = f"{model.where}/{artifacts.RUN_CONFIG}"
+    config = RunConfig.from_json(text_of(model.files.get(artifacts.RUN_CONFIG), where), where)
     for key in model.keys:
         if key != artifacts.RUN_CONFIG:
             own = artifacts.car_bundle(name) if key == artifacts.car_bundle(config.name) else key
@@ -176,7 +177,7 @@ class _Import:
             return DEFAULT_HYPERPARAMETERS.read_bytes()
         where = f"{self._model.where}/{artifacts.HYPERPARAMETERS}"
         with self._noting_warnings():
-            return Hyperparameters.parse(content.decode("utf-8-sig"), where, algorithm, strict=False).to_json().encode()
+            return Hyperparameters.parse(text_of(content, where), where, algorithm, strict=False).to_json().encode()
 
     def _params(self, track: str | None) -> RunParams:
         content = self._model.read(artifacts.TRAINING_PARAMS)
@@ -189,7 +190,7 @@ class _Import:
             return RunParams({})
         with self._noting_warnings():
             where = f"{self._model.where}/{artifacts.TRAINING_PARAMS}"
-            return read_training_params(content.decode("utf-8-sig"), where, strict=False)
+            return read_training_params(text_of(content, where), where, strict=False)
 
     def _config(self, params: RunParams, track: str | None, last: Pretrained) -> RunConfig:
         """With limits that leave as much training as a new run has."""
@@ -217,9 +218,9 @@ class _Import:
         if not keys:
             return None
         try:
-            text = self._model.files.get(keys[-1]).decode("utf-8-sig")
+            text = text_of(self._model.files.get(keys[-1]), keys[-1])
             parse(text, keys[-1])
-        except (InputError, UnicodeDecodeError) as error:
+        except InputError as error:
             self._notes.append(f"left out, since it cannot be read: {str(error).splitlines()[0]}")
             return None
         return text

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from contract import artifacts
-from contract.errors import InputError, UndercutError
+from contract.errors import UndercutError
 from contract.metrics import EvaluationRow, TrainingRow, parse_evaluation_metrics, parse_training_metrics
 from contract.protocols import Phase
 from contract.state import EpisodeStatus
 from scripts.view.subject import WRITTEN_BY, Subject, subjects
-from trainer.journal import IterationRow, read_iterations
+from trainer.journal import read_iterations
 
 Json = dict[str, Any]
 _Read = TypeVar("_Read")
@@ -36,11 +36,11 @@ def _entry(subject: Subject) -> Json:
     if subject.kind == "race":
         result = _try(subject.result, problems) if subject.is_whole else None
         return entry | {
-            "track": (result or {}).get("track", live.config["track"] if live else ""),
+            "track": (result or {}).get("track", live.config.get("track", "") if live else ""),
             "problems": problems,
         }
     config = _try(subject.config, problems)
-    rows = _try(lambda: _iterations(subject), problems) or []
+    rows = _try(lambda: read_iterations(subject.store), problems) or []
     return entry | {
         "track": config.track if config else "",
         "iterations": len(rows),
@@ -59,7 +59,7 @@ def details(subject: Subject) -> Json:
         if subject.is_whole:
             tables = _try(lambda: _race_tables(subject), problems) or []
         return content | {"curves": {}, "tables": tables}
-    rows = _try(lambda: _iterations(subject), []) or []
+    rows = _try(lambda: read_iterations(subject.store), []) or []
     curves: Json = {name: [getattr(row, name) for row in rows] for name in ("iteration", "steps", *CURVES)}
     metrics = _try(lambda: _training_metrics(subject), problems) or []
     curves["lap_time_s"] = _best_times(metrics, len(rows))
@@ -70,13 +70,6 @@ def details(subject: Subject) -> Json:
         tables.append(_iteration_table(metrics, len(rows)))
         tables.append(_best_table(metrics))
     return content | {"curves": curves, "tables": tables}
-
-
-def _iterations(subject: Subject) -> list[IterationRow]:
-    try:
-        return read_iterations(subject.store)
-    except (ValueError, TypeError) as error:
-        raise InputError(subject.where(artifacts.ITERATIONS), str(error), "rows of iterations", WRITTEN_BY) from None
 
 
 def _training_metrics(subject: Subject) -> list[TrainingRow]:
@@ -184,7 +177,7 @@ def _try(read: Callable[[], _Read], problems: list[str]) -> _Read | None:
         return read()
     except (UndercutError, OSError) as error:
         problems.append(str(error))
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
         problems.append(f"a file of the run lacks {error}; {WRITTEN_BY}")
     return None
 

@@ -64,7 +64,7 @@ class Guard:
         return await handler(request)
 
     def _matches(self, given: str) -> bool:
-        return self._token is not None and hmac.compare_digest(given.encode(), self._token.encode())
+        return self._token is not None and hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
 
     def _is_known(self, host: str) -> bool:
         """A site that resolves its own name to this machine (DNS rebinding) still sends that name."""

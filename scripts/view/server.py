@@ -118,7 +118,10 @@ class View:
                     continue
                 viewer.car = max(int(asked.get("car", 0)), 0)
                 watch = None if asked.get("paused") else await self._watch(asked)
-            except (ValueError, TypeError, KeyError, AttributeError, UndercutError, web.HTTPNotFound) as error:
+            except (
+                *(ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError),
+                *(UndercutError, web.HTTPNotFound),
+            ) as error:
                 reason = getattr(error, "text", None) or str(error)
                 await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=reason.encode()[:120])
                 return

@@ -1,12 +1,12 @@
 """What can be watched: the runs and races of the workspace, read piece by piece, since any may be broken."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
+from contract.fields import load_object, text_of
 from contract.params import read_evaluation_params
 from contract.protocols import Place
 from contract.races import RaceParams, read_race_params
@@ -75,14 +75,7 @@ class Subject:
 
     def result(self) -> dict[str, Any]:
         """A race's result."""
-        text = self.text(RESULT)
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{self.where(RESULT)} line {error.lineno}", text[:80], "JSON", WRITTEN_BY) from None
-        if not isinstance(content, dict):
-            raise InputError(self.where(RESULT), text[:80], "a JSON object", WRITTEN_BY)
-        return content
+        return load_object(self.text(RESULT), self.where(RESULT))
 
     def race_params(self) -> RaceParams | None:
         """How the race was held; None for the races of a tournament."""
@@ -92,10 +85,7 @@ class Subject:
 
     def text(self, key: str) -> str:
         """A file's text; InputError when there is none or it is not text."""
-        try:
-            return self.data(key).decode()
-        except UnicodeDecodeError as error:
-            raise InputError(self.where(key), str(error), "UTF-8 text", WRITTEN_BY) from None
+        return text_of(self.data(key), self.where(key))
 
     def data(self, key: str) -> bytes:
         """A file's content; InputError when there is none."""

@@ -48,7 +48,7 @@ def test_bad_values_are_named(values: dict[str, object], words: list[str]) -> No
 
 
 def test_broken_json_names_line_and_column() -> None:
-    with pytest.raises(InputError, match=r"run\.json:2:\d+"):
+    with pytest.raises(InputError, match=r"run\.json, line 2, column \d+"):
         RunConfig.from_json('{\n "name": x}', "run.json")
 
 

@@ -16,12 +16,14 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from contract.errors import InputError, UndercutError
-from contract.fields import MISSING, nearest, read_text
+from contract.fields import MISSING, nearest
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
+from contract.pythonfile import compile_python, read_python, told
 from trainer.coach import networks, shim
 
 FUNCTION, OBJECT = "get_agent_params", "agent_params"
+_WHAT = "the preset"
 BUILD_RULE = "rl_coach must be able to build the preset's network"
 _RULE = f"a preset defines {FUNCTION}(metadata, hyperparameters) or {OBJECT}: rl_coach's agent parameters"
 
@@ -81,7 +83,7 @@ class Preset:
             trace = "".join(traceback.format_exception(type(error), error, own)).rstrip()
             where = f"{self.path}, line {line}" if line else str(self.path)
             fix = f"correct the preset; where it failed:\n{trace}"
-            raise InputError(where, f"{type(error).__name__}: {error}", rule, fix) from None
+            raise InputError(where, told(error), rule, fix) from None
 
     def _racers(self, trace: TracebackType | None) -> tuple[TracebackType | None, int | None]:
         """The traceback from the first frame of the racer's file on, and the last line of it that ran."""
@@ -105,18 +107,7 @@ class Preset:
 
 def load_preset(path: Path) -> Preset:
     """Compile a racer's preset; InputError for a missing file or a syntax error."""
-    source = read_text(path, "the preset")
-    try:
-        return Preset(path, compile(source, str(path), "exec", dont_inherit=True))
-    except SyntaxError as error:
-        raise InputError(
-            f"{path}, line {error.lineno}",
-            (error.text or "").strip(),
-            f"the preset is valid Python: {error.msg}",
-            "correct this line or the one just before",
-        ) from None
-    except ValueError as error:  # null bytes
-        raise InputError(str(path), str(error), "the preset is valid Python", "save it as plain text") from None
+    return Preset(path, compile_python(read_python(path, _WHAT), path, _WHAT))
 
 
 def is_q_learning(parameters: Any) -> bool:
