@@ -1,8 +1,12 @@
 """Training in the stack's containers: to the same numbers as in one process, whatever dies meanwhile."""
 
+import json
 import os
+import re
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +62,19 @@ def test_an_evaluation_in_the_stack_is_the_one_here(stack: StackUnderTest, here:
     stack.undercut(*arguments, "--backend", "compose")
     here.undercut(*arguments)
     assert_same_run(stack, here, "same")
+
+
+def test_the_page_shows_the_stored_runs_to_whoever_has_its_address(stack: StackUnderTest) -> None:
+    address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+", stack.undercut("stack", "up").stdout)
+    assert address is not None
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(), urllib.request.ProxyHandler({}))
+    assert b"<title>undercut" in browser.open(address[0], timeout=60).read()
+    base = address[0].partition("/?")[0]
+    runs = json.loads(browser.open(f"{base}/api/runs", timeout=60).read())
+    assert "same" in json.dumps(runs)
+    stranger = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        stranger.open(f"{base}/api/runs", timeout=60)
 
 
 def test_racers_own_files_reach_the_containers(stack: StackUnderTest, here: StackUnderTest) -> None:

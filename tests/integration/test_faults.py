@@ -208,9 +208,7 @@ def test_clocks_that_jump_by_hours_and_back(tmp_path: Path) -> None:
     assert contents(tmp_path / "run") == expected(tmp_path / "expected", 9)
 
 
-def test_broken_and_oversized_messages_are_refused_and_nothing_else_happens(
-    tmp_path: Path, server: RedisServer
-) -> None:
+def test_broken_and_oversized_messages_are_refused(tmp_path: Path, server: RedisServer) -> None:
     said: list[str] = []
     source = RemoteRollouts(RedisChannel(server.address, "mini"), JOB, RULES, said.append, lease_s=LEASE_S)
     stop = threading.Event()
