@@ -16,6 +16,7 @@ from contract.errors import InputError, UndercutError
 from scripts import tracks_cli
 from scripts.cloud import cli as cloud_cli
 from scripts.cloud.settings import CloudSettings
+from scripts.completion import complete_by_name
 from scripts.doctor import cli as doctor_cli
 from scripts.interchange import copy_cli, export_cli, import_cli
 from scripts.looking import inspect_cli, report_cli, video_cli
@@ -34,7 +35,7 @@ from scripts.racing.race_cli import (
 )
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
 from scripts.stack import cli as stack_cli
-from scripts.starting import check_cli
+from scripts.starting import check_cli, new_cli
 from scripts.training import worker_cli
 from scripts.view import cli as view_cli
 from scripts.view.cli import ViewOption, page
@@ -47,7 +48,7 @@ QUICK = {
     "evaluation": {"number_of_trials": 1, "number_of_resets": 0},
 }
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train AWS DeepRacer models on your own machine.")
+app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
 app.add_typer(stack_cli.app, name="stack")
 app.add_typer(cloud_cli.app, name="cloud")
@@ -67,23 +68,31 @@ app.command()(ros_cli.drive)
 app.command(context_settings={"allow_interspersed_args": False})(ros_cli.ros)
 app.command()(worker_cli.worker)
 app.command()(view_cli.view)
+app.command()(new_cli.new)
 app.command()(check_cli.check)
 app.command()(doctor_cli.doctor)
 app.command()(video_cli.video)
 console = Console()
 
-RunName = Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False)]
-OptionalFile = Annotated[Path | None, typer.Option(show_default=False)]
+RunName = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="name of the run: runs/RUN/", show_default=False),
+]
 
 
 @app.command()
 def train(
     run: RunName = None,
     track: Annotated[
-        list[str] | None, typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route; several: trains on all")
+        list[str] | None,
+        typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route; several: trains on all"),
     ] = None,
     reward: Annotated[
         Path | None, typer.Option(help="reward function (.py), program, or a .yaml that names a program or a Lambda")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="a racer's folder, as `undercut new` writes it: its files"),
     ] = None,
     requirements: Annotated[
         Path | None, typer.Option(help="packages that the reward imports; by default requirements.txt beside it")
@@ -122,11 +131,16 @@ def train(
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
+    from scripts.starting.check import Given
     from scripts.training import (
         pretraining,  # TensorFlow takes seconds to import; --help should not
         sessions,  # TensorFlow takes seconds to import; --help should not
     )
 
+    if folder is not None:
+        files = Given.in_folder(folder)
+        reward, metadata = reward or files.reward, metadata or files.metadata
+        hyperparameters, params = hyperparameters or files.hyperparameters, params or files.training_params
     read = load_params(params, "TRAINING") if params else None
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
@@ -197,6 +211,9 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="for other program
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table if rows else "no runs yet: undercut train")
+
+
+complete_by_name(app)
 
 
 def main() -> NoReturn:

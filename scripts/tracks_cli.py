@@ -16,7 +16,7 @@ from contract.stores.local import LocalStore
 from scripts.runs import TRACKS
 from simapp.tracks import Track, available_tracks, load_track
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Tracks: the shipped ones and your own.")
+app = typer.Typer(no_args_is_help=True, help="Tracks: the shipped ones and your own.")
 console = Console()
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

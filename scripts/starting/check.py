@@ -25,6 +25,7 @@ from simapp.reward_source import load_reward
 from simapp.tracks import Track, load_track
 
 REWARDS = (artifacts.REWARD_FUNCTION, "reward.py", "custom_files/reward_function.py")
+TRAINING_PARAMS = (artifacts.TRAINING_PARAMS, "training_params.yml", "run.env")
 DESCRIPTIONS = ("reward.yaml", "reward.json", artifacts.REWARD_DESCRIPTION)
 METADATA = ("model_metadata.json", artifacts.MODEL_METADATA, "custom_files/model_metadata.json")
 HYPERPARAMETERS = ("hyperparameters.json", artifacts.HYPERPARAMETERS, "custom_files/hyperparameters.json")
@@ -38,6 +39,11 @@ class Given:
     metadata: Path | None = None
     hyperparameters: Path | None = None
     params: tuple[Path, ...] = ()
+
+    @property
+    def training_params(self) -> Path | None:
+        """The file that says how to train, by its name."""
+        return next((path for path in self.params if path.name in TRAINING_PARAMS), None)
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Given":
