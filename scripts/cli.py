@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.models import CommandInfo
 
 from contract import artifacts
 from contract.config import RunConfig
@@ -213,6 +214,33 @@ def runs(as_json: Annotated[bool, typer.Option("--json", help="for other program
     console.print(table if rows else "no runs yet: undercut train")
 
 
+PANELS = {
+    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks"),
+    "Look": ("report", "logs", "view", "video", "inspect"),
+    "Other simulators, machines and tools": (),
+}
+"""How `undercut --help` is arranged; what is in no list comes last."""
+
+
+def arrange(commands: typer.Typer) -> None:
+    """Put each command into its panel, in the order above."""
+    order = [(panel, name) for panel, names in PANELS.items() for name in names]
+    last = list(PANELS)[-1]
+
+    def place(name: str) -> tuple[int, str]:
+        return next(((k, panel) for k, (panel, known) in enumerate(order) if known == name), (len(order), last))
+
+    def name_of(info: CommandInfo) -> str:
+        return info.name or str(getattr(info.callback, "__name__", ""))
+
+    commands.registered_commands.sort(key=lambda info: place(name_of(info))[0])
+    for command in commands.registered_commands:
+        command.rich_help_panel = place(name_of(command))[1]
+    for group in commands.registered_groups:
+        group.rich_help_panel = place(str(group.name))[1]
+
+
+arrange(app)
 complete_by_name(app)
 
 

@@ -1,4 +1,4 @@
-"""What a shell offers after a TAB: names of runs, tracks and views, and words. Nothing here may fail or say anything."""
+"""What a shell offers after a TAB: runs, tracks, folders, and words. Nothing here may fail or say anything."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator

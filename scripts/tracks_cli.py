@@ -13,6 +13,7 @@ from rich.text import Text
 
 from contract.errors import InputError
 from contract.stores.local import LocalStore
+from scripts.completion import track_names
 from scripts.runs import TRACKS
 from simapp.tracks import Track, available_tracks, load_track
 
@@ -49,7 +50,10 @@ def list_tracks(as_json: Annotated[bool, typer.Option("--json", help="for other 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="a track's name, or the path of a route file")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="a track's name, or the path of a route file", autocompletion=track_names),
+    ],
     out: Annotated[Path | None, typer.Option(help="where to write the picture; NAME.png if not given")] = None,
 ) -> None:
     """Write a picture of a track and print its path."""

@@ -1,6 +1,7 @@
 """`undercut evaluate`, `race` and `tournament`: trained models against the clock and against each other."""
 
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.host import ROS
 from contract.races import race_params
+from contract.rollout import Rollout
 from scripts.racing.params_cli import load_params, load_race
 from scripts.runs import Run
 from scripts.stack import cli as stack_cli
@@ -48,6 +50,7 @@ ContinuousOption = Annotated[
     bool | None, typer.Option("--continuous/--no-continuous", help="laps in a row, without a stop between them")
 ]
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="MP4s of the laps, of five at most")]
+JsonOption = Annotated[bool, typer.Option("--json", help="the result for other programs; all else goes to stderr")]
 SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
 
 
@@ -84,6 +87,7 @@ def evaluate(
     params: ParamsOption = None,
     view: ViewOption = False,
     video: VideoOption = True,
+    as_json: JsonOption = False,
     backend: stack_cli.BackendOption = stack_cli.Backend.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
@@ -114,11 +118,14 @@ def evaluate(
     )
     opened = dataclasses.replace(opened, config=RunConfig.build(values, "command line"))
     opened.write_evaluation_params(opened.config, read.carried if read else None)
+    out = told_on(as_json)
     with page("run", opened.config.name, view):
-        sessions.evaluate(opened, console, opened.config.evaluation.number_of_trials, checkpoint)
-        sessions.show_files(opened, console)
+        driven = sessions.evaluate(opened, out, opened.config.evaluation.number_of_trials, checkpoint)
+        sessions.show_files(opened, out)
     if video:
-        videos.after_evaluation(opened, console)
+        videos.after_evaluation(opened, out)
+    if as_json:
+        _show_evaluation(opened, checkpoint, driven)
 
 
 def race(
@@ -137,6 +144,7 @@ def race(
     params: ParamsOption = None,
     view: ViewOption = False,
     video: VideoOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Race two to four runs head to head on one track."""
     from scripts.looking import videos
@@ -147,11 +155,14 @@ def race(
     )
     if sim is not None:
         config = RunConfig.build({**config.model_dump(), "simulator": sim}, "command line")
+    out = told_on(as_json)
     with page("race", config.name, view):
-        racing.head_to_head(grid, config, console)
+        racing.head_to_head(grid, config, out)
         workspace().put(artifacts.race_params(name), told.encode())
     if video:
-        videos.after_race(name, console)
+        videos.after_race(name, out)
+    if as_json:
+        typer.echo(workspace().get(artifacts.race_result(name)).decode().rstrip())
 
 
 def tournament(
@@ -164,13 +175,36 @@ def tournament(
     reverse_dir: ReverseOption = None,
     seed: SeedOption = None,
     params: ParamsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Knock-out races of two runs each until one is left."""
     from scripts.racing import races as racing
 
     grid, config, told = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
-    racing.tournament(grid, config, console)
+    racing.tournament(grid, config, told_on(as_json))
     workspace().put(artifacts.race_params(name), told.encode())
+    if as_json:
+        typer.echo(workspace().get(artifacts.race_result(name)).decode().rstrip())
+
+
+def told_on(as_json: bool) -> Console:
+    """Where progress goes: stdout belongs to the JSON, if there is some."""
+    return Console(stderr=True) if as_json else console
+
+
+def _show_evaluation(run: Run, which: str, driven: list[Rollout]) -> None:
+    """The metrics file's rows with what they say together."""
+    from scripts.training.sessions import checkpoint
+    from scripts.training.statistics import lap_statistics
+
+    told = {
+        "run": run.config.name,
+        "track": run.config.track,
+        "checkpoint": checkpoint(run, which).iteration,
+        "statistics": dataclasses.asdict(lap_statistics(driven)),
+        "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
+    }
+    typer.echo(json.dumps(told, indent=2, allow_nan=False))
 
 
 def _race(
