@@ -39,7 +39,11 @@ def say(line: str) -> None:
 
 @app.command()
 def up(
-    plan: Annotated[bool, typer.Option("--plan", help="only show what would be made")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="only show what would be made, with its monthly cost")] = False,
+    parts: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="network, batch or notebook, again for more; none: neither of them"),
+    ] = None,
     region: RegionOption = None,
     stack: StackOption = None,
 ) -> None:
@@ -48,7 +52,8 @@ def up(
     from scripts.cloud.session import CloudSession
 
     settings = CloudSettings.load({"region": region, "stack": stack})
-    for line in infra.up(CloudSession(settings), settings, plan):
+    chosen = [part for part in parts if part != "none"] if parts else None
+    for line in infra.up(CloudSession(settings), settings, plan, chosen):
         say(line)
 
 

@@ -1,0 +1,178 @@
+"""The CloudFormation template: nothing public, no rights that can be named narrower, and what a plan says it costs."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.cloud.infra import OUTPUTS
+from scripts.cloud.template import TEMPLATE, planned, template
+
+RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
+EVERYWHERE = re.compile(r"0\.0\.0\.0(/\d+)?|::/0")
+UNNAMED = {
+    *("ecr:GetAuthorizationToken", "cloudwatch:PutMetricData", "sagemaker:ListTrainingJobs"),
+    *("batch:DescribeJobs", "batch:ListJobs"),
+    *("ec2:DescribeDhcpOptions", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"),
+    *("ec2:DescribeSubnets", "ec2:DescribeVpcs"),
+}
+"""Actions that AWS lets nobody name a resource for (Service Authorization Reference)."""
+ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes"}
+
+
+def statements() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, resource in RESOURCES.items():
+        told = resource["Properties"]
+        documents = [one["PolicyDocument"] for one in told.get("Policies", [])]
+        documents += [told[key] for key in ("PolicyDocument", "AssumeRolePolicyDocument") if key in told]
+        for document in documents:
+            assert document["Version"] == "2012-10-17"
+            for statement in document["Statement"]:
+                yield name, statement
+
+
+def many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+# --- nothing public --------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_open_to_everybody() -> None:
+    for name, statement in statements():
+        if statement.get("Principal") == "*" or "*" in many(statement.get("Principal", {})):
+            assert (name, statement["Effect"]) == ("BucketPolicy", "Deny")
+            assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        else:
+            assert "AWS" not in statement.get("Principal", {}), "another account"
+    assert not EVERYWHERE.search(json.dumps(RESOURCES))
+    kinds = {resource["Type"] for resource in RESOURCES.values()}
+    assert not kinds & {"AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EIP"}
+    for resource in RESOURCES.values():
+        told = resource["Properties"]
+        if resource["Type"] == "AWS::EC2::Subnet":
+            assert told["MapPublicIpOnLaunch"] is False
+        if resource["Type"] == "AWS::EC2::SecurityGroup":
+            assert told.get("SecurityGroupIngress", []) == []
+            assert told["SecurityGroupEgress"], "AWS would put a rule to everywhere"
+        if resource["Type"] == "AWS::EC2::SecurityGroupIngress":
+            assert "SourceSecurityGroupId" in told and "CidrIp" not in told
+
+
+def test_the_bucket_is_private_encrypted_and_outlives_the_stack() -> None:
+    bucket = RESOURCES["Bucket"]
+    told = bucket["Properties"]
+    assert told["PublicAccessBlockConfiguration"] == dict.fromkeys(
+        ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+    )
+    rules = told["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rules[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    assert {rule["Id"]: rule.get("Prefix") for rule in told["LifecycleConfiguration"]["Rules"]} == {
+        "unfinished-uploads": None,
+        "what-jobs-leave-beside-the-runs": "jobs/",  # never runs/
+    }
+    for name in ("Bucket", "BucketPolicy"):
+        assert (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_images_are_scanned_machines_ask_for_tokens_and_logs_end() -> None:
+    for name in ("TrainerRepository", "SimappRepository"):
+        told = RESOURCES[name]["Properties"]
+        assert told["ImageScanningConfiguration"] == {"ScanOnPush": True}
+        policy = json.loads(told["LifecyclePolicy"]["LifecyclePolicyText"])
+        assert policy["rules"][0]["selection"]["countNumber"] == 3
+    launch = RESOURCES["BatchMachine"]["Properties"]["LaunchTemplateData"]
+    assert launch["MetadataOptions"]["HttpTokens"] == "required"
+    assert all(disk["Ebs"]["Encrypted"] for disk in launch["BlockDeviceMappings"])
+    assert RESOURCES["Notebook"]["Properties"]["RootAccess"] == "Disabled"
+    assert RESOURCES["LogGroup"]["Properties"]["RetentionInDays"] == {"Ref": "LogDays"}
+
+
+# --- rights ----------------------------------------------------------------------------------------------------------
+
+
+def test_rights_name_their_actions_and_their_resources() -> None:
+    for name, statement in statements():
+        if statement["Effect"] != "Allow" or "Resource" not in statement:
+            continue
+        actions = many(statement["Action"])
+        assert not any("*" in action for action in actions), f"{name}: {actions}"
+        if "*" in many(statement["Resource"]):
+            assert set(actions) <= UNNAMED, f"{name}: {actions}"
+        assert "NotAction" not in statement and "NotResource" not in statement
+        if "iam:PassRole" in actions:
+            assert statement["Resource"] == {"Fn::GetAtt": "JobRole.Arn"}
+            assert "iam:PassedToService" in statement["Condition"]["StringEquals"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_policy_linter_has_nothing_to_say() -> None:
+    """parliament: unknown actions, conditions that do not exist, resources that do not go with an action."""
+    from parliament import analyze_policy_string
+
+    documents = []
+    for name, resource in RESOURCES.items():
+        if resource["Type"].startswith("AWS::IAM::"):
+            told = resource["Properties"]
+            documents += [(name, policy["PolicyDocument"]) for policy in told.get("Policies", [])]
+            documents += [(name, told["PolicyDocument"])] if "PolicyDocument" in told else []
+    assert {name for name, _ in documents} == {"JobRole", "JobNetworkPolicy", "RacerPolicy"}
+    for name, document in documents:
+        found = analyze_policy_string(json.dumps(plain(document))).findings
+        assert not found, f"{name}: {[(one.issue, one.detail) for one in found]}"
+
+
+ARNS = {
+    "TrainerRepository": "ecr:us-east-1:123456789012:repository/undercut-trainer",
+    "SimappRepository": "ecr:us-east-1:123456789012:repository/undercut-simapp",
+    "JobRole": "iam::123456789012:role/undercut-job",
+}
+
+
+def plain(value: Any) -> Any:
+    """The value as it would be in an account."""
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "Ref" in value:
+        return {"AWS::AccountId": "123456789012"}.get(value["Ref"], "something")
+    if "Fn::GetAtt" in value:
+        return f"arn:aws:{ARNS[value['Fn::GetAtt'].partition('.')[0]]}"
+    if "Fn::Sub" in value:
+        known = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+        return re.sub(r"\$\{([^}]*)\}", lambda found: known.get(found[1], "something"), value["Fn::Sub"])
+    return {key: plain(one) for key, one in value.items()}
+
+
+# --- what is made ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_of_the_least_and_of_everything_by_hand() -> None:
+    """2.1 GB of images, a run of 0.35 GB: $0.22. Batch: six endpoints of $7.30. A notebook never stopped: $36.50."""
+    least = planned(template(), {})
+    assert {row.name for row in least} == {
+        *("Bucket", "BucketPolicy", "TrainerRepository", "SimappRepository", "LogGroup", "JobRole", "RacerPolicy"),
+    }
+    assert sum(row.monthly for row in least) == pytest.approx(2.1 * 0.1 + 0.35 * 0.023)
+    assert sum(row.monthly for row in planned(template(), {"MakeNetwork": "yes"})) == pytest.approx(0.21805)
+    everything = planned(template(), ALL)
+    assert {row.name for row in everything} == set(RESOURCES)
+    assert sum(row.monthly for row in everything) == pytest.approx(0.21805 + 6 * 730 * 0.01 + 730 * 0.05)
+    assert "Bucket" not in {row.name for row in planned(template(), {"MakeBucket": "no"})}
+
+
+def test_launchers_find_the_outputs_that_they_read() -> None:
+    assert set(OUTPUTS) - set(template()["Outputs"]) == {"KinesisStream"}  # which RoboMaker's launcher makes itself
+
+
+@pytest.mark.slow
+def test_cfn_lint_has_nothing_to_say() -> None:
+    program = Path(sys.executable).parent / "cfn-lint"
+    done = subprocess.run([program, TEMPLATE], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stdout + done.stderr
