@@ -39,7 +39,7 @@ def test_no_car_gets_to_another_stretch_of_road_unseen(name: str) -> None:
     0.27 m a step, and its wheels are 0.23 m apart: over 0.5 m of grass there is a step with none on the road."""
     track = load_track(name)
     inner, outer = track.inner, track.outer
-    quads = shapely.polygons(np.stack([inner[:-1], inner[1:], outer[1:], outer[:-1]], axis=1))
+    quads = np.asarray(shapely.polygons(np.stack([inner[:-1], inner[1:], outer[1:], outer[:-1]], axis=1)))
     along_m = track.project(*(0.5 * (track.centre[1:] + track.centre[:-1])).T).distance_m
     between_m = np.abs(track.shortest_way(along_m[:, None] - along_m))
     i, j = np.nonzero(np.triu(between_m > 2.5))
