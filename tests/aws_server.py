@@ -240,8 +240,12 @@ def _error(operation: str, fault: Fault) -> Response:
 class SageMaker:
     """Runs the server's training jobs: each machine of a job is a process with a folder laid out like /opt/ml."""
 
-    def __init__(self, server: AwsServer, folder: Path, hosts: tuple[str, ...] = ("algo-1",)) -> None:
-        self.server, self.folder, self.hosts = server, folder, hosts
+    def __init__(
+        self, server: AwsServer, folder: Path, hosts: tuple[str, ...] = ("algo-1",), interruptions: int = 0
+    ) -> None:
+        """So often the machines are taken back after a first saved iteration, and the job is begun again."""
+        self.server, self.folder, self.hosts, self._interruptions = server, folder, hosts, interruptions
+        self.begun = 0
         self.processes: list[subprocess.Popen[str]] = []
         self.threads: list[threading.Thread] = []
         server.started, server.stopped = self.start, self.stop
@@ -260,10 +264,6 @@ class SageMaker:
             thread.join(DEADLINE_S)
             assert not thread.is_alive(), f"the job does not end in {DEADLINE_S:g} s"
 
-    def interrupt(self) -> None:
-        """Spare capacity is taken back: SIGTERM; SageMaker starts the same job again when there is some."""
-        self.stop("")
-
     def ml(self, job: str, host: str) -> Path:
         return self.folder / job / host
 
@@ -272,16 +272,11 @@ class SageMaker:
         job = self.server.job(name)
         job.secondary_status = "Training"
         job.training_start_time = datetime.now(UTC)
-        self.processes = [self._process(request, host) for host in self.hosts]
-        readers = [
-            threading.Thread(target=self._copy_log, args=(name, host, process))
-            for host, process in zip(self.hosts, self.processes, strict=True)
-        ]
-        for reader in readers:
-            reader.start()
-        for reader in readers:
-            reader.join()
-        statuses = [process.wait() for process in self.processes]
+        statuses = self._tries(request)
+        while self._interruptions > 0:
+            self._interruptions -= 1
+            job.secondary_status = "Interrupted"
+            statuses = self._tries(request)
         job.training_end_time = datetime.now(UTC)
         seconds = max(int((job.training_end_time - job.training_start_time).total_seconds()), 1)
         job.training_time_in_seconds = job.billable_time_in_seconds = seconds
@@ -294,6 +289,21 @@ class SageMaker:
             job.training_job_status = job.secondary_status = "Failed"
         else:
             job.training_job_status = job.secondary_status = "Completed"
+
+    def _tries(self, request: dict[str, Any]) -> list[int]:
+        """The exit statuses of the job's machines."""
+        self.begun += 1
+        name = request["TrainingJobName"]
+        self.processes = [self._process(request, host) for host in self.hosts]
+        readers = [
+            threading.Thread(target=self._copy_log, args=(name, host, process))
+            for host, process in zip(self.hosts, self.processes, strict=True)
+        ]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+        return [process.wait() for process in self.processes]
 
     def _process(self, request: dict[str, Any], host: str) -> "subprocess.Popen[str]":
         base = self.ml(request["TrainingJobName"], host)
@@ -339,6 +349,8 @@ class SageMaker:
         assert process.stdout is not None
         for line in process.stdout:
             self.server.say(name, host, [line.rstrip("\n")])
+            if self._interruptions > 0 and self.begun == 1 and "Training iteration=1" in line:
+                self.stop("")  # the iteration before is saved
 
 
 def until(what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:

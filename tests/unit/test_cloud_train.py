@@ -2,75 +2,31 @@
 with the variables and folders that the launcher and SageMaker set, and comes back."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from contract import artifacts
 from contract.config import RunConfig
 from contract.stores.local import LocalStore
-from scripts.cli import app
-from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run
+from scripts.runs import Run
 from scripts.training.sessions import summary
-from scripts.workspace import bucket_place
-from tests.aws_server import BUCKET, AwsServer, SageMaker, aws
+from tests.aws_server import BUCKET, SageMaker
+from tests.cloud_support import SMALL, Here, here, small_run
 
+__all__ = ["here"]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SMALL = {
-    "seed": 3,
-    "cars": 4,
-    "training": {"max_iterations": 1, "min_eval_trials": 1, "max_episode_steps": 20, "clean_evaluations": 0},
-    "evaluation": {"number_of_trials": 1, "number_of_resets": 0, "max_lap_steps": 20},
-}
 HOST_FIELDS: tuple[str, ...] = ()
 """Fields of run.json that may differ between here and the cloud: none. What differs from machine to machine is in the
 environment (contract/host.py)."""
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[AwsServer, Path]]:
-    """An AWS, and a working directory whose process talks to it."""
-    with aws() as server:
-        folder = tmp_path / "here"
-        folder.mkdir()
-        monkeypatch.chdir(folder)
-        for name in list(os.environ):
-            if name.startswith(("AWS_", "UNDERCUT_")):
-                monkeypatch.delenv(name)
-        for name, value in server.environment().items():
-            monkeypatch.setenv(name, value)
-        bucket_place.cache_clear()
-        yield server, folder
-        bucket_place.cache_clear()
-
-
-def small_run(name: str, folder: Path) -> Run:
-    """A run that is a minute's work at most, with a racer's helper module and a track of its own."""
-    hyperparameters = folder / "small.json"
-    hyperparameters.write_text(json.dumps({"num_episodes_between_training": 5, "num_epochs": 3, "batch_size": 32}))
-    (folder / "helper.py").write_text("SHARE = 0.5\n")
-    reward = folder / "my_reward.py"
-    reward.write_text("import helper\n" + DEFAULT_REWARD.read_text())
-    config = RunConfig.build({**SMALL, "name": name}, "test")
-    return Run.create(config, reward, DEFAULT_METADATA, hyperparameters)
-
-
-def cloud(*arguments: str) -> str:
-    """The command line in this process; what it printed."""
-    ran = CliRunner().invoke(app, ["cloud", *arguments], catch_exceptions=False)
-    assert ran.exit_code == 0, ran.output
-    return ran.output
-
-
-def test_a_run_trains_there_comes_back_and_goes_on_in_both(here: tuple[AwsServer, Path], tmp_path: Path) -> None:
-    server, folder = here
+def test_a_run_trains_there_comes_back_and_goes_on_in_both(here: Here, tmp_path: Path) -> None:
+    server, folder = here.server, here.folder
     sagemaker = SageMaker(server, tmp_path / "ml")
     given = small_run("mine", folder).store.get(artifacts.RUN_CONFIG)
-    said = cloud("train", "mine")
+    said = here.cloud("train", "mine")
     sagemaker.join()
 
     # golden: the job read the run that was made here, byte for byte
@@ -83,7 +39,7 @@ def test_a_run_trains_there_comes_back_and_goes_on_in_both(here: tuple[AwsServer
     assert mine.store.exists(artifacts.car_bundle("mine")) and mine.store.exists(artifacts.TRAINING_PLOT)
     assert "launched undercut-mine-" in said and "brought runs/mine" in said
     assert "reward-training" in said and "Training> Name" not in said
-    assert "Training> Name=main_level/agent" in cloud("logs", "mine")
+    assert "Training> Name=main_level/agent" in here.cloud("logs", "mine")
     # no secret in what was launched, recorded or said
     asked = json.dumps(server.asked("CreateTrainingJob"))
     record = next((folder / "cloud").glob("*.json")).read_text()
@@ -92,11 +48,65 @@ def test_a_run_trains_there_comes_back_and_goes_on_in_both(here: tuple[AwsServer
 
     # here: one more iteration; there: another one from where it stands
     longer = {**SMALL, "name": "mine", "training": {**SMALL["training"], "max_iterations": 2}}  # type: ignore[dict-item]
-    ran = CliRunner().invoke(app, ["train", "mine", "--iterations", "2"], catch_exceptions=False)
+    ran = here.ran("train", "mine", "--iterations", "2")
     assert ran.exit_code == 0, ran.output
     assert RunConfig.build(longer, "test") == Run.open("mine").config
-    CliRunner().invoke(app, ["train", "mine", "--iterations", "3", "--backend", "cloud"], catch_exceptions=False)
+    here.ran("train", "mine", "--iterations", "3", "--backend", "cloud")
     sagemaker.join()
     assert summary(Run.open("mine"))["iterations"] == 3
-    assert "Completed" in cloud("status")
+    assert "Completed" in here.cloud("status")
     assert LocalStore(folder / "runs" / "mine").exists(artifacts.REWARD_FUNCTION)
+
+
+def test_spare_capacity_that_is_taken_back_goes_on_where_it_was(here: Here, tmp_path: Path) -> None:
+    """SageMaker stops the container and starts the same job again; the run goes on from the bucket's last iteration."""
+    sagemaker = SageMaker(here.server, tmp_path / "ml", interruptions=1)
+    run = small_run("mine", here.folder)
+    run.remake(RunConfig.build({**SMALL, "name": "mine", "training": {**SMALL["training"], "max_iterations": 3}}, ""))  # type: ignore[dict-item]
+    output = here.cloud("train", "mine", "--spot")
+    sagemaker.join()
+    (asked,) = here.server.asked("CreateTrainingJob")
+    assert asked["EnableManagedSpotTraining"] and asked["CheckpointConfig"]["LocalPath"] == "/opt/ml/checkpoints"
+    assert asked["StoppingCondition"]["MaxWaitTimeInSeconds"] >= asked["StoppingCondition"]["MaxRuntimeInSeconds"]
+    assert sagemaker.begun == 2 and "stopped; finished iterations are kept" in output
+    assert summary(Run.open("mine"))["iterations"] == 3
+    log = here.cloud("logs", "mine")
+    assert log.count("Episode=1, ") == 2  # of training and testing: the first iteration was not trained again
+
+
+@pytest.mark.redis
+def test_several_machines_share_a_training_over_redis(here: Here, tmp_path: Path) -> None:
+    """A heterogeneous cluster: the first machine of the group "trainer" trains, the others drive."""
+    hosts = ("localhost", "127.0.0.1", "127.0.0.2")
+    sagemaker = SageMaker(here.server, tmp_path / "ml", hosts)
+    small_run("mine", here.folder)
+    output = here.cloud("train", "mine", "--simulators", "2", "--simulator-type", "ml.c5.xlarge")
+    sagemaker.join()
+    (asked,) = here.server.asked("CreateTrainingJob")
+    groups = asked["ResourceConfig"]["InstanceGroups"]
+    assert [(group["InstanceGroupName"], group["InstanceCount"]) for group in groups] == [
+        ("trainer", 1),
+        ("simulators", 2),
+    ]
+    assert asked["EnableInterContainerTrafficEncryption"]
+    assert summary(Run.open("mine"))["iterations"] == 1
+    assert "rollouts come over Redis" in output and "at work" in output
+    # nothing is left of the password that they met with
+    kept = here.server.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="jobs/").get("Contents", [])
+    assert not [one["Key"] for one in kept if one["Key"].endswith("redis.json")]
+
+
+def test_evaluating_and_racing_there(here: Here, tmp_path: Path) -> None:
+    """The same commands as here, in a job; what they wrote comes back."""
+    sagemaker = SageMaker(here.server, tmp_path / "ml")
+    for name in ("mine", "other"):
+        small_run(name, here.folder)
+        ran = here.ran("train", name, "--laps", "1")
+        assert ran.exit_code == 0, ran.output
+    before = Run.open("mine").store.get(artifacts.EVALUATION_METRICS)
+    here.cloud("evaluate", "mine", "--laps", "2", "--no-video")
+    assert len(json.loads(Run.open("mine").store.get(artifacts.EVALUATION_METRICS))["metrics"]) == 2
+    assert before != Run.open("mine").store.get(artifacts.EVALUATION_METRICS)
+    here.cloud("race", "mine", "other", "--", "--laps", "1", "--no-video", "--name", "final")
+    sagemaker.join()
+    assert LocalStore(here.folder / "races" / "final").list("")
