@@ -117,7 +117,7 @@ def racers_files(folders: Folders, settings: Mapping[str, str], into: Path, need
     }
     found: dict[str, Path] = {}
     for channel in folders.channels():
-        for name in (*keys, _NAME, artifacts.PRESET, artifacts.RUN_CONFIG):
+        for name in (*keys, _NAME, artifacts.PRESET, artifacts.RUN_CONFIG, artifacts.REWARD_DESCRIPTION):
             if (channel / name).is_file():
                 found.setdefault(name, channel / name)
     for name, key in keys.items():
@@ -179,11 +179,13 @@ def open_or_create(folders: Folders, settings: Mapping[str, str], claimed: Place
         hyperparameters.parent.mkdir()
         hyperparameters.write_text(_hyperparameters_of(settings, files, kept))
         preset = files.get(artifacts.PRESET)
+        reward = files.get(artifacts.REWARD_DESCRIPTION, files.get(artifacts.REWARD_FUNCTION))
         if kept is not None:
             metadata = files.get("model_metadata.json")
-            kept.same_files(files.get(artifacts.REWARD_FUNCTION), metadata, hyperparameters, preset)
+            kept.same_files(reward, metadata, hyperparameters, preset)
             return kept.remake(config)
-        reward, metadata = files[artifacts.REWARD_FUNCTION], files["model_metadata.json"]
+        assert reward is not None  # racers_files has seen to it
+        metadata = files["model_metadata.json"]
         return Run.create(config, reward, metadata, hyperparameters, place=store, preset=preset)
 
 

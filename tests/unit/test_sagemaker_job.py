@@ -16,6 +16,7 @@ from scripts.cloud import sagemaker_job
 from scripts.cloud.job_run import Folders, config_of, open_or_create, run_store
 from scripts.cloud.sagemaker_job import FAILURE_CHARACTERS, main, set_variables, settings_of
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
+from simapp.reward_service.service import RewardService
 from tests.conftest import REPO
 
 GUIDANCE = {
@@ -86,6 +87,20 @@ def test_training_hyperparameters_are_strings_and_become_the_runs(folders: Folde
     assert (hyper["batch_size"], hyper["lr"], hyper["loss_type"]) == (128, 0.0001, "mean squared error")
     assert run.config.name == "my-job-2026"
     assert run.store.get(artifacts.REWARD_FUNCTION) == DEFAULT_REWARD.read_bytes()
+
+
+def test_a_channel_brings_the_program_that_rewards(folders: Folders) -> None:
+    """As a run keeps it: reward/reward.json with its files, and a stub where reward_function.py is looked for."""
+    channel = folders.data / "racer"
+    service = RewardService.load(REPO / "rewards" / "programs" / "perl.yaml")
+    for key, content in service.files().items():
+        (channel / key).parent.mkdir(exist_ok=True)
+        (channel / key).write_bytes(content)
+    run = open_or_create(folders, give(folders))
+    assert str(run.files.reward.path).endswith(artifacts.REWARD_DESCRIPTION)
+    assert run.files.reward.files() == service.files()
+    again = open_or_create(folders, give(folders))  # interrupted, and begun again
+    assert again.files.reward.files() == service.files()
 
 
 def test_run_config_is_the_whole_job(folders: Folders) -> None:
