@@ -1,7 +1,7 @@
 """The command line as a service that is started again when it dies: `python -m scripts.stack.service train NAME`.
 
 An error that was explained to the racer would be the same again, so it ends the service with status 0, which Docker
-does not restart, and its real status stands in the last line of the log.
+does not restart, and its real status stands in one of the last lines of the log.
 """
 
 import re
@@ -11,12 +11,14 @@ from scripts import cli
 
 EXPLAINED = (1, 2)
 _ENDED = "ended with status {}"
+_ENDED_LINE = rf"^{_ENDED.format('([0-9]+)')}\s*$"
 
 
-def status_of(last_line: str, exit_code: int) -> int:
-    """The command's own status, from the last line of its log and the process's exit code."""
-    found = re.fullmatch(_ENDED.format(r"(\d+)"), last_line.strip())
-    return int(found[1]) if found else exit_code
+def status_of(log: str, exit_code: int) -> int:
+    """The command's own status, from the end of its log and the process's exit code. The line need not be the last one:
+    Docker reads what a process prints and its errors separately."""
+    found = re.findall(_ENDED_LINE, log, re.MULTILINE)
+    return int(found[-1]) if found else exit_code
 
 
 def main() -> None:

@@ -28,6 +28,8 @@ WORK = Path("/work")
 RESTART_DEADLINE_S = 120.0
 """Docker waits up to a minute before it starts a container again."""
 _POLL_S = 0.3
+LOG_LINES = "1000"
+"""Of the end of a log, in which a service's status is looked for."""
 
 Say = Callable[[str], None]
 
@@ -194,8 +196,8 @@ class Trainer:
                 self._interrupt(interrupts)
                 continue
             if not state["Running"]:
-                last = ask_docker(["logs", "--tail", "1", self.container])
-                return status_of(last, int(state["ExitCode"]))
+                end = ask_docker(["logs", "--since", started, "--tail", LOG_LINES, self.container])
+                return status_of(end, int(state["ExitCode"]))
             self.say("the trainer's container died and was started again: it goes on from its last whole iteration")
 
     def _interrupt(self, times: int) -> None:

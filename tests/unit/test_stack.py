@@ -242,7 +242,12 @@ def test_evaluate_in_the_stack_gets_the_same_options() -> None:
 
 @pytest.mark.parametrize(
     ("last", "code", "status"),
-    [("bundle for the car: x", 0, 0), ("ended with status 1\n", 0, 1), ("", 137, 137), ("ended with status 2", 0, 2)],
+    [
+        ("bundle for the car: x", 0, 0),
+        ("ended with status 1\n", 0, 1),
+        ("", 137, 137),
+        ("a\nended with status 2\nb", 0, 2),
+    ],
 )
 def test_status_of_a_service(last: str, code: int, status: int) -> None:
     assert status_of(last, code) == status
@@ -266,7 +271,9 @@ def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker) 
 
 def test_a_trainer_is_followed_across_its_restart(docker: Docker, tmp_path: Path) -> None:
     """The log ends when the container dies; the second look finds it running since later, the third ended."""
-    docker({"logs --follow": "a line\n", "logs --tail": "ended with status 1\n"})
+    docker(
+        {"logs --follow": "a line\n", "logs --since 2 --tail": "ended with status 1\n  fix: read by docker after it\n"}
+    )
     states = iter(
         [
             {"Running": True, "Restarting": False, "StartedAt": "1", "ExitCode": 0},
