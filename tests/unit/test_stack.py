@@ -18,6 +18,7 @@ from contract.errors import InputError
 from contract.stores.local import LocalStore
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 from scripts.stack import training as stack_training
+from scripts.cli import BAD_INPUT
 from scripts.stack.cli import without_backend
 from scripts.stack.engine import Stack, StackError, engine_info, set_variables
 from scripts.stack.secrets import CONTAINER_ID, make_secrets, owner
@@ -257,7 +258,7 @@ def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> N
     command = [str(REPO / ".venv" / "bin" / "python"), "-m", "scripts.stack.service", "tracks", "show", "nowhere"]
     run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert "nowhere" in run.stderr
-    assert status_of(run.stdout.splitlines()[-1], run.returncode) == 1 and run.returncode == 0
+    assert status_of(run.stdout.splitlines()[-1], run.returncode) == BAD_INPUT and run.returncode == 0
 
 
 def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker) -> None:
@@ -271,9 +272,7 @@ def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker) 
 
 def test_a_trainer_is_followed_across_its_restart(docker: Docker, tmp_path: Path) -> None:
     """The log ends when the container dies; the second look finds it running since later, the third ended."""
-    docker(
-        {"logs --follow": "a line\n", "logs --since 2 --tail": "ended with status 1\n  fix: read by docker after it\n"}
-    )
+    docker({"logs --follow": "a line\n", "logs --since 2 --tail": "ended with status 1\nread after it\n"})
     states = iter(
         [
             {"Running": True, "Restarting": False, "StartedAt": "1", "ExitCode": 0},
