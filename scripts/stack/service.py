@@ -9,7 +9,7 @@ import sys
 
 from scripts import cli
 
-EXPLAINED = (1, 2)
+EXPLAINED = (cli.FAILED, cli.BAD_INPUT)
 _ENDED = "ended with status {}"
 _ENDED_LINE = rf"^{_ENDED.format('([0-9]+)')}\s*$"
 

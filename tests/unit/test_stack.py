@@ -16,9 +16,9 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
+from scripts.cli import BAD_INPUT
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 from scripts.stack import training as stack_training
-from scripts.cli import BAD_INPUT
 from scripts.stack.cli import without_backend
 from scripts.stack.engine import Stack, StackError, engine_info, set_variables
 from scripts.stack.secrets import CONTAINER_ID, make_secrets, owner
