@@ -58,7 +58,7 @@ class BatchLauncher:
 
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         streams = [
-            LogSource(LOG_GROUP, str(job["container"]["logStreamName"]), f"simulators {job['jobId'][:8]}")
+            LogSource(_log_group(job), str(job["container"]["logStreamName"]), f"simulators {job['jobId'][:8]}")
             for job in self._jobs(record)
             if job.get("container", {}).get("logStreamName")
         ]
@@ -71,6 +71,11 @@ class BatchLauncher:
         return found
 
 
+def _log_group(job: dict[str, Any]) -> str:
+    """The stack's, by what the job was told, else Batch's own."""
+    return str(job["container"].get("logConfiguration", {}).get("options", {}).get("awslogs-group", LOG_GROUP))
+
+
 def definition_of(plan: JobPlan, resources: Resources, images: Images) -> dict[str, Any]:
     """RegisterJobDefinition's request."""
     settings = plan.settings
@@ -79,6 +84,7 @@ def definition_of(plan: JobPlan, resources: Resources, images: Images) -> dict[s
         "AWS_REGION": plan.region,
         "TRAINING_JOB_NAME": plan.job,
     }
+    logging = {"logDriver": "awslogs", "options": {"awslogs-group": resources.log_group}}
     return {
         "jobDefinitionName": plan.job,
         "type": "container",
@@ -94,6 +100,7 @@ def definition_of(plan: JobPlan, resources: Resources, images: Images) -> dict[s
             ],
             "readonlyRootFilesystem": False,
             "privileged": False,
+            **({"logConfiguration": logging} if resources.log_group else {}),
         },
         "retryStrategy": {
             "attempts": ATTEMPTS,

@@ -15,7 +15,7 @@ from scripts.cloud.template import TEMPLATE, planned, read_template, template
 
 OUTPUTS = (
     *("Bucket", "RoleArn", "TrainerRepository", "SimappRepository", "Subnets", "SecurityGroups"),
-    *("BatchQueue", "KinesisStream"),
+    *("BatchQueue", "KinesisStream", "LogGroup"),
 )
 """Outputs of the CloudFormation stack that launchers read (scripts.cloud.resources); lists are joined by commas."""
 

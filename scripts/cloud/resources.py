@@ -23,6 +23,8 @@ class Resources:
     security_groups: tuple[str, ...] = ()
     batch_queue: str = ""
     kinesis_stream: str = ""
+    log_group: str = ""
+    """Of Batch jobs; the other services have groups of their own."""
 
     @property
     def address(self) -> S3Address:
@@ -65,6 +67,7 @@ def find(session: CloudSession) -> Resources:
         security_groups=settings.security_groups or several("SecurityGroups"),
         batch_queue=settings.batch_queue or told.get("BatchQueue", ""),
         kinesis_stream=settings.kinesis_stream or told.get("KinesisStream", ""),
+        log_group=told.get("LogGroup", ""),
     )
     for key, value in (("bucket", found.bucket), ("role_arn", found.role_arn)):
         if not value:

@@ -70,6 +70,11 @@ class _Export:
             for name, content in self._members():
                 target.put(name, content)
                 files, size = files + 1, size + len(content)
+        if self._store.exists(artifacts.REWARD_DESCRIPTION):
+            self._notes.append(
+                "its rewards come from a program, which others do not know: reward_function.py only says so. To train "
+                "it there, or to import it into DeepRacer on AWS, put a Python function in its place"
+            )
         if self._layout == "droa":
             if size > MAX_IMPORT_BYTES:
                 self._notes.append(f"it has {size:,} bytes, and DeepRacer on AWS imports at most {MAX_IMPORT_BYTES:,}")

@@ -127,6 +127,20 @@ def test_a_policy_linter_has_nothing_to_say() -> None:
         assert not found, f"{name}: {[(one.issue, one.detail) for one in found]}"
 
 
+def test_a_racer_may_do_what_the_commands_do() -> None:
+    """Every operation that launchers and followers call is in RacerPolicy; what `up` and `down` call is an admin's."""
+    called = set()
+    for path in TEMPLATE.parent.glob("*.py"):
+        if path.name not in ("infra.py", "session.py"):
+            found = re.findall(
+                r'"(sagemaker|batch|ecr|logs|kinesisvideo|cloudformation)",\s*"([A-Z]\w+)"', path.read_text()
+            )
+            called |= {f"{service}:{operation}" for service, operation in found}
+    assert len(called) > 10
+    allowed = {action for name, one in statements() if name == "RacerPolicy" for action in many(one["Action"])}
+    assert called <= allowed, called - allowed
+
+
 ARNS = {
     "TrainerRepository": "ecr:us-east-1:123456789012:repository/undercut-trainer",
     "SimappRepository": "ecr:us-east-1:123456789012:repository/undercut-simapp",
