@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from contract.yamlfile import Value
 from scripts.packages import Locked, installed, locked_for
 from scripts.workspace import RUNS_PREFIX, real_folder, run_place, workspace
 from simapp.reward_source import RewardSource, load_reward
-from simapp.tracks import SHIPPED, Track, load_track, parse_route
+
+if TYPE_CHECKING:
+    from simapp.tracks import Track
 
 TRACKS = Path("tracks")
 """Racers' own tracks, in the working directory."""
@@ -89,7 +92,7 @@ class Run:
             return None
         return real_folder(self.store, [artifacts.PRESET]) / artifacts.PRESET
 
-    def track(self) -> Track:
+    def track(self) -> "Track":
         track = track_of(self.store, self.config.track)
         return track.reversed() if self.config.reverse_dir else track
 
@@ -116,6 +119,8 @@ class Run:
         algorithm (trainer.coach.preset). `requirements` names packages that the reward imports, by default a
         requirements.txt beside it.
         """
+        from simapp.tracks import SHIPPED, load_track  # numba takes a second to import; --help should not
+
         files = RacerFiles.load(reward, metadata, hyperparameters, locked_for(reward, requirements))
         tracks = {world.track: load_track(world.track, [TRACKS]) for world in (config, *config.each_world())}
         if preset is not None:
@@ -212,16 +217,18 @@ class Run:
                 )
 
 
-def track_of(store: Place, name: str) -> Track:
+def track_of(store: Place, name: str) -> "Track":
     """The track of that name or path: by a name the run's own copy goes first, since the racer's file may have changed;
     by a path it stands in for a file that is not here."""
+    from simapp.tracks import Track, load_track, parse_route  # numba takes a second to import; --help should not
+
     path, key = Path(name), artifacts.own_track(Path(name).stem)
     if path.is_file() or not store.exists(key):
         return load_track(name, [TRACKS])
     return Track(path.stem, parse_route(store.get(key), store.where(key)), source=store.where(key))
 
 
-def route_file(track: Track) -> bytes:
+def route_file(track: "Track") -> bytes:
     """The track's route as a .npy file."""
     file = io.BytesIO()
     np.lib.format.write_array(file, np.asarray(track.route), allow_pickle=False)

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,7 +15,9 @@ from contract.errors import InputError
 from contract.stores.local import LocalStore
 from scripts.completion import track_names
 from scripts.runs import TRACKS
-from simapp.tracks import Track, available_tracks, load_track
+
+if TYPE_CHECKING:
+    from simapp.tracks import Track
 
 app = typer.Typer(no_args_is_help=True, help="Tracks: the shipped ones and your own.")
 console = Console()
@@ -26,6 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 @app.command("list")
 def list_tracks(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
     """List the tracks that train and evaluate take; NAME_cw and NAME_ccw choose the driving direction of a loop."""
+    from simapp.tracks import available_tracks  # numba takes a second to import; --help should not
+
     rows = [_row(name) for name in available_tracks([TRACKS])]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -58,6 +62,7 @@ def show(
 ) -> None:
     """Write a picture of a track and print its path."""
     from simapp.media.track_picture import save_track_picture  # matplotlib takes a second to import; list should not
+    from simapp.tracks import load_track
 
     track = load_track(name, [TRACKS])
     path = out or Path(f"{track.name}.png")
@@ -78,6 +83,8 @@ def add(
         raise InputError(
             "--name", name, "a track's name has letters, digits, `_`, `-` and `.`", "give another one with --name"
         )
+    from simapp.tracks import available_tracks, load_track
+
     track = load_track(str(file))
     data = file.read_bytes()
     target = TRACKS / f"{name}{file.suffix}"
@@ -91,6 +98,8 @@ def add(
 
 def _row(name: str) -> dict[str, Any]:
     """What `list` says of a track; a broken file of the racer's own is one row, and not the end of the list."""
+    from simapp.tracks import load_track
+
     try:
         track = load_track(name, [TRACKS])
     except InputError as problem:
@@ -107,6 +116,6 @@ def _row(name: str) -> dict[str, Any]:
     }
 
 
-def _finite(track: Track) -> float | None:
+def _finite(track: "Track") -> float | None:
     """JSON has no infinity: a straight road has no radius."""
     return round(track.min_radius_m, 3) if math.isfinite(track.min_radius_m) else None

@@ -16,8 +16,6 @@ from contract.rollout import Rollout
 from contract.vehicle import MAX_SPEED_MPS
 from scripts.racing.race_cli import ObstaclesOption, ReverseOption, SeedOption, race_values
 from scripts.runs import DEFAULT_METADATA, TRACKS
-from scripts.simulators import gazebo_root, ros_link
-from simapp.tracks import load_track
 
 FULL_LOCK_DEG = 30.0
 HERE = "/tmp/here"
@@ -55,12 +53,14 @@ def drive(
 
 def node_laps(config: RunConfig, model: ModelMetadata, laps: int, pace: float) -> list[Rollout]:
     """Evaluation laps, one after the other, of a car that a ROS node commands; observations are kept."""
+    from scripts.simulators import gazebo_root, ros_link
     from scripts.training.local import evaluation_rules
     from simapp.gazebo.roslink import NodePolicy, RosSimulator
     from simapp.gazebo.simulator import GazeboSimulator
     from simapp.race import Race
     from simapp.rollout import collect
     from simapp.starts import conditioned, start_line
+    from simapp.tracks import load_track
 
     found = load_track(config.track, [TRACKS])
     link = ros_link()
@@ -83,6 +83,7 @@ def ros(
     command: Annotated[list[str], typer.Argument(help="such as: rostopic list; rosbag record -a; python3 my_node.py")],
 ) -> None:
     """Run a command of ROS, or a node of your own, where Gazebo is installed; it sees this folder and the network."""
+    from scripts.simulators import gazebo_root
     from simapp.gazebo.process import Install
     from simapp.gazebo.roslink import VARIABLES, ros_command
 

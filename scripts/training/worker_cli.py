@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from contract.channels.redis import RedisWorkerEnd
 from contract.channels.unix import UnixWorkerEnd
 from contract.errors import ChannelError, InputError
 from contract.host import REDIS_URL, HostSettings
@@ -39,6 +38,8 @@ def worker(
         if socket is not None:
             return UnixWorkerEnd(socket, name)
         assert address is not None
+        from contract.channels.redis import RedisWorkerEnd
+
         return RedisWorkerEnd(address, name)
 
     def say(text: str) -> None:

@@ -202,3 +202,10 @@ def test_bad_input_is_a_message_with_exit_status_2(racer: Path) -> None:
 def test_no_runs_yet(racer: Path) -> None:
     assert "undercut train" in CliRunner().invoke(app, ["runs"]).output
     assert json.loads(CliRunner().invoke(app, ["runs", "--json"]).output) == []
+
+
+def test_help_and_completion_import_nothing_that_takes_seconds() -> None:
+    heavy = ("numba", "tensorflow", "matplotlib", "redis", "boto3", "aiohttp", "pandas", "scipy", "av", "docker")
+    asked = f"import sys, scripts.cli; print(*(name for name in {heavy} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
