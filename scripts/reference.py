@@ -1,0 +1,240 @@
+"""docs/reference.md, made from what the program itself reads: commands, run.json, files of racers, YAML, environment.
+
+.venv/bin/python -m scripts.reference          # writes it
+.venv/bin/python -m scripts.reference --check  # exit status 1 when it is stale
+"""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from contract import params
+from contract.conditions import RandomizationConfig
+from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig, WorldConfig
+from contract.hyperparameters import BATCH_SIZES, EXPLORATION_TYPES, LOSS_TYPES, Hyperparameters
+from contract.metadata import ALGORITHMS, CAMERAS, LIDARS, MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, NETWORKS
+from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
+from scripts.cli import BAD_INPUT, FAILED, INTERRUPTED, app
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
+MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("run.json", RunConfig),
+    ("run.json: race", RaceConfig),
+    ("run.json: training", TrainingConfig),
+    ("run.json: evaluation", EvaluationConfig),
+    ("run.json: randomization", RandomizationConfig),
+    ("run.json: worlds", WorldConfig),
+)
+KINDS = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
+HYPERPARAMETERS = {
+    "batch_size": ", ".join(map(str, BATCH_SIZES)),
+    "num_epochs": "3..10",
+    "lr": "1e-8..1e-3",
+    "beta_entropy": "0..1",
+    "discount_factor": "0..1",
+    "loss_type": ", ".join(LOSS_TYPES),
+    "num_episodes_between_training": "5..100, SAC from 1",
+    "exploration_type": ", ".join(EXPLORATION_TYPES),
+    "e_greedy_value": "0..1; with e-greedy",
+    "epsilon_steps": "above 0; with e-greedy",
+    "stack_size": "1",
+    "sac_alpha": "0..1; SAC",
+    "max_sample_count": "0 or more",
+    "sampling_frequency": "1 or more",
+    "term_cond_max_episodes": "1 or more",
+    "term_cond_avg_score": "any number",
+    "pretrained_s3_bucket": "a bucket, or left out",
+    "pretrained_s3_prefix": "a prefix, or left out",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [
+        "# Reference",
+        "",
+        "Every command, option and key. This page is made by `.venv/bin/python -m scripts.reference` from what the",
+        "program itself reads, and a test fails where it is stale.",
+        "",
+        *_statuses(),
+        *_commands(),
+        *_metadata(),
+        *_hyperparameters(),
+        *_yaml(),
+        *_models(),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _statuses() -> Iterator[str]:
+    yield from ("## Exit statuses", "", "| status | meaning |", "|---|---|")
+    yield "| 0 | it worked |"
+    yield f"| {FAILED} | what was asked for did not work out, or a check found something to mend |"
+    yield f"| {BAD_INPUT} | a file, key, option or name is not right; the message names it, the rule and the fix |"
+    yield f"| {INTERRUPTED} | Ctrl-C or SIGTERM; what is finished is saved |"
+    yield ""
+
+
+def _commands() -> Iterator[str]:
+    yield from ("## Commands", "", "`undercut COMMAND --help` says the same.", "")
+    for name, command in commands():
+        arguments = [it for it in command.params if not it.opts[0].startswith("-")]
+        shown = " ".join(_argument(it) for it in arguments)
+        yield f"### undercut {name}{' ' + shown if shown else ''}"
+        yield ""
+        yield _flat(command.help)
+        yield ""
+        options = [it for it in command.params if it.opts[0].startswith("-") and "--help" not in it.opts]
+        if options:
+            yield from ("| option | default | meaning |", "|---|---|---|")
+            for option in options:
+                yield f"| {_option(option)} | {_default(option)} | {_flat(getattr(option, 'help', ''))} |"
+            yield ""
+
+
+def commands() -> list[tuple[str, Any]]:
+    """Every command by its whole name, in the order of `--help`."""
+    found: list[tuple[str, Any]] = []
+
+    def walk(group: Any, prefix: str) -> None:
+        for name in group.list_commands(None):
+            command = group.commands[name]
+            if hasattr(command, "commands"):
+                walk(command, f"{prefix}{name} ")
+            elif not command.hidden:
+                found.append((prefix + name, command))
+
+    walk(typer.main.get_command(app), "")
+    return found
+
+
+def _argument(argument: Any) -> str:
+    name = (argument.metavar or argument.name or "").strip("[]").replace("|", "\\|")
+    return name if argument.required else f"[{name}]"
+
+
+def _option(option: Any) -> str:
+    words = ", ".join(f"`{word}`" for word in (*option.opts, *option.secondary_opts))
+    annotation = option.type_descriptor.annotation
+    kind = "" if option.is_flag else f" {KINDS.get(_type(annotation), 'TEXT')}"
+    return f"{words}{kind}{', repeatable' if get_origin(annotation) is list else ''}"
+
+
+def _default(option: Any) -> str:
+    value = option.default
+    if callable(value) or value is None or value in ((), []):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return f"`{getattr(value, 'value', value)}`" if str(value) else ""
+
+
+def _metadata() -> Iterator[str]:
+    steering = f"-{MAX_STEERING_DEG:g}..{MAX_STEERING_DEG:g} degrees, left positive"
+    speed = f"{MIN_SPEED_MPS:g}..{MAX_SPEED_MPS:g} m/s"
+    rows = (
+        ("action_space", "", f"discrete: a list of {MIN_ACTIONS} to {MAX_ACTIONS} of `steering_angle` ({steering}), "
+         f"`speed` ({speed}) and, if you like, `index`; continuous: `low` and `high` of both"),
+        ("action_space_type", "discrete", "discrete, continuous"),
+        ("sensor", "", f"a list: one of {', '.join(CAMERAS)}; at most one of {', '.join(LIDARS)}"),
+        ("neural_network", NETWORKS[0], ", ".join(NETWORKS)),
+        ("training_algorithm", ALGORITHMS[0], f"{', '.join(ALGORITHMS)}; sac needs continuous actions"),
+        ("version", "2, without sensors 1", "up to 4: with tyre slip; from 5: without"),
+        ("preprocess_type", "null", "GREY_SCALE; carried along"),
+        ("regional_parameters", "null", "a list; carried along"),
+        ("lidar_config", "8, 8, 2.0", "`num_sectors`, `num_values_per_sector`, `clipping_dist` m"),
+    )  # fmt: skip
+    yield from ("## model_metadata.json", "", "| key | default | values |", "|---|---|---|")
+    yield from (f"| `{key}` | {default} | {values} |" for key, default, values in rows)
+    yield ""
+
+
+def _hyperparameters() -> Iterator[str]:
+    yield from ("## hyperparameters.json", "", "| key | default | values |", "|---|---|---|")
+    for field in dataclasses.fields(Hyperparameters):
+        default = "" if field.default is None else f"`{field.default}`"
+        yield f"| `{field.name}` | {default} | {HYPERPARAMETERS[field.name]} |"
+    yield ""
+
+
+def _yaml() -> Iterator[str]:
+    yield from ("## Run parameters (YAML)", "")
+    yield "`--params FILE`; `actions/params/` has whole files with a comment on each key. A training reads:"
+    yield from ("", "| key | what it sets in run.json |", "|---|---|")
+    yield from (f"| `{key}` | `{path}` |" for key, path in params.FIELDS["TRAINING"].items())
+    yield from ("", "An evaluation reads the keys of track and race above, and:", "")
+    yield from ("| key | what it sets in run.json |", "|---|---|")
+    yield from (f"| `{key}` | `{path}` |" for key, path in params.EVALUATION.items())
+    yield f"| `{params.PENALTY}` | both penalties, where they do not stand alone |"
+    yield ""
+    yield f"Both know `{'`, `'.join((*params.NAMES, params.CLOCKWISE))}`. Known, kept and without an effect here:"
+    yield f"`{'`, `'.join(params.CARRIED)}`."
+    yield ""
+
+
+def _models() -> Iterator[str]:
+    for title, model in MODELS:
+        yield from (
+            f"## {title}",
+            "",
+            _flat(model.__doc__),
+            "",
+            "| key | type | default | meaning |",
+            "|---|---|---|---|",
+        )
+        for name, field in model.model_fields.items():
+            default = field.get_default(call_default_factory=True)
+            is_section = isinstance(default, BaseModel)
+            shown = "" if default is PydanticUndefined or is_section else f"`{default!r}`"
+            yield f"| `{name}` | {_type(field.annotation)}{_limits(field)} | {shown} | {_flat(field.description)} |"
+        yield ""
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is not None and get_args(annotation):
+        if "Literal" in str(get_origin(annotation)):
+            return ", ".join(map(str, get_args(annotation)))
+        if get_origin(annotation) is tuple:
+            inner = [_type(it) for it in get_args(annotation) if it is not Ellipsis]
+            return f"list of {inner[0]}" if Ellipsis in get_args(annotation) else f"({', '.join(inner)})"
+        return " or ".join(_type(it) for it in get_args(annotation) if it is not type(None))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "see below"
+    return str(getattr(annotation, "__name__", annotation))
+
+
+def _limits(field: Any) -> str:
+    signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    found = [
+        f"{word} {getattr(limit, key):g}"
+        for limit in field.metadata
+        for key, word in signs.items()
+        if getattr(limit, key, None) is not None
+    ]
+    return f", {', '.join(found)}" if found else ""
+
+
+def _flat(text: str | None) -> str:
+    """One line that may stand in a table."""
+    return re.sub(r"\s+", " ", text or "").strip().replace("|", "\\|")
+
+
+def main(arguments: list[str]) -> int:
+    """Command line; returns the exit status."""
+    made = page()
+    if "--check" in arguments:
+        return int(PAGE.read_text(encoding="utf-8") != made)
+    PAGE.write_text(made, encoding="utf-8")
+    print(PAGE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
