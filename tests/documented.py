@@ -43,7 +43,7 @@ def shown_commands(page: Path) -> Iterator[Shown]:
             continue
         text = begun + line.strip()
         begun = text[:-1] if text.endswith("\\") else ""
-        if begun or not _OURS.match(text):
+        if begun or not _OURS.match(text) or "-->" in text:  # an arrow of a drawing
             continue
         for part in re.split(r"\s+&&\s+|\s*;\s+|\s{4,}(?=make |undercut )", text):
             if match := _OURS.match(part):
@@ -66,6 +66,7 @@ def _words(text: str) -> tuple[str, ...]:
     text = re.sub(r"\s+#.*$", "", text)
     text = re.sub(r"\s(?:>|\||2>).*$", "", text)
     text = re.sub(r"\[([^\]]*?)\.{3}\]|\[([^\]]*)\]", lambda m: m.group(1) or m.group(2) or "", text)
+    text = re.sub(r"\bN\b", "1", text)
     text = text.replace("...", "").replace("…", "")
     text = re.sub(r"(\b[a-zA-Z_]+)(?:\|[a-zA-Z_]+)+", r"\1", text)
     return tuple(shlex.split(text))

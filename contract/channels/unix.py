@@ -6,6 +6,7 @@ socket's folder cannot join. Frames on the socket: kind (1 byte), length (u64), 
 
 import contextlib
 import hashlib
+import os
 import queue
 import socket
 import struct
@@ -20,13 +21,16 @@ _HEAD = struct.Struct("<cQ")
 _WORKER, _MESSAGE, _FETCH, _BLOB, _NO_BLOB = b"W", b"M", b"F", b"B", b"N"
 _MOST_FRAME_BYTES = 1 << 30
 FETCH_PATIENCE_S = 120.0
+_MOST_PATH_BYTES = 103
+"""Of a socket: macOS's limit, Linux's is 107."""
+_OWN_PATH_BYTES = len("/undercut-12345678/channel")
 
 
 class UnixChannel:
     """`TrainerEnd` that serves `path`, in a folder of its own that only this user may enter."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="undercut-")
+        self._folder = tempfile.TemporaryDirectory(prefix="undercut-", dir=_short_folder())
         self.path = Path(self._folder.name) / "channel"
         self._post = MemoryChannel(most_bytes)
         self._listener = socket.socket(socket.AF_UNIX)
@@ -107,6 +111,11 @@ class UnixChannel:
                         _write(connection, _MESSAGE, message)
             except (OSError, ChannelError):
                 return
+
+
+def _short_folder() -> str | None:
+    """Where sockets go: the temporary folder, unless that is too deep for a socket's path."""
+    return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _MOST_PATH_BYTES - _OWN_PATH_BYTES else None
 
 
 class UnixWorkerEnd:
