@@ -17,7 +17,7 @@ from pydantic import (
 
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
-from contract.fields import load_object
+from contract.fields import load_object, nearest
 
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
 CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
@@ -216,6 +216,9 @@ class RunConfig(BaseModel):
             if first["type"] == "extra_forbidden":
                 near = difflib.get_close_matches(key.split(".")[-1], _all_keys(), n=1)
                 fix = f"did you mean {near[0]!r}?" if near else "remove the key"
+            elif first["type"] == "literal_error":
+                guess = nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
+                fix = f"did you mean {guess!r}?" if guess else "choose one of them"
             raise InputError(f"{where}: {key}", first.get("input"), first["msg"], fix) from None
 
 

@@ -123,9 +123,9 @@ def wipe(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False)
 
 
 @app.command()
-def ps() -> None:
+def ps(as_json: Annotated[bool, typer.Option("--json", help="for other programs, a line a container")] = False) -> None:
     """List the containers."""
-    Stack().run("ps", "--all")
+    Stack().run("ps", "--all", *(["--format", "json"] if as_json else []))
 
 
 @app.command()

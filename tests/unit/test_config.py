@@ -37,6 +37,9 @@ def test_json_round_trip(name: str, seed: int, steps: int, offset: float) -> Non
         ({"name": "a", "evaluation": {"off_track_penalty": float("inf")}}, ["off_track_penalty", "inf", "finite"]),
         ({"name": "a", "race": {"lower_lane_change_time": 6}}, ["run.json: race", "upper_lane_change_time 5.0"]),
         ({"name": "a", "race": {"bot_car_sped": 1}}, ["race.bot_car_sped", "did you mean 'bot_car_speed'"]),
+        ({"name": "a", "race": {"race_type": "TIMETRIAL"}}, ["race.race_type", "did you mean 'TIME_TRIAL'"]),
+        ({"name": "a", "simulator": "gazbo"}, ["run.json: simulator", "did you mean 'gazebo'"]),
+        ({"name": "a", "precision": 16}, ["run.json: precision", "choose one of them"]),
         ({}, ["run.json: name", "required"]),
     ],
 )
