@@ -26,9 +26,9 @@ class Backend(StrEnum):
 
 BackendOption = Annotated[Backend, typer.Option(help="local: here; compose: in containers; cloud: in AWS")]
 OverlayOption = Annotated[
-    list[str] | None, typer.Option("--overlay", help="gpu or dev, on top of the stack; again for both")
+    list[str] | None, typer.Option("--overlay", help="gpu, dev or gazebo, on top of the stack; may be given again")
 ]
-OVERLAYS = ("gpu", "dev")
+OVERLAYS = ("gpu", "dev", "gazebo")
 
 
 def say(line: str) -> None:

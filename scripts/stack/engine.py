@@ -87,8 +87,15 @@ class Stack:
     def build(self) -> None:
         """Build the images of this version, and pull those that a setting names in place of ours."""
         services = json.loads(self.ask("config", "--format", "json"))["services"]
-        foreign = [name for name in BUILT if not services[name]["image"].startswith(f"undercut-{name}:")]
-        self.run("build", "--quiet", *(name for name in BUILT if name not in foreign))
+        foreign = [name for name in BUILT if not services[name]["image"].startswith("undercut-")]
+        ours = [name for name in BUILT if name not in foreign]
+        # those of an overlay begin from the simulator's image, which the setup has too
+        later = [name for name in ours if "SIMAPP" in services[name]["build"].get("args", {})]
+        if later:
+            self.run("build", "--quiet", "setup")
+        self.run("build", "--quiet", *(name for name in ours if name not in later))
+        if later:
+            self.run("build", "--quiet", *later)
         if foreign:
             self.run("pull", "--quiet", "--policy", "missing", *foreign)
 

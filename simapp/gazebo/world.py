@@ -229,12 +229,14 @@ def _car(index: int) -> str:
             axle, parent = f"{side}_{end}_axle", f"{hinge}_link" if end == "front" else "base_link"
             spin = 0.5 * WHEEL_KG * WHEEL_RADIUS_M**2
             tilt = WHEEL_KG * (3 * WHEEL_RADIUS_M**2 + WHEEL_WIDTH_M**2) / 12
+            # Tyres touch in one point: ODE's solver shares the load of two between them as rounding has it, and the car
+            # drifts. Their friction is that of the axle's direction and of rolling (fdir1); ODE's own choice is the
+            # world's axes, where a car that drives north-east grips better than one that drives north.
             parts.append(
                 f'<link name="{axle}_wheel"><pose>{x} {sign * y} {HUB_HEIGHT_M} {-math.pi / 2} 0 0</pose>'
                 f"{_inertial(WHEEL_KG, tilt, tilt, spin)}"
-                f'<collision name="tyre"><geometry><cylinder><radius>{WHEEL_RADIUS_M}</radius>'
-                f"<length>{WHEEL_WIDTH_M}</length></cylinder></geometry><surface>"
-                f"<friction><ode><mu>{FRICTION}</mu><mu2>{FRICTION}</mu2></ode></friction>"
+                f'<collision name="tyre"><geometry><sphere><radius>{WHEEL_RADIUS_M}</radius></sphere></geometry><surface>'
+                f"<friction><ode><mu>{FRICTION}</mu><mu2>{FRICTION}</mu2><fdir1>0 0 1</fdir1></ode></friction>"
                 "<contact><collide_bitmask>1</collide_bitmask>"
                 "<ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact></surface></collision></link>"
                 f'<joint name="{axle}" type="revolute"><parent>{parent}</parent><child>{axle}_wheel</child>'

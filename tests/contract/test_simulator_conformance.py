@@ -99,9 +99,24 @@ def test_a_car_reaches_the_commanded_speed_and_goes_straight(simulator: Simulato
     start = poses(1.0)
     ahead = np.array([math.cos(start.heading_rad[0]), math.sin(start.heading_rad[0])])
     moved = places[-1] - [start.x_m[0], start.y_m[0]] - REAR_AXLE_X_M * ahead
-    assert moved @ ahead == pytest.approx(expected_m, rel=0.02)
-    assert abs(moved @ [-ahead[1], ahead[0]]) < 0.01 * expected_m
+    assert moved @ ahead == pytest.approx(expected_m, rel=0.03)  # 2 m/s is a start at 0.8 g: Gazebo's wheels spin
+    assert abs(moved @ [-ahead[1], ahead[0]]) < 0.003 * expected_m
     assert simulator.cars.speed_mps[0] == pytest.approx(speed_mps, rel=0.01)
+
+
+@pytest.mark.parametrize("heading_deg", [0.0, 20.0, 45.0, 200.0])
+def test_a_fast_start_goes_straight_in_whatever_direction(simulator: Simulator, heading_deg: float) -> None:
+    """At 4 m/s wheels spin in Gazebo: its tyres' friction must not be that of the world's axes."""
+    heading = np.radians([heading_deg, heading_deg])
+    start = Poses(np.zeros(CARS), np.array([0.0, 2.0]), heading)
+    simulator.place(BOTH, start)
+    for _ in range(45):
+        simulator.step(FIRST, controls((0.0, 4.0)))
+    cars = simulator.cars
+    ahead = cars.x_m[0] * np.cos(heading[0]) + cars.y_m[0] * np.sin(heading[0])
+    aside = cars.y_m[0] * np.cos(heading[0]) - cars.x_m[0] * np.sin(heading[0])
+    assert 9.5 < ahead < 11.1
+    assert abs(aside) < 0.003 * ahead
 
 
 @pytest.mark.parametrize("steering_deg", [-25.0, 12.0, 30.0])
@@ -112,7 +127,7 @@ def test_constant_steering_drives_a_circle_about_the_rear_axle_line(simulator: S
         0
     ]
     radius_m = math.sqrt(c + a * a + b * b)
-    assert radius_m == pytest.approx(WHEELBASE_M / math.tan(math.radians(abs(steering_deg))), rel=0.08)
+    assert radius_m == pytest.approx(WHEELBASE_M / math.tan(math.radians(abs(steering_deg))), rel=0.02)
 
 
 def test_cars_that_are_not_stepped_stand_still(simulator: Simulator) -> None:
