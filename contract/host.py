@@ -21,8 +21,13 @@ REDIS_URL = "UNDERCUT_REDIS_URL"
 REDIS_PASSWORD_FILE = "UNDERCUT_REDIS_PASSWORD_FILE"
 CLOUD_PREFIX = "UNDERCUT_CLOUD_"
 """Settings of `undercut cloud`, which reads them itself."""
-ROS = "UNDERCUT_ROS"
-VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, ROS)
+ROS, GUI, GAZEBO_GPU = "UNDERCUT_ROS", "UNDERCUT_GUI", "UNDERCUT_GAZEBO_GPU"
+SWITCHES = {
+    ROS: "1 puts Gazebo's cars on ROS topics, 0 does not",
+    GUI: "1 shows Gazebo's world in a window, 0 does not",
+    GAZEBO_GPU: "1 lets the GPU of the display draw Gazebo's pictures, 0 does not",
+}
+VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, *SWITCHES)
 
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"
 REDIS_RULE = "redis://user@host:6379/0, or rediss:// for TLS; user, port and database may be left out"
@@ -84,12 +89,14 @@ class RedisAddress:
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """Where runs live (None: folders of the working directory), which Redis carries rollouts (None: no Redis), and
-    whether Gazebo's cars are on ROS topics."""
+    """Where runs live (None: folders of the working directory), which Redis carries rollouts (None: no Redis), and what
+    Gazebo does besides, see SWITCHES."""
 
     store: S3Address | None = None
     redis: RedisAddress | None = None
     ros: bool = False
+    gui: bool = False
+    gazebo_gpu: bool = False
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -118,7 +125,7 @@ class HostSettings:
         return cls(
             S3Address.parse(found[STORE], f"environment: {STORE}") if STORE in found else None,
             _redis(found[REDIS_URL], found.get(REDIS_PASSWORD_FILE)) if REDIS_URL in found else None,
-            found.get(ROS) == "1",
+            *(found.get(name) == "1" for name in SWITCHES),
         )
 
 

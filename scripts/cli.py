@@ -25,6 +25,7 @@ from scripts.racing import compare_cli, race_cli, ros_cli
 from scripts.racing.params_cli import load_params
 from scripts.racing.race_cli import (
     BotsOption,
+    GuiOption,
     ObstaclesOption,
     ParamsOption,
     RaceTypeOption,
@@ -112,6 +113,7 @@ def train(
     reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
     sim: SimOption = None,
     ros: RosOption = False,
+    gui: GuiOption = False,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,

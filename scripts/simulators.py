@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contract.config import RunConfig
 from contract.errors import InputError
-from contract.host import ROS, HostSettings
+from contract.host import GUI, ROS, HostSettings
 from contract.metadata import ModelMetadata
 from contract.protocols import Simulator
 from contract.state import IntArray
@@ -34,15 +34,19 @@ def make_simulator(
     colours: IntArray | None = None,
 ) -> Simulator:
     """The simulator of the config's kind with one car a model; SimulatorError when Gazebo is not here."""
-    on_topics = HostSettings.load().ros
+    host = HostSettings.load()
     if config.simulator == "gazebo":
+        from simapp.gazebo.process import Screen
         from simapp.gazebo.roslink import RosSimulator
         from simapp.gazebo.simulator import GazeboSimulator
 
-        made = GazeboSimulator(track, models, gazebo_root(), worlds, colours)
-        return RosSimulator(made, ros_link()) if on_topics else made
-    if on_topics:
-        raise InputError(f"{ROS}, or --ros", "1", "the built-in simulator has no ROS topics", "use --sim gazebo")
+        screen = Screen(host.gui, host.gazebo_gpu)
+        made = GazeboSimulator(track, models, gazebo_root(), worlds, colours, screen)
+        return RosSimulator(made, ros_link()) if host.ros else made
+    for option, name, asked in (("--ros", ROS, host.ros), ("--gui", GUI, host.gui)):
+        if asked:
+            rule = "the built-in simulator has neither ROS topics nor a window: undercut view shows it"
+            raise InputError(f"{name}, or {option}", "1", rule, "use --sim gazebo")
     return BuiltinSimulator(track, models, worlds, colours)
 
 

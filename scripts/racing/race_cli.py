@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
-from contract.host import ROS
+from contract.host import GUI, ROS
 from contract.races import race_params
 from contract.rollout import Rollout
 from scripts.racing.params_cli import load_params, load_race
@@ -29,13 +30,19 @@ BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; mak
 SimOption = Annotated[str | None, typer.Option("--sim", help="builtin or gazebo", show_default=False)]
 
 
-def _on_topics(asked: bool) -> bool:
-    if asked:
-        os.environ[ROS] = "1"  # workers are started with it as well
-    return asked
+def _switched(name: str) -> Callable[[bool], bool]:
+    """Sets the host's variable, so that workers are started with it as well."""
+
+    def switch(asked: bool) -> bool:
+        if asked:
+            os.environ[name] = "1"
+        return asked
+
+    return switch
 
 
-RosOption = Annotated[bool, typer.Option("--ros", help="show Gazebo's cars on ROS topics", callback=_on_topics)]
+RosOption = Annotated[bool, typer.Option("--ros", help="show Gazebo's cars on ROS topics", callback=_switched(ROS))]
+GuiOption = Annotated[bool, typer.Option("--gui", help="show Gazebo's world in a window", callback=_switched(GUI))]
 RandomizeOption = Annotated[
     bool | None, typer.Option("--randomize/--no-randomize", help="domain randomisation (see the config's ranges)")
 ]
@@ -77,6 +84,7 @@ def evaluate(
     track: TrackOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
+    gui: GuiOption = False,
     race_type: RaceTypeOption = None,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
@@ -136,6 +144,7 @@ def race(
     track: TrackOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
+    gui: GuiOption = False,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
     continuous: ContinuousOption = None,

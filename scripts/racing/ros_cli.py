@@ -10,11 +10,12 @@ from rich.console import Console
 
 from contract.config import RunConfig
 from contract.errors import SimulatorError
+from contract.host import HostSettings
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.vehicle import MAX_SPEED_MPS
-from scripts.racing.race_cli import ObstaclesOption, ReverseOption, SeedOption, race_values
+from scripts.racing.race_cli import GuiOption, ObstaclesOption, ReverseOption, SeedOption, race_values
 from scripts.runs import DEFAULT_METADATA, TRACKS
 
 FULL_LOCK_DEG = 30.0
@@ -32,6 +33,7 @@ def drive(
     obstacles: ObstaclesOption = None,
     reverse_dir: ReverseOption = None,
     seed: SeedOption = None,
+    gui: GuiOption = False,
 ) -> None:
     """Let a ROS node of your own drive in Gazebo: it sees the car's topics, and commands wheels and steering hinges."""
     values = {
@@ -55,6 +57,7 @@ def node_laps(config: RunConfig, model: ModelMetadata, laps: int, pace: float) -
     """Evaluation laps, one after the other, of a car that a ROS node commands; observations are kept."""
     from scripts.simulators import gazebo_root, ros_link
     from scripts.training.local import evaluation_rules
+    from simapp.gazebo.process import Screen
     from simapp.gazebo.roslink import NodePolicy, RosSimulator
     from simapp.gazebo.simulator import GazeboSimulator
     from simapp.race import Race
@@ -64,7 +67,8 @@ def node_laps(config: RunConfig, model: ModelMetadata, laps: int, pace: float) -
 
     found = load_track(config.track, [TRACKS])
     link = ros_link()
-    simulator = RosSimulator(GazeboSimulator(found, [model], gazebo_root()), link, announces=False)
+    screen = Screen(HostSettings.load().gui, HostSettings.load().gazebo_gpu)
+    simulator = RosSimulator(GazeboSimulator(found, [model], gazebo_root(), screen=screen), link, announces=False)
     try:
         race = Race(simulator, found, evaluation_rules(config), [lambda _: 0.0], config.reverse_dir, config.race)
         actions = ContinuousActions((-FULL_LOCK_DEG, FULL_LOCK_DEG), (0.0, MAX_SPEED_MPS))

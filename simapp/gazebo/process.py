@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from threading import Thread
 from typing import IO
 
 from contract.errors import SimulatorError
+from contract.host import GAZEBO_GPU
 from simapp.gazebo.wire import Connection
 
 START_S = 120.0
@@ -28,6 +30,10 @@ ROOT_PLUGINS = "opt/undercut/lib"
 """Where the Debian root has it."""
 ROOT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 FIX = "make gazebo"
+X_SOCKETS = Path("/tmp/.X11-unix")
+SEEN_COOKIE = "/tmp/undercut-xauthority"
+GPU_PATHS = ("/dev/dri", "/sys")
+
 _HOPELESS = ("Failed to load plugin", "Unable to load sdf file", "Unable to read file")
 """What gzserver says and then goes on without."""
 
@@ -56,11 +62,14 @@ class Install:
             )
         return cls(root, f"/{ROOT_PLUGINS}")
 
-    def inside(self, command: Sequence[str], *binds: tuple[Path, str], network: bool = False) -> list[str]:
-        """The command as it runs where Gazebo is, with folders of ours where it sees them; dies with this process."""
+    def inside(
+        self, command: Sequence[str], *binds: tuple[Path, str], network: bool = False, devices: Sequence[str] = ()
+    ) -> list[str]:
+        """The command as it runs where Gazebo is, with paths of ours where it sees them; dies with this process."""
         if self.root is None:
             return list(command)
         shown = [part for ours, seen in binds for part in ("--bind", str(ours), seen)]
+        shown += [part for path in devices for part in ("--dev-bind-try", path, path)]
         return [
             *("bwrap", "--ro-bind", str(self.root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
             *(*shown, "--unshare-pid", *([] if network else ["--unshare-net"]), "--die-with-parent", "--new-session"),
@@ -73,34 +82,76 @@ class Install:
         return {"PATH": path, **{name: os.environ[name] for name in names if name in os.environ}}
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What is done on this process's display: `gui` shows the world in gzclient, `gpu` draws the cameras' pictures."""
+
+    gui: bool = False
+    gpu: bool = False
+
+    def environment(self, in_root: bool) -> dict[str, str]:
+        """What serve.sh is told; SimulatorError when there is no display."""
+        if not (self.gui or self.gpu):
+            return {}
+        socket, cookie = self._socket(), self._cookie()
+        if socket is None:
+            raise SimulatorError(
+                f"{'--gui' if self.gui else GAZEBO_GPU}: DISPLAY={os.environ.get('DISPLAY', '')} is no X server of "
+                f"this machine, with a socket in {X_SOCKETS}\n"
+                "  fix:  run it in a desktop session, or leave it out: Gazebo needs no display by itself"
+            )
+        display = f":{socket.name[1:]}"
+        told = {"GUI_DISPLAY": display} if self.gui else {}
+        told |= {"RENDER_DISPLAY": display} if self.gpu else {}
+        return told | ({"XAUTHORITY": SEEN_COOKIE if in_root else str(cookie)} if cookie else {})
+
+    def binds(self) -> list[tuple[Path, str]]:
+        """What a Debian root has to see: the X server's socket and the cookie."""
+        if not (self.gui or self.gpu):
+            return []
+        socket, cookie = self._socket(), self._cookie()
+        return [*([(socket, str(socket))] if socket else []), *([(cookie, SEEN_COOKIE)] if cookie else [])]
+
+    def _socket(self) -> Path | None:
+        found = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", os.environ.get("DISPLAY", ""))
+        path = X_SOCKETS / f"X{found[1]}" if found else None
+        return path if path is not None and path.exists() else None
+
+    def _cookie(self) -> Path | None:
+        path = Path(os.environ.get("XAUTHORITY") or Path.home() / ".Xauthority")
+        return path if path.is_file() else None
+
+
 class Server:
     """One gzserver with its X server. Closing, or the end of this process in any way, ends them all."""
 
-    def __init__(self, install: Install, write_world: Callable[[Path, str, str], None]) -> None:
+    def __init__(
+        self, install: Install, write_world: Callable[[Path, str, str], None], screen: Screen | None = None
+    ) -> None:
         """`write_world` gets the folder, what Gazebo sees it as, and the socket's path as Gazebo sees it."""
         self.folder = Path(tempfile.mkdtemp(prefix="undercut-gazebo-"))
         seen = "/run/undercut" if install.root else str(self.folder)
         self._tail: deque[str] = deque(maxlen=30)
         try:
             write_world(self.folder, seen, f"{seen}/lockstep")
-            self._process = self._start(install, seen)
+            self._process = self._start(install, seen, screen or Screen())
             Thread(target=self._listen, args=(self._process.stderr,), daemon=True).start()
             self.connection = self._connect()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, install: Install, seen: str) -> "subprocess.Popen[str]":
+    def _start(self, install: Install, seen: str, screen: Screen) -> "subprocess.Popen[str]":
         shutil.copy(SERVE, self.folder / SERVE.name)
         # in the root a network of its own: no other Gazebo's port can be in the way
         port = 11345 if install.root else _free_port()
         serve = ["bash", f"{seen}/{SERVE.name}", f"{seen}/world.sdf", install.plugins, str(port)]
         return subprocess.Popen(
-            install.inside(serve, (self.folder, seen)),
+            install.inside(serve, (self.folder, seen), *screen.binds(), devices=GPU_PATHS if screen.gpu else ()),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            env=install.environment(*(() if install.root else ("DISPLAY", "XAUTHORITY"))),
+            env=install.environment() | screen.environment(install.root is not None),
             text=True,
             errors="replace",
             start_new_session=True,

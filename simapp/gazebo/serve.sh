@@ -1,6 +1,8 @@
 #!/bin/bash
-# Runs gzserver on a world, with an X server of its own where there is no display, until either ends or standard input
-# does: whoever started this has gone then, and nothing is to stay behind. Usage: serve.sh WORLD.sdf PLUGIN_FOLDER PORT
+# Runs gzserver on a world, with an X server of its own, until either ends or standard input does: whoever started this
+# has gone then, and nothing is to stay behind. Usage: serve.sh WORLD.sdf PLUGIN_FOLDER PORT
+#   GUI_DISPLAY      gzclient shows the world there
+#   RENDER_DISPLAY   the cameras' pictures are drawn there, by its GPU, instead of by Mesa on an X server of our own
 set -u
 world=$1 plugins=$2 port=$3
 work=$(mktemp -d)
@@ -13,7 +15,9 @@ end() {
 trap end EXIT
 trap 'exit 143' TERM INT
 
-if [ -z "${DISPLAY:-}" ]; then
+if [ -n "${RENDER_DISPLAY:-}" ]; then
+    export DISPLAY=$RENDER_DISPLAY
+else
     command -v Xvfb >/dev/null || { echo "undercut: Xvfb is missing: the camera needs an X server" >&2; exit 69; }
     mkfifo "$work/display"
     exec 3<>"$work/display"
@@ -35,8 +39,13 @@ export OGRE_RESOURCE_PATH=${OGRE_RESOURCE_PATH:-/usr/lib/x86_64-linux-gnu/OGRE-1
 export HOME=$work ALSOFT_DRIVERS=null
 gzserver --verbose "$world" </dev/null &
 pids+=($!)
+ends_all=("${pids[@]}")
+if [ -n "${GUI_DISPLAY:-}" ]; then # whose window may be closed while the world goes on
+    DISPLAY=$GUI_DISPLAY gzclient --verbose </dev/null >"$work/gzclient.log" 2>&1 &
+    pids+=($!)
+fi
 exec 4<&0 # a command in the background has no standard input of its own
 (cat <&4 >/dev/null; kill -TERM $$) &
 pids+=($!)
-wait -n "${pids[@]}"
+wait -n "${ends_all[@]}" $!
 exit $?

@@ -17,7 +17,7 @@ from simapp.camera.bodies import looks_of
 from simapp.camera.effects import changed, finish_frames, noise_keys
 from simapp.camera.pinhole import front_camera
 from simapp.gazebo import wire
-from simapp.gazebo.process import Install, Server
+from simapp.gazebo.process import Install, Screen, Server
 from simapp.gazebo.world import CameraSize, write_world
 from simapp.simulation import Simulation
 from simapp.tracks import Track
@@ -43,19 +43,21 @@ class GazeboSimulator(Simulation):
         root: Path,
         worlds: IntArray | None = None,
         colours: IntArray | None = None,
+        screen: Screen | None = None,
     ) -> None:
-        """`root` is where `make gazebo` has put Gazebo; for the others see Simulation."""
+        """`root` is where `make gazebo` has put Gazebo, `screen` what is done on a display; else see Simulation."""
         super().__init__(track, models, worlds, colours)
-        self._track, self._root = track, root
+        self._track, self._root, self._screen = track, root, screen
         self._camera = front_camera()
         self._size = CameraSize(SCALE * CAMERA_WIDTH, SCALE * CAMERA_HEIGHT)
         self._server: Server | None = self._start()
 
     def _start(self) -> Server:
         def write(folder: Path, seen_from: str, socket: str) -> None:
-            write_world(folder, self._track, len(self._models), self._size, socket, seen_from)
+            gui = self._screen is not None and self._screen.gui
+            write_world(folder, self._track, len(self._models), self._size, socket, seen_from, gui)
 
-        return Server(Install.find(self._root), write)
+        return Server(Install.find(self._root), write, self._screen)
 
     @property
     def substeps(self) -> int:

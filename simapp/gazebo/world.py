@@ -60,10 +60,13 @@ class CameraSize:
     height: int
 
 
-def write_world(folder: Path, track: Track, cars: int, size: CameraSize, socket: str, seen_from: str) -> None:
+def write_world(
+    folder: Path, track: Track, cars: int, size: CameraSize, socket: str, seen_from: str, gui: bool = False
+) -> None:
     """Everything of the world into `folder`, which Gazebo sees as `seen_from`; world.sdf names the rest.
 
     socket    where the plugin listens, as Gazebo sees it
+    gui       the cars have bodies, for a window to show; the plugin hides them from the cameras, which draw their own
     """
     for name in ("materials/scripts", "materials/textures", "meshes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,8 @@ def write_world(folder: Path, track: Track, cars: int, size: CameraSize, socket:
         for i in range(len(tiles))
     ]
     visuals += [_wall_visual(i, room, seen_from) for i in range(4)]
-    (folder / "world.sdf").write_text(_sdf(visuals, cars, size, socket, seen_from))
+    bodies = [_body_visual(i, seen_from) if gui else "" for i in range(cars)]
+    (folder / "world.sdf").write_text(_sdf(visuals, bodies, _watcher(room), size, socket, seen_from))
 
 
 def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, float]) -> list[str]:
@@ -212,10 +216,18 @@ def _inertial(kg: float, xx: float, yy: float, zz: float) -> str:
     )
 
 
-def _car(index: int) -> str:
+def _body_visual(index: int, seen_from: str) -> str:
+    """A car's body: those of one world have different colours."""
+    mesh = f"{seen_from}/meshes/look_{1 + index % (len(LOOKS) - 1)}.obj"
+    return _mesh_visual("body", mesh, "undercut/bodies", seen_from).replace(
+        "<geometry>", f"<pose>0 0 {-BASE_LINK_HEIGHT_M} 0 0 0</pose><geometry>"
+    )
+
+
+def _car(index: int, body: str) -> str:
     parts = [
         f'<model name="car_{index}"><pose>0 {index} {BASE_LINK_HEIGHT_M} 0 0 0</pose>'
-        f'<link name="base_link">{_box_inertia(CHASSIS_KG + BODY_KG, LENGTH_M, WIDTH_M, 0.06)}</link>'
+        f'<link name="base_link">{_box_inertia(CHASSIS_KG + BODY_KG, LENGTH_M, WIDTH_M, 0.06)}{body}</link>'
     ]
     for side, sign in (("left", 1), ("right", -1)):
         hinge = f"{side}_steering_hinge"
@@ -235,7 +247,8 @@ def _car(index: int) -> str:
             parts.append(
                 f'<link name="{axle}_wheel"><pose>{x} {sign * y} {HUB_HEIGHT_M} {-math.pi / 2} 0 0</pose>'
                 f"{_inertial(WHEEL_KG, tilt, tilt, spin)}"
-                f'<collision name="tyre"><geometry><sphere><radius>{WHEEL_RADIUS_M}</radius></sphere></geometry><surface>'
+                f'<collision name="tyre"><geometry><sphere><radius>{WHEEL_RADIUS_M}</radius></sphere></geometry>'
+                "<surface>"
                 f"<friction><ode><mu>{FRICTION}</mu><mu2>{FRICTION}</mu2><fdir1>0 0 1</fdir1></ode></friction>"
                 "<contact><collide_bitmask>1</collide_bitmask>"
                 "<ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact></surface></collision></link>"
@@ -245,7 +258,15 @@ def _car(index: int) -> str:
     return "".join(parts) + "</model>"
 
 
-def _sdf(visuals: list[str], cars: int, size: CameraSize, socket: str, seen_from: str) -> str:
+def _watcher(room: tuple[float, float, float, float]) -> str:
+    """Where gzclient's camera begins: south of the room, and high enough to see all of it."""
+    x, y = (room[0] + room[2]) / 2, (room[1] + room[3]) / 2
+    away = 0.8 * max(room[2] - room[0], room[3] - room[1])
+    pose = f"{x:.3f} {y - away:.3f} {1.2 * away:.3f} 0 {math.atan(1.2):.3f} {math.pi / 2:.5f}"
+    return f'<gui><camera name="user_camera"><pose>{pose}</pose></camera></gui>'
+
+
+def _sdf(visuals: list[str], bodies: list[str], watcher: str, size: CameraSize, socket: str, seen_from: str) -> str:
     vehicle = {
         "wheelbase": WHEELBASE_M,
         "front_track": 2 * FRONT_WHEEL_Y_M,
@@ -259,10 +280,10 @@ def _sdf(visuals: list[str], cars: int, size: CameraSize, socket: str, seen_from
     told = {
         "socket": socket,
         "substeps": SUBSTEPS,
-        "cars": cars,
+        "cars": len(bodies),
         "sensor": "eye",
         "meshes": f"{seen_from}/meshes",
-        "looks": len(LOOKS),
+        "bodies": sum(bool(body) for body in bodies),
         **vehicle,
     }
     sky = " ".join(f"{value / 255:.5f}" for value in SKY_RGB)
@@ -282,8 +303,8 @@ def _sdf(visuals: list[str], cars: int, size: CameraSize, socket: str, seen_from
 <horizontal_fov>{CAMERA_HFOV_RAD}</horizontal_fov>
 <image><width>{size.width}</width><height>{size.height}</height><format>R8G8B8</format></image>
 <clip><near>0.02</near><far>200</far></clip></camera></sensor></link></model>
-{"".join(_car(i) for i in range(cars))}
-<plugin name="undercut_lockstep" filename="libundercut_lockstep.so">
+{"".join(_car(i, body) for i, body in enumerate(bodies))}
+{watcher}<plugin name="undercut_lockstep" filename="libundercut_lockstep.so">
 {"".join(f"<{key}>{value}</{key}>" for key, value in told.items())}</plugin>
 </world></sdf>
 """

@@ -16,8 +16,8 @@ constexpr double kGrey[] = {0.2989, 0.587, 0.114};  // the contract's
 constexpr int kSettledFrames = 3;  // materials are there a few frames after their visuals
 }  // namespace
 
-Eye::Eye(const std::string &sensor, const std::string &meshes, int looks)
-    : sensorName(sensor), meshes(meshes), looks(looks)
+Eye::Eye(const std::string &sensor, const std::string &meshes, int bodies)
+    : sensorName(sensor), meshes(meshes), bodyCount(bodies)
 {
 }
 
@@ -36,6 +36,13 @@ bool Eye::Prepare()
   this->missing = "the visuals of the world";
   if (!scene || !scene->Initialized() || !scene->GetVisual("ground::link::visual"))
     return false;
+  for (int i = 0; i < this->bodyCount; ++i)
+  {
+    auto body = scene->GetVisual("car_" + std::to_string(i) + "::base_link::body");
+    if (!body)
+      return false;
+    body->SetVisible(false);
+  }
   return ++this->settled > kSettledFrames;
 }
 

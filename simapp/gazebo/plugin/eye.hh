@@ -23,8 +23,9 @@ struct Shot
 class Eye
 {
 public:
-  /// `sensor` is the world's one camera sensor, `meshes` the folder with look_<i>.obj, `looks` their number.
-  Eye(const std::string &sensor, const std::string &meshes, int looks);
+  /// `sensor` is the world's one camera sensor, `meshes` the folder with look_<i>.obj. The first `bodies` cars have
+  /// visuals for a window, which the camera must not see.
+  Eye(const std::string &sensor, const std::string &meshes, int bodies);
 
   /// On the render thread, at each of gazebo's render events: serve shots for a while.
   void Serve();
@@ -45,7 +46,7 @@ private:
   gazebo::rendering::VisualPtr Body(uint32_t look, size_t number);
 
   const std::string sensorName, meshes;
-  const int looks;
+  const int bodyCount;
   gazebo::sensors::CameraSensorPtr sensor;
   gazebo::rendering::CameraPtr camera;
   std::map<uint32_t, std::vector<gazebo::rendering::VisualPtr>> bodies;

@@ -113,7 +113,7 @@ public:
         this->cars.emplace_back(model, vehicle);
       }
       this->eye = std::make_unique<Eye>(sdf->Get<std::string>("sensor"), sdf->Get<std::string>("meshes"),
-                                        sdf->Get<int>("looks"));
+                                        sdf->Get<int>("bodies"));
     }
     catch (const std::exception &error)
     {
