@@ -301,6 +301,10 @@ class SageMaker:
         ]
         for reader in readers:
             reader.start()
+        while any(process.poll() is None for process in self.processes):
+            if any(process.poll() for process in self.processes):  # one machine that fails ends the job
+                self.stop("")
+            time.sleep(0.2)
         for reader in readers:
             reader.join()
         return [process.wait() for process in self.processes]

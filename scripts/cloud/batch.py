@@ -58,16 +58,25 @@ class BatchLauncher:
 
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         streams = [
-            LogSource(_log_group(job), str(job["container"]["logStreamName"]), f"simulators {job['jobId'][:8]}")
-            for job in self._jobs(record)
+            LogSource(_log_group(job), str(job["container"]["logStreamName"]), f"simulator {job['jobId'][:8]}")
+            for job in self._children(record)
             if job.get("container", {}).get("logStreamName")
         ]
         return [*self._trainer.logs(record), *streams]
 
     def _jobs(self, record: JobRecord) -> list[dict[str, Any]]:
-        if not record.others:
+        return self._described(list(record.others))
+
+    def _children(self, record: JobRecord) -> list[dict[str, Any]]:
+        """Each simulator's own job: those of an array have their number behind its id."""
+        count = sum(group.count for group in record.plan.groups if group.service == "batch")
+        ids = [f"{one}:{number}" for one in record.others for number in range(count)]
+        return self._described(ids if count > 1 else list(record.others))
+
+    def _described(self, ids: list[str]) -> list[dict[str, Any]]:
+        if not ids:
             return []
-        found: list[dict[str, Any]] = self._session.call("batch", "DescribeJobs", jobs=list(record.others))["jobs"]
+        found: list[dict[str, Any]] = self._session.call("batch", "DescribeJobs", jobs=ids)["jobs"]
         return found
 
 
@@ -98,7 +107,6 @@ def definition_of(plan: JobPlan, resources: Resources, images: Images) -> dict[s
                 {"type": "VCPU", "value": str(settings.batch_vcpus)},
                 {"type": "MEMORY", "value": str(settings.batch_memory_mb)},
             ],
-            "readonlyRootFilesystem": False,
             "privileged": False,
             **({"logConfiguration": logging} if resources.log_group else {}),
         },
@@ -125,3 +133,4 @@ def submission_of(plan: JobPlan, resources: Resources, definition: str) -> dict[
         "tags": {TAG: plan.runs[0]},
         **({"arrayProperties": {"size": count}} if count > 1 else {}),
     }
+

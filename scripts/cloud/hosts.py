@@ -117,7 +117,7 @@ def serving(meeting: Meeting, names: list[str], port: int = DEFAULT_REDIS_PORT) 
             assert server.stdin is not None
             server.stdin.write(settings.encode())
             server.stdin.close()
-            _until_up(server, port)
+            _until_up(server, port, password)
             os.environ[REDIS_URL], os.environ[REDIS_PASSWORD_FILE] = f"redis://127.0.0.1:{port}/0", str(file)
             meeting.announce({"start": start, "hosts": names, "port": port, "password": password})
             try:
@@ -143,13 +143,21 @@ def own_names(hosts: Hosts) -> list[str]:
     return list(dict.fromkeys(names)) or ["127.0.0.1"]
 
 
-def _until_up(server: "subprocess.Popen[bytes]", port: int) -> None:
+def _until_up(server: "subprocess.Popen[bytes]", port: int, password: str) -> None:
+    """Until the server that knows the password answers: another one may have the port already."""
     end_s = time.monotonic() + REDIS_STARTS_S
-    while not _reaches("127.0.0.1", port):
+    while not _knows(port, password):
         if server.poll() is not None or time.monotonic() > end_s:
             rule = f"redis-server answers on port {port} within {REDIS_STARTS_S:g} s"
             raise InputError("redis_port", port, rule, "take another port: hyperparameter redis_port")
         time.sleep(0.1)
+
+
+def _knows(port: int, password: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as line:
+        line.sendall(f"AUTH {password}\r\n".encode())
+        return line.recv(5).startswith(b"+OK")
+    return False
 
 
 def _reaches(host: str, port: int) -> bool:

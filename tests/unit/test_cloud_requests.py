@@ -31,6 +31,7 @@ RESOURCES = Resources(
     subnets=("subnet-0123456789abcdef0",),
     security_groups=("sg-0123456789abcdef0",),
     batch_queue="undercut-simulators",
+    log_group="/undercut/undercut",
 )
 IMAGES = Images("123456789012.dkr.ecr.us-east-1.amazonaws.com/undercut-trainer@sha256:" + "0" * 64, "simapp")
 SETTINGS: list[dict[str, Any]] = [
