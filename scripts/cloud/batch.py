@@ -133,4 +133,3 @@ def submission_of(plan: JobPlan, resources: Resources, definition: str) -> dict[
         "tags": {TAG: plan.runs[0]},
         **({"arrayProperties": {"size": count}} if count > 1 else {}),
     }
-

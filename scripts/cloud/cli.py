@@ -1,5 +1,6 @@
 """`undercut cloud`: the run that drove here trains in AWS. Parses, calls, shows."""
 
+from itertools import takewhile
 from typing import Annotated
 
 import typer
@@ -160,7 +161,7 @@ def race(
     """Race runs in AWS; further options are those of `undercut race`, after the names and `--`."""
     from scripts.cloud import launching
 
-    names = [name for name in runs if not name.startswith("-")]
+    names = list(takewhile(lambda name: not name.startswith("-"), runs))
     rest = runs[len(names) :]
     values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack, "simulators": 0}
     launching.run(CloudSettings.load(values), "race", names, [*rest, *_passed_on(context)], say, detach)
