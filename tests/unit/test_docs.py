@@ -18,7 +18,7 @@ from tests.documented import PAGES, Shown, anchors, inline_commands, links, show
 ROOT: Any = typer.main.get_command(app)
 MAKEFILE = (REPO / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
-VARIABLES = set(re.findall(r"\$\((?:if \$\(|filter [\w, ]*\$\()?([A-Z]+)\)", MAKEFILE)) | {"PYTHON"}
+VARIABLES = set(re.findall(r"\$\((?:if \$\(|filter [\w, ]*\$\()?([A-Z_]+)\)", MAKEFILE)) | {"PYTHON"}
 PLANNED = {"cloud.md", "cost.md", "testing.md"}
 """Pages that are being written."""
 SHOWN = [shown for page in PAGES for shown in shown_commands(page)]
