@@ -77,6 +77,11 @@ class Program:
     def pid(self) -> int:
         return self._process.pid
 
+    def kill(self) -> None:
+        """Do not wait for what hangs or has gone wild."""
+        self._process.kill()
+        self.close()
+
     def said(self) -> str:
         """The last lines of standard error, for a message; empty when there are none."""
         lines = [*self._said, *([self._partial.decode(errors="replace")] if self._partial else [])]

@@ -129,6 +129,8 @@ class RewardService:
         )
 
     def _gone(self, problem: str) -> None:
+        if self._program is not None:
+            self._program.kill()
         self.close()
         self._restarts += 1
         if self._restarts > MOST_RESTARTS:

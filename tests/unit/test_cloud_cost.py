@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -91,6 +91,7 @@ def test_what_aws_says_goes_before_the_plan() -> None:
     assert cost.actual(plan(), {}).hourly == 0.0
 
 
+@settings(max_examples=40)
 @given(limit=st.floats(0.2, 50.0), seconds=st.integers(600, 5 * 24 * HOUR_S))
 def test_a_limit_of_cost_is_kept_and_used(limit: float, seconds: int) -> None:
     """The job that is launched never costs more than the limit, and no whole minute more would fit in it."""

@@ -60,7 +60,13 @@ def reward(folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("named", ["./wheels/racing_line-1.2-py3-none-any.whl", "--find-links wheels\nracing-line"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "./wheels/racing_line-1.2-py3-none-any.whl",
+        pytest.param("--find-links wheels\nracing-line", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_brings_its_packages_to_a_machine_that_has_only_the_run(
     tmp_path: Path, own_cache: Path, named: str
 ) -> None:
@@ -85,6 +91,7 @@ def test_a_run_brings_its_packages_to_a_machine_that_has_only_the_run(
     assert RacerFiles.of(elsewhere).packages == Locked.of(run.store)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_packages(tmp_path: Path) -> None:
     path, asked = reward(tmp_path / "mine"), tmp_path / "asked.txt"
     wheel(tmp_path, "BEST = 4.5\n")
@@ -96,6 +103,7 @@ def test_a_resumed_run_keeps_its_packages(tmp_path: Path) -> None:
         run.same_files(None, None, None, None, asked)
 
 
+@pytest.mark.slow
 def test_what_the_environment_has_is_not_installed_again(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("numpy\nscipy>=1.14\n")
     locked = locked_for(tmp_path / "reward.py")
@@ -104,6 +112,7 @@ def test_what_the_environment_has_is_not_installed_again(tmp_path: Path) -> None
     assert locked_for(REPO / "rewards" / "default.py") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
