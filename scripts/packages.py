@@ -3,6 +3,7 @@ into a folder of their own on every machine that drives. The environment itself 
 
 import hashlib
 import importlib.metadata
+import logging
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ MAX_WHEELS_BYTES = 50_000_000
 """Local wheels together; they travel to every worker."""
 _DEADLINE_S = 600.0
 _OLDEST_PYTHON = "3.11"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def installed(packages: Locked) -> Path | None:
             (made / "wheels" / name).write_bytes(content)
         names = re.findall(r"(?m)^([A-Za-z0-9._-]+)==", packages.lock)
         only_ours = len(packages.wheels) == len(names)
+        _LOG.warning("installing what the reward function asks for: %s", ", ".join(names))
         _uv(
             *("pip", "install", "--target", str(made / "packages"), "--no-deps", "--require-hashes", "--only-binary"),
             *(":all:", "--python", sys.executable, "--find-links", str(made / "wheels"), "-r", str(made / "lock.txt")),
@@ -118,7 +121,7 @@ def _lock(path: Path) -> Locked:
             *("pip", "compile", path.name, "--universal", "--python-version", _OLDEST_PYTHON, "--generate-hashes"),
             *("--no-annotate", "--no-header", "--quiet", "--only-binary", ":all:", "--constraint", str(constraints)),
             *(word for name in sorted(have) for word in ("--no-emit-package", name)),
-            what=f"{path}: packages that go with those of this environment, which stay as they are",
+            what=f"{path}: packages that go with those of this environment, which stay as they are{_held(text, have)}",
             value=" ".join(text.split())[:150],
             fix="loosen the versions in the file, or check the network of this machine",
             folder=path.resolve().parent,  # paths in the file are relative to it
@@ -138,6 +141,13 @@ def _lock(path: Path) -> Locked:
         rule = f"local wheels have at most {MAX_WHEELS_BYTES:,} bytes together, since they go to every worker"
         raise InputError(str(path), sorted(wheels), rule, "put large ones where uv finds them by name")
     return Locked(path.read_bytes(), "".join(f"{line}\n" for line in lines if line), wheels)
+
+
+def _held(text: str, have: Mapping[str, Path]) -> str:
+    """Which of the packages that the file names this environment has, with their versions."""
+    named = {_normal(name) for name in re.findall(r"(?m)^\s*([A-Za-z0-9][A-Za-z0-9._-]*)", text)}
+    found = [f"{name} {have[name].name.split('-')[1]}" for name in sorted(named & set(have))]
+    return f" ({', '.join(found)})" if found else ""
 
 
 def _stand_ins(folder: Path) -> dict[str, Path]:
