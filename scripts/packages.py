@@ -74,6 +74,12 @@ def locked_for(reward: Path, requirements: Path | None = None) -> Locked | None:
     return _lock(path)
 
 
+def folder_for(reward: Path) -> Path | None:
+    """The folder with the packages of a reward that is no run's yet, None when it asks for none."""
+    packages = locked_for(reward)
+    return installed(packages) if packages else None
+
+
 def installed(packages: Locked) -> Path | None:
     """The folder that has them, made when it is not there yet; None when there is nothing to install. The folder's name
     is what it holds, so that runs with the same lock share it and a later lock is another folder."""

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from contract import artifacts
 from scripts.looking.logs import open_logs
+from scripts.packages import folder_for
 from simapp.analysis.findings import findings
 from simapp.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from simapp.analysis.measures import iteration_table, smoothness
@@ -55,7 +56,7 @@ def numbers(name: str, track: str | None, console: Console, show: bool) -> dict[
 
 def rescored(name: str, reward: Path, track: str | None, console: Console, show: bool) -> dict[str, Any]:
     """Score the old episodes of a run with another reward function, and draw what comes out."""
-    function = load_reward(reward)
+    function = load_reward(reward, folder_for(reward))
     logs, place = open_logs([name], [], track)
     log = logs[0]
     with console.status("scoring"):

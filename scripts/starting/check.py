@@ -13,6 +13,7 @@ from contract.fields import read_text
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.yamlfile import read_entries
+from scripts.packages import folder_for
 from scripts.racing.params_cli import load_params, load_race
 from scripts.runs import TRACKS, RacerFiles
 from scripts.starting.finding import Finding
@@ -195,7 +196,7 @@ def _reward(
     path: Path, metadata: ModelMetadata | None, config: RunConfig, road: Track | None, report: Report
 ) -> None:  # fmt: skip
     try:
-        function = load_reward(path)
+        function = load_reward(path, folder_for(path))
     except InputError as error:
         report.findings.append(refusal(error))
         return

@@ -103,7 +103,7 @@ class RewardService:
 
     def _ask_program(self, cars: Sequence[int], params: Sequence[Params]) -> list[float]:
         waypoints, problem = waypoints_of(params), ""
-        for _ in range(TRIES):
+        for number in range(TRIES):
             timeout_s = self.description.timeout_s * (1 if self._program else START_TIMES)
             if self._program is None:
                 self._program, self._track = Program(self.description.command, self.content, self.environment), None
@@ -112,7 +112,7 @@ class RewardService:
                 answer = self._program.ask(request_line(self._number, cars, params, news), timeout_s)
             except ProgramGoneError as error:
                 problem = str(error)
-                self._gone(problem)
+                self._gone(problem, again=number + 1 < TRIES)
                 continue
             self._track = waypoints
             try:
@@ -124,11 +124,12 @@ class RewardService:
         raise RewardError(
             f"reward program {self.description} {problem}\n"
             f"  rule: it answers every request; this one was asked {TRIES} times\n"
-            f"  fix:  correct the program, or raise timeout_s ({self.description.timeout_s:g} s)\n"
+            f"  fix:  correct the program (does it flush its output after each line?), or raise timeout_s "
+            f"({self.description.timeout_s:g} s)\n"
             f"{show_params(params[0])}"
         )
 
-    def _gone(self, problem: str) -> None:
+    def _gone(self, problem: str, again: bool) -> None:
         if self._program is not None:
             self._program.kill()
         self.close()
@@ -138,7 +139,8 @@ class RewardService:
                 f"reward program {self.description} {problem}\n  rule: it may be started again {MOST_RESTARTS} times\n"
                 "  fix:  find out why it ends: its standard error is above"
             )
-        _LOG.warning("the reward program %s; it is started again, without what it remembered", problem)
+        if again:
+            _LOG.warning("the reward program %s; it is started again, without what it remembered", problem)
 
     def _measure(self, spent_s: float, params: Sequence[Params]) -> None:
         """After some requests, say once what a step's rewards cost here and in this process."""
