@@ -1,8 +1,10 @@
 """What can be said of a reward function without running it: units that do not match, tests that never hold, names."""
 
 import ast
+import contextlib
 import math
 import operator
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -64,7 +66,8 @@ def find_traps(
     """The findings, in the order of lines. `known` are the params that there are."""
     reader = _Reader(source, path, tuple(known), metadata)
     tree = ast.parse(source)
-    reader.visit(tree)
+    with contextlib.suppress(RecursionError):  # an expression nested by the hundreds: what was found until there
+        reader.visit(tree)
     if reader.differs_at is not None and not any(word in source for word in WRAPS):
         reader.say(
             "note",
@@ -91,7 +94,7 @@ def _lines(tree: ast.Module) -> list[tuple[int, np.ndarray]]:
             try:
                 rows = ast.literal_eval(node)
                 points = np.array([row[:2] for row in rows], dtype=np.float64)
-            except (ValueError, TypeError, IndexError):
+            except (ValueError, TypeError, LookupError, OverflowError):
                 continue
             if points.ndim == 2 and points.shape[1] == 2 and np.isfinite(points).all():
                 found.append((node.lineno, points))
@@ -351,7 +354,7 @@ def _number(node: ast.expr, constants: dict[str, float]) -> float | None:
         case ast.Constant(value=bool()):
             return None
         case ast.Constant(value=int() | float() as value):
-            return float(value)
+            return float(value) if abs(value) < sys.float_info.max else None
         case ast.Name(id=name):
             return constants.get(name)
         case ast.Attribute(attr="pi"):

@@ -1,5 +1,6 @@
 """`undercut check`: what it finds without driving, which files it takes, its JSON, and its exit status."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -183,3 +184,24 @@ def test_e_greedy_needs_discrete_actions(folder: Path) -> None:
     report = check(Given(metadata=actions, hyperparameters=folder / "hyperparameters.json"))
     assert [found.level for found in report.findings] == ["ok", "fail"]
     assert "discrete" in report.findings[1].text
+
+
+@pytest.mark.parametrize("module", ["argparse", "colorsys", "dataclasses", "fractions", "statistics", "turtle"])
+def test_any_python_file_can_be_looked_at(module: str) -> None:
+    source = (Path(argparse.__file__).parent / f"{module}.py").read_text(encoding="utf-8")
+    for found in find_traps(source, module, KNOWN, None, load_track("paddock")):
+        assert found.level in ("note", "warn", "fail") and found.text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"if params['speed'] > 1{'0' * 400}: pass",
+        "L = [" + ("(1" + "0" * 400 + ", 2), ") * 30 + "]",
+        f"L = [{'{}, ' * 30}]",
+        f"x = {'-' * 900}1",
+        "a = b = params['heading'] = 3\nfor params['x'] in (1, 2): pass",
+    ],
+)
+def test_strange_source_is_no_trap(source: str) -> None:
+    assert find_traps(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), load_track("paddock")) == []
