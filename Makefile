@@ -115,10 +115,8 @@ lint: environment ## check style, formatting, types and import rules
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: environment ## measure speed; one JSON per tests/bench/bench_*.py (ONLY=camera ARGS=)
-	@for file in tests/bench/bench_$(if $(ONLY),$(ONLY),*).py; do \
-		echo "== $$file"; .venv/bin/python "$$file" $(ARGS) || exit 1; \
-	done
+bench: environment ## measure everything into tests/bench/results and its table.md, a quarter of an hour (ONLY=camera: one bench; ARGS=)
+	.venv/bin/python -m tests.bench.$(if $(ONLY),bench_$(ONLY),whole) $(ARGS)
 
 clean: ## remove the environment and all caches; runs/ and tracks/ stay
 	rm -rf .venv .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist *.egg-info

@@ -68,12 +68,16 @@ def to_log(rollouts: Sequence[Rollout], track_length_m: float | Sequence[float],
 
 
 def log_lines(csv: str, where: str) -> list[str]:
-    """A simtrace file as log lines, as `to_log` has them; InputError when its first line is no header."""
+    """A simtrace file as log lines, as `to_log` has them; InputError names a first line that
+    is no header, or a line with other columns."""
     lines = csv.splitlines()
     header = _header(lines, where)
     order = [header.index(name) for name in (*COLUMNS, "obstacle_crash_counter", "wall_clock") if name in header]
-    cells = (line.split(",") for line in lines[1:])
-    return [_logged([row[column] for column in order if column < len(row)]) for row in cells]
+    found = []
+    for number, line in enumerate(lines[1:], start=2):
+        if line.strip():
+            found.append(_logged([_cells(line, header, f"{where} line {number}")[column] for column in order]))
+    return found
 
 
 def _logged(row: list[str]) -> str:
@@ -187,6 +191,19 @@ def _header(lines: list[str], where: str) -> list[str]:
     return header
 
 
+def _cells(line: str, header: list[str], where: str) -> list[str]:
+    """One for each column."""
+    values = line.split(",")
+    if len(values) != len(header):
+        raise InputError(
+            where,
+            line,
+            f"{len(header)} values as in the header; it has {len(values)}",
+            "the file may be cut off: delete the line, or write the file again",
+        )
+    return values
+
+
 @dataclass(slots=True)
 class _Row:
     episode: int
@@ -199,15 +216,7 @@ class _Row:
 
 
 def _parse(line: str, header: list[str], where: str) -> _Row:
-    values = line.split(",")
-    if len(values) != len(header):
-        raise InputError(
-            where,
-            line,
-            f"{len(header)} values as in the header; it has {len(values)}",
-            "the file may be cut off: delete the line, or write the file again",
-        )
-    cells = dict(zip(header, values, strict=True))
+    cells = dict(zip(header, _cells(line, header, where), strict=True))
 
     def broken(column: str, rule: str) -> InputError:
         return InputError(f"{where} {column}", cells[column], rule, "correct the value, or write the file again")

@@ -67,7 +67,7 @@ ODD_VALUES: st.SearchStrategy[Any] = st.one_of(
     ODD_WORDS.filter(lambda word: len(word) < 1000),
     st.lists(st.integers(-2, 2), max_size=3),
     st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
-    st.just([[[[[]]]]]),
+    st.builds(lambda: [[[[[]]]]]),
 )
 DEEP = st.sampled_from(["[" * 100_000, '{"a":' * 100_000, "[" * 900 + "]" * 900, "- " * 2_000, "{" * 3_000])
 """Nested deeper than parsers recurse."""
