@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
-from contract.fields import load_object, text_of
+from contract.fields import load_object, nearest, text_of
 from contract.params import read_evaluation_params
 from contract.protocols import Place
 from contract.races import RaceParams, read_race_params
@@ -36,9 +36,10 @@ class Subject:
         RunConfig.build({"name": name}, kind)
         subject = cls(kind, name)  # type: ignore[arg-type]  # checked above
         if not subject.exists:
-            known = ", ".join(found.name for found in subjects() if found.kind == kind) or "none yet"
-            place = workspace().where(PREFIXES[kind].rstrip("/"))
-            raise InputError(kind, name, f"a {kind} in {place}/ (there are: {known})", "choose one of those")
+            known = [found.name for found in subjects() if found.kind == kind]
+            place, guess = workspace().where(PREFIXES[kind].rstrip("/")), nearest(name, known)
+            rule = f"a {kind} in {place}/ (there are: {', '.join(known) or 'none yet'})"
+            raise InputError(kind, name, rule, f"did you mean {guess!r}?" if guess else "choose one of those")
         return subject
 
     @property
