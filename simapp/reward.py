@@ -144,7 +144,9 @@ def _import_failure(error: BaseException, path: Path) -> InputError:
     where, text = f"{file}, line {line}", told(error)
     if isinstance(error, ImportError):
         missing = error.name or "the module"
-        fix = f"install {missing} into this environment, put it beside the reward file, or import something else"
+        fix = f"name {missing} in a requirements.txt beside the reward file, put the module there, or import another"
+        if not isinstance(error, ModuleNotFoundError):
+            fix = f"correct the line: {missing} has nothing of this name"
         return InputError(where, text, "every module that the reward file imports must be found", fix)
     return InputError(where, text, "the reward file must run to its end when it is imported", "correct this line")
 
