@@ -7,6 +7,7 @@ from pathlib import Path
 from contract import artifacts
 from contract.config import is_run_name
 from contract.errors import InputError
+from contract.fields import nearest
 from contract.protocols import Place
 from contract.stores.local import LocalStore
 from scripts.runs import TRACKS, run_names
@@ -33,13 +34,11 @@ def open_logs(names: Sequence[str], folders: Sequence[Path], track: str | None) 
         elif Path(name).is_dir():
             logs += _of_folder(Path(name), given)
         else:
-            known = ", ".join(run_names()) or "none yet"
-            raise InputError(
-                "run",
-                name,
-                f"a run (there are: {known}) or a folder of logs",
-                f"undercut train {name}, or check the path",
-            )
+            known = run_names()
+            guess = nearest(name, known)
+            rule = f"a run (there are: {', '.join(known) or 'none yet'}) or a folder of logs"
+            fix = f"did you mean {guess!r}?" if guess else f"undercut train {name}, or check the path"
+            raise InputError("run", name, rule, fix)
     for folder in folders:
         if not folder.is_dir():
             raise InputError("--traces", str(folder), "a folder with simtraces or metrics", "check the path")
