@@ -231,6 +231,16 @@ def test_deepracer_on_aws_gets_the_driving_direction(
     assert yaml.safe_load(Path("out/training_params.yaml").read_text())["WORLD_NAME"] == "reinvent_base"
 
 
+def test_rewards_by_a_program_are_told_since_others_do_not_know_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = driven_run("there").run
+    assert "program" not in str(export(run, "droa", Path("plain"), world="reinvent_base").notes)
+    run.store.put(artifacts.REWARD_DESCRIPTION, b"{}")
+    assert "put a Python function in its place" in str(export(run, "droa", Path("out")).notes)
+
+
 def test_the_same_run_gives_the_same_bytes(driven: Driven, folder: Path) -> None:
     export(driven.run, "console", folder / "again.tar.gz")
     assert (folder / "again.tar.gz").read_bytes() == (folder / "console.tar.gz").read_bytes()
