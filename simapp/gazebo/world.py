@@ -250,8 +250,7 @@ def _car(index: int, body: str) -> str:
                 f'<collision name="tyre"><geometry><sphere><radius>{WHEEL_RADIUS_M}</radius></sphere></geometry>'
                 "<surface>"
                 f"<friction><ode><mu>{FRICTION}</mu><mu2>{FRICTION}</mu2><fdir1>0 0 1</fdir1></ode></friction>"
-                "<contact><collide_bitmask>1</collide_bitmask>"
-                "<ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact></surface></collision></link>"
+                "<contact><ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact></surface></collision></link>"
                 f'<joint name="{axle}" type="revolute"><parent>{parent}</parent><child>{axle}_wheel</child>'
                 "<axis><xyz>0 0 1</xyz></axis></joint>"
             )

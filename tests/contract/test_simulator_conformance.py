@@ -168,6 +168,16 @@ def test_a_car_does_not_depend_on_who_else_drives(simulator: Simulator) -> None:
     assert alone[1] == together[1]
 
 
+def test_cars_drive_through_each_other(simulator: Simulator) -> None:
+    paths = []
+    for cars in (1, 2):
+        simulator.place(BOTH, poses(1.0, 1.0 if cars == 2 else 9.0))
+        for k in range(20):
+            simulator.step(BOTH[:cars], controls(*[(0.3 * math.sin(k / 4), 1.5), (0.2, 1.0)][:cars]))
+        paths.append(bits(simulator.cars)[:, 0].copy())
+    assert np.array_equal(*paths)
+
+
 def test_a_fresh_simulator_gives_the_same_bits(simulator: Simulator, make: Make) -> None:
     other = make()
     try:

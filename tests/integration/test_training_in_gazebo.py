@@ -12,7 +12,7 @@ from tests.redis_server import RedisServer
 pytestmark = [needs_gazebo, pytest.mark.gazebo, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CONFIG = """{
- "cars": 3, "seed": 5, "precision": "float32", "track": "paddock", "simulator": "gazebo",
+ "cars": 1, "seed": 5, "precision": "float32", "track": "paddock", "simulator": "gazebo",
  "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 40, "clean_evaluations": 0},
  "evaluation": {"number_of_trials": 1, "number_of_resets": 0, "max_lap_steps": 60}, "name": "%s"
 }"""

@@ -47,7 +47,15 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
   for (auto &joint : this->drive)
     joint->SetParam("fmax", 0, kDriveTorque);
   for (auto &link : model->GetLinks())
+  {
     this->restPoses.push_back(link->RelativePose());
+    // tyres meet the ground, which does not move, and nothing else: cars drive through each other
+    for (auto &collision : link->GetCollisions())
+    {
+      collision->SetCategoryBits(~GZ_FIXED_COLLIDE);
+      collision->SetCollideBits(GZ_FIXED_COLLIDE);
+    }
+  }
   this->Freeze();
 }
 
