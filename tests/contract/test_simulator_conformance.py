@@ -16,6 +16,7 @@ from simapp.builtin import BuiltinSimulator
 from simapp.tracks import load_track
 from tests.camera_reference import ssim
 from tests.gazebo_support import needs_gazebo, new_gazebo
+from tests.tools.compare_views import line_errors
 
 TRACK = load_track("paddock", [])
 MODEL = ModelMetadata.load(Path(__file__).parents[2] / "actions" / "default.json")
@@ -224,6 +225,22 @@ def test_the_same_pose_gives_the_same_view(simulator: Simulator) -> None:
         errors.append(np.abs(views[0].astype(float) - views[1]).mean())
     assert np.median(likeness) > 0.9
     assert np.mean(errors) < 3.0
+
+
+def test_lines_stand_in_the_same_pixels(simulator: Simulator) -> None:
+    """The mean of 40 poses on three tracks is in docs/gazebo.md: tests/tools/compare_views.py."""
+    reference = new_builtin()
+    errors: list[float] = []
+    for pose in scenes(12):
+        views = []
+        for each in (simulator, reference):
+            each.place(BOTH, pose)
+            views.append(each.observe(BOTH)[CAMERA][..., 0])
+        for mine, theirs in zip(*views, strict=True):
+            errors += line_errors(mine, theirs)
+    assert len(errors) > 60
+    assert np.median(np.abs(errors)) < 0.3
+    assert abs(np.mean(errors)) < 0.15
 
 
 def test_a_box_ahead_covers_the_same_pixels(simulator: Simulator) -> None:
