@@ -176,7 +176,7 @@ def test_cars_drive_through_each_other(simulator: Simulator) -> None:
         for k in range(20):
             simulator.step(BOTH[:cars], controls(*[(0.3 * math.sin(k / 4), 1.5), (0.2, 1.0)][:cars]))
         paths.append(bits(simulator.cars)[:, 0].copy())
-    assert np.array_equal(*paths)
+    assert np.array_equal(paths[0], paths[1])
 
 
 def test_a_fresh_simulator_gives_the_same_bits(simulator: Simulator, make: Make) -> None:
@@ -240,7 +240,7 @@ def test_lines_stand_in_the_same_pixels(simulator: Simulator) -> None:
             errors += line_errors(mine, theirs)
     assert len(errors) > 60
     assert np.median(np.abs(errors)) < 0.3
-    assert abs(np.mean(errors)) < 0.15
+    assert abs(np.median(errors)) < 0.1
 
 
 def test_a_box_ahead_covers_the_same_pixels(simulator: Simulator) -> None:

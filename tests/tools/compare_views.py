@@ -90,7 +90,7 @@ def main() -> None:
             "lines": len(errors),
             "line_error_median_px": round(float(np.median(np.abs(errors))), 3),
             "line_error_95_px": round(float(np.quantile(np.abs(errors), 0.95)), 3),
-            "line_bias_px": round(float(errors.mean()), 3),
+            "line_bias_px": round(float(np.median(errors)), 3),
         }
         for k in (0, 7):
             difference = np.clip(3.0 * np.abs(drawn[k].astype(float) - ours[k]), 0, 255).astype(np.uint8)
