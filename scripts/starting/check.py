@@ -15,7 +15,7 @@ from contract.metadata import ContinuousActions, ModelMetadata
 from contract.yamlfile import read_entries
 from scripts.packages import folder_for
 from scripts.racing.params_cli import load_params, load_race
-from scripts.runs import TRACKS, RacerFiles
+from scripts.runs import DEFAULT_METADATA, TRACKS, RacerFiles
 from scripts.starting.finding import Finding
 from scripts.starting.judgement import judged, refusal
 from scripts.starting.lap import Trial, drive_lap
@@ -113,8 +113,8 @@ def check(given: Given, track: str | None = None) -> Report:
 
 
 def _metadata(path: Path | None, report: Report) -> ModelMetadata | None:
-    if path is None:
-        return None
+    if path is None:  # the actions that a training takes then
+        return ModelMetadata.load(DEFAULT_METADATA)
     try:
         metadata = ModelMetadata.load(path)
     except InputError as error:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from contract.errors import InputError
+
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 FileOption = Annotated[Path | None, typer.Option(show_default=False)]
 
@@ -41,6 +43,9 @@ def check(
     from scripts.starting.check import check as checked
 
     named = Given(reward, metadata, hyperparameters, tuple(params or ()))
+    for path in (reward, metadata, hyperparameters, *named.params):
+        if path is not None and not path.exists():
+            raise InputError("undercut check", str(path), "files that are named exist", "check the path")
     given = named
     if folder is not None or named == Given():
         there = Given.in_folder(folder or Path())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from contract.errors import InputError
 from contract.metadata import ModelMetadata
 from scripts.cli import app
 from scripts.starting.check import Given, check
@@ -143,6 +144,17 @@ def test_exit_statuses(folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     assert run.returncode == 2 and "undercut new NAME writes one" in run.stderr
     run = subprocess.run([*undercut, "--rewards", "x"], capture_output=True, text=True, check=False)
     assert run.returncode == 2 and "--reward" in run.stderr
+
+
+def test_a_named_file_that_is_not_there_is_a_wrong_command(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["check", "--reward", str(folder / "nowhere.py")])
+    assert isinstance(result.exception, InputError) and "nowhere.py" in str(result.exception)
+
+
+def test_without_metadata_the_actions_are_those_of_a_training_without(folder: Path) -> None:
+    report = check(Given(reward=folder / "my_reward.py"))
+    assert [found.level for found in report.findings] == ["ok"] * 3
+    assert report.drives[0]["lowest"] < report.drives[0]["highest"]  # several speeds
 
 
 def test_a_runs_folder_can_be_checked(folder: Path) -> None:

@@ -43,7 +43,7 @@ BROKEN = {
     "division_by_zero": ("line 3: ZeroDivisionError", "look at the divisor"),
     "global_not_declared": ("line 3: UnboundLocalError", "global NAME"),
     "key_typo": ("KeyError: 'distance_from_centre'", "did you mean 'distance_from_center'?"),
-    "missing_module": ("No module named 'cv2_racing_line'", "install cv2_racing_line"),
+    "missing_module": ("No module named 'cv2_racing_line'", "cv2_racing_line in a requirements.txt"),
     "never_returns": ("took longer than", "look for a while"),
     "no_return_off_track": ("returned None", "every way through the function"),
     "not_finite": ("returned", "division by almost zero"),
