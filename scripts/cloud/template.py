@@ -47,7 +47,11 @@ _Loader.add_multi_constructor("!", _short_form)
 
 def read_template(text: str) -> dict[str, Any]:
     """A template with its functions in their long form."""
-    found: dict[str, Any] = yaml.load(text, _Loader)
+    loader = _Loader(text)
+    try:
+        found: dict[str, Any] = loader.get_single_data()
+    finally:
+        loader.dispose()
     return found
 
 
