@@ -1,6 +1,7 @@
 """The world that Gazebo is given; its deaths, restarts and missing parts, and that nothing outlives it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageGrab
 
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
@@ -19,7 +20,7 @@ from contract.state import Controls
 from contract.vehicle import CAR_COLORS
 from scripts.simulators import gazebo_root
 from simapp.camera.look import WALL_MARGIN_M
-from simapp.gazebo.process import PLUGIN, ROOT_PLUGINS, Install, Server
+from simapp.gazebo.process import PLUGIN, ROOT_PLUGINS, Install, Screen, Server
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.gazebo.world import SUBSTEPS, CameraSize, write_world
 from simapp.tracks import load_track
@@ -229,3 +230,54 @@ def test_broken_worlds_and_plugins_are_named() -> None:
         write(
             "<sdf version='1.6'><world name='bare'><plugin name='gone' filename='libundercut_gone.so'/></world></sdf>"
         )
+
+
+def test_without_a_display_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Screen().environment(in_root=True) == {} and Screen().binds() == []
+    for display in ("", ":987", "elsewhere:0"):
+        monkeypatch.setenv("DISPLAY", display)
+        with pytest.raises(SimulatorError, match=rf"--gui: DISPLAY={display} is no X server(.|\n)*leave it out"):
+            Screen(gui=True).environment(in_root=True)
+        with pytest.raises(SimulatorError, match="UNDERCUT_GAZEBO_GPU"):
+            Screen(gpu=True).environment(in_root=False)
+
+
+@needs_gazebo
+@pytest.mark.gazebo
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_window_shows_the_world_and_changes_nothing(
+    simulator: GazeboSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("Xvfb") is None:
+        pytest.skip("no X server to show a window on: apt-get install xvfb, then pytest -m gazebo")
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1000x700x24", "+extension", "GLX"]
+    with subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL) as desktop:
+        shown = None
+        try:
+            display = f":{os.read(read, 16).decode().strip()}"
+            monkeypatch.setenv("DISPLAY", display)
+            shown = GazeboSimulator(TRACK, [MODEL], gazebo_root(), screen=Screen(gui=True))
+            assert drive(shown, 20) == drive(simulator, 20)
+            assert all(np.array_equal(shown.observe(ONE)[it], simulator.observe(ONE)[it]) for it in MODEL.sensors)
+            until = time.monotonic() + 240
+            while not _shows_a_track(display):
+                assert time.monotonic() < until, "no window with a track within 240 s"
+                shown.step(ONE, Controls(np.zeros(1), np.full(1, 0.1)))
+                time.sleep(0.5)
+            assert shown._server is not None
+            for pid in of_name(below(shown._server.pid), "gzclient"):
+                os.kill(pid, signal.SIGKILL)
+            for _ in range(20):
+                shown.step(ONE, Controls(np.zeros(1), np.ones(1)))
+        finally:
+            if shown is not None:
+                shown.close()
+            desktop.terminate()
+
+
+def _shows_a_track(display: str) -> bool:
+    """Whether the window has the road's asphalt: bluish and dark."""
+    seen = np.asarray(ImageGrab.grab(xdisplay=display)).astype(int)
+    return int(((seen[..., 2] - seen[..., 0] > 15) & (seen.sum(axis=2) < 300)).sum()) > 3000
