@@ -6,8 +6,8 @@ Camera frames of the real simulator, 20 episodes; each channel carries them from
 share of the time of a training's iteration, with --scaling what one worker and two deliver. All together 4 to 7 minutes
 on 2 quiet cores. Result: results/transport.json.
 
-"ratio_with_a_core_each" is what the workers' own CPU time would allow: what is missing from 2 there is work that two
-smaller batches of cars cost more than one, what is missing from it in "ratio" the machine's cores.
+"ratio_with_a_core_each" is what the workers' own CPU time would allow. What it lacks of 2 is what two smaller batches
+of cars cost more than one large one; what "ratio" lacks of it the machine's cores do.
 """
 
 import argparse
@@ -178,7 +178,7 @@ def scaling(folder: Path, orders: int) -> list[dict[str, Any]]:
     policy = make_agent(run.files.metadata, run.files.hyperparameters, 1).export()
     rows, number = [], 0
     with crew_of(1, run) as one, crew_of(2, run) as two:
-        for episodes in (EPISODES, 4 * EPISODES):
+        for episodes in (EPISODES, 8 * EPISODES):
             walls: dict[int, list[float]] = {1: [], 2: []}
             cpus: dict[int, list[float]] = {1: [], 2: []}
             end_s = time.monotonic() + SCALING_S
