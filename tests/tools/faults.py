@@ -7,14 +7,16 @@ Result: results/faults.json.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
-from tests.bench.record import write_result
+from tests.bench.record import RESULTS, write_result
 from tests.conftest import REPO
 
 FAULTS, STORE = "tests/integration/test_faults.py", "tests/contract/test_store_faults.py"
@@ -54,6 +56,12 @@ def outcomes(nodes: list[str], environment: dict[str, str]) -> dict[str, tuple[s
     return found
 
 
+def earlier() -> list[dict[str, Any]]:
+    """Rows of the last result, which those that are run now take the place of."""
+    path = RESULTS / "faults.json"
+    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=50)
@@ -63,14 +71,15 @@ def main() -> None:
     table = {fault: node for fault, node in TABLE.items() if options.only in fault}
     environment = {"FAULT_ROUNDS": str(options.rounds), "FAULT_CUT_S": str(options.cut_s)}
     found = outcomes(list(table.values()), environment)
-    rows = []
+    rows = {row["fault"]: row for row in earlier() if row["fault"] in TABLE}
     for fault, node in table.items():
         tests = {name: it for name, it in found.items() if name.partition("[")[0] == node.partition("::")[2]}
-        rows.append({"fault": fault, "tests": {name: {"result": r, "seconds": s} for name, (r, s) in tests.items()}})
+        results = {name: {"result": r, "seconds": s} for name, (r, s) in tests.items()}
+        rows[fault] = {"fault": fault, "rounds": options.rounds, "cut_s": options.cut_s, "tests": results}
         print(f"{fault:42s} {', '.join(f'{r} in {s:g} s' for r, s in tests.values()) or 'not run'}")
     write_result(
         "faults",
-        {"rounds": options.rounds, "cut_s": options.cut_s, "rows": rows},
+        {"rows": [rows[fault] for fault in TABLE if fault in rows]},
         "pytest, one after the other; each test compares with an undisturbed training or with what was acknowledged",
     )
 

@@ -115,6 +115,7 @@ def main() -> None:
         "iterations": done,
         "samples": len(series["trainer"]),
         "ended_early": {name: status for name, status in ended.items() if status is not None},
+        "trainers_last_words": log[-600:] if ended["trainer"] else "",
         "processes": {
             name: {key: growth(samples, key) for key in samples[0]} for name, samples in series.items() if samples
         },
