@@ -142,8 +142,6 @@ def test_exit_statuses(folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     empty = tmp_path_factory.mktemp("empty")
     run = subprocess.run([*undercut, str(empty)], capture_output=True, text=True, check=False)
     assert run.returncode == 2 and "undercut new NAME writes one" in run.stderr
-    run = subprocess.run([*undercut, "--rewards", "x"], capture_output=True, text=True, check=False)
-    assert run.returncode == 2 and "--reward" in run.stderr
 
 
 def test_a_named_file_that_is_not_there_is_a_wrong_command(folder: Path) -> None:

@@ -48,10 +48,12 @@ def racer(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_shell_gets_the_runs(racer: Path) -> None:
-    for shell in ("bash", "zsh", "fish"):
-        told = complete(shell, racer, "undercut evaluate fa")
-        assert "fast" in told and "faster" in told and "slow" not in told, shell
+@pytest.mark.parametrize(
+    "shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow), pytest.param("fish", marks=pytest.mark.slow)]
+)
+def test_each_shell_gets_the_runs(racer: Path, shell: str) -> None:
+    told = complete(shell, racer, "undercut evaluate fa")
+    assert "fast" in told and "faster" in told and "slow" not in told
 
 
 @pytest.mark.slow
@@ -77,6 +79,7 @@ def test_what_is_offered(racer: Path, words: str, offered: list[str], not_offere
     assert not set(not_offered) & set(told)
 
 
+@pytest.mark.slow
 def test_nothing_is_offered_and_nothing_fails_where_there_is_nothing(tmp_path: Path) -> None:
     assert complete("bash", tmp_path, "undercut evaluate fa").strip() == ""
 

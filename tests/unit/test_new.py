@@ -14,7 +14,7 @@ from scripts.starting.new import Wish, new_folder
 from scripts.starting.new_cli import RACES
 
 
-@pytest.mark.parametrize("race", RACES)
+@pytest.mark.parametrize("race", [RACES[0], *(pytest.param(race, marks=pytest.mark.slow) for race in RACES[1:])])
 @pytest.mark.parametrize(
     "wish", [{}, {"actions": "continuous"}, {"algorithm": "sac"}, {"actions": "discrete", "track": "kidney_cw"}]
 )
