@@ -10,34 +10,30 @@ from datetime import UTC, datetime
 from contract.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Names of a model's files; an empty one means that the layout has no such file."""
 
     metadata: tuple[str, ...]
-    reward: str
-    hyperparameters: str
-    training_params: str
     evaluation_params: str
     training_metrics: str
     evaluation_metrics: str
     training_simtrace: str
     training_evaluation_simtrace: str
     evaluation_simtrace: str
+    reward: str = "reward_function.py"
+    hyperparameters: str = "ip/hyperparameters.json"
+    training_params: str = "training_params.yaml"
     simulation_log: str = ""
     trainer_log: str = ""
     evaluation_log: str = ""
 
 
-_REWARD, _HYPERPARAMETERS, _PARAMS = "reward_function.py", "ip/hyperparameters.json", "training_params.yaml"
 _IN_MODEL, _AT_ROOT = "model/model_metadata.json", "model_metadata.json"
 
 LAYOUTS = {
     "console": Layout(
         metadata=(_IN_MODEL, _AT_ROOT),
-        reward=_REWARD,
-        hyperparameters=_HYPERPARAMETERS,
-        training_params=_PARAMS,
         evaluation_params="evaluation_params.yaml",
         training_metrics="metrics/training/training-{stamp}-{run}.json",
         evaluation_metrics="metrics/evaluation/evaluation-{stamp}-{run}.json",
@@ -50,9 +46,6 @@ LAYOUTS = {
     ),
     "drfc": Layout(
         metadata=(_IN_MODEL,),
-        reward=_REWARD,
-        hyperparameters=_HYPERPARAMETERS,
-        training_params=_PARAMS,
         evaluation_params="eval_params.yaml",
         training_metrics="metrics/TrainingMetrics.json",
         evaluation_metrics="metrics/EvaluationMetrics-{stamp}.json",
@@ -62,9 +55,6 @@ LAYOUTS = {
     ),
     "droa": Layout(
         metadata=(_IN_MODEL, _AT_ROOT),
-        reward=_REWARD,
-        hyperparameters=_HYPERPARAMETERS,
-        training_params=_PARAMS,
         evaluation_params="",
         training_metrics="metrics/training/training-{iso}-{run}.json",
         evaluation_metrics="metrics/evaluation/evaluation-{iso}-{run}.json",

@@ -120,9 +120,12 @@ class Recording:
     @classmethod
     def _read(cls, header: "_Header", data: bytes) -> "Recording":
         arrays, offset = {}, 0
+        total = sum(episode[3] for episode in header.episodes)
+        wide = next((shape for name, _, shape in header.arrays if name == "things.kind"), [])
         for name, dtype, shape in header.arrays:
-            if dtype != _LAYOUT.get(name):
-                raise ValueError(f"array {name!r} of {dtype!r}")
+            expected = [total, *wide[1:2]] if name.startswith("things.") else [total]
+            if dtype != _LAYOUT.get(name) or shape != expected or len(wide) != 2:
+                raise ValueError(f"array {name!r} of {dtype!r}, {shape}")
             kind, count = np.dtype(dtype), math.prod(shape)
             arrays[name] = np.frombuffer(data, kind, count, offset).reshape(shape[::-1]).T
             offset += count * kind.itemsize
@@ -131,8 +134,8 @@ class Recording:
         episodes, first = [], 0
         for racer, world, number, count, has_things, has_ticks in header.episodes:
             rows = slice(first, first + count)
-            if racer >= len(header.racers) or first + count > len(arrays["ticks"]):
-                raise ValueError(f"episode {number} of racer {racer} with {count} steps")
+            if racer >= len(header.racers):
+                raise ValueError(f"episode {number} of racer {racer}")
             steps = np.zeros(count, STEP_DTYPE)
             for name in STEP_DTYPE.names or ():
                 steps[name] = arrays[f"steps.{name}"][rows]

@@ -270,7 +270,7 @@ class Race:
         )
         self.surroundings.forget(car)
 
-    def _put(self, car: int, distance_m: float, offset_m: float = 0.0, turn_rad: float = 0.0) -> None:
+    def _put(self, car: int, distance_m: float, offset_m: float, turn_rad: float = 0.0) -> None:
         pose = self.track.pose_at(np.array([distance_m]), np.array([offset_m]))
         pose.heading_rad = pose.heading_rad + turn_rad
         one = np.array([car])

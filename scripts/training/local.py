@@ -15,7 +15,6 @@ from contract.errors import SimulatorError
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import Observations
-from contract.vehicle import CAR_COLORS
 from scripts.runs import Run
 from scripts.simulators import make_simulator
 from simapp.policy import FrozenPolicy
@@ -145,11 +144,6 @@ def evaluation_rules(config: RunConfig, pit_stops: bool = False) -> RaceRules:
         rules.reset_behind_dist,
         pit_stops,
     )
-
-
-def colour_index(name: str) -> int:
-    """CAR_COLOR's place in contract.vehicle.CAR_COLORS."""
-    return CAR_COLORS.index(name)
 
 
 def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:

@@ -32,7 +32,7 @@ class Guard:
     """
 
     def __init__(self, host: str, token: str | None) -> None:
-        self._host, self._token = host, token
+        self._token = token
         names = {host.lower(), socket.gethostname().lower()} if token else {host.lower()}
         self._names = LOCAL_NAMES | names | {f"{name}.local" for name in names}
         # cookies do not tell ports apart, and two pages of one machine have two tokens

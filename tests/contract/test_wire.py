@@ -16,7 +16,10 @@ from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, EpisodeStatus, Things
 from contract.wire import (
+    MOST_HEADER_BYTES,
     MOST_SMALL_BYTES,
+    MOST_THINGS,
+    OVERHEAD,
     Alive,
     Delivery,
     Failed,
@@ -244,3 +247,57 @@ def test_another_version_says_so() -> None:
     prefix = struct.pack("<4sHHIQ", b"UCUT", 2, 0, 0, 0)
     with pytest.raises(WireError, match="wire version 2, and this is version 1: update the older side"):
         unframe(prefix + struct.pack("<I", zlib.crc32(prefix)), 100)
+
+
+def _prefixed(version: int, zero: int, header: int, body: int, content: bytes) -> bytes:
+    """A frame whose checksum is right and whose prefix may lie."""
+    prefix = struct.pack("<4sHHIQ", b"UCUT", version, zero, header, body)
+    return prefix + struct.pack("<I", zlib.crc32(content, zlib.crc32(prefix))) + content
+
+
+@pytest.mark.parametrize(
+    ("zero", "header", "body"), [(1, 4, 2), (0, 5, 2), (0, 4, 1), (0, 4, 3), (0, 2**32 - 1, 2), (0, 4, 2**64 - 1)]
+)
+def test_a_prefix_that_lies_is_refused_though_its_checksum_is_right(zero: int, header: int, body: int) -> None:
+    header_bytes, body_bytes = unframe(_prefixed(1, 0, 4, 2, b"headbo"), 100)
+    assert header_bytes + bytes(body_bytes) == b"headbo" and len(body_bytes) == 2
+    with pytest.raises(WireError, match="whose prefix says"):
+        unframe(_prefixed(1, zero, header, body, b"headbo"), 100)
+
+
+def test_a_header_may_have_a_mebibyte() -> None:
+    most = 1 << 20
+    assert len(unframe(frame(bytes(most)), 2 * most)[0]) == most
+    with pytest.raises(WireError, match="whose prefix says"):
+        unframe(frame(bytes(most + 1)), 2 * most)
+
+
+def test_only_rollouts_have_a_body() -> None:
+    ready = Ready(worker=WORKER, number=1, host="h", pid=7, version="1.0")
+    with pytest.raises(WireError, match="only rollouts have one"):
+        read_worker_message(frame(ready.model_dump_json().encode(), b"more"), MOST_SMALL_BYTES)
+    task = {"kind": "task", "number": 1, "job": ORDER, "policy": ORDER, "order": ORDER, "phase": "training"}
+    task |= {"iteration": 0, "first": 5, "count": 3, "epsilon": None, "episodes": [5, 6, 7]}
+    assert list(read_task(frame(json.dumps(task).encode())).episodes) == [5, 6, 7]
+    with pytest.raises(WireError, match="a task with a body of 4 bytes"):
+        read_task(frame(json.dumps(task).encode(), b"more"))
+    for episodes in ([5, 6, 8], [4, 5], [6, 5], [5, 5]):
+        with pytest.raises(WireError, match="in their order"):
+            read_task(frame(json.dumps({**task, "episodes": episodes}).encode()))
+    for epsilon in (-0.1, 1.1):
+        with pytest.raises(WireError, match="epsilon"):
+            read_task(frame(json.dumps({**task, "epsilon": epsilon}).encode()))
+
+
+def test_the_bound_of_a_message_is_that_of_the_longest_episode_past_the_most_things() -> None:
+    sent = rollout(50, continuous=True)
+    random = np.random.default_rng(0)
+    x_m, y_m, heading_rad, speed_mps = (random.normal(size=(50, MOST_THINGS)) for _ in range(4))
+    kind, colour = (random.integers(0, 3, (50, MOST_THINGS), np.uint8) for _ in range(2))
+    sent.things = Things(kind, x_m, y_m, heading_rad, speed_mps, colour)
+    data = rollout_to_bytes(sent, WORKER, 1, ORDER)
+    assert_same(read(data, CONTINUOUS)[1], sent)
+    _, body = unframe(data, CONTINUOUS.most_bytes)
+    # each step, and what is seen after the last one
+    rest = STEP_DTYPE.itemsize + 2 * 8 + MOST_THINGS * (1 + 1 + 4 * 8)
+    assert len(body) + rest == CONTINUOUS.most_bytes - OVERHEAD - MOST_HEADER_BYTES

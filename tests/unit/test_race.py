@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from contract.state import STEP_S, Controls, EpisodeStatus
+from contract.state import STEP_S, Controls, EpisodeStatus, IntArray
 from contract.vehicle import FRONT_POINT_X_M
-from simapp.race import PATIENCE_STEPS, Race, RaceRules
+from simapp.race import IMMOBILE_M, PATIENCE_STEPS, PIT_M, Race, RaceRules
 from tests.support import RADIUS_M, WIDTH_M, BlindSimulator, circle
 
 
@@ -145,3 +147,73 @@ def test_cars_do_not_touch_each_other() -> None:
         out = many.step(np.arange(3), Controls(steering, np.full(3, 1.0)))
         one = alone.step(ONE, Controls(steering[1:2], np.full(1, 1.0)))
         assert out.rows[1] == one.rows[0]
+
+
+class Pushed(BlindSimulator):
+    """A car that only moves when the test says so: so many metres ahead in the next step."""
+
+    ahead_m = 0.0
+
+    def step(self, cars: IntArray, controls: Controls) -> None:
+        self.cars.x_m[cars] += self.ahead_m * np.cos(self.cars.heading_rad[cars])
+        self.cars.y_m[cars] += self.ahead_m * np.sin(self.cars.heading_rad[cars])
+
+
+def pushed() -> tuple[Pushed, Race]:
+    simulator = Pushed(1)
+    it = Race(simulator, circle(), RaceRules(max_steps=2_000), [lambda params: 1.0])
+    it.start(0, 3.0)
+    return simulator, it
+
+
+def push(simulator: Pushed, it: Race, ahead_m: float) -> EpisodeStatus:
+    simulator.ahead_m = ahead_m
+    return status_of(it.step(ONE, Controls(np.zeros(1), np.ones(1))).rows[0])
+
+
+def test_a_car_that_stands_for_fifteen_steps_is_immobilised() -> None:
+    simulator, it = pushed()
+    found = [push(simulator, it, 0.99 * IMMOBILE_M) for _ in range(PATIENCE_STEPS)]
+    assert found == [
+        EpisodeStatus.prepare,
+        *[EpisodeStatus.in_progress] * (PATIENCE_STEPS - 2),
+        EpisodeStatus.immobilized,
+    ]
+
+
+def test_one_step_that_is_long_enough_begins_the_fifteen_anew() -> None:
+    simulator, it = pushed()
+    found = [push(simulator, it, 1.01 * IMMOBILE_M if k % 15 == 14 else 0.0) for k in range(5 * PATIENCE_STEPS)]
+    assert EpisodeStatus.immobilized not in found
+    last = [push(simulator, it, 0.0) for _ in range(PATIENCE_STEPS)]
+    assert EpisodeStatus.immobilized in last
+
+
+@settings(max_examples=300)
+@given(st.floats(0.2, 0.65), st.sampled_from([-1, 1]), st.floats(-math.pi, math.pi), st.floats(0.0, 18.0))
+def test_wheels_on_the_road_by_another_geometry(off_m: float, side: int, turn_rad: float, distance_m: float) -> None:
+    """Oracle: four points by complex numbers, in the ring between two circles. The car stands about an edge."""
+    simulator, it = pushed()
+    it.start(0, distance_m, side * off_m, turn_rad)
+    place = complex(simulator.cars.x_m[0], simulator.cars.y_m[0])
+    ahead = complex(math.cos(simulator.cars.heading_rad[0]), math.sin(simulator.cars.heading_rad[0]))
+    tangent = complex(-place.imag, place.real) / abs(place)
+    assert abs(ahead - tangent * complex(math.cos(turn_rad), math.sin(turn_rad))) < 0.02  # the circle has 240 corners
+    wheels = [0.082311 + 0.079601j, 0.082311 - 0.079601j, -0.081663 + 0.08105j, -0.081663 - 0.08105j]
+    beyond_m = [abs(abs(place + wheel * ahead) - RADIUS_M) - WIDTH_M / 2 for wheel in wheels]
+    if min(map(abs, beyond_m)) < 1e-3:
+        return  # too near the edge of a road made of straight pieces
+    row = it.step(ONE, Controls(np.zeros(1), np.zeros(1))).rows[0]
+    assert bool(row["all_wheels_on_track"]) == all(beyond < 0.0 for beyond in beyond_m)
+    assert (status_of(row) == EpisodeStatus.off_track) == all(beyond > 0.0 for beyond in beyond_m)
+
+
+def test_cars_that_have_finished_stand_beside_the_wall_each_in_a_place_of_its_own() -> None:
+    simulator = BlindSimulator(4, np.array([0, 1, 0, 1]))
+    it = Race(simulator, circle(), RaceRules(max_steps=9), [lambda params: 1.0] * 4)
+    xmin, ymin, *_ = it.track.bounds
+    for car in range(4):
+        it.start(car, 1.0 + car)
+        it.finish(car)
+    assert simulator.cars.x_m == pytest.approx([xmin + PIT_M, xmin + PIT_M, xmin + 2 * PIT_M, xmin + 2 * PIT_M])
+    assert simulator.cars.y_m == pytest.approx([ymin - PIT_M] * 4)
