@@ -240,7 +240,12 @@ def run(
 
 def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say) -> follow.Followed | None:
     """Follow a job to its end and bring its files; None when it is done or was stopped, else how it failed."""
-    followed = follow.follow(session, starter, record, say)
+    try:
+        followed = follow.follow(session, starter, record, say)
+    except KeyboardInterrupt:
+        run = record.plan.runs[0]
+        say(f"{record.job} goes on in the cloud: undercut cloud watch {run} follows it, stop {run} ends it")
+        raise
     record = record.changed(ended=True)
     if followed.metrics.summary():
         say(f"metrics: {followed.metrics.summary()}")

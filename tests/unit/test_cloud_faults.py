@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scripts.cloud import jobs
-from scripts.cloud.launching import begin, plan_of
+from scripts.cloud.launching import begin, finish, plan_of
 from scripts.cloud.session import CloudError, CloudSession
 from scripts.cloud.settings import CloudSettings
 from scripts.stack import engine
@@ -151,6 +151,24 @@ def test_ctrl_c_while_the_request_is_on_its_way_leaves_nothing_running(here: Her
     assert here.server.job(name).training_job_status == "Stopped"
     assert any("was stopped: nothing is left running" in line for line in lines)
     assert [record.job for record in jobs.records()] == [name]  # it can still be looked at
+
+
+def test_ctrl_c_while_a_job_is_followed_leaves_it_and_says_so(here: Here) -> None:
+    small_run("mine", here.folder)
+    runs_on(here)
+    here.cloud("train", "mine", "--detach")
+    record, session, starter = jobs.opened("mine")
+    press = lambda: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    here.server.faults["DescribeLogStreams"] = Fault("InternalFailure", "lost", 500, hook=press)
+    lines: list[str] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            finish(session, starter, record, lines.append)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert here.server.job(record.job).training_job_status == "InProgress"
+    assert "goes on in the cloud" in lines[-1] and "stop mine ends it" in lines[-1]
 
 
 def test_stop_and_stop_again(here: Here) -> None:
