@@ -26,6 +26,7 @@ MEET_S = 1800.0
 """So long a simulator waits for its trainer's address: spare capacity comes when it comes."""
 REDIS_STARTS_S = 60.0
 LEAVES_S = 60.0
+"""For the task in hand, when this machine is stopped; once the trainer has ended, nobody waits for that task."""
 POLL_S = 5.0
 RESTARTS = 5
 _ADDRESS, _ENDED = "redis.json", "ended"
@@ -201,14 +202,14 @@ def _work(meeting: Meeting, host: str, address: Mapping[str, Any], say: Say) -> 
             REDIS_PASSWORD_FILE: str(file),
         }
         command = [sys.executable, "-P", "-m", "scripts.cli", "worker"]
-        failures = 0
+        failures, over = 0, False
         worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         try:
-            while not meeting.ended(address["start"]):
+            while not (over := meeting.ended(address["start"])):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     status = worker.wait(POLL_S)
                     if meeting.ended(address["start"]):
-                        break
+                        continue
                     failures += status != 0
                     if failures > RESTARTS:
                         raise ChannelError(
@@ -219,7 +220,7 @@ def _work(meeting: Meeting, host: str, address: Mapping[str, Any], say: Say) -> 
         finally:
             worker.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.wait(LEAVES_S)
+                worker.wait(0.0 if over else LEAVES_S)
             worker.kill()
             worker.wait()
     say("the trainer has ended")
