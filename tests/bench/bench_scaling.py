@@ -96,9 +96,8 @@ def plot(payload: dict[str, Any], path: Path) -> None:
         axes.set_xlabel(title)
         axes.set_ylim(0, 1.15 * max(y[0] * (x[-1] / x[0] if key != "cars" else 1), *y))
         for number, value in zip(x, y, strict=True):
-            axes.annotate(
-                f"{value:,.0f}", (number, value), (0, -14), textcoords="offset points", ha="center", fontsize=8
-            )
+            axes.annotate(f"{value:,.0f}", (number, value), (8, -13), textcoords="offset points", ha="left", fontsize=8)
+        axes.margins(x=0.18)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color="0.9")
     figure.axes[0].set_ylabel("car-steps a second")
