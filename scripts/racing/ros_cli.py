@@ -26,7 +26,9 @@ console = Console()
 def drive(
     track: Annotated[str, typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route")] = "paddock",
     laps: Annotated[int, typer.Option(min=1, max=1_000, help="laps to drive, one after the other")] = 1,
-    metadata: Annotated[Path, typer.Option(help="model_metadata.json, for its sensors")] = DEFAULT_METADATA,
+    metadata: Annotated[
+        Path, typer.Option(help="model_metadata.json, for its sensors", show_default="actions/default.json")
+    ] = DEFAULT_METADATA,
     pace: Annotated[
         float, typer.Option(min=0, max=100, help="times real time; 0: wait for the node's answer to each frame")
     ] = 0.0,
