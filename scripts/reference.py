@@ -129,6 +129,8 @@ def _option(option: Any) -> str:
 
 def _default(option: Any) -> str:
     value = option.default
+    if isinstance(getattr(option, "show_default", None), str):  # of a file of the project: without this machine's path
+        value = option.show_default
     if callable(value) or value is None or value in ((), []):
         return ""
     if isinstance(value, bool):
