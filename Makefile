@@ -90,7 +90,10 @@ cloud-race: environment ## race runs in AWS (RUNS="a b" LAPS=5 INSTANCE= MAX_COS
 cloud-status: environment ## list jobs in AWS
 	.venv/bin/undercut cloud status $(ARGS)
 
-cloud-logs cloud-watch cloud-pull cloud-stop cloud-cost: environment
+cloud-cost: environment ## what a job did cost, or the prices and a month's table (RUN=name ARGS=)
+	.venv/bin/undercut cloud cost $(strip $(if $(filter file,$(origin RUN)),,"$(RUN)") $(ARGS))
+
+cloud-logs cloud-watch cloud-pull cloud-stop: environment
 	.venv/bin/undercut cloud $(@:cloud-%=%) "$(RUN)" $(ARGS)
 
 cloud-down: environment ## delete what cloud-up made; runs stay (ARGS=--delete-data: those as well)
