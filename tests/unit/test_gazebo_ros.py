@@ -189,7 +189,8 @@ def test_a_node_hears_exactly_what_the_cars_see_and_do(link: RosLink, uri: str, 
         plain.close()
 
     times = [(FIRST_STEP + k) * 10**9 // 15 for k in range(STEPS + 1)]
-    assert heard["clock"][-STEPS:] == times[1:]
+    # rospy itself keeps only the latest of what a busy node has not read of /clock; rosbag keeps all, see below
+    assert heard["clock"] == sorted(set(heard["clock"]) & set(times)) and heard["clock"][-1] == times[-1]
     for name in ("image", "right", "alias", "odom", "scan"):
         assert [row[0] for row in heard[name]] == times, name
     assert master(uri).getParam("/test", "/use_sim_time") == [1, "Parameter [/use_sim_time]", True]
@@ -265,7 +266,7 @@ def _node(uri: str, name: str) -> str:
 def test_a_racers_own_node_drives_a_lap_and_again_the_same(
     link: RosLink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("scripts.racing.ros_cli.ros_link", lambda: link)
+    monkeypatch.setattr("scripts.simulators.ros_link", lambda: link)
     (tmp_path / "ros_node.py").write_text((REPO / "docs/examples/ros_node.py").read_text())
     config = RunConfig.build({"name": "node", "track": "first_oval", "simulator": "gazebo"}, "here")
     laps = []
@@ -285,7 +286,7 @@ def test_a_racers_own_node_drives_a_lap_and_again_the_same(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_is_missing_on_topics_is_named(link: RosLink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.racing.ros_cli.ros_link", lambda: link)
+    monkeypatch.setattr("scripts.simulators.ros_link", lambda: link)
     monkeypatch.setattr(roslink, "NODE_S", 2.0)
     config = RunConfig.build({"name": "node", "track": "first_oval", "simulator": "gazebo"}, "here")
     with pytest.raises(SimulatorError, match=r"nothing on /racecar/left_rear_wheel_velocity(.|\n)*start the node"):
