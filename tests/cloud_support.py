@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from contract.config import RunConfig
 from contract.errors import UndercutError
 from scripts.cli import app
+from scripts.cloud import cli as cloud_cli
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run
 from scripts.workspace import bucket_place
 from tests.aws_server import AwsServer, aws
@@ -46,7 +47,8 @@ class Here:
         return str(ran.exception), ran.output
 
     def ran(self, *arguments: str) -> Result:
-        return CliRunner(env={"COLUMNS": "200"}).invoke(app, list(arguments))
+        cloud_cli.console.width = 200  # which it takes from COLUMNS when it is imported
+        return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture

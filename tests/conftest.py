@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,10 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 # make fuzz: many more of them, other ones each time (--hypothesis-seed=N repeats)
 settings.register_profile("fuzz", max_examples=int(os.environ.get("EXAMPLES", "10000")), deadline=None, print_blob=True)
 settings.load_profile("fixed")
+
+# started by a script in the background, this would leave its children deaf to Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).resolve().parent.parent
 

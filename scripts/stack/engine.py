@@ -90,7 +90,7 @@ class Stack:
         foreign = [name for name in BUILT if not services[name]["image"].startswith("undercut-")]
         ours = [name for name in BUILT if name not in foreign]
         # those of an overlay begin from the simulator's image, which the setup has too
-        later = [name for name in ours if "SIMAPP" in services[name]["build"].get("args", {})]
+        later = [name for name in ours if "SIMAPP" in services[name].get("build", {}).get("args", {})]
         if later:
             self.run("build", "--quiet", "setup")
         self.run("build", "--quiet", *(name for name in ours if name not in later))

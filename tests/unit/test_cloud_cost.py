@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contract.errors import InputError
-from scripts.cloud import cost, launching
-from scripts.cloud.cli import app
+from scripts.cloud import cli, cost, launching
 from scripts.cloud.plan import InstanceGroup, JobPlan
 from scripts.cloud.settings import CloudSettings
 
@@ -128,7 +127,8 @@ def test_every_price_has_a_source_and_every_settings_default_a_price() -> None:
 
 def test_the_command_shows_the_three_ways(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shown = CliRunner().invoke(app, ["cost"], env={"COLUMNS": "160"})
+    monkeypatch.setattr(cli.console, "width", 160)  # which it takes from COLUMNS when it is imported
+    shown = CliRunner().invoke(cli.app, ["cost"])
     assert shown.exit_code == 0, shown.output
     words = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in shown.output.splitlines() if line[:1] == "│"]
     rows = {row[0]: row[2:] for row in words}

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from scripts.cli import app
+from scripts.cloud import cli as cloud_cli
 from scripts.cloud import infra
 from scripts.cloud.session import CloudError, CloudSession
 from scripts.cloud.settings import CloudSettings
@@ -29,7 +30,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsServe
 
 def cloud(*arguments: str, error: str = "") -> str:
     """What the command says; nothing that it says holds a secret."""
-    done: Result = CliRunner().invoke(app, ["cloud", *arguments], env={"COLUMNS": "200"})
+    cloud_cli.console.width = 200  # which it takes from COLUMNS when it is imported
+    done: Result = CliRunner().invoke(app, ["cloud", *arguments])
     said = done.output + (str(done.exception) if done.exception else "")
     assert (done.exit_code != 0) == bool(error), said
     assert error in said
