@@ -135,6 +135,8 @@ SMALLEST = {"--laps": "1", "--iterations": "1", "--iteration": "0", "--trial": "
 def tiny(words: list[str]) -> list[str]:
     """The command with as little work as it can do, and for a track called NAME one that there is."""
     command = [UNDERCUT, *words[1:], *SPEEDS.get(words[1], [])]
+    if words[1] == "train" and "--iterations" not in command:
+        command += ["--iterations", "1"]
     for option, value in SMALLEST.items():
         if option in command:
             command[command.index(option) + 1] = value
