@@ -38,13 +38,12 @@ from scripts.racing.race_cli import (
 from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, run_names
 from scripts.stack import cli as stack_cli
 from scripts.starting import check_cli, new_cli
+from scripts.statuses import BAD_INPUT, FAILED, INTERRUPTED
 from scripts.training import worker_cli
 from scripts.view import cli as view_cli
 from scripts.view.cli import ViewOption, page
 from scripts.workspace import RUNS_PREFIX, workspace
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-"""Exit statuses: what was asked for did not work out, a file or argument is not right, Ctrl-C. docs/index.md"""
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
     "evaluation": {"number_of_trials": 1, "number_of_resets": 0},

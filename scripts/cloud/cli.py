@@ -65,12 +65,12 @@ def down(
     stack: StackOption = None,
 ) -> None:
     """Delete what `up` made; runs in the bucket stay unless told otherwise. Refused while jobs run."""
-    from scripts.cloud import infra, jobs
+    from scripts.cloud import infra, launchers
     from scripts.cloud.session import CloudSession
 
     settings = CloudSettings.load({"region": region, "stack": stack})
     session = CloudSession(settings)
-    running = [row.job for row in jobs.known(session) if not row.state.ended]
+    running = [row.job for row in launchers.known(session) if not row.state.ended]
     if running:
         rule = "nothing that jobs stand on is deleted while they run"
         raise InputError("undercut cloud down", running, rule, "undercut cloud stop JOB for each of them")
@@ -178,10 +178,10 @@ def _passed_on(context: typer.Context) -> list[str]:
 @app.command()
 def status(region: RegionOption = None) -> None:
     """List jobs: those launched from this folder, and others of undercut that run in the account."""
-    from scripts.cloud import jobs
+    from scripts.cloud import launchers
     from scripts.cloud.session import CloudSession
 
-    rows = jobs.known(CloudSession(CloudSettings.load({"region": region})))
+    rows = launchers.known(CloudSession(CloudSettings.load({"region": region})))
     table = Table("job", "work", "runs", "region", "machines", "status")
     for row in rows:
         table.add_row(row.job, row.work, row.runs, row.region, row.machines, row.told)
@@ -191,9 +191,9 @@ def status(region: RegionOption = None) -> None:
 @app.command()
 def logs(name: Name) -> None:
     """Show every line that a job has written so far."""
-    from scripts.cloud import follow, jobs
+    from scripts.cloud import follow, launchers
 
-    record, session, starter = jobs.opened(name)
+    record, session, starter = launchers.opened(name)
     for line in follow.LogReader(session).new(list(starter.logs(record))):
         say(line)
 
@@ -201,9 +201,9 @@ def logs(name: Name) -> None:
 @app.command()
 def watch(name: Name) -> None:
     """Follow a job that was launched before, and bring its files when it ends."""
-    from scripts.cloud import follow, jobs, launching
+    from scripts.cloud import follow, launchers, launching
 
-    record, session, starter = jobs.opened(name)
+    record, session, starter = launchers.opened(name)
     failed = launching.finish(session, starter, record, say)
     if failed:
         raise follow.failure(failed, record)
@@ -221,9 +221,9 @@ def pull(name: Name) -> None:
 @app.command()
 def stop(name: Name) -> None:
     """Stop a job; it keeps its finished iterations. Twice is fine."""
-    from scripts.cloud import jobs
+    from scripts.cloud import launchers
 
-    record, _, starter = jobs.opened(name)
+    record, _, starter = launchers.opened(name)
     state = starter.state(record)
     starter.stop(record)
     if state.ended:
@@ -238,12 +238,12 @@ def cost(name: Annotated[str | None, typer.Argument(metavar="RUN", show_default=
     """What a job did cost, by AWS's record of it; without a name, of all jobs, after what a month of five models costs
     by the guidance, here, and on your own machine."""
     from scripts.cloud import cost as costs
-    from scripts.cloud import jobs
+    from scripts.cloud import jobs, launchers
 
     if name is None:
         console.print(cost_table(CloudSettings.load()))
     for record in [jobs.record_of(name)] if name else jobs.records():
-        _, _session, starter = jobs.opened(record.job)
+        _, _session, starter = launchers.opened(record.job)
         state = starter.state(record)
         actual = costs.actual(record.plan, state.told or {})
         say(f"{record.job} ({state.phase}): ${actual.total:.2f}")

@@ -14,7 +14,6 @@ from contract.errors import InputError
 from contract.stores.local import LocalStore
 from scripts.cloud.plan import JobPlan, Work
 from scripts.cloud.resources import Resources
-from scripts.cloud.session import CloudSession
 from scripts.cloud.settings import CloudSettings, LauncherName
 
 FOLDER = "cloud/"
@@ -157,19 +156,6 @@ class Launcher(Protocol):
         """Where its parts write; the trainer's comes first."""
 
 
-def launcher(session: CloudSession, name: LauncherName) -> Launcher:
-    """The launcher of that name, in the session's region."""
-    from scripts.cloud import batch, robomaker, sagemaker
-
-    made: dict[LauncherName, type[Any]] = {
-        "sagemaker": sagemaker.SageMakerLauncher,
-        "robomaker": robomaker.RoboMakerLauncher,
-        "batch": batch.BatchLauncher,
-    }
-    found: Launcher = made[name](session)
-    return found
-
-
 def check(plan: JobPlan, can: Capabilities, resources: Resources) -> None:
     """InputError when the launcher cannot do this job."""
     who, settings = f"launcher {plan.launcher}", plan.settings
@@ -204,53 +190,3 @@ def settings_problem(settings: CloudSettings, minutes: float) -> InputError:
     """Of a job that its limit of cost leaves no time."""
     rule = f"the limit leaves {minutes:.1f} minutes, and a job takes about 5 to start and has to finish an iteration"
     return InputError("--max-cost", settings.max_cost, rule, "allow more, or take a smaller --instance-type or --spot")
-
-
-# --- jobs that there are ---------------------------------------------------------------------------------------------
-
-
-def opened(name: str) -> tuple[JobRecord, CloudSession, Launcher]:
-    """The job, a session in its region, and its launcher."""
-    record = record_of(name)
-    session = CloudSession(record.plan.settings, record.plan.region)
-    return record, session, launcher(session, record.plan.launcher)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A job as `undercut cloud status` shows it."""
-
-    job: str
-    work: str
-    runs: str
-    region: str
-    machines: str
-    state: JobState
-
-    @property
-    def told(self) -> str:
-        detail, reason = self.state.detail, self.state.reason
-        return self.state.phase + (f" ({detail})" if detail else "") + (f": {reason}" if reason else "")
-
-
-def known(session: CloudSession) -> list[Row]:
-    """Jobs that were launched from this folder, and those of undercut that AWS runs in the session's region and that
-    this folder knows nothing of."""
-    rows = []
-    for record in records():
-        plan = record.plan
-        where = session if plan.region == session.region else CloudSession(plan.settings, plan.region)
-        state = launcher(where, plan.launcher).state(record)
-        if state.ended and not record.ended:
-            record.changed(ended=True)
-        machines = ", ".join(f"{group.count} x {group.instance_type}" for group in plan.groups)
-        rows.append(Row(record.job, plan.work, ", ".join(plan.runs), plan.region, machines, state))
-    here = {row.job for row in rows}
-    running = session.everything(
-        "sagemaker", "ListTrainingJobs", "TrainingJobSummaries", NameContains=NAME_PREFIX, StatusEquals="InProgress"
-    )
-    for one in running:
-        if one["TrainingJobName"] not in here:
-            state = JobState("running", "from another folder")
-            rows.append(Row(one["TrainingJobName"], "?", "?", session.region, "?", state))
-    return rows

@@ -19,9 +19,9 @@ from scripts.cloud.jobs import (
     Launcher,
     check,
     job_name,
-    launcher,
     settings_problem,
 )
+from scripts.cloud.launchers import launcher
 from scripts.cloud.plan import InstanceGroup, JobPlan, Work
 from scripts.cloud.resources import Resources
 from scripts.cloud.session import CloudError, CloudSession

@@ -19,7 +19,7 @@ from contract.stores.local import LocalStore
 from scripts.interchange import copying
 from scripts.runs import Run
 from scripts.stack.engine import Stack, StackError, ask_docker
-from scripts.stack.service import status_of
+from scripts.statuses import status_of
 from scripts.workspace import RUNS_PREFIX, run_place
 from trainer.journal import read_iterations
 

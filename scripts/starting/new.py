@@ -10,9 +10,9 @@ from contract.config import RUN_NAME_RULE, is_run_name
 from contract.errors import InputError
 from contract.fields import choice
 from scripts.runs import DEFAULT_METADATA, TRACKS, default_hyperparameters
-from scripts.starting.new_cli import RACES
 from simapp.tracks import load_track
 
+RACES = ("TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT")
 ACTION_KINDS = ("discrete", "continuous")
 ALGORITHMS = ("clipped_ppo", "sac")
 _TEMPLATES = Path(__file__).parent / "templates"

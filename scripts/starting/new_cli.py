@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-RACES = ("TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT")
 console = Console()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scripts.cloud import jobs
+from scripts.cloud import jobs, launchers
 from scripts.cloud.launching import begin, finish, plan_of
 from scripts.cloud.session import CloudError, CloudSession
 from scripts.cloud.settings import CloudSettings
@@ -157,7 +157,7 @@ def test_ctrl_c_while_a_job_is_followed_leaves_it_and_says_so(here: Here) -> Non
     small_run("mine", here.folder)
     runs_on(here)
     here.cloud("train", "mine", "--detach")
-    record, session, starter = jobs.opened("mine")
+    record, session, starter = launchers.opened("mine")
     press = lambda: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
     here.server.faults["DescribeLogStreams"] = Fault("InternalFailure", "lost", 500, hook=press)
     lines: list[str] = []

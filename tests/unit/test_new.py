@@ -10,8 +10,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from scripts.cli import app
 from scripts.starting.check import Given, check
-from scripts.starting.new import Wish, new_folder
-from scripts.starting.new_cli import RACES
+from scripts.starting.new import RACES, Wish, new_folder
 
 
 @pytest.mark.parametrize("race", [RACES[0], *(pytest.param(race, marks=pytest.mark.slow) for race in RACES[1:])])

@@ -16,14 +16,13 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts.cli import BAD_INPUT
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 from scripts.stack import training as stack_training
 from scripts.stack.cli import without_backend
 from scripts.stack.engine import Stack, StackError, engine_info, set_variables
 from scripts.stack.secrets import CONTAINER_ID, make_secrets, owner
-from scripts.stack.service import status_of
 from scripts.stack.training import Trainer, bring, is_training, job_file, mounts, pull
+from scripts.statuses import BAD_INPUT, status_of
 from tests.conftest import REPO
 
 # --- secrets and settings --------------------------------------------------------------------------------------------
