@@ -37,6 +37,7 @@ class UnixChannel:
         self._listener.bind(str(self.path))
         self._listener.listen(64)
         self._connections: set[socket.socket] = set()
+        self._closed = False
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, name="channel", daemon=True).start()
 
@@ -55,6 +56,7 @@ class UnixChannel:
     def close(self) -> None:
         self._post.close()
         with self._lock:
+            self._closed = True
             sockets = [self._listener, *self._connections]
         for one in sockets:
             with contextlib.suppress(OSError):
@@ -69,6 +71,9 @@ class UnixChannel:
             except OSError:  # closed
                 return
             with self._lock:
+                if self._closed:  # while it was accepted
+                    connection.close()
+                    return
                 self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), name="channel-worker", daemon=True).start()
 
