@@ -152,3 +152,13 @@ def test_a_worker_sees_that_the_trainer_has_left(ends: Ends) -> None:
             if not ann.attended():
                 return
         raise AssertionError("the worker has not noticed")
+
+
+def test_a_worker_that_joins_while_the_trainer_leaves_sees_it() -> None:
+    for _ in range(50):  # it may be accepted just then
+        channel = UnixChannel(SMALL_ROOM)
+        worker = UnixWorkerEnd(channel.path, ANN)
+        channel.close()
+        with pytest.raises(ChannelError, match="the trainer is gone"):
+            worker.receive(10.0)
+        worker.close()
