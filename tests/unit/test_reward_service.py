@@ -202,7 +202,7 @@ def test_a_wrong_description_names_line_and_fix(tmp_path: Path, text: str, says:
 
 def test_an_executable_alone_is_a_reward(tmp_path: Path) -> None:
     path = tmp_path / "mine"
-    path.write_text(f"#!{sys.executable}\n{LOOP}    print(json.dumps(answer), flush=True)\n")
+    path.write_text(f"#!/usr/bin/env python3\n{LOOP}    print(json.dumps(answer), flush=True)\n")
     with pytest.raises(InputError, match=r"chmod \+x"):
         load_reward(path)
     path.chmod(0o755)
