@@ -144,8 +144,8 @@ def evaluate(
     """Evaluate a run in AWS; further options are those of `undercut evaluate`."""
     from scripts.cloud import launching
 
-    values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack, "simulators": 0}
-    launching.run(CloudSettings.load(values), "evaluate", [run], _passed_on(context), say, detach)
+    settings = _one_machine(instance_type, max_cost, region, stack)
+    launching.run(settings, "evaluate", [run], _passed_on(context), say, detach)
 
 
 @app.command(context_settings=EXTRA)
@@ -163,8 +163,16 @@ def race(
 
     names = list(takewhile(lambda name: not name.startswith("-"), runs))
     rest = runs[len(names) :]
-    values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack, "simulators": 0}
-    launching.run(CloudSettings.load(values), "race", names, [*rest, *_passed_on(context)], say, detach)
+    settings = _one_machine(instance_type, max_cost, region, stack)
+    launching.run(settings, "race", names, [*rest, *_passed_on(context)], say, detach)
+
+
+def _one_machine(
+    instance_type: str | None, max_cost: float | None, region: str | None, stack: str | None
+) -> CloudSettings:
+    """Settings of a job that only drives: no machines beside it."""
+    values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack}
+    return CloudSettings.load({**values, "simulators": 0})
 
 
 def _passed_on(context: typer.Context) -> list[str]:

@@ -171,7 +171,7 @@ def race(
     if video:
         videos.after_race(name, out)
     if as_json:
-        typer.echo(workspace().get(artifacts.race_result(name)).decode().rstrip())
+        _show_result(name)
 
 
 def tournament(
@@ -193,7 +193,12 @@ def tournament(
     racing.tournament(grid, config, told_on(as_json))
     workspace().put(artifacts.race_params(name), told.encode())
     if as_json:
-        typer.echo(workspace().get(artifacts.race_result(name)).decode().rstrip())
+        _show_result(name)
+
+
+def _show_result(name: str) -> None:
+    """The race's result as it was saved."""
+    typer.echo(workspace().get(artifacts.race_result(name)).decode().rstrip())
 
 
 def told_on(as_json: bool) -> Console:

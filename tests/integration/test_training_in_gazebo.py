@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.gazebo_support import needs_gazebo
-from tests.integration.test_training_with_workers import finished, numbers, undercut
+from tests.integration.test_training_with_workers import finished, numbers, run_of, undercut
 from tests.redis_server import RedisServer
 
 pytestmark = [needs_gazebo, pytest.mark.gazebo, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -19,20 +19,9 @@ CONFIG = """{
 HYPERPARAMETERS = '{"num_episodes_between_training": 5, "num_epochs": 3, "batch_size": 32}'
 
 
-def run_of(folder: Path, name: str) -> list[str]:
-    """Arguments of a training whose run.json is there, as a session before would have left it."""
-    from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
-
-    place = folder / "runs" / name
-    for key, content in {
-        "run.json": CONFIG % name,
-        "reward_function.py": DEFAULT_REWARD.read_text(),
-        "model/model_metadata.json": DEFAULT_METADATA.read_text(),
-        "ip/hyperparameters.json": HYPERPARAMETERS,
-    }.items():
-        (place / key).parent.mkdir(parents=True, exist_ok=True)
-        (place / key).write_text(content)
-    return ["train", name]
+def gazebo_run(folder: Path, name: str) -> list[str]:
+    """Arguments of a training of CONFIG."""
+    return run_of(folder, name, config=CONFIG, hyperparameters=HYPERPARAMETERS)
 
 
 def assert_same(folder: Path, one: str, other: str) -> None:
@@ -42,15 +31,15 @@ def assert_same(folder: Path, one: str, other: str) -> None:
 
 
 def test_two_workers_train_to_the_bytes_of_one_process(tmp_path: Path) -> None:
-    finished(undercut(tmp_path, *run_of(tmp_path, "alone")))
-    output = finished(undercut(tmp_path, *run_of(tmp_path, "twain"), "--workers", "2"))
+    finished(undercut(tmp_path, *gazebo_run(tmp_path, "alone")))
+    output = finished(undercut(tmp_path, *gazebo_run(tmp_path, "twain"), "--workers", "2"))
     assert output.count("has joined") == 2, output
     assert_same(tmp_path, "alone", "twain")
 
 
 @pytest.mark.redis
 def test_workers_at_a_redis_train_in_gazebo_and_one_is_killed(tmp_path: Path) -> None:
-    finished(undercut(tmp_path, *run_of(tmp_path, "alone")))
+    finished(undercut(tmp_path, *gazebo_run(tmp_path, "alone")))
     with RedisServer() as server:
         where = {
             "UNDERCUT_REDIS_URL": f"redis://127.0.0.1:{server.address.port}/0",
@@ -58,7 +47,7 @@ def test_workers_at_a_redis_train_in_gazebo_and_one_is_killed(tmp_path: Path) ->
         }
         workers = [undercut(tmp_path, "worker", "--threads", "1", **where) for _ in range(2)]
         try:
-            training = undercut(tmp_path, *run_of(tmp_path, "redis"), **where)
+            training = undercut(tmp_path, *gazebo_run(tmp_path, "redis"), **where)
             saved = tmp_path / "runs/redis/model/deepracer_checkpoints.json"
             end_s = time.monotonic() + 1200
             while not saved.exists():

@@ -45,18 +45,18 @@ def undercut(folder: Path, *arguments: str, **environment: str) -> "subprocess.P
     )
 
 
-def run_of(folder: Path, name: str, reward: str | None = None) -> list[str]:
+def run_of(
+    folder: Path, name: str, reward: str | None = None, config: str = CONFIG, hyperparameters: str = HYPERPARAMETERS
+) -> list[str]:
     """Arguments of a training whose run.json is there, as a session before would have left it."""
     from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
 
-    (folder / "hyper.json").write_text(HYPERPARAMETERS)
-    (folder / "reward.py").write_text(reward or DEFAULT_REWARD.read_text())
     place = folder / "runs" / name
     for key, content in {
-        "run.json": CONFIG % name,
-        "reward_function.py": (folder / "reward.py").read_text(),
+        "run.json": config % name,
+        "reward_function.py": reward or DEFAULT_REWARD.read_text(),
         "model/model_metadata.json": DEFAULT_METADATA.read_text(),
-        "ip/hyperparameters.json": HYPERPARAMETERS,
+        "ip/hyperparameters.json": hyperparameters,
     }.items():
         (place / key).parent.mkdir(parents=True, exist_ok=True)
         (place / key).write_text(content)
