@@ -29,6 +29,7 @@ def rate(simulator: Simulator) -> float:
     cars = np.arange(len(simulator.cars.x_m))
     simulator.place(cars, TRACK.pose_at(1.0 + 3.0 * cars))
     controls = Controls(np.full(len(cars), 0.1), np.ones(len(cars)))
+    simulator.observe(cars)  # the first one makes the built-in simulator's camera
     begin = time.perf_counter()
     for _ in range(STEPS):
         simulator.step(cars, controls)
