@@ -20,6 +20,11 @@ settings.load_profile("fixed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# started by make, what make was told (ARGS="-k track") would reach every make that a test starts
+told = [word.partition("=")[0] for word in os.environ.get("MAKEFLAGS", "").split() if "=" in word]
+for name in (*told, "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
+    os.environ.pop(name, None)
+
 REPO = Path(__file__).resolve().parent.parent
 
 SHARED_REFERENCE = REPO.parent / "shared" / "reference"

@@ -36,7 +36,9 @@ COMMAND_RADIUS_M = 0.1
 WHEELS = tuple(f"{side}_{end}_wheel" for end in ("rear", "front") for side in ("left", "right"))
 HINGES = ("left_steering_hinge", "right_steering_hinge")
 SETTLED_S = 0.5
-"""A node that drives has made all its connections when there was no new one for so long."""
+"""A node that drives has made all its connections, and answered all earlier frames, when it did neither for so long."""
+TALKS_S = 3.0
+"""A node that talks on for so long does so without being asked: it will not fall silent."""
 LOOK_AGAIN_S = 0.2
 """How often it is looked for new connections while a node thinks."""
 WORLD = "world"
@@ -79,7 +81,8 @@ class Driver:
         self._changed = threading.Condition()
         self._heard: dict[str, float] = {}
         self._fresh: set[str] = set()
-        self._connections: tuple[int, ...] = ()
+        self._heard_s = 0.0
+        self._connections: list[list[int]] = []
         self._wheels = [wheel_topic(car, wheel) for wheel in WHEELS]
         self._hinges = [hinge_topic(car, hinge) for hinge in HINGES]
         self._subscribers = {
@@ -91,6 +94,7 @@ class Driver:
         with self._changed:
             self._heard[topic] = float(message.data)
             self._fresh.add(topic)
+            self._heard_s = time.monotonic()
             self._changed.notify_all()
 
     def latest(self) -> dict[str, float]:
@@ -119,21 +123,27 @@ class Driver:
                     return self._missing()
 
     def _settle(self, until: float) -> bool:
-        """Wait until connections stay as they are; whether there were new ones, whose words are then forgotten."""
+        """Wait until connections stay as they are and are silent; whether there were new ones. What they said so far is
+        then forgotten.
+        """
         if not self._moved():
             return False
-        while self._moved() and time.monotonic() < until:
-            self._connections = self._count()
-            time.sleep(SETTLED_S)
+        quiet_s = now_s = time.monotonic()
+        while now_s < until and now_s - max(quiet_s, min(self._heard_s, quiet_s + TALKS_S)) < SETTLED_S:
+            if self._moved():
+                self._connections, quiet_s = self._connected(), now_s
+            time.sleep(SETTLED_S / 10)
+            now_s = time.monotonic()
         with self._changed:
             self._fresh.clear()
         return True
 
-    def _count(self) -> tuple[int, ...]:
-        return tuple(it.get_num_connections() for it in self._subscribers.values())
+    def _connected(self) -> list[list[int]]:
+        """The connections of each topic by their numbers, which no later one gets: as many are not the same ones."""
+        return [[row[0] for row in it.impl.get_stats_info()] for it in self._subscribers.values()]
 
     def _moved(self) -> bool:
-        return self._count() != self._connections
+        return self._connected() != self._connections
 
     def _missing(self) -> list[str]:
         spoken = [topic for topic, it in self._subscribers.items() if it.get_num_connections()]
