@@ -1,6 +1,5 @@
 """The command line: parses, calls, shows. The only place that exits."""
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError, UndercutError
 from scripts import tracks_cli
+from scripts.as_json import JsonOption, show_json
 from scripts.cloud import cli as cloud_cli
 from scripts.cloud.settings import CloudSettings
 from scripts.completion import complete_by_name
@@ -201,13 +201,13 @@ def train(
 
 
 @app.command()
-def runs(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
+def runs(as_json: JsonOption = False) -> None:
     """List the runs of this folder, newest first."""
     from scripts.training.sessions import summary
 
     rows = [summary(Run.open(name)) for name in run_names()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        show_json(rows)
         return
     table = Table("run", "track", "iterations", "steps", "best evaluation", "laps")
     for row in rows:

@@ -1,6 +1,5 @@
 """`undercut tracks`: list, show, add. Racers' own tracks live in ./tracks of the working directory."""
 
-import json
 import math
 import re
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from contract.errors import InputError
 from contract.stores.local import LocalStore
+from scripts.as_json import JsonOption, show_json
 from scripts.completion import track_names
 from scripts.runs import TRACKS
 
@@ -26,13 +26,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 @app.command("list")
-def list_tracks(as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False) -> None:
+def list_tracks(as_json: JsonOption = False) -> None:
     """List the tracks that train and evaluate take; NAME_cw and NAME_ccw choose the driving direction of a loop."""
     from simapp.tracks import available_tracks  # numba takes a second to import; --help should not
 
     rows = [_row(name) for name in available_tracks([TRACKS])]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        show_json(rows)
         return
     table = Table("name", "length [m]", "width [m]", "min radius [m]", "direction", "closed", "source")
     for row in rows:

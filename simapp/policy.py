@@ -11,6 +11,7 @@ from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import ActionDistribution
 from contract.runtime import is_bfloat16, quiet_import, session_threads
 from contract.state import Observations
+from simapp.precision import in_bfloat16
 
 NETWORK = "main_level/agent/main/online"
 SAC_NETWORK = "main_level/agent/policy/online"
@@ -46,10 +47,10 @@ class FrozenPolicy:
             intra_op_parallelism_threads=cores, inter_op_parallelism_threads=self._streams
         )
         self._config.gpu_options.allow_growth = True
-        self._pad = PAD
-        if settled_precision(precision) == "bfloat16":
-            self._pad = PAD_BFLOAT16
-            self._config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = 1  # RewriterConfig.ON
+        self._low = settled_precision(precision) == "bfloat16"
+        self._pad = PAD_BFLOAT16 if self._low else PAD
+        # it finds nothing in these graphs that makes them faster, and takes half a second for each
+        self._config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="policy")
         self._session: Any = None
         self.replace(pb)
@@ -68,7 +69,8 @@ class FrozenPolicy:
         graph = self._tf.Graph()
         try:
             with graph.as_default():
-                self._tf.import_graph_def(v1.GraphDef.FromString(pb), name="")
+                read = v1.GraphDef.FromString(pb)
+                self._tf.import_graph_def(in_bfloat16(read) if self._low else read, name="")
             inputs = {name: graph.get_tensor_by_name(f"{network}/network_0/{name}/{name}:0") for name in shapes}
             outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
         except (KeyError, ValueError, decode_error) as error:

@@ -13,11 +13,12 @@ from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from scripts.runs import Run
 from tests.frozen import add_track, untrained_run
-from tests.unit.synthetic import drive
+from tests.unit.synthetic import drive, made_up
 from trainer.journal import log_lines
 from trainer.learn import Iteration, Progress
 
-PER_ITERATION, ITERATIONS, LENGTH_M = 5, 3, 9.4
+ENDS = (EpisodeStatus.off_track, EpisodeStatus.crashed, EpisodeStatus.time_up) + 2 * (EpisodeStatus.lap_complete,)
+PER_ITERATION, ITERATIONS, LENGTH_M = len(ENDS), 3, 9.4
 EPOCHS = [{"surrogate_loss": -0.0123, "kl_divergence": 7.2e-06, "entropy": 1.5 + 0.1 * epoch} for epoch in range(3)]
 
 
@@ -38,7 +39,7 @@ def driven_run(name: str = "mine", **config: Any) -> Driven:
     hyperparameters = json.dumps({"num_episodes_between_training": PER_ITERATION})
     run.store.put(artifacts.HYPERPARAMETERS, hyperparameters.encode())
     time_s, rows, progress = 0.0, list[metrics.TrainingRow](), Progress()
-    training = [_iteration(i) for i in range(ITERATIONS)]
+    training = [made_up(i, ENDS) for i in range(ITERATIONS)]
     checks = [[drive(i, EpisodeStatus.lap_complete, length=60, progress_pct=100.0)] for i in range(ITERATIONS)]
     for i, (trained, checked) in enumerate(zip(training, checks, strict=True)):
         _put(run, artifacts.training_simtrace(i), simtrace.to_csv(trained, LENGTH_M, time_s))
@@ -65,20 +66,6 @@ def steps_of(rollouts: list[Rollout]) -> np.ndarray:
 
 def _put(run: Run, key: str, text: str) -> None:
     run.store.put(key, text.encode())
-
-
-def _iteration(i: int) -> list[Rollout]:
-    ends = [EpisodeStatus.off_track, EpisodeStatus.crashed, EpisodeStatus.time_up] + 2 * [EpisodeStatus.lap_complete]
-    return [
-        drive(
-            PER_ITERATION * i + k,
-            end,
-            length=20 + 5 * k + i,
-            progress_pct=100.0 if end is EpisodeStatus.lap_complete else 10.0 * (k + 1) + i,
-            iteration=i,
-        )
-        for k, end in enumerate(ends)
-    ]
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contract.errors import InputError
+from scripts.as_json import JsonOption, show_json
 from scripts.cloud.settings import CloudSettings
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and race in AWS: SageMaker, Batch, RoboMaker's API.")
@@ -184,12 +185,15 @@ def _passed_on(context: typer.Context) -> list[str]:
 
 
 @app.command()
-def status(region: RegionOption = None) -> None:
+def status(region: RegionOption = None, as_json: JsonOption = False) -> None:
     """List jobs: those launched from this folder, and others of undercut that run in the account."""
     from scripts.cloud import launchers
     from scripts.cloud.session import CloudSession
 
     rows = launchers.known(CloudSession(CloudSettings.load({"region": region})))
+    if as_json:
+        show_json([row.as_values() for row in rows])
+        return
     table = Table("job", "work", "runs", "region", "machines", "status")
     for row in rows:
         table.add_row(row.job, row.work, row.runs, row.region, row.machines, row.told)
@@ -242,18 +246,25 @@ def stop(name: Name) -> None:
 
 
 @app.command()
-def cost(name: Annotated[str | None, typer.Argument(metavar="RUN", show_default=False)] = None) -> None:
+def cost(
+    name: Annotated[str | None, typer.Argument(metavar="RUN", show_default=False)] = None, as_json: JsonOption = False
+) -> None:
     """What a job did cost, by AWS's record of it; without a name, of all jobs, after what a month of five models costs
     by the guidance, here, and on your own machine."""
     from scripts.cloud import cost as costs
     from scripts.cloud import jobs, launchers
 
-    if name is None:
-        console.print(cost_table(CloudSettings.load()))
+    spent = []
     for record in [jobs.record_of(name)] if name else jobs.records():
         _, _session, starter = launchers.opened(record.job)
         state = starter.state(record)
-        actual = costs.actual(record.plan, state.told or {})
+        spent.append((record, state, costs.actual(record.plan, state.told or {})))
+    if as_json:
+        show_json([{"job": record.job, "phase": state.phase} | actual.as_values() for record, state, actual in spent])
+        return
+    if name is None:
+        console.print(cost_table(CloudSettings.load()))
+    for record, state, actual in spent:
         say(f"{record.job} ({state.phase}): ${actual.total:.2f}")
         for what, amount, dollars in actual.lines:
             say(f"  {what:44s}{amount:>24s}  ${dollars:8.2f}")

@@ -31,6 +31,11 @@ class Estimate:
     dated: str = ""
     """When and where the prices hold: YYYY-MM-DD, region."""
 
+    def as_values(self) -> dict[str, Any]:
+        """For JSON."""
+        lines = [{"what": what, "amount": amount, "dollars": dollars} for what, amount, dollars in self.lines]
+        return {"dollars": self.total, "dollars_an_hour": self.hourly, "prices": self.dated, "lines": lines}
+
 
 class GuidanceRow(BaseModel):
     """A line of the guidance's table; `counts` are prices and how many of each it comes to."""

@@ -45,6 +45,11 @@ class Row:
         detail, reason = self.state.detail, self.state.reason
         return self.state.phase + (f" ({detail})" if detail else "") + (f": {reason}" if reason else "")
 
+    def as_values(self) -> dict[str, str]:
+        """For JSON."""
+        row = {"job": self.job, "work": self.work, "runs": self.runs, "region": self.region, "machines": self.machines}
+        return row | {"phase": self.state.phase, "detail": self.state.detail, "reason": self.state.reason}
+
 
 def known(session: CloudSession) -> list[Row]:
     """Jobs that were launched from this folder, and those of undercut that AWS runs in the session's region and that

@@ -1,14 +1,13 @@
 """`undercut doctor`: what this machine has and lacks."""
 
 import dataclasses
-import json
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from scripts.as_json import JsonOption, show_json
 from scripts.doctor.checks import Machine, examine
 from scripts.stack.cli import Backend, BackendOption
 
@@ -16,13 +15,13 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: JsonOption = False,
     backend: BackendOption = Backend.local,
 ) -> None:
     """Check this machine for what undercut needs, and say what to do. Exit status 1 when something has to be done."""
     findings = examine(Machine(), backend == Backend.compose)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(it) for it in findings], indent=2))
+        show_json([dataclasses.asdict(it) for it in findings])
     else:
         table = Table.grid(padding=(0, 2))
         for it in findings:

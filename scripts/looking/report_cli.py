@@ -1,12 +1,13 @@
 """`undercut report` and `undercut logs`: what runs and recorded logs say, as a page and on the command line."""
 
-import json
 import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from scripts.as_json import JsonOption, show_json
 
 console = Console()
 
@@ -42,7 +43,7 @@ def logs(
         Path | None, typer.Option(help="score the old episodes with this reward function", show_default=False)
     ] = None,
     track: TrackOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Analyse logs: iterations, best laps, where cars leave the road; or re-score them with a new reward function."""
     from scripts.looking import reporting
@@ -52,4 +53,4 @@ def logs(
     else:
         told = reporting.rescored(run, reward, track, console, show=not as_json)
     if as_json:
-        typer.echo(json.dumps(told, indent=2, allow_nan=False))
+        show_json(told)

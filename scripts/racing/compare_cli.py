@@ -12,6 +12,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus
+from scripts.as_json import JsonOption
 from scripts.racing.race_cli import ReverseOption, SeedOption, TrackOption, WhichOption, overlaid
 from scripts.runs import Run
 
@@ -26,7 +27,7 @@ def compare(
     track: TrackOption = None,
     reverse_dir: ReverseOption = None,
     seed: SeedOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Drive a model in the built-in simulator and in Gazebo: laps, times, how far apart their paths are, and where."""
     from scripts.training import sessions  # TensorFlow takes seconds to import; --help should not

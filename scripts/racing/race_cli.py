@@ -16,6 +16,7 @@ from contract.errors import InputError
 from contract.host import GUI, ROS
 from contract.races import race_params
 from contract.rollout import Rollout
+from scripts.as_json import JsonOption, show_json
 from scripts.racing.params_cli import load_params, load_race
 from scripts.runs import Run
 from scripts.stack import cli as stack_cli
@@ -57,7 +58,6 @@ ContinuousOption = Annotated[
     bool | None, typer.Option("--continuous/--no-continuous", help="laps in a row, without a stop between them")
 ]
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="MP4s of the laps, of five at most")]
-JsonOption = Annotated[bool, typer.Option("--json", help="the result for other programs; all else goes to stderr")]
 SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
 
 
@@ -218,7 +218,7 @@ def _show_evaluation(run: Run, which: str, driven: list[Rollout]) -> None:
         "statistics": dataclasses.asdict(lap_statistics(driven)),
         "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
     }
-    typer.echo(json.dumps(told, indent=2, allow_nan=False))
+    show_json(told)
 
 
 def _race(

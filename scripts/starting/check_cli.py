@@ -1,7 +1,6 @@
 """`undercut check`: whether a racer's files will train, before they do."""
 
 import itertools
-import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contract.errors import InputError
+from scripts.as_json import JsonOption, show_json
 
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 FileOption = Annotated[Path | None, typer.Option(show_default=False)]
@@ -33,7 +33,7 @@ def check(
     ] = None,
     track: Annotated[str | None, typer.Option(help="where to try the reward function", show_default=False)] = None,
     strict: Annotated[bool, typer.Option("--strict", help="exit status 1 for warnings too")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="for other programs")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Check reward function, metadata, hyperparameters and run parameters; drive the reward function round a track.
 
@@ -57,7 +57,7 @@ def check(
         )
     report = checked(given, track)
     if as_json:
-        typer.echo(json.dumps(report.as_values(), indent=2, allow_nan=False))
+        show_json(report.as_values())
     else:
         console = Console(highlight=False)
         for file, findings in itertools.groupby(report.findings, key=lambda it: re.split(", |: ", it.what)[0]):

@@ -201,14 +201,21 @@ class Server:
             connection.quit()
         process = getattr(self, "_process", None)
         if process is not None:
-            process.stdin.close()
-            try:
-                process.wait(2.0)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, 2.0)
             process.stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def end(process: "subprocess.Popen[bytes]", wait_s: float) -> None:
+    """End a process that ends when its standard input does; it is killed if it has not after so long."""
+    with contextlib.suppress(OSError):  # what was not written yet cannot be
+        if process.stdin is not None:
+            process.stdin.close()
+    try:
+        process.wait(wait_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_port() -> int:

@@ -23,7 +23,7 @@ from contract.protocols import ActionDistribution, Simulator
 from contract.state import STEP_S, CarBatch, Controls, IntArray, Observations, Poses, Things
 from contract.vehicle import BASE_LINK_HEIGHT_M
 from simapp.camera.pinhole import front_camera
-from simapp.gazebo.process import Install
+from simapp.gazebo.process import Install, end
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.lidar.lidar import LIDAR_CLIP_M, MIN_RANGE_M, MOUNT_X_M, MOUNT_Z_M, RAY_ANGLES_RAD
 from simapp.simulation import lenses
@@ -123,15 +123,7 @@ class RosLink:
 
     def close(self) -> None:
         """End the node, and the master if it started one."""
-        process = self._process
-        with contextlib.suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.close()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(self._process, 10.0)
 
 
 class RosSimulator(Simulator):

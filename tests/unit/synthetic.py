@@ -1,5 +1,7 @@
 """Rollouts with made-up but plausible numbers, for tests of what is written from rollouts."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from contract.rollout import Rollout
@@ -33,3 +35,18 @@ def drive(
     steps["time_s"] = STEP_S * np.arange(1, length + 1)
     actions = random.uniform(-1.0, 1.0, (length, 2)) if continuous else random.integers(0, 14, length)
     return Rollout(episode, iteration, {}, {}, actions, steps, truncated=end is EpisodeStatus.time_up)
+
+
+def made_up(iteration: int, ends: Sequence[EpisodeStatus], continuous: bool = False) -> list[Rollout]:
+    """An iteration of an episode for each end; lengths and progress differ."""
+    return [
+        drive(
+            len(ends) * iteration + k,
+            end,
+            length=20 + 5 * k + iteration,
+            progress_pct=100.0 if end is EpisodeStatus.lap_complete else 10.0 * (k + 1) + iteration,
+            iteration=iteration,
+            continuous=continuous,
+        )
+        for k, end in enumerate(ends)
+    ]

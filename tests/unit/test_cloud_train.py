@@ -54,7 +54,13 @@ def test_a_run_trains_there_comes_back_and_goes_on_in_both(here: Here, tmp_path:
     here.ran("train", "mine", "--iterations", "3", "--backend", "cloud")
     sagemaker.join()
     assert summary(Run.open("mine"))["iterations"] == 3
-    assert "Completed" in here.cloud("status")
+    rows = json.loads(here.cloud("status", "--json"))
+    assert [row["detail"] for row in rows] == ["Completed"] * 2 and {row["runs"] for row in rows} == {"mine"}
+    shown = here.cloud("status")
+    assert all(row["job"] in shown for row in rows) and shown.count("Completed") == 2
+    spent = json.loads(here.cloud("cost", "mine", "--json"))
+    assert [row["job"] for row in spent] == [rows[0]["job"]] or [row["job"] for row in spent] == [rows[1]["job"]]
+    assert spent[0]["dollars"] == pytest.approx(sum(line["dollars"] for line in spent[0]["lines"]))
     assert LocalStore(folder / "runs" / "mine").exists(artifacts.REWARD_FUNCTION)
 
 

@@ -96,6 +96,7 @@ def test_every_command_and_option_says_what_it_is() -> None:
 
 
 def test_every_list_and_result_has_json() -> None:
-    tables = ("runs", "check", "doctor", "logs", "compare", "evaluate", "race", "tournament", "tracks list")
+    tables = ["runs", "check", "doctor", "logs", "compare", "evaluate", "race", "tournament", "tracks list"]
+    tables += ["stack ps", "cloud status", "cloud cost"]
     lacking = [name for name in tables if not any("--json" in parameter.opts for parameter in commands()[name].params)]
     assert lacking == []

@@ -12,25 +12,10 @@ from contract import artifacts, metrics, simtrace
 from contract.rollout import Rollout
 from contract.state import STEP_S, EpisodeStatus
 from contract.stores.local import LocalStore
-from tests.unit.synthetic import drive
+from tests.unit.synthetic import drive, made_up
 
-PER_ITERATION = 4
+ENDS = (EpisodeStatus.off_track, EpisodeStatus.crashed, EpisodeStatus.time_up, EpisodeStatus.lap_complete)
 LENGTH_M = 17.7
-
-
-def _iteration(i: int, continuous: bool = False) -> list[Rollout]:
-    ends = [EpisodeStatus.off_track, EpisodeStatus.crashed, EpisodeStatus.time_up, EpisodeStatus.lap_complete]
-    return [
-        drive(
-            PER_ITERATION * i + k,
-            end,
-            length=20 + 5 * k + i,
-            progress_pct=100.0 if end is EpisodeStatus.lap_complete else 10.0 * (k + 1) + i,
-            iteration=i,
-            continuous=continuous,
-        )
-        for k, end in enumerate(ends)
-    ]
 
 
 Run = tuple[Path, list[list[Rollout]]]
@@ -39,7 +24,7 @@ Run = tuple[Path, list[list[Rollout]]]
 def _write_run(root: Path, continuous: bool) -> Run:
     """Three iterations in the contract's layout."""
     store = LocalStore(root)
-    time_s, rows, iterations = 0.0, [], [_iteration(i, continuous) for i in range(3)]
+    time_s, rows, iterations = 0.0, [], [made_up(i, ENDS, continuous) for i in range(3)]
     for i, rollouts in enumerate(iterations):
         store.put(artifacts.training_simtrace(i), simtrace.to_csv(rollouts, LENGTH_M, time_s).encode())
         rows += metrics.training_rows(rollouts, time_s)
@@ -126,7 +111,7 @@ def test_log_lines_load(run: Run) -> None:
     rollouts = [rollout for iteration in iterations for rollout in iteration]
     text = "starting\n" + "\n".join(simtrace.to_log(rollouts, LENGTH_M, 0.0)) + "\nTraining> done\n"
     lines = SimulationLogsIO.load_buffer(io.StringIO(text))
-    frame = SimulationLogsIO.convert_to_pandas(lines, episodes_per_iteration=PER_ITERATION)
+    frame = SimulationLogsIO.convert_to_pandas(lines, episodes_per_iteration=len(ENDS))
     steps = np.concatenate([rollout.steps for rollout in rollouts])
     np.testing.assert_array_equal(frame["x"], steps["x_m"])
     np.testing.assert_array_equal(frame["reward"], steps["reward"])
