@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 RUN ?= $(if $(filter 1,$(QUICK)),quick,default)
+# some containers set it; without the bytecode that stays in .venv each command takes seconds longer to start
+unexport PYTHONDONTWRITEBYTECODE
 
 # `make setup` takes the CPU build and `make setup GPU=1` the CUDA one; the other targets keep what is there.
 bootstrap = @command -v "$(PYTHON)" >/dev/null || { echo "$(PYTHON) not found: install Python 3.11 or 3.12" >&2; exit 1; }; \
