@@ -15,7 +15,10 @@ LOW = "/bfloat16"
 
 
 def in_bfloat16(graph: Any) -> Any:
-    """The GraphDef with the same nodes, of float32 to all others than those that are changed; weights are cast here."""
+    """The GraphDef with the same nodes, of float32 to all others than those that are changed.
+
+    Weights are cast here, and not kept in float32 where nothing else takes them: they are nearly all of its bytes.
+    """
     tf = quiet_import("tensorflow")
     nodes = {node.name: node for node in graph.node}
     takers: dict[str, list[Any]] = {}
@@ -23,6 +26,11 @@ def in_bfloat16(graph: Any) -> Any:
         for name in node.input:
             takers.setdefault(name, []).append(node)
     low = {name for node in graph.node if _is_product(node, tf) for name in _chain(node, takers)}
+    gone: set[str] = set()
+    for node in reversed(graph.node):
+        after = takers.get(node.name)
+        if after and _weights(node.name, nodes) and all(taker.name in low | gone for taker in after):
+            gone.add(node.name)
     changed = tf.compat.v1.GraphDef(versions=graph.versions)
     made: set[str] = set()
 
@@ -36,10 +44,8 @@ def in_bfloat16(graph: Any) -> Any:
         if name in low or name + LOW in made:
             return name + LOW
         made.add(name + LOW)
-        source = nodes.get(name)
-        while source is not None and source.op == "Identity":
-            source = nodes.get(source.input[0])
-        if source is None or source.op != "Const":
+        source = _weights(name, nodes)
+        if source is None:
             return cast(name, name + LOW, tf.bfloat16, tf.float32)
         values = tf.make_ndarray(source.attr["value"].tensor).astype(tf.bfloat16.as_numpy_dtype)
         added = changed.node.add(name=name + LOW, op="Const")
@@ -48,6 +54,8 @@ def in_bfloat16(graph: Any) -> Any:
         return name + LOW
 
     for node in graph.node:
+        if node.name in gone:
+            continue
         if node.name not in low:
             changed.node.add().CopyFrom(node)
             continue
@@ -62,6 +70,14 @@ def in_bfloat16(graph: Any) -> Any:
 
 def _is_product(node: Any, tf: Any) -> bool:
     return node.op in PRODUCTS and node.attr["T"].type == tf.float32.as_datatype_enum
+
+
+def _weights(name: str, nodes: dict[str, Any]) -> Any:
+    """The constant that this is, or hands on; None if it is none."""
+    node = nodes.get(name)
+    while node is not None and node.op == "Identity":
+        node = nodes.get(node.input[0])
+    return node if node is not None and node.op == "Const" else None
 
 
 def _chain(node: Any, takers: dict[str, list[Any]]) -> list[str]:
