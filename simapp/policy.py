@@ -107,7 +107,8 @@ class FrozenPolicy:
         count = len(observations[self._metadata.camera])
         size = min(CHUNK, self._padded(-(-count // self._streams)))
         chunks = [{name: observations[name][i : i + size] for name in self._inputs} for i in range(0, count, size)]
-        parts = [self._run(chunks[0])] if len(chunks) == 1 else self._pool.map(self._run, chunks)
+        others = [self._pool.submit(self._run, chunk) for chunk in chunks[1:]]
+        parts = [self._run(chunks[0]), *(one.result() for one in others)]
         first, *second = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
         if second and self._metadata.algorithm == "sac":
             return ActionDistribution(mean=first, deviation=np.exp(second[0]), squash=True)
