@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from contract.state import STEP_S, Controls, EpisodeStatus, IntArray
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.race import IMMOBILE_M, PATIENCE_STEPS, PIT_M, Race, RaceRules
+from simapp.reward_service.service import RewardService, ServiceReward
 from tests.support import RADIUS_M, WIDTH_M, BlindSimulator, circle
 
 
@@ -92,8 +94,17 @@ def test_driving_the_wrong_way_is_reversed_after_fifteen_steps() -> None:
     it.start(0, 5.0, turn_rad=math.pi)
     rows = drive(it, -HOLD_DEG, 1.0)
     assert status_of(rows[-1]) == EpisodeStatus.reversed
-    assert len(rows) == PATIENCE_STEPS
+    assert len(rows) == PATIENCE_STEPS == 15
     assert rows[-1]["progress_pct"] == 0.0
+
+
+def test_one_step_without_a_fall_begins_the_fifteen_anew() -> None:
+    """Standing is no fall, and fewer falls than 15 around it are not added up."""
+    simulator, it = pushed()
+    found = [push(simulator, it, 0.0 if k % 15 == 14 else -0.001) for k in range(5 * PATIENCE_STEPS)]
+    assert EpisodeStatus.reversed not in found
+    last = [push(simulator, it, -0.001) for _ in range(PATIENCE_STEPS)]
+    assert last[-1] == EpisodeStatus.reversed
 
 
 def test_a_step_limit_truncates() -> None:
@@ -119,6 +130,31 @@ def test_evaluation_resets_to_the_last_valid_progress_with_the_penalty() -> None
     assert back["progress_pct"] == pytest.approx(left["progress_pct"], abs=1.0)
 
 
+def test_rules_that_say_no_more_charge_no_seconds() -> None:
+    it = race(RaceRules(max_steps=2_000, resets=1))
+    it.start(0, 0.0)
+    rows = drive(it, 0.0, 1.0)
+    assert [status_of(row) for row in rows].count(EpisodeStatus.off_track) == 2
+    assert rows[-1]["pause_s"] == 0.0
+    assert rows[-1]["time_s"] == pytest.approx(len(rows) * STEP_S)
+
+
+def test_rewards_are_told_whether_the_track_is_driven_against_its_order() -> None:
+    seen = []
+
+    def reward(params: dict[str, object]) -> float:
+        seen.append(params["is_reversed"])
+        return 1.0
+
+    for it in (
+        race(RaceRules(max_steps=9), reward=reward),
+        Race(BlindSimulator(1), circle(), RaceRules(max_steps=9), [reward], is_reversed=True),
+    ):
+        it.start(0, 0.0)
+        drive(it, 0.0, 1.0, limit=1)
+    assert seen == [False, True]
+
+
 def test_the_reward_sees_the_step_and_its_value_is_the_row() -> None:
     seen = []
 
@@ -135,6 +171,24 @@ def test_the_reward_sees_the_step_and_its_value_is_the_row() -> None:
     assert seen[4]["speed"] == 1.0
     assert seen[4]["steering_angle"] == pytest.approx(HOLD_DEG)
     assert seen[0]["waypoints"] is not seen[1]["waypoints"]
+
+
+def test_rewards_from_outside_are_asked_once_a_step_for_all_cars() -> None:
+    class Service:
+        asked: ClassVar[list[list[int]]] = []
+
+        def score(self, cars: list[int], params: list[dict[str, object]]) -> list[float]:
+            self.asked.append(cars)
+            return [10.0 * car for car in cars]
+
+    service = cast(RewardService, Service())
+    rewards: list[Callable[[dict[str, object]], float]] = [ServiceReward(service, 7), ServiceReward(service, 8)]
+    it = Race(BlindSimulator(3), circle(), RaceRules(max_steps=9), [rewards[0], lambda params: 1.0, rewards[1]])
+    for car in range(3):
+        it.start(car, 2.0 * car)
+    rows = it.step(np.arange(3), Controls(np.zeros(3), np.ones(3))).rows
+    assert rows["reward"].tolist() == [70.0, 1.0, 80.0]
+    assert Service.asked == [[7, 8]]
 
 
 def test_cars_do_not_touch_each_other() -> None:

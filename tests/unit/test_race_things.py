@@ -140,6 +140,23 @@ def test_an_evaluation_pays_is_put_back_behind_the_box_in_the_other_lane_and_fin
     assert (row.crash_count, row.reset_count, row.off_track_count, row.completion_percentage) == (1, 1, 0, 100)
 
 
+def test_rules_that_say_no_more_put_a_car_back_a_metre_behind_the_box() -> None:
+    it = race(RaceRules(2_000, resets=1), boxes((0.5, 1)))
+    it.furnish(0, np.random.default_rng(0), 0.0)
+    it.start(0, 0.0, LANE_M)
+    found = []
+
+    def offset_of(rows: list[np.ndarray]) -> float:
+        if rows and rows[-1]["status"] == CRASHED:
+            found.append((0.5 * LAP_M - placed(it, 0)[0], float(rows[-1]["pause_s"])))
+        return -LANE_M if found else LANE_M
+
+    assert lap(it, offset_of, 2.0).status == EpisodeStatus.lap_complete
+    ((behind_m, pause_s),) = found
+    assert behind_m == pytest.approx(1.0, abs=5e-3)
+    assert pause_s == 0.0
+
+
 def test_who_runs_into_the_same_box_again_is_put_back_further_each_time() -> None:
     """A lane-keeper that knows no boxes, from whichever lane; another box in between, and the count begins anew."""
     rules = RaceRules(2_000, resets=20, collision_penalty_s=1.0, reset_behind_m=0.5)
@@ -258,6 +275,25 @@ def test_a_car_that_a_bot_runs_into_is_not_charged_and_the_bot_waits_behind_it()
     assert touching > 10
     assert speeds.count(0.0) > touching // 2
     assert set(speeds) == {0.0, 1.0}
+
+
+def test_a_bot_that_waits_behind_a_car_drives_on_once_that_is_in_the_pit() -> None:
+    it = race(TRAINING, bots(1.0), cars_in_world=2)
+    it.furnish(0, np.random.default_rng(0))
+    assert isinstance(it.simulator, BlindSimulator)
+    it.start(0, 2.7, LANE_M)  # the bot stands at 2 m in the inner lane
+    it.start(1, 12.0, -LANE_M)
+    speeds = []
+    for _ in range(60):
+        it.step(np.array([0, 1]), follow(it, [0, 1], [LANE_M, -LANE_M], [0.0, 0.1]))
+        speeds.append(float(it.simulator.things[0].speed_mps[0, 0]))
+        if speeds[-2:] == [0.0, 0.0]:
+            break
+    assert speeds[0] == 1.0 and speeds[-1] == 0.0
+    it.finish(0)
+    for _ in range(3):
+        it.step(np.array([1]), follow(it, [1], -LANE_M, 0.1))
+        assert it.simulator.things[0].speed_mps[0, 0] == 1.0
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.5])
