@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from contract.errors import WireError
+from contract.metadata import ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, EpisodeStatus, Things
+from contract.state import STEP_DTYPE, EpisodeStatus, ThingKind, Things
+from contract.vehicle import CAR_COLORS
 from contract.wire import (
     MOST_HEADER_BYTES,
     MOST_SMALL_BYTES,
@@ -236,6 +239,120 @@ def test_a_rollout_that_would_spoil_training_is_refused(change: Callable[[Rollou
         read(rollout_to_bytes(bad, WORKER, 1, ORDER))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda things: things.kind.__setitem__((3, 1), len(ThingKind)), "unknown kind"),
+        (lambda things: things.colour.__setitem__((3, 1), len(CAR_COLORS)), "unknown kind or colour"),
+        (lambda things: things.heading_rad.__setitem__((0, 0), np.nan), "nowhere"),
+        (lambda things: things.speed_mps.__setitem__((3, 1), -np.inf), "nowhere"),
+    ],
+)
+def test_things_on_the_road_that_are_none_are_refused(change: Callable[[Things], None], said: str) -> None:
+    sent = rollout(4)
+    sent.things = Things.none(4, 2)
+    sent.things.kind[3, 1], sent.things.colour[3, 1] = max(ThingKind), len(CAR_COLORS) - 1
+    assert_same(read(rollout_to_bytes(sent, WORKER, 1, ORDER))[1], sent)
+    change(sent.things)
+    with pytest.raises(WireError, match=said):
+        read(rollout_to_bytes(sent, WORKER, 1, ORDER))
+
+
+def _forged(change: Callable[[dict[str, Any]], None], body: bytes = bytes(BODY)) -> bytes:
+    """GOOD with another header, whose checksum is right."""
+    header = json.loads(HEADER)
+    change({"header": header, "arrays": header["arrays"], **{array["name"]: array for array in header["arrays"]}})
+    return frame(json.dumps(header).encode(), body)
+
+
+@pytest.mark.parametrize(
+    ("change", "body", "said"),
+    [
+        (lambda h: h["arrays"].append(h["final/LIDAR"]), BODY, "'final/LIDAR' .* does not fit"),
+        (lambda h: h["arrays"].append(h["final/LIDAR"]), bytes(BODY) + bytes(256), "'final/LIDAR' .* does not fit"),
+        (lambda h: h["seen/LIDAR"].update(name="more"), BODY, "arrays .*, more; sensors"),
+        (lambda h: None, bytes(BODY) + b"more", "4 bytes behind its arrays"),
+        (lambda h: h["steps"].update(shape=[2, 2]), BODY, "1 to 50 steps are a whole episode"),
+        (lambda h: h["steps"].update(name="more"), BODY, "1 to 50 steps are a whole episode"),
+        (lambda h: h["steps"].update(dtype="u1", shape=[4, STEP_DTYPE.itemsize]), BODY, "1 to 50 steps are"),
+        (lambda h: h["actions"].update(shape=[4, 1]), BODY, r"'actions' of a rollout is int64 \(4, 1\); it must"),
+        (lambda h: h["header"].update(number=-1), BODY, "breaks a rule at rollout.number"),
+        (lambda h: h["actions"].update(shape=[0]), BODY, r"breaks a rule at rollout.arrays.0.shape.0"),
+        (lambda h: h["header"].update(more=1), BODY, "breaks a rule at rollout.more"),
+    ],
+)
+def test_arrays_that_are_not_those_of_a_rollout_are_refused(
+    change: Callable[[dict[str, Any]], None], body: bytes, said: str
+) -> None:
+    with pytest.raises(WireError, match=said):
+        read(_forged(change, body))
+
+
+def test_a_message_that_is_no_json_breaks_a_rule_of_the_header() -> None:
+    with pytest.raises(WireError, match="breaks a rule at header"):
+        read_task(frame(b"{"))
+
+
+@pytest.mark.parametrize("truth", [2, 255])
+def test_a_truth_value_that_is_neither_is_refused(truth: int) -> None:
+    bad = rollout(4)
+    bad.steps["all_wheels_on_track"].view("u1")[2] = truth
+    with pytest.raises(WireError, match="neither 0 nor 1"):
+        read(rollout_to_bytes(bad, WORKER, 1, ORDER))
+
+
+def test_counts_are_what_json_holds_exactly() -> None:
+    last = Alive(worker=WORKER, number=2, steps=2**53 - 1)
+    assert read_worker_message(last.to_bytes(), MOST_SMALL_BYTES)[0] == last
+    with pytest.raises(ValidationError, match="steps"):
+        Alive(worker=WORKER, number=2, steps=2**53)
+
+
+def test_a_message_is_what_it_was_when_it_was_checked() -> None:
+    message = Alive(worker=WORKER, number=2, steps=3)
+    with pytest.raises(ValidationError, match="frozen"):
+        message.steps = -1
+
+
+def test_the_files_of_a_job_may_have_64_mebibytes_with_what_is_around_them() -> None:
+    most = 64 << 20
+    around = len(Job("1.0", "run", {"model": bytes(most - 200)}).to_bytes()) - (most - 200)
+    whole = Job("1.0", "run", {"model": bytes(most - around)}).to_bytes()
+    assert len(whole) == most
+    assert len(Job.from_bytes(whole).files["model"]) == most - around
+    with pytest.raises(WireError, match="at most 67,108,864 go to workers"):
+        Job("1.0", "run", {"model": bytes(most - around + 1)}).to_bytes()
+    with pytest.raises(WireError, match="at most 67,108,864 are taken"):
+        Job.from_bytes(whole + b"0")
+
+
+@pytest.mark.parametrize(("first", "second"), [(3, 2), (2, 3), (0, 4)])
+def test_a_job_whose_files_have_other_lengths_is_refused(first: int, second: int) -> None:
+    header = {"kind": "job", "version": "1.0", "run": "run", "files": {"a": first, "b": second}}
+    said = json.dumps(header).encode()
+    assert Job.from_bytes(frame(said, bytes(range(first + second)))).files == {
+        "a": bytes(range(first)),
+        "b": bytes(range(first, first + second)),
+    }
+    for length in (first + second - 1, first + second + 1):
+        with pytest.raises(WireError, match=f"a job whose files have {first + second} bytes, and {length} follow"):
+            Job.from_bytes(frame(said, bytes(length)))
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_the_rules_of_a_job_are_those_of_its_model(continuous: bool) -> None:
+    space = '{"steering_angle": {"low": -30, "high": 30}, "speed": {"low": 1, "high": 2}}' if continuous else (
+        '[{"steering_angle": 30, "speed": 1}, {"steering_angle": 0, "speed": 1}, {"steering_angle": -30, "speed": 1}]'
+    )  # fmt: skip
+    kind = "continuous" if continuous else "discrete"
+    metadata = ModelMetadata.parse(
+        f'{{"action_space_type": "{kind}", "action_space": {space}, "sensor": ["FRONT_FACING_CAMERA", "LIDAR"],'
+        ' "neural_network": "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW", "version": "5"}'
+    )
+    sensors: dict[str, tuple[int, ...]] = {"FRONT_FACING_CAMERA": (120, 160, 1), "LIDAR": (64,)}
+    assert RolloutRules.of(metadata, 7) == RolloutRules(sensors, 0 if continuous else 3, 7)
+
+
 def test_more_steps_than_an_episode_may_have_are_refused() -> None:
     with pytest.raises(WireError, match="1 to 50 steps"):
         read(rollout_to_bytes(rollout(51), WORKER, 1, ORDER))
@@ -263,6 +380,11 @@ def test_a_prefix_that_lies_is_refused_though_its_checksum_is_right(zero: int, h
     assert header_bytes + bytes(body_bytes) == b"headbo" and len(body_bytes) == 2
     with pytest.raises(WireError, match="whose prefix says"):
         unframe(_prefixed(1, zero, header, body, b"headbo"), 100)
+
+
+def test_an_empty_frame_is_a_frame() -> None:
+    header, body = unframe(frame(b""), 100)
+    assert (header, len(body)) == (b"", 0)
 
 
 def test_a_header_may_have_a_mebibyte() -> None:
