@@ -130,6 +130,21 @@ def test_evaluation_resets_to_the_last_valid_progress_with_the_penalty() -> None
     assert back["progress_pct"] == pytest.approx(left["progress_pct"], abs=1.0)
 
 
+def test_a_penalty_is_sat_out_beside_the_wall_where_there_are_pit_stops() -> None:
+    it = race(RaceRules(max_steps=2_000, resets=1, off_track_penalty_s=1.0, pit_stops=True))
+    it.start(0, 0.0)
+    while not it.waiting(0):
+        it.step(ONE, Controls(np.zeros(1), np.ones(1)))
+    xmin, ymin, *_ = it.track.bounds
+    for _ in range(round(1.0 / STEP_S)):
+        it.wait()
+        assert it.waiting(0)
+        assert (it.simulator.cars.x_m[0], it.simulator.cars.y_m[0]) == (xmin + PIT_M, ymin - PIT_M)
+    it.wait()
+    assert not it.waiting(0)
+    assert math.hypot(it.simulator.cars.x_m[0], it.simulator.cars.y_m[0]) == pytest.approx(RADIUS_M, abs=0.01)
+
+
 def test_rules_that_say_no_more_charge_no_seconds() -> None:
     it = race(RaceRules(max_steps=2_000, resets=1))
     it.start(0, 0.0)
