@@ -219,7 +219,8 @@ def test_a_forged_header_with_a_right_checksum_is_read_within_its_bounds(place: 
     [
         (lambda r: r.steps.__setitem__("reward", np.nan), "not finite"),
         (lambda r: r.steps.__setitem__("x_m", np.inf), "not finite"),
-        (lambda r: r.steps.__setitem__("status", 200), "unknown status"),
+        (lambda r: r.steps.__setitem__("status", max(EpisodeStatus) + 1), "unknown status"),
+        (lambda r: r.steps["closest_waypoint"].__setitem__(3, -1), "unknown status or waypoint"),
         (lambda r: r.actions.__setitem__(0, 5), "not in 0..4"),
         (lambda r: r.actions.__setitem__(0, -1), "not in 0..4"),
         (lambda r: r.final["LIDAR"].__setitem__(0, np.nan), "not finite"),
@@ -291,6 +292,33 @@ def test_arrays_that_are_not_those_of_a_rollout_are_refused(
 def test_a_message_that_is_no_json_breaks_a_rule_of_the_header() -> None:
     with pytest.raises(WireError, match="breaks a rule at header"):
         read_task(frame(b"{"))
+
+
+@pytest.mark.parametrize("status", EpisodeStatus)
+def test_every_status_goes_over_the_wire(status: EpisodeStatus) -> None:
+    sent = rollout(4)
+    sent.steps["status"][1], sent.steps["closest_waypoint"][1] = status, 0
+    assert_same(read(rollout_to_bytes(sent, WORKER, 1, ORDER))[1], sent)
+
+
+def test_numbers_on_the_wire_and_in_recordings_keep_their_meaning() -> None:
+    statuses = "prepare in_progress lap_complete crashed off_track immobilized reversed time_up pause park"
+    assert {status.name: int(status) for status in EpisodeStatus} == {n: k for k, n in enumerate(statuses.split())}
+    assert {kind.name: int(kind) for kind in ThingKind} == {"nothing": 0, "box": 1, "car": 2}
+    over = {status.name for status in EpisodeStatus if status.is_over}
+    assert over == {"lap_complete", "crashed", "off_track", "immobilized", "reversed", "time_up"}
+
+
+def test_a_rollout_tells_of_its_end() -> None:
+    sent = rollout(4)
+    sent.steps["progress_pct"], sent.steps["time_s"] = (1.0, 2.0, 3.0, 4.0), (0.1, 0.2, 0.3, 2.4)
+    sent.steps["status"] = (0, 1, EpisodeStatus.crashed, EpisodeStatus.off_track)
+    assert (len(sent), sent.status, sent.progress_pct, sent.time_s) == (4, EpisodeStatus.off_track, 4.0, 2.4)
+    assert sent.rewards.tolist() == sent.steps["reward"].tolist()
+
+
+def test_worlds_without_places_hold_nothing() -> None:
+    assert (Things.none(3).places, len(Things.none(3).kind)) == (0, 3)
 
 
 @pytest.mark.parametrize("truth", [2, 255])

@@ -1,6 +1,8 @@
 """Recordings: whole there and back, small, and clear about what is broken."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,11 @@ from contract.config import EvaluationConfig, RaceConfig
 from contract.errors import InputError
 from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, RolloutOrder
-from contract.recording import MAGIC, RecordedEpisode, RecordedRacer, Recording, recorded
+from contract.recording import MAGIC, RecordedEpisode, RecordedRacer, Recording, of_traces, recorded
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, Observations, ThingKind, Things
+from contract.simtrace import from_csv, to_csv
+from contract.state import STEP_DTYPE, EpisodeStatus, Observations, ThingKind, Things
+from contract.vehicle import CAR_COLORS
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
 from simapp.starts import start_line
@@ -113,6 +117,19 @@ def test_a_lap_with_six_boxes_takes_few_bytes_a_step() -> None:
     assert len(content) - 1500 < 45 * sum(map(len, driven))
 
 
+def header_of(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header, and the arrays as they are packed."""
+    begin = len(MAGIC) + 4
+    end = begin + int.from_bytes(content[len(MAGIC) : begin], "little")
+    return json.loads(content[begin:end]), content[end:]
+
+
+def repacked(content: bytes, **changed: Any) -> bytes:
+    header, arrays = header_of(content)
+    text = json.dumps({**header, **changed}).encode()
+    return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, arrays])
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -126,6 +143,11 @@ def test_a_lap_with_six_boxes_takes_few_bytes_a_step() -> None:
         (lambda b: b.replace(b'"version":1', b'"version":x'), "whole recording"),
         (lambda b: b.replace(b'"color":"Blue"', b'"color":"Pink"'), "whole recording"),
         (lambda b: b.replace(b'"|u1"', b'"|O8"', 1), "whole recording"),
+        (lambda b: repacked(b, crc32=0), "whole recording"),
+        (lambda b: repacked(b, bytes=1), "whole recording"),
+        (lambda b: repacked(b, bytes=(1 << 31) + 1), "less than or equal"),
+        (lambda b: repacked(b, track_length_m=float("nan")), "finite number"),
+        (lambda b: repacked(b, episodes=[[2, 0, 0, 60, False, False]]), "whole recording"),
     ],
 )
 def test_a_broken_recording_says_so(damage: Callable[[bytes], bytes], message: str) -> None:
@@ -133,3 +155,91 @@ def test_a_broken_recording_says_so(damage: Callable[[bytes], bytes], message: s
     with pytest.raises(InputError, match=message) as caught:
         Recording.from_bytes(damage(content), "runs/x/0-iteration.rec")
     assert caught.value.where == "runs/x/0-iteration.rec"
+
+
+def one_lap(**things: int) -> bytes:
+    """An episode of three steps, past two things."""
+    steps, beside = np.zeros(3, STEP_DTYPE), Things.none(3, 2)
+    for name, value in things.items():
+        if name in Things.__slots__:
+            getattr(beside, name)[2, 1] = value
+        else:
+            steps[name][2] = value
+    return of([RecordedEpisode(0, 0, 4, steps, beside)]).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "unknown"),
+    [
+        ("status", max(EpisodeStatus), max(EpisodeStatus) + 1),
+        ("closest_waypoint", 0, -1),
+        ("kind", max(ThingKind), max(ThingKind) + 1),
+        ("colour", len(CAR_COLORS) - 1, len(CAR_COLORS)),
+    ],
+)
+def test_what_no_drive_can_have_is_refused_with_its_episode(name: str, known: int, unknown: int) -> None:
+    Recording.from_bytes(one_lap(**{name: known}), "a.rec")
+    with pytest.raises(InputError, match=r"episode 4: a (step|thing) .*unknown"):
+        Recording.from_bytes(one_lap(**{name: unknown}), "a.rec")
+
+
+def test_a_header_may_have_sixteen_mebibytes() -> None:
+    header, arrays = header_of(one_lap())
+    text = json.dumps(header).encode()
+    for length in (1 << 24, (1 << 24) + 1):
+        content = b"".join([MAGIC, length.to_bytes(4, "little"), text, b" " * (length - len(text)), arrays])
+        if length == 1 << 24:
+            assert len(Recording.from_bytes(content, "a.rec").episodes) == 1
+        else:
+            with pytest.raises(InputError, match="a header of 16777217"):
+                Recording.from_bytes(content, "a.rec")
+
+
+def test_a_racer_that_is_not_in_the_list_is_refused() -> None:
+    content = one_lap()
+    for racer in (0, 1):
+        back = Recording.from_bytes(repacked(content, episodes=[[racer, 0, 4, 3, True, False]]), "a.rec")
+        assert back.episodes[0].racer == racer
+    with pytest.raises(InputError, match="episode 4 of racer 2"):
+        Recording.from_bytes(repacked(content, episodes=[[2, 0, 4, 3, True, False]]), "a.rec")
+
+
+@pytest.mark.parametrize(
+    ("place", "array"),
+    [
+        (0, ["steps.x_m", "<f4", [2]]),
+        (0, ["steps.x_m", "<f4", [3, 1]]),
+        (0, ["steps.x_m", "<i4", [3]]),
+        (0, ["steps.z_m", "<f4", [3]]),
+        (12, ["things.kind", "|u1", [3]]),
+        (12, ["things.kind", "|u1", [3, 2, 1]]),
+        (13, ["things.colour", "|u1", [3, 1]]),
+        (18, ["ticks", "<i4", [3, 2]]),
+    ],
+)
+def test_an_array_of_another_shape_or_kind_is_refused(place: int, array: list[Any]) -> None:
+    content = one_lap()
+    arrays = header_of(content)[0]["arrays"]
+    arrays[place] = array
+    with pytest.raises(InputError, match="ValueError: array '"):
+        Recording.from_bytes(repacked(content, arrays=arrays), "a.rec")
+
+
+def test_laps_in_a_row_share_a_world() -> None:
+    driven = laps(RaceConfig())
+    assert [(e.racer, e.world, e.number) for e in recorded(driven)] == [(0, 0, 0), (0, 1, 1), (0, 2, 2)]
+    assert [(e.racer, e.world, e.number) for e in recorded(driven, 1, 2)] == [(1, 0, 0), (1, 0, 1), (1, 1, 2)]
+    assert all(e.steps is lap.steps for e, lap in zip(recorded(driven), driven, strict=True))
+
+
+def test_of_a_simtrace_the_cars_are_recorded_with_what_is_known_to_stand() -> None:
+    traces = from_csv(to_csv(laps(RaceConfig())[1:], 18.8, 0.0), "x.csv")
+    for nothing in (of_traces(traces), of_traces(traces, Things.none(1))):
+        assert [(e.racer, e.world, e.number, e.things) for e in nothing] == [(0, 0, 1, None), (0, 1, 2, None)]
+    standing = Things.none(1, 2)
+    standing.kind[:], standing.x_m[:] = ThingKind.box, [[1.5, 2.5]]
+    for episode, trace in zip(of_traces(traces, standing), traces, strict=True):
+        assert episode.steps is trace.steps
+        assert episode.things is not None
+        assert episode.things.x_m.tolist() == [[1.5, 2.5]] * len(trace.steps)
+        assert episode.things.kind.tolist() == [[1, 1]] * len(trace.steps)
