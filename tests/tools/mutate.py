@@ -162,6 +162,18 @@ def changed_code(source: str, path: Path, number: int) -> Any:
     return compile(ast.fix_missing_locations(tree), str(path), "exec", dont_inherit=True)
 
 
+class NoticedIsEnough:
+    """A plugin for pytest, after conftest.py: what hypothesis finds is not made smaller, which can take a minute."""
+
+    def pytest_configure(self) -> None:
+        hypothesis = importlib.import_module("hypothesis")
+        phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+        hypothesis.settings.register_profile(
+            "noticed", hypothesis.settings(), phases=phases, report_multiple_bugs=False
+        )
+        hypothesis.settings.load_profile("noticed")
+
+
 def survives(module: Path, number: int, tests: list[str]) -> bool:
     """Whether the tests pass with the change, in a forked process that may take TIMEOUT_S."""
     child = os.fork()
@@ -180,7 +192,7 @@ def survives(module: Path, number: int, tests: list[str]) -> bool:
             with redirect_stdout(said), redirect_stderr(said):
                 pytest = importlib.import_module("pytest")
                 options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:rerunfailures"]
-                failed = int(pytest.main([*options, "--timeout", "0", *tests]))
+                failed = int(pytest.main([*options, "--timeout", "0", *tests], plugins=[NoticedIsEnough()]))
         finally:
             os._exit(failed)
     return os.waitpid(child, 0)[1] == 0

@@ -70,6 +70,16 @@ def test_every_key_of_a_full_file_is_read() -> None:
     assert full.lidar_config == LidarConfig(16, 4, 1.5)
 
 
+def test_lidar_config_reaches_from_bound_to_bound_and_what_is_absent_is_awss() -> None:
+    def config(**told: float) -> LidarConfig:
+        return read(discrete(lidar_config=told)).lidar_config
+
+    assert config(num_sectors=1, num_values_per_sector=64, clipping_dist=0.15) == LidarConfig(1, 64, 0.15)
+    assert config(num_sectors=64, num_values_per_sector=1, clipping_dist=12) == LidarConfig(64, 1, 12.0)
+    assert config() == LidarConfig(8, 8, 2.0)
+    assert config(num_sectors=4) == LidarConfig(4, 8, 2.0)
+
+
 def test_numbers_as_strings() -> None:
     data = discrete(version="4.0")
     data["action_space"][0] = {"steering_angle": "-12.5", "speed": " 1.25 ", "index": "0"}
@@ -94,6 +104,36 @@ def test_controls_of_continuous_actions_are_clipped_and_scaled() -> None:
     assert actions.size == 2
     np.testing.assert_allclose(np.degrees(controls.steering_rad), [-20.0, 5.0, 30.0])
     np.testing.assert_allclose(controls.speed_mps, [2.5, 1.5, 0.5])
+
+
+def test_discrete_actions_are_the_same_where_every_angle_and_speed_is() -> None:
+    one = DiscreteActions(np.array([-30.0, 30.0]), np.array([1.0, 2.0]))
+    same = DiscreteActions(np.array([-30, 30]), np.array([1, 2]))
+    assert one == same
+    assert hash(one) == hash(same)
+    others = [
+        DiscreteActions(np.array([-30.0, 30.0]), np.array([1.0, 3.0])),
+        DiscreteActions(np.array([-20.0, 30.0]), np.array([1.0, 2.0])),
+        ContinuousActions((-30.0, 30.0), (1.0, 2.0)),
+    ]
+    assert all(one != other for other in others)
+
+
+@pytest.mark.parametrize(
+    ("sensors", "shapes"),
+    [
+        (["observation"], {"observation": (120, 160, 1)}),
+        (["FRONT_FACING_CAMERA", "LIDAR"], {"FRONT_FACING_CAMERA": (120, 160, 1), "LIDAR": (64,)}),
+        (["SECTOR_LIDAR", "STEREO_CAMERAS"], {"SECTOR_LIDAR": (8,), "STEREO_CAMERAS": (120, 160, 2)}),
+        (
+            ["FRONT_FACING_CAMERA", "DISCRETIZED_SECTOR_LIDAR"],
+            {"FRONT_FACING_CAMERA": (120, 160, 1), "DISCRETIZED_SECTOR_LIDAR": (48,)},
+        ),
+    ],
+)
+def test_shapes_of_what_each_sensor_sees(sensors: list[str], shapes: dict[str, tuple[int, ...]]) -> None:
+    config = {"num_sectors": 16, "num_values_per_sector": 3}
+    assert read(discrete(sensor=sensors, version=4, lidar_config=config)).observation_shapes() == shapes
 
 
 def with_action(**changes: Any) -> dict[str, Any]:
@@ -224,6 +264,46 @@ def test_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     file = tmp_path / "windows.json"
     file.write_text(json.dumps(discrete()), encoding="utf-8-sig")
     assert ModelMetadata.load(file) == read(discrete())
+
+
+def test_unknown_key_of_a_file_is_refused_unless_asked_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "noted.json"
+    file.write_text(json.dumps(discrete(note="mine")))
+    with pytest.raises(InputError, match=r"noted\.json: note"):
+        ModelMetadata.load(file)
+    with pytest.warns(UserWarning, match="note: unknown key"):
+        assert ModelMetadata.load(file, strict=False).raw["note"] == "mine"
+
+
+def test_a_file_in_the_usual_form_comes_back_byte_for_byte() -> None:
+    usual = json.dumps(discrete(version="4", neural_network=NETWORKS[1]), indent=2) + "\n"
+    assert ModelMetadata.parse(usual).to_json() == usual
+
+
+@pytest.mark.parametrize(
+    ("data", "added"),
+    [
+        (
+            {"action_space": discrete()["action_space"]},
+            {
+                "action_space_type": "discrete",
+                "neural_network": NETWORKS[0],
+                "training_algorithm": "clipped_ppo",
+                "version": "1",
+            },
+        ),
+        (
+            continuous(training_algorithm="sac", version=5),
+            {"neural_network": NETWORKS[0]},
+        ),
+        (
+            discrete(action_space_type="Discrete", neural_network=NETWORKS[2], version=4),
+            {"training_algorithm": "clipped_ppo"},
+        ),
+    ],
+)
+def test_a_complete_file_says_what_absent_keys_mean(data: dict[str, Any], added: dict[str, str]) -> None:
+    assert read(data).complete_json() == json.dumps({**data, **added}, indent=2) + "\n"
 
 
 def test_real_file_of_deepracer_for_cloud() -> None:
