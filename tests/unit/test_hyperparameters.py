@@ -1,6 +1,7 @@
 """hyperparameters.json: defaults, ranges and the words of a refusal."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,24 @@ def test_bad_value_is_refused_with_place_rule_and_fix(data: dict[str, Any], rule
     assert rule in error.rule
     assert fix in error.fix
     assert repr(next(iter(data)) if rule == "the keys here are" else error.value) in str(error)
+
+
+def test_e_greedy_is_for_clipped_ppo_only() -> None:
+    assert read({"exploration_type": "E-greedy"}).exploration_type == "e-greedy"
+    with pytest.raises(InputError, match=r"hp\.json: exploration_type: 'e-greedy'(.|\n)*SAC explores"):
+        read({"exploration_type": "e-greedy"}, "sac")
+
+
+def test_a_whole_file_in_the_usual_form_comes_back_byte_for_byte() -> None:
+    usual = json.dumps(Hyperparameters().to_dict(), indent=2) + "\n"
+    assert Hyperparameters.parse(usual).to_json() == usual
+
+
+def test_unknown_key_of_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text('{"batchsize": 32}')
+    with pytest.raises(InputError, match=r"mine\.json: batchsize"):
+        Hyperparameters.load(file)
 
 
 def test_unknown_key_only_warns_when_not_strict() -> None:
