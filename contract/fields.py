@@ -72,7 +72,7 @@ def parse_json(text: str, where: str, fix: str, strict: bool = True) -> Any:
         for key, value in pairs:
             if key in found:
                 raise InputError(f"{where}: {key}", value, "a key stands once in an object", "delete one of the two")
-            if any(one in (math.inf, -math.inf) for one in (value if isinstance(value, list) else [value])):
+            if _endless(value):
                 raise InputError(f"{where}: {key}", value, "a number is finite", "write a smaller one")
             found[key] = value
         return found
@@ -81,15 +81,23 @@ def parse_json(text: str, where: str, fix: str, strict: bool = True) -> Any:
         raise InputError(where, name, "JSON numbers are finite", f"replace {name} by a number")
 
     try:
-        if strict:
-            return json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
-        return json.loads(text)
+        if not strict:
+            return json.loads(text)
+        said = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+        if _endless(said):
+            raise InputError(where, text[:80], "a number is finite", "write a smaller one")
+        return said
     except json.JSONDecodeError as error:
         line = text.split("\n")[error.lineno - 1].strip()
         place, rule = f"{where}, line {error.lineno}, column {error.colno}", f"the file must be valid JSON: {error.msg}"
         raise InputError(place, line, rule, fix) from None
     except (RecursionError, ValueError) as error:  # nesting thousands deep, integers of thousands of digits
         raise InputError(where, text[:80], f"the file must be sensible JSON: {error}", fix) from None
+
+
+def _endless(value: Any) -> bool:
+    """Whether a number is beyond all floats, as 1e999 is read, also in lists of lists; objects within were asked."""
+    return any(map(_endless, value)) if isinstance(value, list) else value in (math.inf, -math.inf)
 
 
 def validated(reader: TypeAdapter[_T], content: Any, where: str, fix: str) -> _T:

@@ -39,7 +39,7 @@ TARGETS: dict[str, list[str]] = {
     "contract/simtrace.py": ["tests/unit/test_simtrace.py"],
     "contract/metrics.py": ["tests/unit/test_metrics.py"],
     "contract/salvage.py": ["tests/unit/test_salvage.py"],
-    "contract/fields.py": ["tests/unit/test_hyperparameters.py", "tests/unit/test_metadata.py", f"{FUZZ}settings.py"],
+    "contract/fields.py": ["tests/unit/test_fields.py", "tests/unit/test_metadata.py", f"{FUZZ}settings.py"],
     "contract/hyperparameters.py": ["tests/unit/test_hyperparameters.py"],
     "contract/metadata.py": ["tests/unit/test_metadata.py"],
     "contract/yamlfile.py": ["tests/unit/test_params_yaml.py", f"{FUZZ}settings.py"],
