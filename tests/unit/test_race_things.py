@@ -277,7 +277,8 @@ def test_a_car_that_a_bot_runs_into_is_not_charged_and_the_bot_waits_behind_it()
     assert set(speeds) == {0.0, 1.0}
 
 
-def test_a_bot_that_waits_behind_a_car_drives_on_once_that_is_in_the_pit() -> None:
+@pytest.mark.parametrize("leaves", [lambda it: it.finish(0), lambda it: it.start(0, 6.0)], ids=["pit", "start"])
+def test_a_bot_that_waits_behind_a_car_drives_on_once_that_is_elsewhere(leaves: Any) -> None:
     it = race(TRAINING, bots(1.0), cars_in_world=2)
     it.furnish(0, np.random.default_rng(0))
     assert isinstance(it.simulator, BlindSimulator)
@@ -290,7 +291,7 @@ def test_a_bot_that_waits_behind_a_car_drives_on_once_that_is_in_the_pit() -> No
         if speeds[-2:] == [0.0, 0.0]:
             break
     assert speeds[0] == 1.0 and speeds[-1] == 0.0
-    it.finish(0)
+    leaves(it)
     for _ in range(3):
         it.step(np.array([1]), follow(it, [1], -LANE_M, 0.1))
         assert it.simulator.things[0].speed_mps[0, 0] == 1.0
