@@ -231,6 +231,7 @@ def test_a_forged_header_with_a_right_checksum_is_read_within_its_bounds(place: 
         (lambda r: r.observations.__setitem__("LIDAR", r.observations["LIDAR"][:, :3]), "must be float32"),
         (lambda r: r.observations.__setitem__("MORE", r.final["LIDAR"]), "sensors"),
         (lambda r: setattr(r, "actions", r.actions.astype(np.float64)), "must be int64"),
+        (lambda r: setattr(r, "actions", r.actions.astype(np.int32)), "array actions is int32; a rollout's are u1, f4"),
     ],
 )
 def test_a_rollout_that_would_spoil_training_is_refused(change: Callable[[Rollout], Any], said: str) -> None:
