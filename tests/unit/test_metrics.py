@@ -12,6 +12,8 @@ from contract.metrics import (
     evaluation_rows,
     parse_evaluation_metrics,
     parse_training_metrics,
+    salvage_evaluation_metrics,
+    salvage_training_metrics,
     training_evaluation_rows,
     training_metrics_json,
     training_rows,
@@ -167,3 +169,33 @@ def test_a_broken_row_is_named(change: object, where: str) -> None:
 def test_a_file_that_is_no_metrics_is_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"training_metrics\.json"):
         parse_training_metrics(text, "training_metrics.json")
+
+
+@pytest.mark.parametrize("value", [2**53, -(2**53)])
+def test_whole_numbers_are_what_a_float_holds_exactly(value: int) -> None:
+    content = json.loads(training_metrics_json(_run(1), "progress"))
+    content["metrics"][1]["reward_score"] = value
+    assert parse_training_metrics(json.dumps(content), "m.json")[1].reward_score == value
+    content["metrics"][1]["reward_score"] = value + (1 if value > 0 else -1)
+    with pytest.raises(InputError, match="reward_score"):
+        parse_training_metrics(json.dumps(content), "m.json")
+
+
+def test_what_others_write_beside_the_rows_is_no_trouble() -> None:
+    text = training_metrics_json(_run(1), "progress")
+    assert parse_training_metrics(
+        text.replace('"version"', '"spread": NaN, "version": 1, "version"'), "m.json"
+    ) == _run(1)
+
+
+def test_of_a_damaged_file_the_rows_before_the_damage_are_left_and_their_problems_named() -> None:
+    rows = _run(1)
+    content = json.loads(training_metrics_json(rows, "progress"))
+    content["metrics"][1]["trial"] = None
+    text = json.dumps(content)
+    assert salvage_training_metrics(training_metrics_json(rows, "progress"), "m.json") == (rows, [])
+    found, problems = salvage_training_metrics(text[: text.rindex("{") + 9], "m.json")
+    assert found == [rows[0], *rows[2:4]]
+    assert [problem.where for problem in problems] == ["m.json line 1", "m.json metrics.1.trial"]
+    trials = evaluation_rows([drive(0, EpisodeStatus.crashed)])
+    assert salvage_evaluation_metrics(evaluation_metrics_json(trials), "m.json") == (trials, [])

@@ -55,6 +55,9 @@ def test_of_a_list_that_is_cut_off_the_whole_objects_are_left(
         ('{"metrics": [\n{"a": 1},\n{"a": 2}\n{"a": 3}]}', 4, 2),
         ('{"metrics": [\n{"a": 1},\n7, {"a": 2}]}', 3, 1),
         ('{"metrics": [' + '{"a": ' * 100_000, 1, 0),
+        ('\n\n{"metrics": [{"a": 1},', 3, 1),
+        ('{"other":[{"a": 1}]}', 1, 0),  # a colon and a list where those of "metrics" would stand
+        ('{"metrics" [{"a": 1}]}', 1, 0),
     ],
 )
 def test_the_line_of_the_damage_is_named(text: str, line: int, found: int) -> None:

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from contract.errors import InputError
 from contract.rollout import Rollout
-from contract.simtrace import COLUMNS, end_time_s, from_csv, read_csv, to_csv, to_log
+from contract.simtrace import COLUMNS, end_time_s, from_csv, log_lines, read_csv, to_csv, to_log
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.synthetic import drive
@@ -66,6 +66,49 @@ def test_log_lines_carry_the_same_row_with_a_whole_step_number() -> None:
     rows = [row.split(",") for row in to_csv(rollouts, 10.0, 0.0).splitlines()[1:]]
     assert [row[2:] for row in cells] == [row[2:] for row in rows]
     assert [row[1] for row in cells] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("continuous", [True, False])
+def test_a_file_as_log_lines_has_the_lines_of_the_log(continuous: bool) -> None:
+    rollouts = [drive(i, EpisodeStatus.off_track, length=4, continuous=continuous) for i in range(2)]
+    text = to_csv(rollouts, 10.0, 5.0)
+    assert log_lines(text, "x.csv") == to_log(rollouts, 10.0, 5.0)
+    assert log_lines(text.replace("\n", "\n\n \n"), "x.csv") == to_log(rollouts, 10.0, 5.0)
+    assert log_lines(to_csv([], 10.0, 0.0), "x.csv") == []
+
+
+def test_log_lines_have_the_known_columns_in_their_order() -> None:
+    columns = ["wall_clock", "note", *reversed(COLUMNS), "obstacle_crash_counter"]
+    cells = dict(zip(COLUMNS, [*ROW.split(","), "4.5"], strict=True))
+    cells |= {"wall_clock": "1700.25", "note": "x", "obstacle_crash_counter": "3"}
+    text = ",".join(columns) + "\n" + ",".join(cells[name] for name in columns)
+    assert log_lines(text, "x.csv") == [f"SIM_TRACE_LOG:{ROW.replace('1.0', '1', 1)},4.5,3,1700.25"]
+    # an older file lacks pause_duration
+    (line,) = log_lines(f"{HEADER.removesuffix(',pause_duration')}\n{ROW}\n", "x.csv")
+    assert line == f"SIM_TRACE_LOG:{ROW.replace('1.0', '1', 1)}"
+
+
+def test_log_lines_of_a_broken_file_name_its_line() -> None:
+    with pytest.raises(InputError, match="17 values as in the header; it has 16") as error:
+        log_lines(f"{HEADER}\n\n{ROW},0.0\n{ROW}\n", "x.csv")
+    assert error.value.where == "x.csv line 4"
+    with pytest.raises(InputError, match="the header of a simtrace"):
+        log_lines(ROW, "x.csv")
+
+
+def test_an_episode_that_goes_on_after_a_penalty_is_done_at_its_end_only() -> None:
+    rough = _three_steps([6, 0, 13], EpisodeStatus.lap_complete)
+    rough.steps["status"][:2] = EpisodeStatus.off_track, EpisodeStatus.crashed
+    rows = list(csv.DictReader(io.StringIO(to_csv([rough], 10.0, 0.0))))
+    assert [(row["episode_status"], row["done"]) for row in rows] == [
+        *(("off_track", "False"), ("crashed", "False"), ("lap_complete", "True")),
+    ]
+
+
+def test_each_episode_has_the_length_of_its_own_track() -> None:
+    rollouts = [drive(i, EpisodeStatus.off_track, length=2) for i in (3, 4, 5)]
+    rows = list(csv.DictReader(io.StringIO(to_csv(rollouts, [10.0, 20.0, 30.0], 0.0))))
+    assert [row["track_len"] for row in rows] == ["10.0", "10.0", "20.0", "20.0", "30.0", "30.0"]
 
 
 @pytest.mark.parametrize("end", [status for status in EpisodeStatus if status.is_over])
@@ -145,6 +188,17 @@ def test_yaw_is_wrapped(turns: int) -> None:
     np.testing.assert_allclose(trace.steps["heading_rad"], 1.0)
 
 
+@given(st.floats(-20.0, 20.0) | st.sampled_from([-math.pi, math.pi, -3.15, 3.15]))
+def test_yaw_is_the_same_direction_within_half_a_turn(heading_rad: float) -> None:
+    rollout = _three_steps([0, 0, 0], EpisodeStatus.off_track)
+    rollout.steps["heading_rad"] = heading_rad
+    yaw = float(next(csv.DictReader(io.StringIO(to_csv([rollout], 10.0, 0.0))))["yaw"])
+    assert -180.0 <= yaw <= 180.0
+    assert math.remainder(math.radians(yaw) - heading_rad, 2.0 * math.pi) == pytest.approx(0.0, abs=1e-12)
+    if abs(heading_rad) <= math.pi:
+        assert yaw == math.degrees(heading_rad)
+
+
 @pytest.mark.skipif(not REAL_FILES, reason="the recorded simtraces lie beside the checkout, and are not there")
 @pytest.mark.parametrize("path", REAL_FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_real_files_are_read_and_written_alike(path: Path) -> None:
@@ -205,6 +259,7 @@ def _broken(column: str, value: str) -> str:
         ("action", "x", "a finite number"),
         ("action", "[1 2 3]", "an action index, or two numbers"),
         ("action", "[1 b]", "an action index, or two numbers"),
+        ("action", "[1 nan]", "an action index, or two numbers"),
         ("action", "[0.5 0.5]", "all actions of an episode"),
         ("done", "true", "True or False"),
         ("all_wheels_on_track", "1", "True or False"),
@@ -274,7 +329,16 @@ def test_a_column_that_is_there_twice_is_refused() -> None:
         from_csv(f"{HEADER},X\n{ROW},0.0,7\n", "x.csv")
 
 
-@pytest.mark.parametrize(("column", "value"), [("closest_waypoint", "1e30"), ("episode", "-1e300"), ("steps", "1e12")])
+@pytest.mark.parametrize("value", [2**31 - 1, 1 - 2**31])
+def test_the_largest_whole_numbers_are_read(value: int) -> None:
+    trace = from_csv(_broken("closest_waypoint", str(value)), "x.csv")[0]
+    assert trace.steps["closest_waypoint"].tolist() == [1, value]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("closest_waypoint", "1e30"), ("closest_waypoint", str(2**31)), ("episode", "-1e300"), ("steps", "1e12")],
+)
 def test_a_number_that_no_array_holds_is_named(column: str, value: str) -> None:
     with pytest.raises(InputError, match="a whole number") as error:
         from_csv(_broken(column, value), "x.csv")
