@@ -146,8 +146,9 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
     known = check_entries(dict(entries), KNOWN, strict)
     worlds: list[dict[str, Any]] = []
     if job == "TRAINING":
-        worlds = _worlds({key: entry for key, entry in known.items() if key in PER_WORLD and _is_plain_list(entry)})
-        known = {key: _first(entry) if key in PER_WORLD and worlds else entry for key, entry in known.items()}
+        lists = {key: entry for key, entry in known.items() if key in PER_WORLD and _is_plain_list(entry)}
+        worlds = _worlds(lists)
+        known = {key: _first(entry) if key in lists else entry for key, entry in known.items()}
     known = {key: one for key, entry in known.items() if (one := _single(entry)) is not None}
     if "JOB_TYPE" in known:
         entry = known["JOB_TYPE"]
@@ -304,7 +305,7 @@ def _is_plain_list(entry: Entry) -> bool:
 
 def _first(entry: Entry) -> Entry:
     value: Any = entry.value
-    return Entry(entry.key, value[0], entry.place) if isinstance(value, list) and value else entry
+    return Entry(entry.key, value[0], entry.place)
 
 
 def _worlds(lists: Mapping[str, Entry]) -> list[dict[str, Any]]:

@@ -41,7 +41,12 @@ def read_entries(text: str, where: str) -> dict[str, Entry]:
         raise InputError(
             place, line, f"the file must be valid YAML: {error.problem}", "look for a quote, colon or indent too much"
         ) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: an escape of no character
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        OverflowError,
+    ) as error:  # the last two: escapes of no character
         raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
     if root is None:
         return {}

@@ -54,7 +54,7 @@ ODD_WORDS = st.sampled_from(
         *("null", "true", "None", "9" * 5000, "1" * 400, "../../etc/passwd", "/", "\\", "%s", "${HOME}", "<x>", "{{"),
         *("[", "]", "{", "}", ",", ":", '"', "'", "#", "\n", "\r\n", "\t", "- ", "&a ", "*a", "!!python/object:os "),
         *('"\\U0011FFFF"', '"\\ud800"', "%YAML 1.9", "---\n", "? ", "| ", "> ", "<<: ", "1e5", "0x10", "1:30", "~"),
-        *("<" * 40, "1_0"),
+        *("<" * 40, "1_0", '"\\UFFFFFFFF"'),
     ]
 )  # fmt: skip
 ODD_VALUES: st.SearchStrategy[Any] = st.one_of(

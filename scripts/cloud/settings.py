@@ -107,7 +107,7 @@ def _plain(key: str, text: str) -> Any:
 def _yaml_of(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(read_text(path, FILE))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # also dates and escapes of none
         raise InputError(str(path), str(error), "the file is YAML", "see the line that it names") from None
     if found is None:
         return {}

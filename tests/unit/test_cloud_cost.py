@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +138,12 @@ def test_the_command_shows_the_three_ways(tmp_path: Any, monkeypatch: pytest.Mon
     assert rows["your own machine: undercut train"][1] == "0.00"
     ours = float(rows["undercut cloud train, in all"][1])
     assert 4.0 < ours < 10.0
+
+
+@pytest.mark.parametrize(
+    "text", ["region: 2026-99-99", 'region: "\\UFFFFFFFF"', "region: '", "[" * 2_000, "[a]"], ids=lambda text: text[:25]
+)
+def test_settings_that_are_no_yaml_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "cloud.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"cloud\.yaml"):
+        CloudSettings.load(environment={}, folder=tmp_path)

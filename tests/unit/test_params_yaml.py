@@ -1,6 +1,7 @@
 """Run parameters in YAML: round trips, files in the guidance's manner, our templates, errors with their lines."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from contract.params import (
     read_training_params,
     training_params,
 )
+from contract.yamlfile import read_entries
 from scripts.racing.params_cli import load_params, load_race
 from tests.conftest import REPO
 
@@ -277,6 +279,35 @@ def test_what_is_no_file_of_parameters_is_refused(text: str) -> None:
         read_training_params(text, "x.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "value"),
+    [
+        ("A: 1\nB: c: d\n", "x.yaml, line 2, column 5", "B: c: d"),
+        ("A: 1\nB: 'x\n", "x.yaml, line 3, column 1", ""),
+        ("A: x\nB: @\n", "x.yaml, line 2, column 4", "B: @"),
+        ("# one\n- a\n", "x.yaml, line 2", "# one\n- a\n"),
+        ("[" * 60 + "]" * 60, "x.yaml, line 1", "[" * 40),
+        ('"\\UFFFFFFFF' + "a" * 60 + '"', "x.yaml", '"\\UFFFFFFFF' + "a" * 29),
+        ("A: [[[0.5]]]\n", "x.yaml, line 1: A", "a mapping or a list too deep"),
+        ("A: [[{b: c}]]\n", "x.yaml, line 1: A", "a mapping or a list too deep"),
+    ],
+)
+def test_places_in_what_is_no_yaml_of_ours(text: str, place: str, value: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_entries(text, "x.yaml")
+    assert (caught.value.where, caught.value.value) == (place, value)
+
+
+def test_lists_of_lists_are_as_deep_as_it_goes_and_aliases_do_not_multiply() -> None:
+    assert read_entries("A: [[a, b], ~, 'c']", "x")["A"].value == [["a", "b"], None, "c"]
+    many = f"A: [&many [{'x,' * 99}], {'*many, ' * 98} {'x,' * 99}]"
+    value = read_entries(many, "x")["A"].value
+    assert isinstance(value, list)
+    assert len(value) == 99 + 99
+    with pytest.raises(InputError, match="over 10,000 items"):
+        read_entries(many.replace("[&many", "[x, &many"), "x")
+
+
 def test_an_empty_file_says_nothing() -> None:
     assert read_training_params("# nothing\n", "x").over({"name": "a"}) == {"name": "a"}
 
@@ -316,3 +347,156 @@ def test_the_contracts_keys_are_known() -> None:
         NUMBER_OF_BOT_CARS BOT_CAR_SPEED MIN_DISTANCE_BETWEEN_BOT_CARS RANDOMIZE_BOT_CAR_LOCATIONS IS_LANE_CHANGE
         LOWER_LANE_CHANGE_TIME UPPER_LANE_CHANGE_TIME LANE_CHANGE_DISTANCE"""
     assert set(contract.split()) <= KNOWN
+
+
+# --- lists in a training: several worlds -----------------------------------------------------------------------------
+
+WORLDS = """\
+WORLD_NAME: [paddock, switchback]
+REVERSE_DIR: ["true", "false"]
+ENABLE_DOMAIN_RANDOMIZATION: [false, true]
+NUMBER_OF_OBSTACLES: ["0", "3"]
+BOT_CAR_SPEED: 0.5
+RACE_TYPE: [OBJECT_AVOIDANCE]
+"""
+
+
+def test_lists_of_a_training_are_worlds_and_the_run_is_as_the_first() -> None:
+    values = read_training_params(WORLDS, "x").values
+    first: dict[str, Any] = {"track": "paddock", "reverse_dir": True, "enable_domain_randomization": False}
+    second: dict[str, Any] = {"track": "switchback", "reverse_dir": False, "enable_domain_randomization": True}
+    assert values["worlds"] == [
+        {**first, "race": {"number_of_obstacles": 0}},
+        {**second, "race": {"number_of_obstacles": 3}},
+    ]
+    assert {key: value for key, value in values.items() if key not in ("worlds", "race")} == first
+    assert values["race"] == {
+        "number_of_obstacles": 0,
+        "object_positions": (),
+        "bot_car_speed": 0.5,
+        "race_type": "OBJECT_AVOIDANCE",
+    }
+    config = RunConfig.build({"name": "a", **values}, "x")
+    written = training_params(config)
+    assert RunConfig.build({"name": "a", **read_training_params(written, "y").values}, "y").each_world() == (
+        config.each_world()
+    )
+    lists = {key: value for key, value in yaml.safe_load(written).items() if isinstance(value, list)}
+    assert lists == {
+        "WORLD_NAME": ["paddock", "switchback"],
+        "REVERSE_DIR": ["true", "false"],
+        "ENABLE_DOMAIN_RANDOMIZATION": ["false", "true"],
+        "NUMBER_OF_OBSTACLES": ["0", "3"],
+        "OBJECT_POSITIONS": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("BOT_CAR_SPEED: [1, 2, 3]", ["BOT_CAR_SPEED", "as many values as WORLD_NAME, 2"]),
+        ("CAR_COLOR: [Red, Blue]", ["CAR_COLOR", "one value"]),
+        ("BOT_CAR_SPEED: [1, 5]", ["BOT_CAR_SPEED", "'5'", "0..4"]),
+        ("BOT_CAR_SPEED: [[1], [2]]", ["BOT_CAR_SPEED", "one value"]),
+    ],
+)
+def test_lists_that_are_no_worlds_are_refused(line: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        read_training_params(f"WORLD_NAME: [paddock, switchback]\n{line}", "x.yaml")
+    for word in ["x.yaml, line 2", *words]:
+        assert word in str(caught.value)
+
+
+def test_an_evaluation_has_one_world() -> None:
+    with pytest.raises(InputError, match=r"WORLD_NAME(.|\n)*one value"):
+        read_evaluation_params("WORLD_NAME: [paddock, switchback]", "x")
+
+
+# --- what is carried, and what names mean ----------------------------------------------------------------------------
+
+
+def test_unknown_keys_are_refused_unless_asked_otherwise() -> None:
+    for read in (read_training_params, read_evaluation_params):
+        with pytest.raises(InputError, match="did you mean 'WORLD_NAME'"):
+            read("WORLDNAME: a", "x")
+
+
+def test_keys_of_the_other_job_are_carried_and_those_of_the_job_are_not() -> None:
+    with pytest.warns(UserWarning, match="NUMBER_OF_EPISODES: has no effect in EVALUATION"):
+        evaluated = read_evaluation_params("NUMBER_OF_EPISODES: 3\nPENALTY_SECONDS: 1\nAWS_REGION: a", "x")
+    assert evaluated.carried == {"NUMBER_OF_EPISODES": "3", "AWS_REGION": "a"}
+    with pytest.warns(UserWarning, match="PENALTY_SECONDS: has no effect in TRAINING"):
+        trained = read_training_params("PENALTY_SECONDS: 1\nJOB_TYPE: training\nMODEL_S3_PREFIX: a", "x")
+    assert trained.carried == {"PENALTY_SECONDS": "1"}
+    assert trained.values == {}
+
+
+def test_nothing_is_said_of_keys_that_have_an_effect_or_are_known_to_have_none() -> None:
+    text = "MODEL_NAME: a\nTRACK_DIRECTION_CLOCKWISE: true\nWORLD_NAME: b\nNUM_WORKERS: 1\nMP4_S3_BUCKET: [c, d]\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_training_params(text, "x")
+        read_evaluation_params(f"{text}PENALTY_SECONDS: 1", "x")
+    assert read.carried == {"NUM_WORKERS": "1", "MP4_S3_BUCKET": ["c", "d"]}
+
+
+@pytest.mark.parametrize(
+    ("lines", "track"),
+    [
+        ("WORLD_NAME: oval\nTRACK_DIRECTION_CLOCKWISE: true", "oval_cw"),
+        ("WORLD_NAME: oval\nTRACK_DIRECTION_CLOCKWISE: 'False'", "oval_ccw"),
+        ("WORLD_NAME: oval_cw\nTRACK_DIRECTION_CLOCKWISE: false", "oval_cw"),
+        ("WORLD_NAME: oval_ccw\nTRACK_DIRECTION_CLOCKWISE: true", "oval_ccw"),
+        ("TRACK_DIRECTION_CLOCKWISE: true", None),
+        ("WORLD_NAME: oval", "oval"),
+    ],
+)
+def test_a_direction_apart_from_the_tracks_name(lines: str, track: str | None) -> None:
+    read = read_training_params(lines, "x")
+    assert read.values.get("track") == track
+    assert read.carried == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [("a", "a"), ("jobs/of/mine/", "mine"), (" jobs/mine ", "mine"), ("''", None), ("", None)],
+)
+def test_the_run_is_the_last_part_of_a_path(text: str, model: str | None) -> None:
+    assert read_training_params(f"MODEL_NAME: {text}\nMODEL_S3_PREFIX: other", "x").model == model
+    assert read_evaluation_params(f"MODEL_S3_PREFIX: {text}\nMODEL_NAME: other", "x").model == model
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("NUMBER_OF_OBSTACLES: 50", {"number_of_obstacles": 50, "object_positions": ()}),
+        ("NUMBER_OF_BOT_CARS: 0", {"number_of_bot_cars": 0}),
+        ("BOT_CAR_SPEED: 4", {"bot_car_speed": 4.0}),
+        ("MIN_DISTANCE_BETWEEN_BOT_CARS: 1e-9", {"min_distance_between_bot_cars": 1e-9}),
+        ("OBJECT_POSITIONS: ['0, 1', '1, -1']", {"object_positions": ((0.0, 1), (1.0, -1))}),
+        (
+            "LOWER_LANE_CHANGE_TIME: 5\nUPPER_LANE_CHANGE_TIME: 5",
+            {"lower_lane_change_time": 5.0, "upper_lane_change_time": 5.0},
+        ),
+    ],
+)
+def test_bounds_are_allowed(line: str, field: dict[str, Any]) -> None:
+    assert read_training_params(line, "x").values == {"race": field}
+    assert read_training_params(f"RACER_NAME: {'x' * 64}", "x").values == {"racer_name": "x" * 64}
+
+
+@pytest.mark.parametrize("item", ["0.5, 1, 1", "1.5, 1", "-0.5, 1", "0.5, 0", "0.5, 2", "0.5", "", "a, 1", "nan, 1"])
+def test_positions_that_are_none(item: str) -> None:
+    for text in (f"['{item}']", f"[[{item}]]"):
+        with pytest.raises(InputError, match=r"line 1: OBJECT_POSITIONS(.|\n)*lap fraction, lane"):
+            read_training_params(f"OBJECT_POSITIONS: {text}", "x.yaml")
+
+
+def test_values_carried_stand_before_those_that_are_written_for_all_runs() -> None:
+    carried = {"NUM_WORKERS": "7", "AWS_REGION": "here"}
+    config = RunConfig(name="a", racer_name="Zoë")
+    for write in (training_params, evaluation_params):
+        plain, told = yaml.safe_load(write(config)), write(config, carried)
+        assert yaml.safe_load(told) == {**plain, **carried}
+        assert "Zoë" in told
+        assert next(iter(plain)) == "JOB_TYPE", "in the order of the guidance, not of letters"

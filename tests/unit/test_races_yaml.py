@@ -98,6 +98,7 @@ def test_runs_of_the_command_line_stand_in_for_the_files() -> None:
         (" - black\n", " - pink\n", ["CAR_COLOR[1]", "'pink'", "Purple"]),
         ('"reinvent_base"', '""', ["line 2: WORLD_NAME", "not filled in"]),
         ('NUMBER_OF_TRIALS:                     "3"', "NUMBER_OF_TRIALS: [3, 3]", ["NUMBER_OF_TRIALS", "one value"]),
+        (" - First\n", " - [First, Third]\n", ["DISPLAY_NAME[0]", "one value"]),
         ("RACER_NAME:", "RACE_NAME:", ["RACE_NAME", "did you mean"]),
         ('"EVALUATION"', '"TRAINING"', ["JOB_TYPE", "undercut train"]),
     ],
