@@ -84,6 +84,8 @@ def test_runs_of_the_command_line_stand_in_for_the_files() -> None:
     assert [racer.model for racer in race.racers] == ["p", "q"]
     assert [racer.display_name for racer in race.racers] == ["First", "Second"]
     assert read_race_params("NUMBER_OF_TRIALS: 2", "x", models=["p", "q", "r"]).evaluation.number_of_trials == 2
+    template = "MODEL_S3_PREFIX: [<a>, <b>, <c>]"
+    assert [racer.model for racer in read_race_params(template, "x", models=["p", "q"]).racers] == ["p", "q"]
     assert race_of(["p", "q"]) == load_race(None, ["p", "q"])
 
 
