@@ -94,5 +94,14 @@ def test_bad_lines_are_named(line: str, words: list[str]) -> None:
 
 
 def test_unknown_variables_may_only_warn() -> None:
-    with pytest.warns(UserWarning, match="did you mean 'DR_EVAL_MAX_RESETS'"):
+    with pytest.warns(UserWarning, match="did you mean 'DR_EVAL_MAX_RESETS'") as warned:
         read_drfc_env("DR_EVAL_MAX_RESET=1", "run.env", "EVALUATION", strict=False)
+    assert warned[0].filename == __file__, "it points at whoever reads"
+
+
+def test_a_value_is_no_longer_than_is_said_also_with_the_variables_in_it() -> None:
+    half = "x" * 5_000
+    text = f"HALF={half}\nDR_LOCAL_S3_MODEL_PREFIX=$HALF${{HALF}}"
+    assert read_drfc_env(text, "run.env", "TRAINING").model == half * 2
+    with pytest.raises(InputError, match=r"line 2: DR_LOCAL_S3_MODEL_PREFIX(.|\n)*at most 10,000 characters"):
+        read_drfc_env(f"{text}x", "run.env", "TRAINING")
