@@ -73,7 +73,7 @@ def check_entries(
             fix = f"did you mean {guess!r}?" if guess else hint
             if strict:
                 raise InputError(entry.place, entry.key, "a key of the run parameters", fix)
-            warnings.warn(f"{entry.place}: unknown key ignored; {fix}", stacklevel=3)
+            warnings.warn(f"{entry.place}: unknown key ignored; {fix}", stacklevel=4)
     return {key: entry for key, entry in entries.items() if key in known}
 
 

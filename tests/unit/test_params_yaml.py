@@ -313,15 +313,16 @@ def test_an_empty_file_says_nothing() -> None:
 
 
 def test_unknown_keys_may_only_warn() -> None:
-    with pytest.warns(UserWarning, match="line 1: WORLDNAME: unknown key ignored; did you mean 'WORLD_NAME'"):
-        assert read_training_params("WORLDNAME: a\nREVERSE_DIR: true", "x", strict=False).values == {
-            "reverse_dir": True
-        }
+    with pytest.warns(UserWarning, match="line 1: WORLDNAME: unknown key ignored; did you mean 'WORLD_NAME'") as warned:
+        values = read_training_params("WORLDNAME: a\nREVERSE_DIR: true", "x", strict=False).values
+    assert values == {"reverse_dir": True}
+    assert warned[0].filename == __file__, "it points at whoever reads"
 
 
 def test_a_key_of_the_other_job_is_carried_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match="NUMBER_OF_TRIALS: has no effect in TRAINING"):
+    with pytest.warns(UserWarning, match="NUMBER_OF_TRIALS: has no effect in TRAINING") as warned:
         assert read_training_params("NUMBER_OF_TRIALS: 3", "x").carried == {"NUMBER_OF_TRIALS": "3"}
+    assert warned[0].filename == __file__, "it points at whoever reads"
 
 
 def test_files_are_told_apart_by_their_ending(tmp_path: Path) -> None:

@@ -186,10 +186,12 @@ def test_function_of_another_name(tmp_path: Path) -> None:
 def test_file_that_is_absent_or_no_text(tmp_path: Path) -> None:
     assert "must exist" in refused(tmp_path / "none.py").rule
     assert "readable" in refused(tmp_path).rule
+    assert refused(tmp_path).value == "Is a directory"
     latin = tmp_path / "latin.py"
     latin.write_bytes(b"# caf\xe9\n")
     assert "UTF-8" in refused(latin).rule
     assert "valid Python" in refused(write(tmp_path, "x = '\0'\n")).rule
+    assert "valid Python" in refused(write(tmp_path, f"x = {'-' * 100_000}1\n")).rule
 
 
 def test_exception_shows_file_line_params_and_the_racers_traceback_only(tmp_path: Path) -> None:
