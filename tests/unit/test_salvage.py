@@ -67,6 +67,21 @@ def test_the_line_of_the_damage_is_named(text: str, line: int, found: int) -> No
     assert problem.where == f"x.json line {line}"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('[{"a": 1}, 7, 8]', "7, 8]"),
+        ('[{"a": 1} 7, 8]', "7, 8]"),
+        ('[{"a": 1},', "(end of file)"),
+        ("[" + 500 * "7", 80 * "7"),
+        (500 * "7", 80 * "7"),
+    ],
+)
+def test_what_stands_at_the_damage_is_shown(text: str, shown: str) -> None:
+    problem = list_of_objects(text, "x.json")[1]
+    assert problem is not None and problem.value == shown
+
+
 def test_metrics_rows_that_break_a_rule_are_left_out() -> None:
     rows = training_rows([drive(i, EpisodeStatus.off_track) for i in range(4)], 0.0)
     content = json.loads(training_metrics_json(rows, "progress"))
