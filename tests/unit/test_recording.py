@@ -195,6 +195,18 @@ def test_a_header_may_have_sixteen_mebibytes() -> None:
                 Recording.from_bytes(content, "a.rec")
 
 
+@pytest.mark.parametrize(("edge", "beyond"), [(2**31 - 1, 2**31), (-(2**31), -(2**31) - 1)])
+def test_worlds_and_numbers_of_episodes_have_32_bits(edge: int, beyond: int) -> None:
+    content = one_lap()
+    back = Recording.from_bytes(repacked(content, episodes=[[0, edge, edge, 3, True, False]]), "a.rec")
+    assert (back.episodes[0].world, back.episodes[0].number) == (edge, edge)
+    for place in (1, 2):
+        episode = [0, 4, 4, 3, True, False]
+        episode[place] = beyond
+        with pytest.raises(InputError, match=rf"episodes\.0\.{place}"):
+            Recording.from_bytes(repacked(content, episodes=[episode]), "a.rec")
+
+
 def test_a_racer_that_is_not_in_the_list_is_refused() -> None:
     content = one_lap()
     for racer in (0, 1):
