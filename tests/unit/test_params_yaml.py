@@ -501,3 +501,10 @@ def test_values_carried_stand_before_those_that_are_written_for_all_runs() -> No
         assert yaml.safe_load(told) == {**plain, **carried}
         assert "Zoë" in told
         assert next(iter(plain)) == "JOB_TYPE", "in the order of the guidance, not of letters"
+
+
+def test_a_training_is_told_its_worlds_and_an_evaluation_the_runs_own() -> None:
+    worlds = ({"track": "switchback"}, {"track": "switchback"})
+    config = RunConfig.build({"name": "a", "track": "paddock", "worlds": worlds}, "x")
+    assert read_training_params(training_params(config), "x").values["track"] == "switchback"
+    assert read_evaluation_params(evaluation_params(config), "x").values["track"] == "paddock"
