@@ -212,3 +212,10 @@ def test_a_config_in_its_usual_form_comes_back_byte_for_byte() -> None:
 def test_positions_have_one_of_two_lanes(positions: list[list[object]]) -> None:
     with pytest.raises(InputError, match=r"race\.object_positions"):
         with_value("race.object_positions", positions)
+
+
+@pytest.mark.parametrize("seconds", [5e-324, 0.5, 3.0, 1e12])
+def test_bots_may_change_lanes_after_always_the_same_time(seconds: float) -> None:
+    times = {"lower_lane_change_time": seconds, "upper_lane_change_time": seconds}
+    race = with_value("race", times).race
+    assert (race.lower_lane_change_time, race.upper_lane_change_time) == (seconds, seconds)
