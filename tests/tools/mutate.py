@@ -32,9 +32,14 @@ HEAVY = ("numpy", "numba", "pydantic", "yaml", "hypothesis", "hypothesis.extra.n
 FUZZ = "tests/fuzz/test_fuzz_"
 TARGETS: dict[str, list[str]] = {
     "simapp/race.py": ["tests/unit/test_race.py", "tests/unit/test_race_things.py", "tests/unit/test_versus.py"],
-    "contract/wire.py": ["tests/contract/test_wire.py", f"{FUZZ}wire.py"],
+    "contract/wire.py": ["tests/contract/test_wire.py", "tests/contract/test_wire_messages.py", f"{FUZZ}wire.py"],
     "contract/rollout.py": ["tests/contract/test_wire.py", "tests/unit/test_metrics.py"],
-    "contract/state.py": ["tests/contract/test_wire.py", "tests/unit/test_recording.py", "tests/unit/test_metrics.py"],
+    "contract/state.py": [
+        "tests/contract/test_wire.py",
+        "tests/contract/test_wire_messages.py",
+        "tests/unit/test_recording.py",
+        "tests/unit/test_metrics.py",
+    ],
     "contract/recording.py": ["tests/unit/test_recording.py", f"{FUZZ}logs.py"],
     "contract/simtrace.py": ["tests/unit/test_simtrace.py"],
     "contract/metrics.py": ["tests/unit/test_metrics.py"],
