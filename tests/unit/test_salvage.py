@@ -15,9 +15,12 @@ values = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=Fals
 objects = st.lists(st.dictionaries(st.text(max_size=5), values, max_size=4), max_size=6)
 
 
-@given(objects, st.sampled_from([None, 1]), st.booleans())
-def test_an_undamaged_list_is_what_json_reads(items: list[dict[str, object]], indent: int | None, keyed: bool) -> None:
-    text = json.dumps({"before": 1, "metrics": items} if keyed else items, indent=indent)
+@given(objects, st.sampled_from([None, 1]), st.sampled_from([None, (",", ":")]), st.booleans())
+def test_an_undamaged_list_is_what_json_reads(
+    items: list[dict[str, object]], indent: int | None, separators: tuple[str, str] | None, keyed: bool
+) -> None:
+    written = {"before": 1, "metrics": items} if keyed else items
+    text = json.dumps(written, indent=indent, separators=separators)
     assert list_of_objects(text, "x", "metrics" if keyed else None) == (items, None)
 
 
@@ -80,6 +83,12 @@ def test_the_line_of_the_damage_is_named(text: str, line: int, found: int) -> No
 def test_what_stands_at_the_damage_is_shown(text: str, shown: str) -> None:
     problem = list_of_objects(text, "x.json")[1]
     assert problem is not None and problem.value == shown
+
+
+def test_what_the_file_must_be_is_said() -> None:
+    for key, rule in ((None, "a JSON list"), ("metrics", 'a JSON object with the list "metrics"')):
+        problem = list_of_objects("7", "x.json", key)[1]
+        assert problem is not None and problem.rule == rule
 
 
 def test_metrics_rows_that_break_a_rule_are_left_out() -> None:
