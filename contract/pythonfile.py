@@ -2,6 +2,9 @@
 
 import importlib.util
 import reprlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType
 
@@ -57,3 +60,14 @@ def shown(value: object, short: reprlib.Repr = reprlib.aRepr) -> str:
         return short.repr(value)
     except Exception:
         return f"<{type(value).__name__}>"
+
+
+@contextmanager
+def leaves_no_bytecode() -> Iterator[None]:
+    """While open, imports write no __pycache__: a racer's folder holds what the racer put there, and a module that was
+    edited twice in a second, to the same length, is not taken for its older self."""
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = kept

@@ -20,7 +20,7 @@ import numpy as np
 from contract import artifacts
 from contract.errors import InputError, RewardError
 from contract.fields import MISSING, nearest
-from contract.pythonfile import compile_python, read_python, shown, syntax_error, told
+from contract.pythonfile import compile_python, leaves_no_bytecode, read_python, shown, syntax_error, told
 
 MAX_REWARD = 1e5
 """A reward is finite and within plus or minus this (contract: reward function)."""
@@ -89,7 +89,8 @@ class RewardFunction:
         lines = self.source.splitlines(keepends=True)
         # tracebacks show the lines that run, also after the racer has edited the file (no mtime: never checked)
         linecache.cache[str(self.path)] = (len(self.source), None, lines, str(self.path))
-        with _own_imports(self.path.resolve().parent, set() if helpers is None else helpers):
+        own = _own_imports(self.path.resolve().parent, set() if helpers is None else helpers)
+        with own, leaves_no_bytecode():
             sys.modules[module.__name__] = module  # where dataclasses look for a class's module
             try:
                 exec(self.code, module.__dict__)

@@ -48,7 +48,10 @@ TARGETS: dict[str, list[str]] = {
     "contract/hyperparameters.py": ["tests/unit/test_hyperparameters.py"],
     "contract/metadata.py": ["tests/unit/test_metadata.py"],
     "contract/yamlfile.py": ["tests/unit/test_params_yaml.py", f"{FUZZ}settings.py"],
-    "contract/params.py": ["tests/unit/test_params_yaml.py", "tests/unit/test_races_yaml.py"],
+    "contract/params.py": [
+        *(f"tests/unit/test_params_{part}.py" for part in ("yaml", "worlds", "carried")),
+        "tests/unit/test_races_yaml.py",
+    ],
     "contract/races.py": ["tests/unit/test_races_yaml.py"],
     "contract/drfc.py": ["tests/unit/test_drfc.py", f"{FUZZ}settings.py"],
     "contract/config.py": ["tests/unit/test_config.py", "tests/unit/test_worlds.py"],

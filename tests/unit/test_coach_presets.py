@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,13 @@ def test_preset_trains_exports_and_drives(tmp_path: Path, extra: str) -> None:
     kinds = {node.op for node in tf.compat.v1.GraphDef.FromString(agent.export()).node}
     assert not kinds & {"SelectV2", "VariableV2", "Switch"} and not any("Random" in kind for kind in kinds)
     policy.close()
+
+
+def test_a_preset_leaves_no_bytecode_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "widths.py").write_text("WIDTH = 24\n")
+    make(tmp_path, "from widths import WIDTH\n" + TINY.replace("EXTRA", "pass"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["preset.py", "widths.py"]
 
 
 def test_batchnorm_by_hand(tmp_path: Path) -> None:

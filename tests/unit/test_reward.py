@@ -1,5 +1,6 @@
 """The racer's reward file: loading, isolation, and what a racer reads when it goes wrong."""
 
+import os
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -66,6 +67,18 @@ def test_helper_modules_beside_the_file_are_the_instances_own(tmp_path: Path) ->
     assert [one(PARAMS), one(PARAMS), two(PARAMS)] == [1.0, 2.0, 1.0]
     assert sys.path == path_before
     assert set(sys.modules) == modules_before
+
+
+def test_a_racers_folder_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No __pycache__; and a module edited at once to the same length is the new one."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    reward = write(tmp_path, "from racer_helper import VALUE\ndef reward_function(params):\n    return VALUE\n")
+    for value in (1.0, 2.0):
+        helper = write(tmp_path, f"VALUE = {value}\n", "racer_helper.py")
+        os.utime(helper, (1e9, 1e9))
+        assert RewardFunction.load(reward).instance()({}) == value
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({reward.name, helper.name})
+    assert not sys.dont_write_bytecode
 
 
 def test_helpers_of_the_same_name_in_two_folders_do_not_mix(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from contract.errors import InputError, UndercutError
 from contract.fields import MISSING, nearest
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
-from contract.pythonfile import compile_python, read_python, told
+from contract.pythonfile import compile_python, leaves_no_bytecode, read_python, told
 from trainer.coach import networks, shim
 
 FUNCTION, OBJECT = "get_agent_params", "agent_params"
@@ -46,7 +46,7 @@ class Preset:
         shim.install()
         module = ModuleType(f"racers_{self.path.stem}")
         module.__file__ = str(self.path)
-        with self.blamed("the preset must run to its end"):
+        with self.blamed("the preset must run to its end"), leaves_no_bytecode():
             sys.path.insert(0, str(self.path.resolve().parent))  # for modules beside it
             try:
                 exec(self.code, module.__dict__)
