@@ -28,7 +28,7 @@ WHOLE: dict[str, list[str]] = {
     "wire": [],
     "transport": [],
     "policy": [],
-    "update": [],
+    "update": ["--rounds", "3"],
     "learning": ["--seeds", "1", "2"],
     "gazebo": [],
     "scaling": [],
