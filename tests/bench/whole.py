@@ -26,7 +26,7 @@ WHOLE: dict[str, list[str]] = {
     "camera": ["--repeats", "20"],
     "rules": [],
     "wire": [],
-    "transport": [],
+    "transport": ["--train", "8", "--scaling", "10"],
     "policy": [],
     "update": ["--rounds", "3"],
     "learning": ["--seeds", "1", "2"],
