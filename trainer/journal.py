@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from contract import artifacts, simtrace
 from contract.fields import parse_json, validated
@@ -38,13 +38,13 @@ class IterationRow:
 
     iteration: Annotated[int, Field(ge=0, lt=2**53)]
     steps: Annotated[int, Field(ge=0, lt=2**53)]
-    reward: float
-    completion_pct: float
-    evaluation_completion_pct: float
-    entropy: float
-    policy_loss: float
-    value_loss: float
-    kl_divergence: float
+    reward: FiniteFloat
+    completion_pct: FiniteFloat
+    evaluation_completion_pct: FiniteFloat
+    entropy: FiniteFloat
+    policy_loss: FiniteFloat
+    value_loss: FiniteFloat
+    kl_divergence: FiniteFloat
 
 
 _ITERATIONS = TypeAdapter(list[IterationRow])

@@ -242,7 +242,7 @@ class _Reader:
             self._add(rows, items, found[0])
         found = self._first(artifacts.DIAGNOSTICS)
         if found is not None:
-            self._add(rows, list(csv.DictReader(io.StringIO(found[1].replace("\0", "\ufffd")))), found[0])
+            self._add(rows, list(csv.DictReader(io.StringIO(found[1].replace("\0", "\ufffd"), newline=None))), found[0])
         if not rows:
             rows = self._logged_updates()
         if not rows:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contract import artifacts
@@ -165,6 +165,7 @@ def test_a_recording_that_unpacks_to_gigabytes_is_refused() -> None:
 
 
 @examples(40)
+@example(json.dumps([asdict(ITERATIONS[0]) | {"reward": "NAN"}]))
 @given(damaged_json([asdict(row) for row in ITERATIONS]))
 def test_iterations(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     store = LocalStore(tmp_path_factory.getbasetemp() / "iterations")
@@ -190,6 +191,14 @@ def _run(folder: Path, name: str) -> LocalStore:
     for key, text in texts.items():
         store.put(key, text.encode())
     return store
+
+
+def test_a_line_that_ends_in_a_carriage_return_alone_is_a_line(tmp_path: Path) -> None:
+    store = _run(tmp_path, "mine")
+    store.put(artifacts.DIAGNOSTICS, b"iteration,kl_divergence\n0,0.5\r1,0.7\n7\r0.2\n")
+    log = load_run(store, "mine", [])
+    assert log.updates["kl_divergence"].tolist() == [0.5, 0.7]
+    assert any("diagnostics.csv row 3" in problem for problem in log.problems)
 
 
 KEYS = st.sampled_from(
