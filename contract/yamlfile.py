@@ -10,6 +10,8 @@ from contract.errors import InputError
 from contract.fields import nearest
 
 MOST_ITEMS = 10_000
+UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
+"""What PyYAML raises for what is no YAML: also endless nesting, dates that are none, escapes of no character."""
 Value = str | list["str | list[str | None] | None"] | None
 """A word as it stands in the file, an empty place, or a list of these (and lists in it, for pairs)."""
 
@@ -41,12 +43,7 @@ def read_entries(text: str, where: str) -> dict[str, Entry]:
         raise InputError(
             place, line, f"the file must be valid YAML: {error.problem}", "look for a quote, colon or indent too much"
         ) from None
-    except (
-        yaml.YAMLError,
-        RecursionError,
-        ValueError,
-        OverflowError,
-    ) as error:  # the last two: escapes of no character
+    except UNREADABLE as error:
         raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
     if root is None:
         return {}

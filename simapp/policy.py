@@ -51,7 +51,7 @@ class FrozenPolicy:
         self._pad = PAD_BFLOAT16 if self._low else PAD
         # it finds nothing in these graphs that makes them faster, and takes half a second for each
         self._config.graph_options.rewrite_options.disable_meta_optimizer = True
-        self._pool = ThreadPoolExecutor(self._streams, thread_name_prefix="policy")
+        self._pool = ThreadPoolExecutor(max(self._streams - 1, 1), thread_name_prefix="policy")
         self._session: Any = None
         self.replace(pb)
 

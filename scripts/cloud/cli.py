@@ -254,6 +254,8 @@ def cost(
     from scripts.cloud import cost as costs
     from scripts.cloud import jobs, launchers
 
+    if name is None and not as_json:
+        console.print(cost_table(CloudSettings.load()))  # needs no account
     spent = []
     for record in [jobs.record_of(name)] if name else jobs.records():
         _, _session, starter = launchers.opened(record.job)
@@ -262,8 +264,6 @@ def cost(
     if as_json:
         show_json([{"job": record.job, "phase": state.phase} | actual.as_values() for record, state, actual in spent])
         return
-    if name is None:
-        console.print(cost_table(CloudSettings.load()))
     for record, state, actual in spent:
         say(f"{record.job} ({state.phase}): ${actual.total:.2f}")
         for what, amount, dollars in actual.lines:

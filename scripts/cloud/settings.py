@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from contract.errors import InputError
 from contract.fields import nearest, read_text
 from contract.host import CLOUD_PREFIX
+from contract.yamlfile import UNREADABLE
 
 FILE = "cloud.yaml"
 LauncherName = Literal["sagemaker", "robomaker", "batch"]
@@ -107,7 +108,7 @@ def _plain(key: str, text: str) -> Any:
 def _yaml_of(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(read_text(path, FILE))
-    except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:  # also dates and escapes of none
+    except UNREADABLE as error:
         raise InputError(str(path), str(error), "the file is YAML", "see the line that it names") from None
     if found is None:
         return {}
