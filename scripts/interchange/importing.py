@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from contract import artifacts
 from contract.config import RunConfig
-from contract.errors import CheckpointError, InputError
+from contract.errors import CheckpointError, InputError, InputWarning
 from contract.fields import text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
@@ -118,10 +118,9 @@ class _Import:
         with TemporaryDirectory() as folder, self._as_in_model(Path(folder)):
             given = Path(folder)
             meta = metadata or self._placed(given, "model_metadata.json", self._metadata())
-            model = ModelMetadata.load(meta)
-            hyper = hyperparameters or self._placed(
-                given, "hyperparameters.json", self._hyperparameters(model.algorithm)
-            )
+            with self._noting_warnings(folder):
+                model = ModelMetadata.load(meta, strict=False)
+            hyper = self._placed(given, "hyperparameters.json", self._hyperparameters(model.algorithm, hyperparameters))
             own_reward = self._model.read(*REWARDS)
             if own_reward is None and reward is None:
                 self._lacks(
@@ -133,9 +132,10 @@ class _Import:
             params = self._params(track)
             own_preset = self._model.read(artifacts.PRESET)
             preset = None if own_preset is None else self._placed(given, artifacts.PRESET, own_preset)
-            made = Run.create(
-                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store, preset
-            )
+            config = self._config(params, track, sources[-1])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InputWarning)  # they are noted already
+                made = Run.create(config, reward, meta, hyper, params.carried, self._store, preset)
         rows = self._metrics(made.config.training.best_model_metric)
         self._simtraces()
         self._checkpoints(made, sources, rows)
@@ -168,7 +168,11 @@ class _Import:
             raise InputError(self._model.where, "no model_metadata.json", rule, "give it with --metadata")
         return found[1]
 
-    def _hyperparameters(self, algorithm: str) -> bytes:
+    def _hyperparameters(self, algorithm: str, given: Path | None) -> bytes:
+        """Those from the command line, or else the model's, in our form."""
+        if given is not None:
+            with self._noting_warnings():
+                return Hyperparameters.load(given, algorithm, strict=False).to_json().encode()
         content = self._model.read(*HYPERPARAMETERS)
         if content is None:
             self._lacks(
@@ -277,11 +281,13 @@ class _Import:
             raise InputError(where, error.value, error.rule, error.fix) from None
 
     @contextmanager
-    def _noting_warnings(self) -> Iterator[None]:
+    def _noting_warnings(self, folder: str = "") -> Iterator[None]:
+        """What racers' files are warned of becomes notes; `folder` holds copies of the model's files."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
-        self._notes += [str(warning.message) for warning in caught]
+        told = [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
+        self._notes += [text.replace(folder, self._model.where) if folder else text for text in told]
 
 
 def _loaded(agent: Learner, source: Pretrained, metadata: ModelMetadata) -> list[str]:

@@ -37,9 +37,9 @@ def model_folder(source: str) -> ModelFolder:
 
 def settled(config: RunConfig, metadata: Path, hyperparameters: Path) -> RunConfig:
     """A new run's config with what its hyperparameters say about pretraining, once the pretrained model fits it."""
-    model = ModelMetadata.load(metadata)
+    model = ModelMetadata.load(metadata, strict=False)
     if not config.pretrained:
-        said = source_of(Hyperparameters.load(hyperparameters, model.algorithm))
+        said = source_of(Hyperparameters.load(hyperparameters, model.algorithm, strict=False))
         config = config.model_copy(update={"pretrained": said})
     if config.remap_actions and not config.pretrained:
         rule = "actions are remapped from those of a pretrained model"
