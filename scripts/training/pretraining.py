@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from contract import artifacts
+from contract.archive import Archive
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.host import S3Address
@@ -12,7 +13,7 @@ from contract.stores.local import LocalStore
 from scripts import runs
 from scripts.workspace import bucket_place, run_place
 from trainer.checkpoints import Checkpoints
-from trainer.pretrained import Archive, Learner, ModelFolder, begin_from
+from trainer.pretrained import Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
 
 S3 = "s3://"
