@@ -12,6 +12,7 @@ from contract.metadata import ModelMetadata
 from contract.stores.local import LocalStore
 from scripts import runs
 from scripts.workspace import bucket_place, run_place
+from simapp.analysis.unpacked import Unpacked, minio_folder
 from trainer.checkpoints import Checkpoints
 from trainer.pretrained import Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
@@ -31,7 +32,13 @@ def model_folder(source: str) -> ModelFolder:
     if path.is_file():
         return ModelFolder(Archive(path), source)
     if path.is_dir():
-        return ModelFolder(LocalStore(path), source.rstrip("/"))
+        store = LocalStore(path)
+        try:
+            return ModelFolder(store, source.rstrip("/"))
+        except InputError:
+            if objects := Unpacked(store).minio:
+                raise minio_folder(objects, source) from None
+            raise
     known = ", ".join(runs.run_names()) or "none yet"
     raise InputError("pretrained", source, RULE, f"check the name; runs here: {known}")
 

@@ -6,7 +6,6 @@ import io
 import math
 import re
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +29,12 @@ from contract.salvage import list_of_objects
 from contract.simtrace import Trace, read_csv
 from contract.state import FloatArray
 from simapp.analysis.folders import is_metrics, logs_in
-from simapp.analysis.joining import by_iteration, check_episodes, evaluation_episodes, is_whole, training_episodes
+from simapp.analysis.joining import by_iteration, check_episodes, evaluation_episodes, is_whole
 from simapp.analysis.log import Episode, Kind, RunLog, same_length
 from simapp.analysis.road import matching_track, oriented
 from simapp.analysis.simlog import SimulatorLog, read_simulator_log
 from simapp.analysis.unpacked import Readable, Unpacked, counted, is_log, minio_folder, rolled
-from simapp.analysis.workers import counted_together, in_iterations, share, worker_of_metrics, worker_of_trace
+from simapp.analysis.workers import share, training_of, worker_of_metrics, worker_of_trace
 from simapp.tracks import Track, load_track
 
 _UPDATE_LINE = re.compile(
@@ -251,21 +250,10 @@ class _Reader:
         self, rows: Mapping[int, Sequence[TrainingRow]], traces: Mapping[int, Mapping[int, Sequence[Trace]]]
     ) -> list[Episode]:
         """Those of all workers, counted together."""
-        workers = sorted({*rows, *traces})
-        each = Counter(len(trained) for trained in by_iteration(rows.get(0, []))[0]).most_common(1)
-        usual = each[0][0] if each else 0
-        found: dict[int, list[Episode]] = {}
-        for worker in workers:
-            own = traces.get(worker, {})
-            found[worker] = training_episodes(rows.get(worker, []), own)
-            if worker:
-                found[worker] = in_iterations(found[worker], own, usual)
-        if len(workers) < 2:
-            return found[workers[0]] if workers else []
-        lacking = [str(worker) for worker in workers if worker not in rows]
+        lacking = [str(worker) for worker in sorted(set(traces) - set(rows))]
         if rows and lacking:
             self.problems.append(f"no metrics of worker {', '.join(lacking)}: its rewards and times are its simtraces'")
-        return counted_together(found)
+        return training_of(rows, traces)
 
     def _evaluations(
         self, rows: Mapping[str, Sequence[EvaluationRow]], traces: Mapping[str, Sequence[tuple[int, Trace]]]

@@ -5,7 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from contract.metrics import TrainingRow
 from contract.simtrace import Trace
+from simapp.analysis.joining import by_iteration, training_episodes
 from simapp.analysis.log import Episode
 
 _WORKERS_METRICS = re.compile(r"(.+)_([0-9]{1,3})(\.json)", re.IGNORECASE)
@@ -26,19 +28,33 @@ def worker_of_metrics(key: str, keys: Sequence[str]) -> int:
     return int(match[2])
 
 
+def training_of(
+    rows: Mapping[int, Sequence[TrainingRow]], traces: Mapping[int, Mapping[int, Sequence[Trace]]]
+) -> list[Episode]:
+    """The training episodes of metrics rows by worker and simtraces by worker and iteration, of all workers together;
+    of one worker alone as it counts them."""
+    workers = sorted({*rows, *traces})
+    each = Counter(len(trained) for trained in by_iteration(rows.get(0, []))[0]).most_common(1)
+    found: dict[int, list[Episode]] = {}
+    for worker in workers:
+        own = traces.get(worker, {})
+        found[worker] = training_episodes(rows.get(worker, []), own)
+        if worker:
+            found[worker] = in_iterations(found[worker], own, each[0][0] if each else 0)
+    if len(workers) > 1:
+        return counted_together(found)
+    return found[workers[0]] if workers else []
+
+
 def counted_together(workers: Mapping[int, Sequence[Episode]]) -> list[Episode]:
     """The training episodes of all workers, numbered from 0 in the order of iterations, and within one as they were
     driven side by side: the first of each worker, then the second. An episode keeps its worker and its own number."""
-    told = [
-        (episode.iteration, place, worker, episode)
-        for worker, episodes in workers.items()
-        for place, episode in enumerate(sorted(episodes, key=lambda it: (it.iteration, it.number)))
-    ]
     order: list[tuple[int, int, int, Episode]] = []
     within: Counter[tuple[int, int]] = Counter()
-    for iteration, _, worker, episode in told:
-        order.append((iteration, within[iteration, worker], worker, episode))
-        within[iteration, worker] += 1
+    for worker, episodes in workers.items():
+        for episode in sorted(episodes, key=lambda it: (it.iteration, it.number)):
+            order.append((episode.iteration, within[episode.iteration, worker], worker, episode))
+            within[episode.iteration, worker] += 1
     order.sort(key=lambda it: it[:3])
     return [
         dataclasses.replace(episode, number=number, worker=worker, own_number=episode.number)
