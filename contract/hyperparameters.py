@@ -63,7 +63,7 @@ class Hyperparameters:
         """
         data = load_object(text, where)
         check_keys(data, [field.name for field in fields(cls)], where, strict)
-        readers, wider = _readers(algorithm), {} if limits else _WIDER
+        readers, wider = _readers(algorithm), {} if limits else WIDER
         values: dict[str, Any] = {}
         for key, value in data.items():
             if key not in readers:
@@ -122,7 +122,7 @@ def _readers(algorithm: str) -> dict[str, Callable[[Any, str], Any]]:
 
 
 _TAKEN = "taken as it is, as by AWS's trainer"
-_WIDER: dict[str, tuple[Callable[[Any, str], Any], str]] = {
+WIDER: dict[str, tuple[Callable[[Any, str], Any], str]] = {
     "batch_size": (lambda value, here: whole(value, here, 1), _TAKEN),
     "num_epochs": (lambda value, here: whole(value, here, 1), _TAKEN),
     "lr": (lambda value, here: number(value, here, 0.0, math.inf, above=True), _TAKEN),
