@@ -48,7 +48,7 @@ class Unpacked:
         archive = _ARCHIVE.fullmatch(key)
         if archive and "log" in key.rpartition("/")[2].lower():
             self._add_archive(key, archive[1])
-        elif key.lower().endswith(".gz") and (plain := key[:-3]).rpartition(".")[2].lower() in (*_PLAIN, "1", "2", "3"):
+        elif key.lower().endswith(".gz") and _is_plain(plain := key[:-3]):
             self._put(plain, lambda: self._gunzipped(key), self._place.where(key))
         else:
             self._put(key, lambda: self._place.get(key), self._place.where(key))
@@ -129,6 +129,10 @@ class OneFile:
     def where(self, key: str = "") -> str:
         """Its path."""
         return str(self._path)
+
+
+def _is_plain(key: str) -> bool:
+    return is_log(key) or key.rpartition(".")[2].lower() in _PLAIN
 
 
 def is_log(key: str) -> bool:
