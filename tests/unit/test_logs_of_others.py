@@ -132,7 +132,8 @@ def minio(folder: Path, files: Iterable[str]) -> Path:
     """As MinIO keeps a bucket since 2022: each object is a folder with xl.meta, and parts where it is large."""
     for key in files:
         write(folder, **{f"bucket/{key}/xl.meta": b"XL2 \x01\x00", f"bucket/{key}/0f-1e/part.1": b"x"})
-    return write(folder, **{".minio.sys/format.json": "{}", ".minio.sys/buckets/bucket/.metadata.bin/xl.meta": b"XL2 "})
+    write(folder, **{".minio.sys/format.json": "{}"})
+    return write(folder, **{".minio.sys/buckets/bucket/.metadata.bin/xl.meta": b"XL2 "})
 
 
 def test_a_folder_of_minio_is_called_so(tmp_path: Path, driven: list[Rollout]) -> None:

@@ -102,8 +102,8 @@ def test_rolled_over_and_gzipped_parts_are_one_log(tmp_path: Path, driven: list[
     lines = (HEAD % ("TRAINING", 1, PER_ITERATION)).splitlines() + lines_of(as_worker(driven[:6]))
     thirds = [lines[: len(lines) // 3], lines[len(lines) // 3 : 2 * len(lines) // 3], lines[2 * len(lines) // 3 :]]
     first, second, last = ("\n".join(it) + "\n" for it in thirds)
-    write(tmp_path / "m", **{"robomaker.log.1": first, "robomaker.log.2.gz": gzip.compress(second.encode())})
-    write(tmp_path / "m", **{"robomaker.log": last})
+    write(tmp_path / "m", **{"robomaker.log.1": first, "robomaker.log": last})
+    write(tmp_path / "m", **{"robomaker.log.2.gz": gzip.compress(second.encode())})
     (log,) = load(tmp_path / "m")
     assert [len(it.steps) for it in log.of(Kind.training)] == [len(it) for it in driven[:6]]
 
