@@ -35,9 +35,11 @@ class _World:
 class LocalRollouts:
     """`RolloutSource` in this process: a simulator for each world of the run, made when an episode first needs it."""
 
-    def __init__(self, run: Run, count: Callable[[int], None] = lambda steps: None) -> None:
-        """`count` is called with the number of car-steps before each step."""
-        self._run, self._count = run, count
+    def __init__(
+        self, run: Run, count: Callable[[int], None] = lambda steps: None, trainer_threads: int | None = None
+    ) -> None:
+        """`count` is called with the number of car-steps before each step; `trainer_threads` is FrozenPolicy's."""
+        self._run, self._count, self._trainer_threads = run, count, trainer_threads
         self._configs = run.config.each_world()
         self._worlds: dict[int, _World] = {}
 
@@ -48,7 +50,8 @@ class LocalRollouts:
         run = self._run
         seed_racers_randomness(run.config.seed, order)
         parts = self._parts(order)
-        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
+        threads, precision = run.config.threads or None, run.config.precision
+        frozen = FrozenPolicy(policy, run.files.metadata, threads, precision, self._trainer_threads)
         counted = _Counted(frozen, self._count)
         try:
             rollouts = [rollout for scene, part in parts for rollout in self._driven(scene, counted, part)]
