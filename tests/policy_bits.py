@@ -1,4 +1,4 @@
-"""Whether a policy gives a frame the same bits whatever is beside it: a program, since kernels are chosen once a process.
+"""Whether a policy gives a frame the same bits whatever is beside it: a program, since a process chooses kernels once.
 
     ONEDNN_MAX_CPU_ISA=SSE41 python -m tests.policy_bits FOLDER
 
