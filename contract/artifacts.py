@@ -147,7 +147,7 @@ def parse_any_simtrace(key: str) -> tuple[str, int] | None:
     folders = key.split("/")[:-1]
     if not folders or folders[-1] != "evaluation-simtrace":
         return "training", int(match[1])
-    apart = any(folder.startswith("evaluation") for folder in folders[-3:-1])
+    apart = any(folder.startswith(("evaluation", "leaderboard")) for folder in folders[-3:-1])
     return "evaluation" if apart else "training_evaluation", int(match[1])
 
 

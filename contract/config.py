@@ -24,6 +24,8 @@ CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
 Precision = Literal["auto", "float32", "bfloat16"]
 SimulatorKind = Literal["builtin", "gazebo"]
 ObjectPosition = tuple[float, Literal[1, -1]]
+ParkPosition = tuple[float, float]
+DoneCondition = Literal["any", "all"]
 
 RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64 characters"
 
@@ -55,6 +57,9 @@ class RaceConfig(BaseModel):
     lower_lane_change_time: float = Field(default=3.0, gt=0, description="[LOWER_LANE_CHANGE_TIME] s between changes")
     upper_lane_change_time: float = Field(default=5.0, gt=0, description="[UPPER_LANE_CHANGE_TIME] s between changes")
     lane_change_distance: float = Field(default=1.0, gt=0, description="[LANE_CHANGE_DISTANCE] m along the road")
+    number_of_reverse_counts: int = Field(
+        default=15, ge=1, description="[NUMBER_OF_REVERSE_COUNTS] steps running of falling progress are `reversed`"
+    )
 
     @model_validator(mode="after")
     def _lane_change_times_in_order(self) -> Self:
@@ -101,11 +106,37 @@ class EvaluationConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     number_of_trials: int = Field(default=5, ge=1, le=1_000, description="[NUMBER_OF_TRIALS]")
-    number_of_resets: int = Field(default=10_000, ge=0, description="[NUMBER_OF_RESETS] a lap")
+    number_of_resets: int = Field(
+        default=10_000, ge=0, description="[NUMBER_OF_RESETS] a lap; with IS_CONTINUOUS of the whole race"
+    )
     is_continuous: bool = Field(default=False, description="[IS_CONTINUOUS] laps follow each other without a stop")
     off_track_penalty: float = Field(default=2.0, ge=0, description="[OFF_TRACK_PENALTY or PENALTY_SECONDS] seconds")
-    collision_penalty: float = Field(default=2.0, ge=0, description="[COLLISION_PENALTY or PENALTY_SECONDS] seconds")
+    collision_penalty: float = Field(default=5.0, ge=0, description="[COLLISION_PENALTY or PENALTY_SECONDS] seconds")
+    reverse_penalty: float | None = Field(
+        default=None, ge=0, description="[REVERSE_PENALTY] seconds; none: that of leaving the road"
+    )
+    immobilized_penalty: float = Field(default=0.0, ge=0, description="[IMMOBILIZED_PENALTY] seconds")
     reset_behind_dist: float = Field(default=1.0, ge=0, description="[RESET_BEHIND_DIST] m behind what was hit")
+    mercy_reset: bool = Field(
+        default=False, description="[ENABLE_MERCY_RESET] past an obstacle that a car is reset at again and again"
+    )
+    max_resets_after_crash: int = Field(
+        default=3, ge=1, description="[MAX_RESETS_AFTER_CRASH] the reset at one obstacle that goes past it"
+    )
+    reset_ahead_dist: float = Field(default=1.0, ge=0, description="[RESET_AHEAD_DIST] m past that obstacle")
+    start_pos_offset: float = Field(
+        default=0.75, ge=0, le=1, description="[START_POS_OFFSET] m from car to car on the grid of a race"
+    )
+    done_condition: DoneCondition = Field(
+        default="any",
+        description="[DONE_CONDITION] a race ends with the first car that is done, or goes on until all are",
+    )
+    park_positions: tuple[ParkPosition, ...] = Field(
+        default=(), description="[PARK_POSITIONS] (x, y) m where cars that are done stand; none: beside the track"
+    )
+    race_duration_s: float = Field(
+        default=0.0, ge=0, description="[RACE_DURATION] s after which a race is `time_up`; 0 is no limit"
+    )
     start_position_offset: float = Field(default=0.0, ge=0, le=1, description="[START_POSITION_OFFSET] lap fraction")
     max_lap_steps: int = Field(default=5_000, ge=20, description="a lap that takes longer ends as time_up")
     start_jitter_m: float = Field(

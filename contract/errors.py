@@ -27,6 +27,13 @@ class InputError(UndercutError):
         super().__init__(f"{where}: {shown} is not allowed\n  rule: {rule}\n  fix:  {fix}")
 
 
+class InputWarning(UserWarning):
+    """A racer's file is taken, but not all of it as it stands: the message names its place and what is done instead."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_printable(message))
+
+
 class StoreError(UndercutError):
     """The object store could not do what was asked; nothing half-written is left under the key."""
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 
 _T = TypeVar("_T")
 
@@ -130,7 +130,7 @@ def check_keys(data: Mapping[str, Any], known: Collection[str], where: str, stri
         fix = f"did you mean {guess!r}?" if guess else "delete the key"
         if strict:
             raise InputError(at(where, key), key, rule, fix)
-        warnings.warn(f"{at(where, key)}: unknown key ignored; {fix}", stacklevel=3)
+        warnings.warn(f"{at(where, key)}: unknown key ignored; {fix}", InputWarning, stacklevel=3)
 
 
 def at(where: str, key: str) -> str:

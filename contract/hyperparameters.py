@@ -2,12 +2,13 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.fields import at, check_keys, choice, load_object, number, read_text, whole
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
@@ -39,21 +40,44 @@ class Hyperparameters:
     pretrained_s3_prefix: str | None = None
 
     @classmethod
-    def load(cls, path: Path, algorithm: str = "clipped_ppo", strict: bool = True) -> "Hyperparameters":
-        return cls.parse(read_text(path, "hyperparameters.json"), str(path), algorithm, strict)
+    def load(
+        cls, path: Path, algorithm: str = "clipped_ppo", strict: bool = True, limits: bool = False
+    ) -> "Hyperparameters":
+        return cls.parse(read_text(path, "hyperparameters.json"), str(path), algorithm, strict, limits)
 
     @classmethod
     def parse(
-        cls, text: str, where: str = "hyperparameters.json", algorithm: str = "clipped_ppo", strict: bool = True
+        cls,
+        text: str,
+        where: str = "hyperparameters.json",
+        algorithm: str = "clipped_ppo",
+        strict: bool = True,
+        limits: bool = False,
     ) -> "Hyperparameters":
         """Check every key; InputError names file, key, value, rule, fix. With strict=False unknown keys only warn.
+
+        What is outside of the console's form and can be computed with, as AWS's trainer does, is taken with an
+        InputWarning that quotes the form's range; with limits=True it is an InputError.
 
         `algorithm` is the metadata's: SAC may train after every episode and explores by its own noise.
         """
         data = load_object(text, where)
         check_keys(data, [field.name for field in fields(cls)], where, strict)
-        readers = _readers(algorithm)
-        values = {key: readers[key](value, at(where, key)) for key, value in data.items() if key in readers}
+        readers, wider = _readers(algorithm), {} if limits else WIDER
+        values: dict[str, Any] = {}
+        for key, value in data.items():
+            if key not in readers:
+                continue
+            try:
+                values[key] = readers[key](value, at(where, key))
+            except InputError as error:
+                if key not in wider:
+                    raise
+                read, told = wider[key]
+                values[key] = read(value, at(where, key))
+                form = error.rule.removeprefix("a number, ")
+                text = f"{at(where, key)}: {value} is outside of the console's form ({form}); {told}"
+                warnings.warn(text, InputWarning, stacklevel=2)
         if algorithm == "sac":
             values.setdefault("exploration_type", "additive_noise")
         return cls(**values)
@@ -97,8 +121,25 @@ def _readers(algorithm: str) -> dict[str, Callable[[Any, str], Any]]:
     }
 
 
+_TAKEN = "taken as it is, as by AWS's trainer"
+WIDER: dict[str, tuple[Callable[[Any, str], Any], str]] = {
+    "batch_size": (lambda value, here: whole(value, here, 1), _TAKEN),
+    "num_epochs": (lambda value, here: whole(value, here, 1), _TAKEN),
+    "lr": (lambda value, here: number(value, here, 0.0, math.inf, above=True), _TAKEN),
+    "beta_entropy": (lambda value, here: number(value, here, -math.inf, math.inf), _TAKEN),
+    "num_episodes_between_training": (lambda value, here: whole(value, here, 1), _TAKEN),
+    "stack_size": (
+        lambda value, here: whole(value, here, 1),
+        "without effect, as in AWS's trainer",
+    ),
+    "sac_alpha": (lambda value, here: number(value, here, 0.0, math.inf), _TAKEN),
+}
+"""Key -> what can be computed with where the console's form says no, and what is then said. AWS's trainer has no bounds
+(markov's sagemaker_graph_manager.py, get_updated_hyper_parameters), and stacks one frame whatever stack_size is."""
+
+
 def _batch_size(value: Any, here: str) -> int:
-    size = whole(value, here, BATCH_SIZES[0], BATCH_SIZES[-1])
+    size = whole(value, here, 1)
     if size not in BATCH_SIZES:
         best = min(BATCH_SIZES, key=lambda known: abs(known - size))
         raise InputError(here, value, f"one of {', '.join(map(str, BATCH_SIZES))}", f"write {best}")

@@ -6,6 +6,8 @@ that the network calls `observation`.
 """
 
 import json
+import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,7 +15,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.fields import MISSING, at, check_keys, choice, load_object, nearest, number, read_text, whole
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, FloatArray, IntArray
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
@@ -29,6 +31,7 @@ NETWORKS = (
 )
 ALGORITHMS = ("clipped_ppo", "sac")
 MIN_ACTIONS, MAX_ACTIONS = 2, 30
+"""Of the console's form; the simulator drives any number."""
 MAX_STEERING_DEG = 30.0
 LIDAR_RAYS = 64
 """Rays of the LIDAR sensor; its sectors must divide them evenly."""
@@ -150,16 +153,25 @@ class ModelMetadata:
         return {name: shapes[name] if name in shapes else (values[name],) for name in self.sensors}
 
     @classmethod
-    def load(cls, path: Path, strict: bool = True) -> "ModelMetadata":
-        return cls.parse(read_text(path, "model_metadata.json"), str(path), strict)
+    def load(cls, path: Path, strict: bool = True, limits: bool = False) -> "ModelMetadata":
+        return cls.parse(read_text(path, "model_metadata.json"), str(path), strict, limits)
 
     @classmethod
-    def parse(cls, text: str, where: str = "model_metadata.json", strict: bool = True) -> "ModelMetadata":
-        """Check every key; InputError names file, key, value, rule, fix. With strict=False unknown keys only warn."""
+    def parse(
+        cls, text: str, where: str = "model_metadata.json", strict: bool = True, limits: bool = False
+    ) -> "ModelMetadata":
+        """Check every key; InputError names file, key, value, rule, fix. With strict=False unknown keys only warn.
+
+        Commands beyond the car's limits, other numbers of actions than the console's form has, and an `index` that is
+        not an action's place are taken as AWS's simulator takes them, with an InputWarning each; with limits=True they
+        are an InputError.
+        """
         data = load_object(text, where)
         check_keys(data, _KEYS, where, strict)
         sensors, version = _sensors_and_version(data, where)
-        actions = _actions(data, where, strict)
+        beyond = _Beyond()
+        actions = _actions(data, where, strict, beyond)
+        beyond.tell(where, actions, limits)
         algorithm = choice(data.get("training_algorithm", "clipped_ppo"), at(where, "training_algorithm"), ALGORITHMS)
         if algorithm == "sac" and isinstance(actions, DiscreteActions):
             raise InputError(
@@ -229,17 +241,50 @@ def _sensors_and_version(data: dict[str, Any], where: str) -> tuple[tuple[str, .
     return tuple(listed), version
 
 
-def _actions(data: dict[str, Any], where: str, strict: bool) -> DiscreteActions | ContinuousActions:
+class _Beyond:
+    """What is beyond the console's form in an action space: the refusals that it would be, by kind."""
+
+    def __init__(self) -> None:
+        self.commands: list[InputError] = []
+        self.others: list[tuple[InputError, str]] = []
+
+    def tell(self, where: str, actions: DiscreteActions | ContinuousActions, limits: bool) -> None:
+        """Raise the first, or warn of each kind, once."""
+        refusals = [*self.commands, *(error for error, _ in self.others)]
+        if limits and refusals:
+            raise refusals[0]
+        if self.commands:
+            first = self.commands[0]
+            more = f" and {len(self.commands) - 1} more are" if len(self.commands) > 1 else " is"
+            text = (
+                f"{first.where}: {first.value}{more} beyond what the car does; it drives with {_clipped(actions)}, "
+                f"as in AWS's simulator, which clips to -{MAX_STEERING_DEG:g}..{MAX_STEERING_DEG:g} degrees and "
+                f"{MIN_SPEED_MPS:g}..{MAX_SPEED_MPS:g} m/s"
+            )
+            warnings.warn(text, InputWarning, stacklevel=4)
+        for error, instead in {told: (error, told) for error, told in reversed(self.others)}.values():
+            warnings.warn(f"{error.where}: {error.value}: {instead}", InputWarning, stacklevel=4)
+
+
+def _clipped(actions: DiscreteActions | ContinuousActions) -> str:
+    """For example "-30 to 30 degrees, 1 to 4 m/s"."""
+    angles = np.clip(actions.steering_deg, -MAX_STEERING_DEG, MAX_STEERING_DEG)
+    speeds = np.clip(actions.speed_mps, MIN_SPEED_MPS, MAX_SPEED_MPS)
+    return f"{angles.min():g} to {angles.max():g} degrees, {speeds.min():g} to {speeds.max():g} m/s"
+
+
+def _actions(data: dict[str, Any], where: str, strict: bool, beyond: _Beyond) -> DiscreteActions | ContinuousActions:
     place = at(where, "action_space")
     space = data.get("action_space", MISSING)
     if space is MISSING:
         raise InputError(place, MISSING, "a model has an action space", "add the key; actions/default.json shows one")
     kinds = ("discrete", "continuous")
     kind = choice(data.get("action_space_type", "discrete"), at(where, "action_space_type"), kinds)
-    return _discrete(space, place, strict) if kind == "discrete" else _continuous(space, place, strict)
+    read: Any = _discrete if kind == "discrete" else _continuous
+    return cast(DiscreteActions | ContinuousActions, read(space, place, strict, beyond))
 
 
-def _discrete(space: Any, place: str, strict: bool) -> DiscreteActions:
+def _discrete(space: Any, place: str, strict: bool, beyond: _Beyond) -> DiscreteActions:
     rule = f"a discrete action space is a list of {MIN_ACTIONS} to {MAX_ACTIONS} actions"
     if isinstance(space, dict):
         raise InputError(place, space, rule, 'for low and high ranges set "action_space_type" to "continuous"')
@@ -247,20 +292,25 @@ def _discrete(space: Any, place: str, strict: bool) -> DiscreteActions:
         raise InputError(place, space, rule, 'write for example [{"steering_angle": -30, "speed": 1.0}, ...]')
     if not MIN_ACTIONS <= len(space) <= MAX_ACTIONS:
         fix = "delete some" if len(space) > MAX_ACTIONS else "add some"
-        raise InputError(place, f"{len(space)} actions", rule, f"{fix} actions")
+        refusal = InputError(place, f"{len(space)} action{'s' * (len(space) != 1)}", rule, f"{fix} actions")
+        if not space:
+            raise refusal
+        told = f"the console's form has {MIN_ACTIONS} to {MAX_ACTIONS}; AWS's simulator drives any number, and so here"
+        beyond.others.append((refusal, told))
     steering, speed = [], []
     for i, action in enumerate(space):
         here = f"{place}[{i}]"
         _check_object(action, here, ("steering_angle", "speed"), ("index",), strict)
-        steering.append(_steering_deg(action["steering_angle"], f"{here}.steering_angle"))
-        speed.append(_speed_mps(action["speed"], f"{here}.speed"))
+        steering.append(_steering_deg(action["steering_angle"], f"{here}.steering_angle", beyond))
+        speed.append(_speed_mps(action["speed"], f"{here}.speed", beyond))
         if "index" in action and whole(action["index"], f"{here}.index", 0) != i:
             rule = "an action's index is its position in the list, from 0"
-            raise InputError(f"{here}.index", action["index"], rule, f"write {i}, or leave every index out")
+            refusal = InputError(f"{here}.index", action["index"], rule, f"write {i}, or leave every index out")
+            beyond.others.append((refusal, "the place in the list counts, from 0; nobody reads index"))
     return DiscreteActions(np.array(steering), np.array(speed))
 
 
-def _continuous(space: Any, place: str, strict: bool) -> ContinuousActions:
+def _continuous(space: Any, place: str, strict: bool, beyond: _Beyond) -> ContinuousActions:
     if isinstance(space, list):
         rule = "a continuous action space is an object with the ranges of steering_angle and speed"
         raise InputError(place, space, rule, 'for a list of actions set "action_space_type" to "discrete"')
@@ -269,7 +319,7 @@ def _continuous(space: Any, place: str, strict: bool) -> ContinuousActions:
     for key, read in (("steering_angle", _steering_deg), ("speed", _speed_mps)):
         here = f"{place}.{key}"
         _check_object(space[key], here, ("low", "high"), (), strict)
-        low, high = read(space[key]["low"], f"{here}.low"), read(space[key]["high"], f"{here}.high")
+        low, high = read(space[key]["low"], f"{here}.low", beyond), read(space[key]["high"], f"{here}.high", beyond)
         if low > high:
             raise InputError(here, space[key], "low is at most high", "swap the two values")
         ranges.append((low, high))
@@ -287,12 +337,21 @@ def _check_object(value: Any, here: str, required: tuple[str, ...], optional: tu
             raise InputError(f"{here}.{key}", MISSING, f"an object with {' and '.join(required)}", f"add {key!r}")
 
 
-def _steering_deg(value: Any, here: str) -> float:
-    return number(value, here, -MAX_STEERING_DEG, MAX_STEERING_DEG, "degrees")
+def _steering_deg(value: Any, here: str, beyond: _Beyond) -> float:
+    return _command(value, here, -MAX_STEERING_DEG, MAX_STEERING_DEG, "degrees", beyond)
 
 
-def _speed_mps(value: Any, here: str) -> float:
-    return number(value, here, MIN_SPEED_MPS, MAX_SPEED_MPS, "m/s")
+def _speed_mps(value: Any, here: str, beyond: _Beyond) -> float:
+    return _command(value, here, MIN_SPEED_MPS, MAX_SPEED_MPS, "m/s", beyond)
+
+
+def _command(value: Any, here: str, low: float, high: float, unit: str, beyond: _Beyond) -> float:
+    try:
+        return number(value, here, low, high, unit)
+    except InputError as error:
+        command = number(value, here, -math.inf, math.inf)
+        beyond.commands.append(error)
+        return command
 
 
 def _check_regional(value: Any, here: str) -> None:

@@ -1,13 +1,16 @@
 """The guidance's run parameters, training_params.yaml and evaluation_params.yaml, in and out (contract: YAML).
 
-Every key of the guidance and of DeepRacer-for-Cloud is known: those of the tables below set a field of RunConfig, the
-others (buckets, streams, accounts) mean nothing on one's own machine and are carried along as they are.
+Every key that AWS's simulator, its consoles, the guidance and DeepRacer-for-Cloud write is known: those of the tables
+below set a field of RunConfig, the others (buckets, streams, accounts) mean nothing on one's own machine and are
+carried along as they are.
 """
 
+import math
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
@@ -17,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from contract import artifacts
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.fields import choice, number, whole
 from contract.yamlfile import Entry, Value, check_entries, read_entries
 
@@ -46,6 +49,7 @@ SHARED = {
     "LOWER_LANE_CHANGE_TIME": "race.lower_lane_change_time",
     "UPPER_LANE_CHANGE_TIME": "race.upper_lane_change_time",
     "LANE_CHANGE_DISTANCE": "race.lane_change_distance",
+    "NUMBER_OF_REVERSE_COUNTS": "race.number_of_reverse_counts",
 }
 TRAINING = {
     "TARGET_REWARD_SCORE": "training.target_reward_score",
@@ -64,7 +68,16 @@ EVALUATION = {
     "IS_CONTINUOUS": "evaluation.is_continuous",
     "OFF_TRACK_PENALTY": "evaluation.off_track_penalty",
     "COLLISION_PENALTY": "evaluation.collision_penalty",
+    "REVERSE_PENALTY": "evaluation.reverse_penalty",
+    "IMMOBILIZED_PENALTY": "evaluation.immobilized_penalty",
     "RESET_BEHIND_DIST": "evaluation.reset_behind_dist",
+    "ENABLE_MERCY_RESET": "evaluation.mercy_reset",
+    "MAX_RESETS_AFTER_CRASH": "evaluation.max_resets_after_crash",
+    "RESET_AHEAD_DIST": "evaluation.reset_ahead_dist",
+    "START_POS_OFFSET": "evaluation.start_pos_offset",
+    "DONE_CONDITION": "evaluation.done_condition",
+    "PARK_POSITIONS": "evaluation.park_positions",
+    "RACE_DURATION": "evaluation.race_duration_s",
     "START_POSITION_OFFSET": "evaluation.start_position_offset",
 }
 PER_WORLD = tuple(
@@ -90,9 +103,17 @@ CARRIED = (
     *("TRAINING_JOB_ARN", "REWARD_FILE_S3_KEY", "MODEL_METADATA_FILE_S3_KEY", "MODEL_S3_BUCKET", "NUM_WORKERS"),
     *("VIDEO_JOB_TYPE", "BODY_SHELL_TYPE", "CAR_NAME", "CAMERA_MAIN_ENABLE", "CAMERA_SUB_ENABLE"),
     *("ENABLE_EXTRA_KVS_OVERLAY", "EVAL_CHECKPOINT", "OBSTACLE_TYPE", "MULTI_CONFIG"),
+    *("S3_ENDPOINT_URL", "S3_KMS_CMK_ARN", "PARK_LOCATION", "NUM_SECTORS", "POLICY_MODEL_S3_BUCKET"),
+    *("POLICY_MODEL_SAGEMAKER_S3_PREFIX", "CAR_TOP_DECAL", "CAR_SIDES_DECAL", "CAR_BACK_DECAL"),
+    *("ENABLE_EPISODE_SIMTRACE", "SIMTRACE_EPISODE_S3_PREFIX", "ENABLE_FIREHOSE_UPLOAD", "FIREHOSE_S3_BUCKET"),
+    *("FIREHOSE_METRICS_STREAM_NAME", "FIREHOSE_SIMTRACE_STREAM_NAME", "FIREHOSE_METRICS_S3_PREFIX"),
+    *("FIREHOSE_SIMTRACE_S3_PREFIX", "FIREHOSE_UPLOAD_FREQUENCY"),
 )
 """Keys without an effect here; they are kept when the file is written back."""
 KNOWN = {*SHARED, *TRAINING, *EVALUATION, PENALTY, CLOCKWISE, *NAMES, *CARRIED}
+
+RACE_TYPES = {"HEAD_TO_HEAD_RACING": "HEAD_TO_BOT"}
+"""Older names of RACE_TYPE."""
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "": RunConfig,
@@ -110,11 +131,15 @@ class RunParams:
     values      for RunConfig, nested as its model_dump, with only what the file sets
     model       the run that it names: MODEL_NAME in training, the last part of MODEL_S3_PREFIX in an evaluation
     carried     keys without an effect here, as they stood
+    unused      names in the file that have no effect here, those of env files too
+    places      field of RunConfig -> where the file sets it, "file, line 3: KEY"
     """
 
     values: dict[str, Any]
     model: str | None = None
     carried: dict[str, Value] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+    places: dict[str, str] = field(default_factory=dict)
 
     def over(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """The values of a RunConfig (its model_dump, or a part) with those of the file in their places."""
@@ -129,20 +154,39 @@ def read_training_params(text: str, where: str, strict: bool = True) -> RunParam
 
     InputError names file, line, key, value, rule and fix. With strict=False unknown keys only warn.
     """
-    return params_of(read_entries(text, where), "TRAINING", strict)
+    return params_of(read_entries(text, where, strict), "TRAINING", strict)
 
 
 def read_evaluation_params(text: str, where: str, strict: bool = True) -> RunParams:
     """An evaluation_params.yaml of one model; those of several are read by contract.races."""
-    entries = read_entries(text, where)
+    entries = read_entries(text, where, strict)
     prefix = entries.get("MODEL_S3_PREFIX")
     if prefix and isinstance(prefix.value, list) and len(prefix.value) > 1:
         raise prefix.refuse("an evaluation drives one model; several are a race", f"undercut race --params {where}")
     return params_of(entries, "EVALUATION", strict)
 
 
+def is_ours(text: str) -> bool:
+    """Whether a YAML's first comment says that it is one of `undercut new` or of our templates: there an unknown key is
+    an error, in files of other systems a warning."""
+    comments = []
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip("\ufeff").startswith("#"):
+            break
+        comments.append(line)
+    return "undercut " in " ".join(comments)
+
+
+def beside_ours(path: Path) -> bool:
+    """Whether a file lies in a folder of `undercut new`, by the run parameters beside it."""
+    try:
+        return is_ours((path.parent / artifacts.TRAINING_PARAMS).read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return False
+
+
 def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
-    """Checked values of a job's entries; a key of the other job is carried, with a warning."""
+    """Checked values of a job's entries; a key of the other job is carried, if strict with a warning."""
     known = check_entries(dict(entries), KNOWN, strict)
     worlds: list[dict[str, Any]] = []
     if job == "TRAINING":
@@ -156,12 +200,14 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
             verb = {"TRAINING": "evaluate", "EVALUATION": "train"}[job]
             raise entry.refuse(f"the job is {job} here", f"undercut {verb} --params, or a file for this job")
     values: dict[str, Any] = {}
+    places: dict[str, str] = {}
     for key, entry in known.items():
         path = FIELDS[job].get(key)
         if path:
             _put(values, path, read_field(entry, path))
-        elif key not in (*CARRIED, *NAMES, CLOCKWISE) and not (key == PENALTY and job == "EVALUATION"):
-            warnings.warn(f"{entry.place}: has no effect in {job}", stacklevel=3)
+            places[path] = entry.place
+        elif strict and key not in (*CARRIED, *NAMES, CLOCKWISE) and not (key == PENALTY and job == "EVALUATION"):
+            warnings.warn(f"{entry.place}: has no effect in {job}", InputWarning, stacklevel=3)
     if job == "EVALUATION" and PENALTY in known:
         seconds = read_field(known[PENALTY], "evaluation.off_track_penalty")
         values["evaluation"] = {
@@ -179,7 +225,37 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
     name = known.get("MODEL_NAME" if job == "TRAINING" else "MODEL_S3_PREFIX")
     effective = {*FIELDS[job], *NAMES, CLOCKWISE} | ({PENALTY} if job == "EVALUATION" else set())
     carried = {key: entry.value for key, entry in known.items() if key not in effective}
-    return RunParams(values, run_name(name) if name and name.value else None, carried)
+    model = run_name(name) if name and name.value else None
+    return RunParams(values, model, carried, tuple(carried), places)
+
+
+def with_workers(first: RunParams, others: Sequence[RunParams]) -> RunParams:
+    """The training of several workers with a file each, as DeepRacer-for-Cloud's DR_TRAIN_MULTI_CONFIG has it: the
+    first one's, with a world for each. What a world has no place for is the first one's, which an InputWarning says
+    where another one differs."""
+    of_world = ("track", "reverse_dir", "enable_domain_randomization", "race")
+    told = (first, *others)
+    race_keys = {key for params in told for key in params.values.get("race", {})}
+    normal = RunConfig(name="worker").model_dump()
+    worlds = []
+    for params in told:
+        world = {key: params.values.get(key, normal[key]) for key in of_world[:3]}
+        worlds.append(
+            world | {"race": {key: params.values.get("race", {}).get(key, normal["race"][key]) for key in race_keys}}
+        )
+    for params in others:
+        for path, place in params.places.items():
+            section, _, name = path.rpartition(".")
+            if section == "training":
+                mine, its = (
+                    one.values.get(section, normal[section]).get(name, normal[section][name]) for one in (first, params)
+                )
+                if mine != its:
+                    text = (
+                        f"{place}: {its} here; one value holds for the whole training, {mine}, that of the first file"
+                    )
+                    warnings.warn(text, InputWarning, stacklevel=4)
+    return replace(first, values={**first.values, "worlds": worlds})
 
 
 def _directed(track: str, clockwise: Entry) -> str:
@@ -205,6 +281,10 @@ def read_field(entry: Entry, path: str) -> Any:
         raise entry.refuse("the name of a track; the template is not filled in", "undercut tracks lists them")
     if path == "race.object_positions":
         return _positions(entry)
+    if path == "evaluation.park_positions":
+        return _park_positions(entry)
+    if path == "race.race_type":
+        entry = replace(entry, value=RACE_TYPES.get(str(entry.value), entry.value))
     return _reader(info)(entry, info)
 
 
@@ -270,7 +350,7 @@ def _positions(entry: Entry) -> tuple[tuple[float, int], ...]:
         items = [item for item in items.strip().strip("\"'").split(";") if item.strip()]
     found = []
     for item in items:
-        parts = item.split(",") if isinstance(item, str) else item or []
+        parts = item.strip("\"' ").split(",") if isinstance(item, str) else item or []
         try:
             fraction, lane = float(parts[0]), float(parts[1])
         except (ValueError, IndexError, TypeError):
@@ -286,9 +366,24 @@ def _positions(entry: Entry) -> tuple[tuple[float, int], ...]:
     return tuple(found)
 
 
+def _park_positions(entry: Entry) -> tuple[tuple[float, float], ...]:
+    """["1.5, 2.0", ...] or [[1.5, 2.0], ...], metres."""
+    found = []
+    for item in entry.value if isinstance(entry.value, list) else [entry.value] if entry.value else ():
+        parts = item.strip("()[] ").split(",") if isinstance(item, str) else item or []
+        try:
+            x_m, y_m = (float(part) for part in parts if part is not None)
+        except (ValueError, TypeError):
+            x_m = y_m = math.nan
+        if not math.isfinite(x_m) or not math.isfinite(y_m):
+            raise InputError(entry.place, item, '"x, y" in metres', 'write it as "1.5, 2.0"')
+        found.append((x_m, y_m))
+    return tuple(found)
+
+
 def _single(entry: Entry) -> Entry | None:
     """DeepRacer-for-Cloud writes lists of one, and empty ones; keys without an effect may hold any."""
-    if entry.key == "OBJECT_POSITIONS" or not isinstance(entry.value, list):
+    if entry.key in ("OBJECT_POSITIONS", "PARK_POSITIONS") or not isinstance(entry.value, list):
         return entry
     if not entry.value:
         return None
@@ -389,7 +484,7 @@ def _at(values: Mapping[str, Any], path: str) -> Any:
 def as_written(value: Any) -> Value:
     """A value of RunConfig as the guidance's files have it: words, and a list of words for positions."""
     if isinstance(value, tuple):
-        return [f"{fraction!r}, {lane:+d}" for fraction, lane in value]
+        return [f"{a!r}, {b:+d}" if isinstance(b, int) else f"{a!r}, {b!r}" for a, b in value]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

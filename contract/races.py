@@ -73,7 +73,7 @@ def read_race_params(text: str, where: str, strict: bool = True, models: Sequenc
     A race is HEAD_TO_MODEL also where the file says TIME_TRIAL, as the guidance's do. InputError names file, line and
     key, and for lists of different lengths both lengths.
     """
-    entries = read_entries(text, where)
+    entries = read_entries(text, where, strict)
     racers, lists = _racers(entries, where, models)
     shared = {key: entry for key, entry in entries.items() if key not in lists}
     params = params_of(shared, "EVALUATION", strict)
@@ -133,7 +133,9 @@ def _racers(entries: Mapping[str, Entry], where: str, models: Sequence[str]) -> 
     for key, entry in own.items():
         if models and key == "MODEL_S3_PREFIX":
             continue
-        items = entry.value if isinstance(entry.value, list) and entry.value else [entry.value] * count
+        items = entry.value if isinstance(entry.value, list) and entry.value else [entry.value]
+        if len(items) == 1 and (key in CARRIED or not isinstance(entry.value, list)):
+            items = items * count
         if len(items) != count:
             of = "runs on the command line" if models else "models in MODEL_S3_PREFIX"
             raise entry.refuse(f"one value for each racer: {count} {of}, but {len(items)} here", f"give {count} values")

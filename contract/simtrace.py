@@ -5,8 +5,9 @@ files and a file read back gives the numbers that were written.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -152,30 +153,116 @@ def read_csv(text: str, where: str) -> tuple[list[Trace], list[InputError]]:
         header = _header(lines, where)
     except InputError as error:
         return [], [error]
-    episodes: list[list[_Row]] = []
+    told = ((f"{where} line {number}", line) for number, line in enumerate(lines[1:], start=2) if line.strip())
     problems: list[InputError] = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
+    rows = list(_rows_of(told, header, problems))
+    return _episodes(rows), problems
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRun:
+    """The steps that one simulator has logged: its name where several wrote into one file, and its episodes."""
+
+    name: str
+    traces: list[Trace]
+
+
+def read_log(text: str, where: str) -> tuple[list[LoggedRun], list[InputError]]:
+    """The SIM_TRACE_LOG lines of a simulator's log, whatever stands before and behind them: time stamps, ROS's node
+    names, docker's container names, which tell the simulators of a log apart.
+
+    Reads every form since 2019. Lines of that year have no status and angles in radians; how their episodes ended
+    follows from the progress. A log that begins again with episode 0, since it was written on, goes on counting.
+    Returns the simulators in the order of their names, and the errors of lines that are not whole.
+    """
+    told: dict[str, list[tuple[str, str]]] = {}
+    line, at = 1, 0
+    for match in _LOGGED.finditer(text):
+        line, at = line + text.count("\n", at, match.start()), match.start()
+        before = _ANSI.sub("", text[text.rfind("\n", 0, match.start()) + 1 : match.start()])
+        container = _CONTAINER.search(before)
+        cells = _END.split(_ANSI.sub("", match[1]), maxsplit=1)[0].strip()
+        told.setdefault(container[1] if container else "", []).append((f"{where} line {line}", cells))
+    problems: list[InputError] = []
+    runs = []
+    for name in sorted(told, key=_natural):
+        rows = [_since_2020(place, cells, problems) for place, cells in told[name]]
+        parsed = [row for row in _rows_of((row for row in rows if row), [*COLUMNS], problems) if row.number > 0]
+        runs.append(LoggedRun(name, _episodes(_counted_on(parsed))))
+    return runs, problems
+
+
+_LOGGED = re.compile(r"SIM_TRACE_LOG:([^\r\n]*)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_END = re.compile(r'\t|\\|"')
+"""CloudWatch's columns, and the end of a line in docker's JSON."""
+_CONTAINER = re.compile(r"([\w.@/-]+)\s+\|")
+_IN_BRACKETS = re.compile(r"\[[^\]]*\]")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """robomaker-2 before robomaker-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]{1,9})", name)]
+
+
+def _since_2020(place: str, text: str, problems: list[InputError]) -> tuple[str, str] | None:
+    """A logged line with the columns of today; None, and a problem, where it has too few."""
+    cells = _IN_BRACKETS.sub(lambda match: match[0].replace(",", " "), text).split(",")
+    if len(cells) >= len(COLUMNS):
+        return place, ",".join(cells[: len(COLUMNS)])
+    if len(cells) == len(_CORE):
+        return place, ",".join([*cells, "0.0"])
+    if len(cells) == len(_CORE) - 1:
         try:
-            row = _parse(line, header, f"{where} line {number}")
+            heading, steering, progress = (float(cells[column]) for column in (4, 5, 11))
+        except ValueError:
+            return place, ",".join([*cells, "in_progress", "0.0"])  # whose numbers are refused when they are read
+        cells[4], cells[5] = repr(_degrees(heading)), repr(math.degrees(steering))
+        over = "lap_complete" if progress >= 100.0 else "off_track"
+        return place, ",".join([*cells, over if cells[9] == "True" else "in_progress", "0.0"])
+    rule = f"{len(_CORE) - 1} or more values behind SIM_TRACE_LOG:; these are {len(cells)}"
+    problems.append(InputError(place, text, rule, "the log is cut off or mixed here; the other lines are used"))
+    return None
+
+
+def _counted_on(rows: Iterable["_Row"]) -> Iterator["_Row"]:
+    """With the numbers of episodes going on where the log begins again."""
+    last, before = -1, 0
+    for row in rows:
+        if row.episode + before < last:
+            before = last + 1
+        last = row.episode + before
+        yield replace(row, episode=last) if before else row
+
+
+def _rows_of(told: Iterable[tuple[str, str]], header: list[str], problems: list[InputError]) -> Iterator["_Row"]:
+    """The lines (place, text) that are whole; `problems` grow by the others."""
+    last: _Row | None = None
+    for place, line in told:
+        try:
+            row = _parse(line, header, place)
         except InputError as error:
             problems.append(error)
             continue
+        if (
+            last is not None
+            and last.episode == row.episode
+            and isinstance(row.action, int) != isinstance(last.action, int)
+        ):
+            rule = "all actions of an episode are indices, or all are pairs"
+            problems.append(InputError(f"{place} action", line, rule, "the file mixes two runs: write it again"))
+            continue
+        last = row
+        yield row
+
+
+def _episodes(rows: Iterable["_Row"]) -> list[Trace]:
+    episodes: list[list[_Row]] = []
+    for row in rows:
         if not episodes or episodes[-1][-1].episode != row.episode:
             episodes.append([])
-        elif isinstance(row.action, int) != isinstance(episodes[-1][-1].action, int):
-            problems.append(
-                InputError(
-                    f"{where} line {number} action",
-                    line,
-                    "all actions of an episode are indices, or all are pairs",
-                    "the file mixes two runs: write it again",
-                )
-            )
-            continue
         episodes[-1].append(row)
-    return [_trace(rows) for rows in episodes], problems
+    return [_trace(found) for found in episodes]
 
 
 def _header(lines: list[str], where: str) -> list[str]:
@@ -193,6 +280,8 @@ def _header(lines: list[str], where: str) -> list[str]:
 
 def _cells(line: str, header: list[str], where: str) -> list[str]:
     """One for each column."""
+    if "[" in line:  # some simulators write a pair of an action with a comma
+        line = _IN_BRACKETS.sub(lambda match: match[0].replace(",", " "), line)
     values = line.split(",")
     if len(values) != len(header):
         raise InputError(

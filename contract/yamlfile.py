@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.fields import nearest
 
 MOST_ITEMS = 10_000
@@ -28,10 +28,11 @@ class Entry:
         return InputError(self.place, self.value, rule, fix)
 
 
-def read_entries(text: str, where: str) -> dict[str, Entry]:
+def read_entries(text: str, where: str, strict: bool = True) -> dict[str, Entry]:
     """The file's keys in order. Words stay as they are written ("0.20", "true"), quoted or not.
 
-    InputError with line and column for what is no YAML, no mapping, a key that stands twice, or a nested mapping.
+    InputError with line and column for what is no YAML, no mapping, a key that stands twice, or a nested mapping. Not
+    strict, the last of a repeated key counts, as for whoever loads the file with PyYAML, with a warning.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -55,7 +56,10 @@ def read_entries(text: str, where: str) -> dict[str, Entry]:
         place = f"{where}, line {_line(key_node)}: {key}"
         if key in entries:
             first = entries[key].place.removeprefix(f"{where}, ").split(":")[0]
-            raise InputError(place, key, f"a key stands once in a file; it is on {first} too", "delete one of the two")
+            if strict:
+                rule = f"a key stands once in a file; it is on {first} too"
+                raise InputError(place, key, rule, "delete one of the two")
+            warnings.warn(f"{place}: stands on {first} too; this one counts", InputWarning, stacklevel=3)
         entries[key] = Entry(key, _value(value_node, place, iter(range(MOST_ITEMS))), place)
     return entries
 
@@ -70,7 +74,7 @@ def check_entries(
             fix = f"did you mean {guess!r}?" if guess else hint
             if strict:
                 raise InputError(entry.place, entry.key, "a key of the run parameters", fix)
-            warnings.warn(f"{entry.place}: unknown key ignored; {fix}", stacklevel=4)
+            warnings.warn(f"{entry.place}: unknown key ignored; {fix}", InputWarning, stacklevel=4)
     return {key: entry for key, entry in entries.items() if key in known}
 
 

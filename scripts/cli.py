@@ -2,8 +2,9 @@
 
 import signal
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -12,7 +13,7 @@ from typer.models import CommandInfo
 
 from contract import artifacts
 from contract.config import RunConfig
-from contract.errors import InputError, UndercutError
+from contract.errors import InputError, InputWarning, UndercutError
 from scripts import tracks_cli
 from scripts.as_json import JsonOption, show_json
 from scripts.cloud import cli as cloud_cli
@@ -22,7 +23,7 @@ from scripts.doctor import cli as doctor_cli
 from scripts.interchange import copy_cli, export_cli, import_cli
 from scripts.looking import inspect_cli, report_cli, video_cli
 from scripts.racing import compare_cli, race_cli, ros_cli
-from scripts.racing.params_cli import load_params
+from scripts.racing.params_cli import load_params, tell_unused
 from scripts.racing.race_cli import (
     BotsOption,
     GuiOption,
@@ -32,6 +33,7 @@ from scripts.racing.race_cli import (
     RandomizeOption,
     RosOption,
     SimOption,
+    VerboseOption,
     overlaid,
     race_values,
 )
@@ -129,6 +131,7 @@ def train(
     video_every: Annotated[int, typer.Option(min=0, help="MP4s of every Nth iteration's evaluation laps; 0: none")] = 0,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
+    verbose: VerboseOption = False,
     backend: stack_cli.BackendOption = stack_cli.Backend.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
@@ -144,6 +147,8 @@ def train(
         reward, metadata = reward or files.reward, metadata or files.metadata
         hyperparameters, params = hyperparameters or files.hyperparameters, params or files.training_params
     read = load_params(params, "TRAINING") if params else None
+    if read and verbose:
+        tell_unused(console, params, read.unused)
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
     stack = stack_cli.begun(backend, overlay, name)
@@ -245,8 +250,28 @@ arrange(app)
 complete_by_name(app)
 
 
+def show_input_warnings() -> None:
+    """Have warnings of racers' files shown as messages, each once, and all others as Python does."""
+    shown: set[str] = set()
+    as_python_does = warnings.showwarning
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        if not issubclass(category, InputWarning):
+            as_python_does(message, category, filename, lineno, file, line)
+        elif str(message) not in shown:
+            shown.add(str(message))
+            told = Console(stderr=True)
+            told.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    warnings.showwarning = show
+
+
 def main() -> NoReturn:
     """Run the command line. Every error of ours is a message; another one is a bug and shows its traceback."""
+    show_input_warnings()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is a Ctrl-C
     status = 0
     try:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from contract import params
 from contract.conditions import RandomizationConfig
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig, WorldConfig
-from contract.hyperparameters import BATCH_SIZES, EXPLORATION_TYPES, LOSS_TYPES, Hyperparameters
+from contract.hyperparameters import BATCH_SIZES, EXPLORATION_TYPES, LOSS_TYPES, WIDER, Hyperparameters
 from contract.metadata import ALGORITHMS, CAMERAS, LIDARS, MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, NETWORKS
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 from scripts.cli import app
@@ -143,8 +143,9 @@ def _metadata() -> Iterator[str]:
     steering = f"-{MAX_STEERING_DEG:g}..{MAX_STEERING_DEG:g} degrees, left positive"
     speed = f"{MIN_SPEED_MPS:g}..{MAX_SPEED_MPS:g} m/s"
     rows = (
-        ("action_space", "", f"discrete: a list of {MIN_ACTIONS} to {MAX_ACTIONS} of `steering_angle` ({steering}), "
-         f"`speed` ({speed}) and, if you like, `index`; continuous: `low` and `high` of both"),
+        ("action_space", "", f"discrete: a list of `steering_angle` ({steering}), `speed` ({speed}) and, if you like, "
+         f"`index`; continuous: `low` and `high` of both. What is beyond is clipped with a warning; the console's form "
+         f"has {MIN_ACTIONS} to {MAX_ACTIONS} actions"),
         ("action_space_type", "discrete", "discrete, continuous"),
         ("sensor", "", f"a list: one of {', '.join(CAMERAS)}; at most one of {', '.join(LIDARS)}"),
         ("neural_network", NETWORKS[0], ", ".join(NETWORKS)),
@@ -160,7 +161,10 @@ def _metadata() -> Iterator[str]:
 
 
 def _hyperparameters() -> Iterator[str]:
-    yield from ("## hyperparameters.json", "", "| key | default | values |", "|---|---|---|")
+    yield from ("## hyperparameters.json", "")
+    yield "Numbers outside of these ranges, which are the console's form's, are taken with a warning for"
+    yield f"`{'`, `'.join(WIDER)}`."
+    yield from ("", "| key | default | values |", "|---|---|---|")
     for field in dataclasses.fields(Hyperparameters):
         default = "" if field.default is None else f"`{field.default}`"
         yield f"| `{field.name}` | {default} | {HYPERPARAMETERS[field.name]} |"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,17 @@ import numpy as np
 
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.fields import nearest, text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
-from contract.params import evaluation_params, read_evaluation_params, read_training_params, training_params
+from contract.params import (
+    beside_ours,
+    evaluation_params,
+    read_evaluation_params,
+    read_training_params,
+    training_params,
+)
 from contract.protocols import Place
 from contract.yamlfile import Value
 from scripts.packages import Locked, installed, locked_for
@@ -46,8 +53,9 @@ class RacerFiles:
 
     @classmethod
     def load(cls, reward: Path, metadata: Path, hyperparameters: Path, packages: Locked | None = None) -> "RacerFiles":
-        meta = ModelMetadata.load(metadata)
-        hyper = Hyperparameters.load(hyperparameters, meta.algorithm)
+        """Unknown keys are refused in a folder of `undercut new`, and only told in files from elsewhere."""
+        meta = ModelMetadata.load(metadata, beside_ours(metadata))
+        hyper = Hyperparameters.load(hyperparameters, meta.algorithm, beside_ours(hyperparameters))
         cls.fit(hyper, meta, hyperparameters)
         return cls(load_reward(reward, installed(packages) if packages else None), meta, hyper, packages)
 
@@ -64,13 +72,15 @@ class RacerFiles:
 
     @classmethod
     def of(cls, store: Place) -> "RacerFiles":
-        """Those of a run."""
+        """Those of a run; what there was to say of them was said when it was made."""
         reward, keys = artifacts.REWARD_FUNCTION, [artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS]
         if store.exists(artifacts.REWARD_DESCRIPTION):
             reward, keys = artifacts.REWARD_DESCRIPTION, [*keys, *store.list(artifacts.REWARD_FILES)]
         folder = real_folder(store, [reward, *keys], ".py")
         metadata, hyperparameters = (folder / key for key in keys[:2])
-        return cls.load(folder / reward, metadata, hyperparameters, Locked.of(store))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            return cls.load(folder / reward, metadata, hyperparameters, Locked.of(store))
 
     def kept(self) -> dict[str, bytes]:
         """What a run keeps of reward and packages, by key."""
@@ -188,7 +198,7 @@ class Run:
         if not self.store.exists(key):
             return {}
         read = read_training_params if key == artifacts.TRAINING_PARAMS else read_evaluation_params
-        return read(text_of(self.store.get(key), self.store.where(key)), self.store.where(key)).carried
+        return read(text_of(self.store.get(key), self.store.where(key)), self.store.where(key), strict=False).carried
 
     def same_files(
         self,
@@ -203,7 +213,7 @@ class Run:
             artifacts.MODEL_METADATA: metadata and metadata.read_bytes(),
             artifacts.PRESET: preset and preset.read_bytes(),
             artifacts.HYPERPARAMETERS: hyperparameters
-            and Hyperparameters.load(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
+            and _quietly(hyperparameters, self.files.metadata.algorithm).to_json().encode(),
             artifacts.REQUIREMENTS: requirements and requirements.read_bytes(),
             **(load_reward(reward).files() if reward else {}),
         }
@@ -215,6 +225,12 @@ class Run:
                     "a resumed run keeps the files it began with",
                     f"choose another run name, or delete {self.store.where()}",
                 )
+
+
+def _quietly(hyperparameters: Path, algorithm: str) -> Hyperparameters:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        return Hyperparameters.load(hyperparameters, algorithm, strict=False)
 
 
 def track_of(store: Place, name: str) -> "Track":
@@ -237,7 +253,7 @@ def route_file(track: "Track") -> bytes:
 
 def default_hyperparameters(metadata: Path) -> Path:
     """The shipped hyperparameters for the metadata's algorithm."""
-    sac = ModelMetadata.load(metadata).algorithm == "sac"
+    sac = ModelMetadata.load(metadata, strict=False).algorithm == "sac"
     return DEFAULT_SAC_HYPERPARAMETERS if sac else DEFAULT_HYPERPARAMETERS
 
 

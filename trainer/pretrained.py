@@ -6,14 +6,10 @@ checkpoint a frozen graph `model_N.pb` or a car bundle's `agent/model.pb`, which
 """
 
 import json
-import lzma
 import re
-import tarfile
 import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from contract import artifacts
@@ -31,9 +27,6 @@ LOOKED_FOR = (
     "model/deepracer_checkpoints.json or model/.coach_checkpoint with model/N_Step-S.ckpt.index and "
     ".data-00000-of-00001, or model/model_N.pb, or agent/model.pb, with or without model/"
 )
-MAX_ARCHIVE_BYTES, MAX_MEMBERS = 2**31, 100_000
-"""Of an unpacked archive; a whole run with videos has a tenth of it."""
-
 _CONTENT = re.compile(
     rf"((?:.*?/)??)((?:model/)?(?:{NUMBER}_Step-{NUMBER}\.ckpt\.(?:index|data-00000-of-00001)|model_{NUMBER}\.pb)"
     r"|agent/model\.pb)"
@@ -49,36 +42,6 @@ class Files(Protocol):
 
     def list(self, prefix: str) -> Sequence[str]:
         """Keys that begin with prefix, sorted."""
-
-
-class Archive:
-    """`Files` in a .tar or .tar.gz, such as a car bundle or a model that a console has packed."""
-
-    def __init__(self, path: Path) -> None:
-        """Only plain files are read, into memory; names that leave the folder, and links, are nothing's files."""
-        self._contents: dict[str, bytes] = {}
-        try:
-            with tarfile.open(path) as tar:
-                left = MAX_ARCHIVE_BYTES
-                for place, member in enumerate(tar):
-                    left -= member.size
-                    if left < 0 or place >= MAX_MEMBERS:
-                        rule = f"at most {MAX_MEMBERS:,} files of {MAX_ARCHIVE_BYTES:,} bytes together"
-                        raise InputError(str(path), member.name, rule, "pack one model alone")
-                    name = member.name.removeprefix("./")
-                    stream = tar.extractfile(member) if member.isreg() and _stays_below(name) else None
-                    if stream is not None:
-                        self._contents[name] = stream.read()
-        except (tarfile.TarError, EOFError, OSError, ValueError, ArithmeticError, zlib.error, lzma.LZMAError) as error:
-            raise InputError(
-                str(path), str(error), "a whole .tar.gz, or a folder", "copy or download the archive again"
-            ) from None
-
-    def get(self, key: str) -> bytes:
-        return self._contents[key]
-
-    def list(self, prefix: str) -> list[str]:
-        return sorted(key for key in self._contents if key.startswith(prefix))
 
 
 class Below:
@@ -255,11 +218,6 @@ class ModelFolder:
 
 METADATA = (artifacts.MODEL_METADATA, "model_metadata.json", "custom_files/model_metadata.json")
 """Where consoles, DeepRacer-for-Cloud and car bundles have it."""
-
-
-def _stays_below(name: str) -> bool:
-    """Whether a name in an archive is a plain relative path."""
-    return not any(part in ("", ".", "..") for part in name.split("/"))
 
 
 def _finite(value: object) -> float | None:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,16 +10,18 @@ from tempfile import TemporaryDirectory
 
 from contract import artifacts
 from contract.config import RunConfig
-from contract.errors import CheckpointError, InputError
+from contract.errors import CheckpointError, InputError, InputWarning
 from contract.fields import text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
 from contract.params import RunParams, read_training_params
 from contract.stores.local import LocalStore
+from scripts.interchange.workers import WorkersFiles
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Run
 from scripts.training.pretraining import S3, model_folder
 from scripts.workspace import RUNS_PREFIX, staged, workspace
+from simapp.analysis.workers import worker_of_metrics, worker_of_trace
 from trainer.checkpoints import Checkpoints
 from trainer.coach import make_agent
 from trainer.coach.export import what_drives
@@ -27,8 +29,10 @@ from trainer.export import car_bundle
 from trainer.learn import Progress
 from trainer.pretrained import Learner, ModelFolder, Pretrained, begin_from
 
-REWARDS = (artifacts.REWARD_FUNCTION, "custom_files/reward_function.py")
+REWARDS = (artifacts.REWARD_FUNCTION, "custom_files/reward_function.py", "custom_files/reward.py")
 HYPERPARAMETERS = (artifacts.HYPERPARAMETERS, "hyperparameters.json", "custom_files/hyperparameters.json")
+PARAMS = (artifacts.TRAINING_PARAMS, "training_params_1.yaml")
+"""The second where deepracer-for-cloud's workers had several configurations."""
 TRAINING_METRICS = r"training_metrics\.json|(.*/)?TrainingMetrics.*\.json|(.*/)?metrics/training/.+\.json"
 EVALUATION_METRICS = r"evaluation_metrics\.json|(.*/)?EvaluationMetrics.*\.json|(.*/)?metrics/evaluation/.+\.json"
 """Where our runs and the guidance's, DeepRacer-for-Cloud and the console's downloads have them."""
@@ -118,10 +122,9 @@ class _Import:
         with TemporaryDirectory() as folder, self._as_in_model(Path(folder)):
             given = Path(folder)
             meta = metadata or self._placed(given, "model_metadata.json", self._metadata())
-            model = ModelMetadata.load(meta)
-            hyper = hyperparameters or self._placed(
-                given, "hyperparameters.json", self._hyperparameters(model.algorithm)
-            )
+            with self._noting_warnings(folder):
+                model = ModelMetadata.load(meta, strict=False)
+            hyper = self._placed(given, "hyperparameters.json", self._hyperparameters(model.algorithm, hyperparameters))
             own_reward = self._model.read(*REWARDS)
             if own_reward is None and reward is None:
                 self._lacks(
@@ -133,11 +136,11 @@ class _Import:
             params = self._params(track)
             own_preset = self._model.read(artifacts.PRESET)
             preset = None if own_preset is None else self._placed(given, artifacts.PRESET, own_preset)
-            made = Run.create(
-                self._config(params, track, sources[-1]), reward, meta, hyper, params.carried, self._store, preset
-            )
+            config = self._config(params, track, sources[-1])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InputWarning)  # they are noted already
+                made = Run.create(config, reward, meta, hyper, params.carried, self._store, preset)
         rows = self._metrics(made.config.training.best_model_metric)
-        self._simtraces()
         self._checkpoints(made, sources, rows)
         return Imported(
             self._name, [artifacts.checkpoint_name(source.iteration, source.steps) for source in sources], self._notes
@@ -168,7 +171,11 @@ class _Import:
             raise InputError(self._model.where, "no model_metadata.json", rule, "give it with --metadata")
         return found[1]
 
-    def _hyperparameters(self, algorithm: str) -> bytes:
+    def _hyperparameters(self, algorithm: str, given: Path | None) -> bytes:
+        """Those from the command line, or else the model's, in our form."""
+        if given is not None:
+            with self._noting_warnings():
+                return Hyperparameters.load(given, algorithm, strict=False).to_json().encode()
         content = self._model.read(*HYPERPARAMETERS)
         if content is None:
             self._lacks(
@@ -180,7 +187,7 @@ class _Import:
             return Hyperparameters.parse(text_of(content, where), where, algorithm, strict=False).to_json().encode()
 
     def _params(self, track: str | None) -> RunParams:
-        content = self._model.read(artifacts.TRAINING_PARAMS)
+        content = self._model.read(*PARAMS)
         if content is None:
             if track is None:
                 self._lacks(
@@ -202,19 +209,28 @@ class _Import:
         return RunConfig.build(values, self._model.where)
 
     def _metrics(self, best_model_metric: str) -> list[TrainingRow]:
-        rows: list[TrainingRow] = []
-        if content := self._readable(TRAINING_METRICS, parse_training_metrics):
-            rows = parse_training_metrics(content, "training metrics")
-        else:
+        told, keys = self._told(), self._model.keys
+        by_worker: dict[int, list[str]] = {}
+        for key in keys:
+            if re.fullmatch(TRAINING_METRICS, key):
+                by_worker.setdefault(worker_of_metrics(key, keys), []).append(key)
+        for worker, its in sorted(by_worker.items()):
+            if content := self._readable(its, parse_training_metrics):
+                told.rows[worker] = parse_training_metrics(content, "training metrics")
+        rows = told.together()
+        if not rows:
             self._lacks("training metrics", "they and the training plot begin with the next iteration")
+        if len(told.workers) > 1:
+            self._notes.append(f"the episodes of {len(told.workers)} workers are numbered one after the other")
         self._store.put(artifacts.TRAINING_METRICS, training_metrics_json(rows, best_model_metric).encode())
-        if content := self._readable(EVALUATION_METRICS, parse_evaluation_metrics):
+        self._simtraces(told)
+        evaluations = [key for key in keys if re.fullmatch(EVALUATION_METRICS, key)]
+        if content := self._readable(evaluations, parse_evaluation_metrics):
             self._store.put(artifacts.EVALUATION_METRICS, content.encode())
         return rows
 
-    def _readable(self, pattern: str, parse: Callable[[str, str], object]) -> str | None:
-        """Text of the newest metrics file of a kind; None, with a note, when it cannot be read."""
-        keys = [key for key in self._model.keys if re.fullmatch(pattern, key)]
+    def _readable(self, keys: Sequence[str], parse: Callable[[str, str], object]) -> str | None:
+        """Text of the newest of a kind's metrics files; None, with a note, when it cannot be read."""
         if not keys:
             return None
         try:
@@ -225,14 +241,28 @@ class _Import:
             return None
         return text
 
-    def _simtraces(self) -> None:
-        found = False
+    def _told(self) -> WorkersFiles:
+        """The training's simtraces of each worker."""
+        told = WorkersFiles()
+        for key in self._model.keys:
+            read = artifacts.parse_any_simtrace(key)
+            if read and read[0] == "training":
+                text = self._model.files.get(key).decode("utf-8-sig", errors="replace")
+                told.add(worker_of_trace(key), read[1], text)
+        return told
+
+    def _simtraces(self, told: WorkersFiles) -> None:
+        """All simtraces: those of several workers as one file for each iteration, the others as they are."""
+        found = 0
         for key in self._model.keys:
             if read := artifacts.parse_any_simtrace(key):
-                found = True
+                found += 1
                 kind, iteration = read
-                own = _SIMTRACE_KEYS[kind](iteration)
-                self._store.put(own, self._model.files.get(key))
+                if kind != "training" or len(told.workers) < 2:
+                    self._store.put(_SIMTRACE_KEYS[kind](iteration), self._model.files.get(key))
+        if len(told.workers) > 1:
+            for iteration, text in told.files().items():
+                self._store.put(artifacts.training_simtrace(iteration), text.encode())
         if not found:
             self._lacks("simtraces", "what it drove so far cannot be analysed")
 
@@ -277,11 +307,13 @@ class _Import:
             raise InputError(where, error.value, error.rule, error.fix) from None
 
     @contextmanager
-    def _noting_warnings(self) -> Iterator[None]:
+    def _noting_warnings(self, folder: str = "") -> Iterator[None]:
+        """What racers' files are warned of becomes notes; `folder` holds copies of the model's files."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
-        self._notes += [str(warning.message) for warning in caught]
+        told = [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
+        self._notes += [text.replace(folder, self._model.where) if folder else text for text in told]
 
 
 def _loaded(agent: Learner, source: Pretrained, metadata: ModelMetadata) -> list[str]:

@@ -14,9 +14,7 @@ console = Console()
 RunsArgument = Annotated[list[str] | None, typer.Argument(metavar="RUN [OTHER_RUN ...]", show_default=False)]
 TracesOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--traces", help="folder of simtraces and metrics from elsewhere; may be repeated", show_default=False
-    ),
+    typer.Option("--traces", help="folder, archive or log from elsewhere; may be repeated", show_default=False),
 ]
 TrackOption = Annotated[
     str | None, typer.Option(help="track of --traces that do not say it: a name, or a .npy route", show_default=False)
@@ -38,7 +36,9 @@ def report(
 
 
 def logs(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="name of a run, or a folder of logs")] = "default",
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="name of a run, or a folder, archive or file of logs")
+    ] = "default",
     reward: Annotated[
         Path | None, typer.Option(help="score the old episodes with this reward function", show_default=False)
     ] = None,

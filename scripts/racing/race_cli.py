@@ -17,7 +17,7 @@ from contract.host import GUI, ROS
 from contract.races import race_params
 from contract.rollout import Rollout
 from scripts.as_json import JsonOption, show_json
-from scripts.racing.params_cli import load_params, load_race
+from scripts.racing.params_cli import load_params, load_race, tell_unused
 from scripts.runs import Run
 from scripts.stack import cli as stack_cli
 from scripts.view.cli import ViewOption, page
@@ -50,6 +50,9 @@ RandomizeOption = Annotated[
 ParamsOption = Annotated[
     Path | None, typer.Option(help="a YAML of run parameters, as the guidance has, or a run.env", show_default=False)
 ]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="name what a file of run parameters says without an effect here")
+]
 WhichOption = Annotated[str, typer.Option("--checkpoint", help="best or last")]
 TrackOption = Annotated[str | None, typer.Option(help="another track than the run was trained on")]
 LapsOption = Annotated[int | None, typer.Option(min=1, max=1_000, help="laps to drive")]
@@ -80,7 +83,9 @@ def race_values(race_type: str | None, obstacles: int | None, bots: int | None) 
 def evaluate(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run", show_default=False)] = None,
     laps: LapsOption = None,
-    checkpoint: WhichOption = "best",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="best or last; else what --params says, or the best", show_default=False)
+    ] = None,
     track: TrackOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
@@ -96,6 +101,7 @@ def evaluate(
     view: ViewOption = False,
     video: VideoOption = True,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
     backend: stack_cli.BackendOption = stack_cli.Backend.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
@@ -105,6 +111,9 @@ def evaluate(
 
     read = load_params(params, "EVALUATION") if params else None
     name = run or (read.model if read else None) or "default"
+    if read and verbose:
+        tell_unused(told_on(as_json), params, read.unused)
+    checkpoint = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
     if backend == stack_cli.Backend.cloud:
         raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
     stack = stack_cli.begun(backend, overlay, name, to_train=False)

@@ -1,23 +1,26 @@
 """`undercut check`: a racer's files, each read by what trains with them, and the reward function tried on a lap."""
 
 import time
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from contract import artifacts
 from contract.config import RaceConfig, RunConfig
-from contract.errors import InputError, RewardError
+from contract.errors import InputError, InputWarning, RewardError
 from contract.fields import read_text
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
-from contract.yamlfile import read_entries
+from contract.params import beside_ours
+from contract.yamlfile import Entry, read_entries
 from scripts.packages import folder_for
 from scripts.racing.params_cli import load_params, load_race
 from scripts.runs import DEFAULT_METADATA, TRACKS, RacerFiles
 from scripts.starting.finding import Finding
-from scripts.starting.judgement import judged, refusal
+from scripts.starting.judgement import doubt, judged, refusal
 from scripts.starting.lap import Trial, drive_lap
 from scripts.starting.traps import find_traps
 from simapp.reward import RewardFunction
@@ -25,11 +28,15 @@ from simapp.reward_service.service import RewardService
 from simapp.reward_source import load_reward
 from simapp.tracks import Track, load_track
 
-REWARDS = (artifacts.REWARD_FUNCTION, "reward.py", "custom_files/reward_function.py")
-TRAINING_PARAMS = (artifacts.TRAINING_PARAMS, "training_params.yml", "run.env")
+REWARDS = (artifacts.REWARD_FUNCTION, "reward.py", "custom_files/reward_function.py", "custom_files/reward.py")
+ENV_FILES = ("run.env", "config.env")
+"""deepracer-for-cloud's, and deepracer-local's."""
+TRAINING_PARAMS = (artifacts.TRAINING_PARAMS, "training_params.yml", *ENV_FILES)
 DESCRIPTIONS = ("reward.yaml", "reward.json", artifacts.REWARD_DESCRIPTION)
 METADATA = ("model_metadata.json", artifacts.MODEL_METADATA, "custom_files/model_metadata.json")
-HYPERPARAMETERS = ("hyperparameters.json", artifacts.HYPERPARAMETERS, "custom_files/hyperparameters.json")
+HYPERPARAMETERS = (
+    *("hyperparameters.json", artifacts.HYPERPARAMETERS, "custom_files/hyperparameters.json", "hyperparams.json"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,8 @@ class Given:
             fix = "name a folder, or the files: --reward FILE --metadata FILE"
             raise InputError("undercut check", str(folder), "a folder with a racer's files", fix)
         reward = _first(folder, REWARDS) or _only_reward(folder) or _first(folder, DESCRIPTIONS)
-        params = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml"), *folder.glob("run.env")])
+        env = [folder / name for name in ENV_FILES if (folder / name).is_file()]
+        params = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml"), *env])
         found = cls(
             reward,
             _first(folder, METADATA),
@@ -98,12 +106,16 @@ class Report:
         return {**asdict(self), "ok": self.count("fail") == 0}
 
 
-def check(given: Given, track: str | None = None) -> Report:
-    """Read and try everything. `track` goes before what the files of run parameters say."""
+def check(given: Given, track: str | None = None, strict: bool = False, verbose: bool = False) -> Report:
+    """Read and try everything. `track` goes before what the files of run parameters say.
+
+    `strict` refuses unknown keys and what is outside of the console's form, else warnings; `verbose` names the
+    keys without an effect here.
+    """
     begun, report = time.perf_counter(), Report()
-    metadata = _metadata(given.metadata, report)
-    _hyperparameters(given.hyperparameters, metadata, report)
-    configs = [config for path in given.params for config in _params(path, report)]
+    metadata = _metadata(given.metadata, report, strict)
+    _hyperparameters(given.hyperparameters, metadata, report, strict)
+    configs = [config for path in given.params for config in _params(path, report, strict, verbose)]
     config = next(iter(configs), RunConfig.build({"name": "check"}, "check"))
     road = _track(track or config.track, given, report)
     if given.reward is not None:
@@ -112,11 +124,24 @@ def check(given: Given, track: str | None = None) -> Report:
     return report
 
 
-def _metadata(path: Path | None, report: Report) -> ModelMetadata | None:
+@contextmanager
+def _doubting(path: Path, report: Report) -> Iterator[None]:
+    """What a file is warned of becomes findings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            told = dict.fromkeys(str(it.message) for it in caught if issubclass(it.category, InputWarning))
+            report.findings += [doubt(text, str(path)) for text in told]
+
+
+def _metadata(path: Path | None, report: Report, strict: bool) -> ModelMetadata | None:
     if path is None:  # the actions that a training takes then
         return ModelMetadata.load(DEFAULT_METADATA)
     try:
-        metadata = ModelMetadata.load(path)
+        with _doubting(path, report):
+            metadata = ModelMetadata.load(path, strict or beside_ours(path), strict)
     except InputError as error:
         report.findings.append(refusal(error))
         return None
@@ -139,12 +164,13 @@ def _metadata(path: Path | None, report: Report) -> ModelMetadata | None:
     return metadata
 
 
-def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: Report) -> None:
+def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: Report, strict: bool) -> None:
     if path is None:
         return
     algorithm = metadata.algorithm if metadata else "clipped_ppo"
     try:
-        read = Hyperparameters.load(path, algorithm)
+        with _doubting(path, report):
+            read = Hyperparameters.load(path, algorithm, strict or beside_ours(path), strict)
         if metadata is not None:
             RacerFiles.fit(read, metadata, path)
     except InputError as error:
@@ -160,25 +186,38 @@ def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: 
         report.findings.append(Finding("warn", str(path), text, "15 steps are a second: 0.95 looks 20 steps ahead"))
 
 
-def _params(path: Path, report: Report) -> Iterator[RunConfig]:
+def _params(path: Path, report: Report, strict: bool, verbose: bool) -> Iterator[RunConfig]:
     """The config that a file of run parameters asks for; of a race, what is on its track."""
+    asked = True if strict else None
     try:
-        entries = {} if path.suffix == ".env" else read_entries(read_text(path, "the file"), str(path))
-        if any(isinstance(entries[key].value, list) for key in ("MODEL_S3_PREFIX", "MODEL_NAME") if key in entries):
-            race = load_race(path, [])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # each is told when the file is read in earnest
+            entries = {} if path.suffix == ".env" else read_entries(read_text(path, "the file"), str(path), False)
+        if any(_is_list(entries.get(key)) for key in ("MODEL_S3_PREFIX", "MODEL_NAME")):
+            with _doubting(path, report):
+                race = load_race(path, [], asked)
             report.findings.append(Finding("ok", str(path), f"a race of {len(race.racers)} runs"))
             return
         job = entries["JOB_TYPE"].value if "JOB_TYPE" in entries else None
         is_evaluation = str(job).upper() == "EVALUATION" if job else "evaluation" in path.name
-        read = load_params(path, "EVALUATION" if is_evaluation else "TRAINING")
+        with _doubting(path, report):
+            read = load_params(path, "EVALUATION" if is_evaluation else "TRAINING", asked)
         values = read.over({"name": read.model or "check"})
         config = RunConfig.build(values, str(path))
     except InputError as error:
         report.findings.append(refusal(error))
         return
     doing = "an evaluation" if is_evaluation else "a training"
-    report.findings.append(Finding("ok", str(path), f"{doing} on {config.track}, {config.race.race_type}"))
+    worlds = ", ".join(f"{world.track}, {world.race.race_type}" for world in config.each_world())
+    report.findings.append(Finding("ok", str(path), f"{doing} on {worlds}"))
+    if verbose and read.unused:
+        report.findings.append(Finding("note", str(path), f"without effect here: {', '.join(read.unused)}"))
     yield config
+
+
+def _is_list(entry: Entry | None) -> bool:
+    """Whether it is one value for each of several racers; a list of one is a value."""
+    return entry is not None and isinstance(entry.value, list) and len(entry.value) > 1
 
 
 def _track(name: str, given: Given, report: Report) -> Track | None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from contract.errors import InputError
 from scripts.as_json import JsonOption, show_json
+from scripts.racing.race_cli import VerboseOption
 
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 FileOption = Annotated[Path | None, typer.Option(show_default=False)]
@@ -32,7 +33,11 @@ def check(
         list[Path] | None, typer.Option(help="YAML of run parameters, or run.env; may be repeated", show_default=False)
     ] = None,
     track: Annotated[str | None, typer.Option(help="where to try the reward function", show_default=False)] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="exit status 1 for warnings too")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="as the console's form: refuse what is beyond it; status 1 for warnings too"),
+    ] = False,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check reward function, metadata, hyperparameters and run parameters; drive the reward function round a track.
@@ -55,7 +60,7 @@ def check(
             hyperparameters or there.hyperparameters,
             tuple(params or there.params),
         )
-    report = checked(given, track)
+    report = checked(given, track, strict, verbose)
     if as_json:
         show_json(report.as_values())
     else:

@@ -200,3 +200,9 @@ def refusal(error: InputError) -> Finding:
     """An InputError as a finding."""
     shown = str(error).splitlines()[0]
     return Finding("fail", error.where, f"{shown.removeprefix(error.where + ': ')}\nrule: {error.rule}", error.fix)
+
+
+def doubt(text: str, path: str) -> Finding:
+    """An InputWarning of a file as a finding."""
+    told = text.removeprefix(path).lstrip(",: ")
+    return Finding("warn", path, told)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from contract import artifacts
+from contract.archive import Archive
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.host import S3Address
@@ -11,8 +12,9 @@ from contract.metadata import ModelMetadata
 from contract.stores.local import LocalStore
 from scripts import runs
 from scripts.workspace import bucket_place, run_place
+from simapp.analysis.unpacked import Unpacked, minio_folder
 from trainer.checkpoints import Checkpoints
-from trainer.pretrained import Archive, Learner, ModelFolder, begin_from
+from trainer.pretrained import Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
 
 S3 = "s3://"
@@ -30,16 +32,22 @@ def model_folder(source: str) -> ModelFolder:
     if path.is_file():
         return ModelFolder(Archive(path), source)
     if path.is_dir():
-        return ModelFolder(LocalStore(path), source.rstrip("/"))
+        store = LocalStore(path)
+        try:
+            return ModelFolder(store, source.rstrip("/"))
+        except InputError:
+            if objects := Unpacked(store).minio:
+                raise minio_folder(objects, source) from None
+            raise
     known = ", ".join(runs.run_names()) or "none yet"
     raise InputError("pretrained", source, RULE, f"check the name; runs here: {known}")
 
 
 def settled(config: RunConfig, metadata: Path, hyperparameters: Path) -> RunConfig:
     """A new run's config with what its hyperparameters say about pretraining, once the pretrained model fits it."""
-    model = ModelMetadata.load(metadata)
+    model = ModelMetadata.load(metadata, strict=False)
     if not config.pretrained:
-        said = source_of(Hyperparameters.load(hyperparameters, model.algorithm))
+        said = source_of(Hyperparameters.load(hyperparameters, model.algorithm, strict=False))
         config = config.model_copy(update={"pretrained": said})
     if config.remap_actions and not config.pretrained:
         rule = "actions are remapped from those of a pretrained model"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from contract import artifacts
+from simapp.analysis.unpacked import is_log
 
 _METRICS = re.compile(r"(.*/)?[^/]*metrics[^/]*\.json|(.*/)?metrics/(.*/)?[^/]+\.json", re.IGNORECASE)
 _LAYOUT = re.compile(
@@ -17,12 +18,20 @@ def is_metrics(key: str) -> bool:
     return _METRICS.fullmatch(key) is not None
 
 
+def _is_simulators(key: str) -> bool:
+    """Whether a file's name says that it is a simulator's log, whose lines hold the steps."""
+    name = key.rpartition("/")[2].lower()
+    return is_log(key) and ("robomaker" in name or "simulation" in name)
+
+
 def logs_in(keys: Sequence[str]) -> dict[str, list[str]]:
     """Folder of each log -> its keys. A metrics file that lies apart goes to the log whose name begins as its own:
     console-training_metrics.json to console-reinvent_base."""
     groups = [_group(key) for key in keys]
-    traced = sorted({group for key, group in zip(keys, groups, strict=True) if artifacts.parse_any_simtrace(key)})
-    telling = traced or sorted({group for key, group in zip(keys, groups, strict=True) if is_metrics(key)})
+    paired = list(zip(keys, groups, strict=True))
+    traced = sorted({group for key, group in paired if artifacts.parse_any_simtrace(key) or _is_simulators(key)})
+    telling = traced or sorted({group for key, group in paired if is_metrics(key)})
+    telling = telling or sorted({group for key, group in paired if is_log(key)})
     if len(telling) <= 1:
         return {telling[0]: list(keys)} if telling else {}
     found: dict[str, list[str]] = {group: [] for group in telling}
@@ -34,9 +43,12 @@ def logs_in(keys: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _group(key: str) -> str:
-    """The folders before the first one that every layout has."""
+    """The folders before the first one that every layout has; of deepracer-for-cloud's own data/logs/robomaker/MODEL/
+    the model's."""
     folders = key.split("/")[:-1]
     for place, folder in enumerate(folders):
+        if folder == "logs" and folders[place + 1 : place + 2] == ["robomaker"]:
+            return "/".join(folders[: place + 3])
         if _LAYOUT.fullmatch(folder):
             return "/".join(folders[:place])
     return "/".join(folders)

@@ -12,7 +12,7 @@ from contract.simtrace import Trace
 from contract.state import EpisodeStatus
 from simapp.analysis.log import Episode, Kind
 
-_TITLES = {status.title: status for status in EpisodeStatus if status is not EpisodeStatus.prepare}
+_TITLES = {status.title.lower(): status for status in EpisodeStatus if status is not EpisodeStatus.prepare}
 
 Iterations = list[list[TrainingRow]]
 
@@ -92,7 +92,7 @@ def _of_evaluation_row(row: EvaluationRow) -> Episode:
 
 
 def _outcome(title: str, completion_pct: int) -> EpisodeStatus:
-    status = _TITLES.get(title, EpisodeStatus.in_progress)
+    status = _TITLES.get(title.lower(), EpisodeStatus.in_progress)
     complete = status is EpisodeStatus.in_progress and completion_pct >= 100
     return EpisodeStatus.lap_complete if complete else status
 

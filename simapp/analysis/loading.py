@@ -6,7 +6,8 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError, StoreError
-from contract.metadata import DiscreteActions, ModelMetadata
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import ContinuousActions, DiscreteActions, ModelMetadata
 from contract.metrics import (
     EvaluationRow,
     TrainingRow,
@@ -23,14 +25,16 @@ from contract.metrics import (
     salvage_training_metrics,
 )
 from contract.params import read_training_params
-from contract.protocols import Place
 from contract.salvage import list_of_objects
 from contract.simtrace import Trace, read_csv
 from contract.state import FloatArray
 from simapp.analysis.folders import is_metrics, logs_in
-from simapp.analysis.joining import check_episodes, evaluation_episodes, is_whole, training_episodes
+from simapp.analysis.joining import by_iteration, check_episodes, evaluation_episodes, is_whole
 from simapp.analysis.log import Episode, Kind, RunLog, same_length
 from simapp.analysis.road import matching_track, oriented
+from simapp.analysis.simlog import SimulatorLog, read_simulator_log
+from simapp.analysis.unpacked import Readable, Unpacked, counted, is_log, minio_folder, rolled
+from simapp.analysis.workers import share, training_of, worker_of_metrics, worker_of_trace
 from simapp.tracks import Track, load_track
 
 _UPDATE_LINE = re.compile(
@@ -38,29 +42,39 @@ _UPDATE_LINE = re.compile(
 )
 
 
-def load_run(place: Place, name: str, search: Sequence[Path]) -> RunLog:
+def load_run(place: Readable, name: str, search: Sequence[Path]) -> RunLog:
     """The log of one run of ours, of which nothing need be whole. Own tracks are looked for in `search`."""
     return _Reader(place, place.list(""), name, search).read()
 
 
-def load_folder(place: Place, name: str, search: Sequence[Path], track: Track | None = None) -> list[RunLog]:
-    """The logs in a folder from elsewhere, one for each model whose files lie in it.
+def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track | None = None) -> list[RunLog]:
+    """The logs in a folder, an archive or a file from elsewhere, one for each model whose files lie in it.
 
     `track` is given by the racer; InputError if no log's laps are as long as it, or if there is no log at all.
     """
-    keys = place.list("")
+    files = Unpacked(place)
+    keys = files.list("")
     found = logs_in(keys)
-    if not found:
+    logs = []
+    for group, its in found.items():
+        log = _Reader(files, its, group.rpartition("/")[2] or name, search, track, foreign=True).read()
+        if log.episodes or log.updates or any(is_metrics(key) or artifacts.parse_any_simtrace(key) for key in its):
+            logs.append(log)
+    if not logs:
+        if files.minio:
+            raise minio_folder(files.minio, place.where())
+        damaged = "".join(f"; {problem}" for problem in files.problems)
         raise InputError(
             place.where(),
-            f"{len(keys)} files" if keys else "no files",
-            "logs have simtraces (*-iteration.csv) or metrics (*metrics*.json)",
-            "name the folder that holds training-simtrace/, or the metrics files",
+            (counted(len(keys), "file") if keys else "no files") + damaged,
+            "logs have simtraces (*-iteration.csv), metrics (*metrics*.json) or SIM_TRACE_LOG lines (*.log)",
+            "name the folder, archive or log that holds them",
         )
-    logs = [
-        _Reader(place, keys, group.rpartition("/")[2] or name, search, track, foreign=True).read()
-        for group, keys in found.items()
-    ]
+    if files.minio:
+        text = f"{place.where()}: {counted(len(files.minio), 'object')} in MinIO's own form are passed over"
+        logs[0] = dataclasses.replace(logs[0], problems=(*logs[0].problems, text))
+    if files.problems:
+        logs[0] = dataclasses.replace(logs[0], problems=(*files.problems, *logs[0].problems))
     if track is not None and all(log.track is None for log in logs):
         lengths = {f"{episode.track_length_m:.2f} m" for log in logs for episode in log.episodes if len(episode.steps)}
         raise InputError(
@@ -72,12 +86,26 @@ def load_folder(place: Place, name: str, search: Sequence[Path], track: Track | 
     return logs
 
 
+@dataclass(slots=True)
+class _Traces:
+    """The episodes of simtraces, or of log lines where there are none.
+
+    training    worker -> iteration -> episodes
+    check       iteration -> episodes of the evaluation after it
+    evaluation  folder or log of each evaluation apart -> (iteration of the file, episode)
+    """
+
+    training: dict[int, dict[int, list[Trace]]] = field(default_factory=dict)
+    check: dict[int, list[Trace]] = field(default_factory=dict)
+    evaluation: dict[str, list[tuple[int, Trace]]] = field(default_factory=dict)
+
+
 class _Reader:
     """One log, read file by file; `problems` grow on the way."""
 
     def __init__(
         self,
-        place: Place,
+        place: Readable,
         keys: Sequence[str],
         name: str,
         search: Sequence[Path],
@@ -86,20 +114,21 @@ class _Reader:
     ) -> None:
         self._place, self._keys, self._name = place, keys, name
         self._search, self._given, self._foreign = search, track, foreign
+        self._simulators: list[SimulatorLog] = []
         self.problems: list[str] = []
 
     def read(self) -> RunLog:
         """Everything; never fails on what a file says."""
         config = self._config()
         metadata = self._metadata()
-        training, evaluation = self._metrics()
+        training, evaluations = self._metrics()
         traces = self._traces()
+        if self._foreign:
+            self._add_logged(traces, training)
         episodes = [
-            *training_episodes(training, traces[Kind.training]),
-            *check_episodes(training, traces[Kind.check]),
-            *evaluation_episodes(
-                evaluation, [(i, trace) for i, found in sorted(traces[Kind.evaluation].items()) for trace in found]
-            ),
+            *self._training(training, traces.training),
+            *check_episodes(training.get(0, []), traces.check),
+            *self._evaluations(evaluations, traces.evaluation),
         ]
         updates = self._updates()
         told = config.track if config else self._told_track()
@@ -112,7 +141,7 @@ class _Reader:
             track=track,
             told_track=told,
             is_reversed=is_reversed,
-            actions=metadata.actions if metadata else None,
+            actions=metadata.actions if metadata else self._logged_actions(),
             race=config.race if config else None,
             facts=tuple(_facts(config, metadata, track, told)),
         )
@@ -164,9 +193,9 @@ class _Reader:
 
     def _told_track(self) -> str:
         """The track's name by a file of run parameters."""
-        found = self._first(artifacts.TRAINING_PARAMS)
+        found = self._first(artifacts.TRAINING_PARAMS, "training_params_1.yaml")
         if found is None:
-            return ""
+            return next((log.track for log in self._simulators if log.track), "")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -174,6 +203,9 @@ class _Reader:
             except InputError as error:
                 self._tell([error], "it is passed over")
                 return ""
+
+    def _logged_actions(self) -> DiscreteActions | ContinuousActions | None:
+        return next((log.actions for log in self._simulators if log.actions is not None), None)
 
     def _metadata(self) -> ModelMetadata | None:
         found = self._first(artifacts.MODEL_METADATA, "model_metadata.json")
@@ -190,9 +222,10 @@ class _Reader:
                 self._tell([error], "actions are named by what the simtraces command")
                 return None
 
-    def _metrics(self) -> tuple[list[TrainingRow], list[EvaluationRow]]:
-        training: list[TrainingRow] = []
-        evaluation: list[EvaluationRow] = []
+    def _metrics(self) -> tuple[dict[int, list[TrainingRow]], dict[str, list[EvaluationRow]]]:
+        """Training rows of each worker, and those of each evaluation's file."""
+        training: dict[int, list[TrainingRow]] = {}
+        evaluations: dict[str, list[EvaluationRow]] = {}
         for key in filter(is_metrics, self._keys):
             text = self._text(key)
             if text is None:
@@ -202,18 +235,50 @@ class _Reader:
                 continue  # something else that lies in metrics/
             of_training = "phase" in items[0] if items else "evaluation" not in key.lower()
             then = "the other rows are used"
-            if (of_training and training) or (not of_training and evaluation):
+            worker = worker_of_metrics(key, self._keys)
+            if of_training and worker in training:
                 self.problems.append(f"{self._where(key)} is left out: there is another file of this kind before it")
             elif of_training:
-                training, problems = salvage_training_metrics(text, self._where(key))
+                training[worker], problems = salvage_training_metrics(text, self._where(key))
                 self._tell(problems, then)
             else:
-                evaluation, problems = salvage_evaluation_metrics(text, self._where(key))
+                evaluations[key], problems = salvage_evaluation_metrics(text, self._where(key))
                 self._tell(problems, then)
-        return training, evaluation
+        return training, evaluations
 
-    def _traces(self) -> dict[Kind, dict[int, list[Trace]]]:
-        traces: dict[Kind, dict[int, list[Trace]]] = {kind: {} for kind in Kind}
+    def _training(
+        self, rows: Mapping[int, Sequence[TrainingRow]], traces: Mapping[int, Mapping[int, Sequence[Trace]]]
+    ) -> list[Episode]:
+        """Those of all workers, counted together."""
+        lacking = [str(worker) for worker in sorted(set(traces) - set(rows))]
+        if rows and lacking:
+            self.problems.append(f"no metrics of worker {', '.join(lacking)}: its rewards and times are its simtraces'")
+        return training_of(rows, traces)
+
+    def _evaluations(
+        self, rows: Mapping[str, Sequence[EvaluationRow]], traces: Mapping[str, Sequence[tuple[int, Trace]]]
+    ) -> list[Episode]:
+        """The trials of all evaluations, one after the other: a file of metrics belongs to the simtraces with the same
+        stamp in their path, or else to those that come at the same place."""
+        left = list(traces)
+        pairs: list[tuple[Sequence[EvaluationRow], Sequence[tuple[int, Trace]]]] = []
+        several = len(rows) > 1 or len(traces) > 1
+        for key in sorted(rows, key=_stamp):
+            stamp = _stamp(key)
+            same = [stream for stream in left if stamp and stamp == _stamp(stream)]
+            other = [stream for stream in left if not stamp or not _stamp(stream) or not several]
+            mine = (same or other)[:1]
+            left = [stream for stream in left if stream not in mine]
+            pairs.append((rows[key], traces[mine[0]] if mine else ()))
+        pairs += [((), traces[stream]) for stream in sorted(left, key=_stamp)]
+        episodes: list[Episode] = []
+        for of_metrics, of_traces in pairs:
+            for episode in evaluation_episodes(of_metrics, of_traces):
+                episodes.append(dataclasses.replace(episode, number=len(episodes)))
+        return episodes
+
+    def _traces(self) -> _Traces:
+        traces = _Traces()
         for key in self._keys:
             read = artifacts.parse_any_simtrace(key)
             text = self._text(key) if read else None
@@ -228,9 +293,57 @@ class _Reader:
             cut = [trace.episode for trace in found if not is_whole(trace)]
             if cut and not problems:
                 self.problems.append(f"{self._where(key)}: episode {cut[0]} has not all of its steps, or no end")
-            if found:
-                traces[kind].setdefault(iteration, []).extend(found)
+            if not found:
+                continue
+            if kind is Kind.training:
+                traces.training.setdefault(worker_of_trace(key), {}).setdefault(iteration, []).extend(found)
+            elif kind is Kind.check:
+                traces.check.setdefault(iteration, []).extend(found)
+            else:
+                stream = traces.evaluation.setdefault(key.rpartition("/")[0], [])
+                stream += [(iteration, trace) for trace in found]
+                stream.sort(key=lambda it: it[0])
         return traces
+
+    def _add_logged(self, traces: _Traces, rows: Mapping[int, Sequence[TrainingRow]]) -> None:
+        """The episodes of simulators' logs, of the kinds that have no simtraces."""
+        wanted = {Kind.training: not traces.training, Kind.evaluation: not traces.evaluation}
+        for parts in rolled(self._keys).values() if any(wanted.values()) else ():
+            text = "".join(self._text(key) or "" for key in parts)
+            if "SIM_TRACE_LOG:" not in text:
+                continue
+            log, problems = read_simulator_log(text, parts[-1], self._where(parts[-1]))
+            if wanted[log.kind]:
+                self._simulators.append(log)
+                self._tell(problems, "left out, the other lines are used")
+        for log in self._simulators:
+            if log.kind is Kind.evaluation:
+                for run in log.runs:
+                    traces.evaluation[f"{log.key} {run.name}"] = [(0, trace) for trace in run.traces]
+        training = [(log, run) for log in self._simulators if log.kind is Kind.training for run in log.runs]
+        episodes = next((log.episodes for log, _ in training if log.episodes), 0) or self._episodes_between()
+        if training and not episodes and not rows:
+            self.problems.append(f"{USUAL_EPISODES} episodes are taken for an iteration: the log does not say how many")
+        workers = max([len(training), *(log.workers for log, _ in training)]) if training else 1
+        for worker, (_, run) in enumerate(training):
+            each = max(share(episodes or USUAL_EPISODES, workers, worker), 1)
+            told = enumerate(by_iteration(rows.get(0, []))[0])
+            of_rows = {row.episode - 1: i for i, trained in told for row in trained}
+            for trace in run.traces:
+                iteration = of_rows.get(trace.episode) if worker == 0 else None
+                known = trace.episode // each if iteration is None else iteration
+                traces.training.setdefault(worker, {}).setdefault(known, []).append(trace)
+
+    def _episodes_between(self) -> int:
+        """num_episodes_between_training of a file that lies beside the log; 0 where it is not known."""
+        found = self._first(artifacts.HYPERPARAMETERS, "hyperparameters.json")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                told = Hyperparameters.parse(found[1], self._where(found[0]), "sac", strict=False) if found else None
+        except InputError:
+            told = None
+        return told.num_episodes_between_training if told else 0
 
     def _updates(self) -> dict[str, FloatArray]:
         """Columns by iteration: of iterations.json and diagnostics.csv, else of log lines."""
@@ -271,7 +384,7 @@ class _Reader:
         """Of the lines that training logs; an update's numbers are those of its last epoch."""
         updates: list[dict[str, float]] = []
         for key in self._keys:
-            if key.endswith(".log"):
+            if is_log(key):
                 for match in _UPDATE_LINE.finditer(self._text(key) or ""):
                     if int(match[4]) == 0 or not updates:
                         updates.append({"iteration": float(len(updates))})
@@ -305,7 +418,7 @@ class _Reader:
             return (track.reversed() if config.reverse_dir else track), config.reverse_dir
         return oriented(track, traced)
 
-    def _missing(self, log: RunLog, traces: dict[Kind, dict[int, list[Trace]]]) -> None:
+    def _missing(self, log: RunLog, traces: _Traces) -> None:
         """Tell what is not there at all."""
         if not log.of(Kind.training):
             self.problems.append("no training episodes: neither metrics nor simtraces of training are here")
@@ -314,18 +427,30 @@ class _Reader:
         if not log.of(Kind.evaluation):
             hint = "" if self._foreign else f"; make one with: undercut evaluate {self._name}"
             self.problems.append(f"no evaluation of the trained model{hint}")
-        lacking = sorted(set(log.iterations) - set(traces[Kind.training]))
+        lacking = sorted(set(log.iterations) - {i for found in traces.training.values() for i in found})
         if lacking and log.of(Kind.training):
+            iterations = f"iteration{'' if len(lacking) == 1 else 's'} {_ranges(lacking)}"
             self.problems.append(
-                f"no simtraces of training iterations {_ranges(lacking)}: their episodes have no path, and are missing "
-                "from maps, exits and action use"
+                f"no simtraces of training {iterations}: their episodes have no path, and are missing from maps, exits "
+                "and action use"
             )
         others = sum(len(episode.steps) > 0 for episode in log.episodes) - len(log.traced(*Kind))
         if log.track is not None and others:
+            driven = "episode was" if others == 1 else "episodes were"
             self.problems.append(
-                f"{others} episodes were driven on another track than {log.track.name}: they are in tables and curves, "
-                "and not on maps"
+                f"{others} {driven} driven on another track than {log.track.name}: they are not on maps"
             )
+
+
+USUAL_EPISODES = 20
+"""In an iteration: the default of num_episodes_between_training."""
+_STAMP = re.compile(r"[0-9]{14}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z")
+
+
+def _stamp(key: str) -> str:
+    """The last time stamp in a path, as consoles and deepracer-for-cloud name an evaluation's files by it."""
+    found = _STAMP.findall(key)
+    return str(found[-1]) if found else ""
 
 
 def _line(error: InputError) -> str:

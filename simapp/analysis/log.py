@@ -43,6 +43,8 @@ class Episode:
     numbers         (T,) of the steps, from 1; a gap is a row that the file lacks
     actions         (T,) int64 of action indices, or (T, 2) float64
     track_length_m  as the simtrace says, 0 without one
+    worker          that drove it, where there are several
+    own_number      that its worker gave it, from 0
     """
 
     kind: Kind
@@ -56,6 +58,8 @@ class Episode:
     numbers: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     actions: IntArray | FloatArray = field(default_factory=lambda: np.zeros(0, np.int64))
     track_length_m: float = 0.0
+    worker: int | None = None
+    own_number: int = 0
 
     @property
     def complete(self) -> bool:
@@ -69,10 +73,12 @@ class Episode:
 
     @property
     def title(self) -> str:
-        """For example "training 134" or "evaluation 3 of iteration 12", numbered from 1."""
+        """For example "training 134" or "evaluation 3 of iteration 12", numbered from 1; of several workers also how
+        the worker's own files number it."""
         if self.kind is Kind.check:
             return f"evaluation {self.number + 1} of iteration {self.iteration}"
-        return f"{self.kind} {self.number + 1}"
+        of = "" if self.worker is None else f" (worker {self.worker}: {self.own_number + 1})"
+        return f"{self.kind} {self.number + 1}{of}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.hyperparameters import BATCH_SIZES, Hyperparameters
 from tests.conftest import SHARED_REFERENCE
 
 REFERENCE = SHARED_REFERENCE / "metrics"
 
 
-def read(data: object, algorithm: str = "clipped_ppo") -> Hyperparameters:
-    return Hyperparameters.parse(json.dumps(data), "hp.json", algorithm)
+def read(data: object, algorithm: str = "clipped_ppo", limits: bool = True) -> Hyperparameters:
+    """Within the console's form, unless `limits` is off."""
+    return Hyperparameters.parse(json.dumps(data), "hp.json", algorithm, limits=limits)
 
 
 def test_defaults_are_the_guidances() -> None:
@@ -89,7 +90,7 @@ def test_soft_actor_critics_strings_as_the_guidance_passes_them() -> None:
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"batchsize": 64}, "the keys here are", "'batch_size'"),
     ({"batch_size": 100}, "one of 32, 64, 128, 256, 512", "write 128"),
-    ({"batch_size": 16}, "32..512", "32..512"),
+    ({"batch_size": 16}, "one of 32, 64, 128, 256, 512", "write 32"),
     ({"batch_size": "big"}, "a number", "plain number"),
     ({"num_epochs": 2}, "3..10", "3..10"),
     ({"num_epochs": 3.5}, "whole number", "write 3 or 4"),
@@ -126,6 +127,47 @@ def test_bad_value_is_refused_with_place_rule_and_fix(data: dict[str, Any], rule
     assert rule in error.rule
     assert fix in error.fix
     assert repr(next(iter(data)) if rule == "the keys here are" else error.value) in str(error)
+
+
+@pytest.mark.parametrize(
+    ("data", "algorithm", "form"),
+    [
+        ({"batch_size": 1024}, "clipped_ppo", "one of 32, 64, 128, 256, 512"),
+        ({"batch_size": "1"}, "clipped_ppo", "one of 32, 64, 128, 256, 512"),
+        ({"num_epochs": 1}, "clipped_ppo", "3..10"),
+        ({"num_epochs": 100}, "sac", "3..10"),
+        ({"lr": 0.01}, "clipped_ppo", "1e-08..0.001"),
+        ({"lr": 1e-9}, "clipped_ppo", "1e-08..0.001"),
+        ({"beta_entropy": -0.5}, "clipped_ppo", "0..1"),
+        ({"num_episodes_between_training": 1}, "clipped_ppo", "5..100"),
+        ({"num_episodes_between_training": 400}, "sac", "1..100"),
+        ({"stack_size": 3}, "clipped_ppo", "one frame"),
+        ({"sac_alpha": 2.5}, "sac", "0..1"),
+    ],
+)
+def test_what_the_consoles_form_would_refuse_is_taken_with_its_range(
+    data: dict[str, Any], algorithm: str, form: str
+) -> None:
+    [(key, value)] = data.items()
+    with pytest.warns(InputWarning) as warned:
+        parsed = read(data, algorithm, limits=False)
+    [text] = [str(it.message) for it in warned]
+    assert text.startswith(f"hp.json: {key}: {value} ")
+    assert form in text
+    assert parsed.to_dict()[key] == float(value)
+    with pytest.raises(InputError):
+        read(data, algorithm)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"batch_size": 0}, {"batch_size": 64.5}, {"num_epochs": 0}, {"lr": 0}, {"lr": "fast"}, {"beta_entropy": "1e999"},
+     {"discount_factor": 1.01}, {"e_greedy_value": 2}, {"num_episodes_between_training": 0}, {"stack_size": 0.5},
+     {"sac_alpha": -1}],
+)  # fmt: skip
+def test_what_cannot_be_computed_with_is_refused_all_the_same(data: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(data))):
+        read(data, limits=False)
 
 
 def test_e_greedy_is_for_clipped_ppo_only() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from contract import artifacts
-from contract.errors import CheckpointError, InputError
+from contract.errors import CheckpointError, InputError, InputWarning
 from contract.metadata import ModelMetadata
 from contract.metrics import EvaluationRow, TrainingRow, parse_training_metrics
+from contract.simtrace import from_csv
 from contract.state import FloatArray
 from scripts.cli import app
 from scripts.interchange.importing import Imported, import_model
@@ -235,6 +237,41 @@ def test_what_is_refused_leaves_no_run(racer: Path) -> None:
     write(racer, {"runs/taken/notes.txt": "mine"})
     with pytest.raises(InputError, match="taken exists"):
         import_model("old", "taken")
+
+
+def test_a_model_of_2019_is_imported_and_drives_what_the_car_can(racer: Path, saved: tuple[Saved, Saved]) -> None:
+    """35 degrees and 6 m/s were the limits of the console's first year."""
+    wide = [(-35.0, 1.0), (-35.0, 6.0), (0.0, 6.0), (35.0, 6.0), (35.0, 1.0)]
+    download(racer / "old", saved)
+    write(
+        racer / "old",
+        {
+            "model/model_metadata.json": metadata_json(wide),
+            "ip/hyperparameters.json": '{"batch_size": 1024, "num_epochs": 1, "stack_size": 3}',
+        },
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = import_model("old")
+    [note] = [note for note in made.notes if "degrees" in note]
+    assert note.startswith("old/model_metadata.json: action_space[0].steering_angle: -35.0")
+    assert "drives with -30 to 30 degrees, 1 to 4 m/s" in note
+    assert sum("outside of the console's form" in note for note in made.notes) == 3
+    write(
+        racer, {"eval.yaml": "NUMBER_OF_TRIALS: 1\nNUMBER_OF_RESETS: 0\nEVAL_CHECKPOINT: last\nWORLD_NAME: paddock\n"}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)  # it was said when the model was imported
+        told = CliRunner().invoke(
+            app, ["evaluate", "old", "--params", "eval.yaml", "--no-video", "--json"], catch_exceptions=False
+        )
+    assert told.exit_code == 0, told.output
+    assert json.loads(told.stdout)["checkpoint"] == 9
+    run = Run.open("old")
+    traces = from_csv(run.store.get(artifacts.evaluation_simtrace()).decode(), "x")
+    assert traces[0].steps["speed_mps"].max() > 0.0
+    moved_m = np.hypot(np.diff(traces[0].steps["x_m"]), np.diff(traces[0].steps["y_m"]))
+    assert moved_m.max() < 4.5 / 15, "the car does 4 m/s"
 
 
 @pytest.mark.slow

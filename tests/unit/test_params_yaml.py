@@ -1,6 +1,7 @@
 """Run parameters in YAML: round trips, files in the guidance's manner, our templates, errors with their lines."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ Races = st.builds(
     lower_lane_change_time=st.floats(0.1, 4.0),
     upper_lane_change_time=st.floats(4.0, 9.0),
     lane_change_distance=Positive,
+    number_of_reverse_counts=st.integers(1, 100),
 )
 Trainings = st.builds(
     TrainingConfig,
@@ -68,6 +70,15 @@ Evaluations = st.builds(
     off_track_penalty=st.floats(0.0, 100.0),
     collision_penalty=st.floats(0.0, 100.0),
     reset_behind_dist=st.floats(0.0, 10.0),
+    reverse_penalty=st.none() | st.floats(0.0, 100.0),
+    immobilized_penalty=st.floats(0.0, 100.0),
+    mercy_reset=st.booleans(),
+    max_resets_after_crash=st.integers(1, 10),
+    reset_ahead_dist=st.floats(0.0, 10.0),
+    start_pos_offset=Share,
+    done_condition=st.sampled_from(["any", "all"]),
+    park_positions=st.lists(st.tuples(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3)), max_size=3).map(tuple),
+    race_duration_s=st.floats(0.0, 1e4),
     start_position_offset=Share,
 )
 Configs = st.builds(
@@ -100,7 +111,8 @@ def test_what_is_written_reads_back(config: RunConfig) -> None:
 def test_a_written_file_holds_words_only_as_the_guidances_do() -> None:
     for text in (training_params(RunConfig(name="a")), evaluation_params(RunConfig(name="a"))):
         content = yaml.safe_load(text)
-        assert all(isinstance(value, str) for key, value in content.items() if key != "OBJECT_POSITIONS")
+        lists = ("OBJECT_POSITIONS", "PARK_POSITIONS")
+        assert all(isinstance(value, str) for key, value in content.items() if key not in lists)
         assert content["REVERSE_DIR"] == "false"
 
 
@@ -171,9 +183,9 @@ def test_a_training_file_in_the_guidances_manner() -> None:
 @pytest.mark.parametrize(
     ("lines", "penalties"),
     [
-        ("", (2.0, 2.0)),
+        ("", (2.0, 5.0)),
         ('PENALTY_SECONDS: "3.5"', (3.5, 3.5)),
-        ('OFF_TRACK_PENALTY: "1"', (1.0, 2.0)),
+        ('OFF_TRACK_PENALTY: "1"', (1.0, 5.0)),
         ("COLLISION_PENALTY: 0\nPENALTY_SECONDS: 4", (4.0, 0.0)),
     ],
 )
@@ -322,6 +334,10 @@ def test_a_key_of_the_other_job_is_carried_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="NUMBER_OF_TRIALS: has no effect in TRAINING") as warned:
         assert read_training_params("NUMBER_OF_TRIALS: 3", "x").carried == {"NUMBER_OF_TRIALS": "3"}
     assert warned[0].filename == __file__, "it points at whoever reads"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # DeepRacer on AWS writes one file for both jobs
+        read = read_training_params("NUMBER_OF_TRIALS: 3\nS3_ENDPOINT_URL: http://minio:9000", "x", strict=False)
+    assert read.unused == ("NUMBER_OF_TRIALS", "S3_ENDPOINT_URL")
 
 
 def test_files_are_told_apart_by_their_ending(tmp_path: Path) -> None:

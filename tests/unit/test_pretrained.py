@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from contract import artifacts
+from contract.archive import Archive
 from contract.config import RunConfig
 from contract.errors import CheckpointError, InputError
 from contract.hyperparameters import Hyperparameters
@@ -26,7 +27,7 @@ from tests.stock_coach import episode
 from trainer.checkpoints import Checkpoints
 from trainer.coach import CoachAgent, SacAgent
 from trainer.coach.weights import checkpoint_weights
-from trainer.pretrained import Archive, ModelFolder, Pretrained, begin_from
+from trainer.pretrained import ModelFolder, Pretrained, begin_from
 
 MODEL = ModelMetadata.parse(metadata_json())
 FAST = [(angle, speed + 2.0) for angle, speed in FIVE]
