@@ -4,12 +4,9 @@ import logging
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numba
 import numpy as np
 
-import simapp
 from contract.config import RunConfig
 from contract.errors import SimulatorError
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
@@ -158,11 +155,3 @@ def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
     np.random.seed(  # noqa: NPY002
         [seed, order.phase == Phase.training, order.iteration, *part]
     )
-
-
-def announce_compilation(say: Callable[[str], None]) -> None:
-    """Numba keeps what it compiles beside the source or in NUMBA_CACHE_DIR; on a machine's first run, say why nothing
-    moves for a while."""
-    kept = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    if not any(Path(kept).rglob("*.nbi") if kept else Path(simapp.__file__).parent.rglob("__pycache__/*.nbi")):
-        say("compiling the simulator, once per machine: some seconds")
