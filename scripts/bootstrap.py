@@ -22,6 +22,12 @@ PYTHONS = ((3, 11), (3, 12))  # rl_coach and TensorFlow 2.21 both run on these
 DOWNLOAD_DEADLINE_S = 600.0
 SOCKET_TIMEOUT_S = 30.0
 DOWNLOAD_ATTEMPTS = 3
+PREPARED_IMPORTS = """
+import scripts.training.sessions
+from trainer.coach import shim
+shim.install()
+import trainer.coach.ppo
+"""
 
 
 class SetupError(Exception):
@@ -321,7 +327,28 @@ def sync(layout: Layout, extra: str) -> None:
     partial.replace(layout.stamp)
 
 
-def ensure(layout: Layout, asked: str | None, only_this_python: bool) -> None:
+def prepare(layout: Layout) -> None:
+    """Do now, side by side, what the first command would wait for: the bytecode of the packages that a training
+    imports, and the machine code of the simulator. The environment is complete without; who needs them makes them.
+    """
+    if not (layout.root / "simapp" / "kernels.py").is_file():
+        return
+    python, quiet, environment = str(layout.venv / "bin" / "python"), subprocess.DEVNULL, dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    imports = subprocess.Popen(
+        [python, "-c", PREPARED_IMPORTS], cwd=layout.root, env=environment, stdin=quiet, stdout=quiet, stderr=quiet
+    )
+    try:
+        command = [python, "-m", "simapp.kernels"]
+        if subprocess.run(command, check=False, cwd=layout.root, env=environment, stdin=quiet).returncode != 0:
+            say("the simulator could not be compiled ahead; the first command that drives tries again")
+        imports.wait()
+    finally:
+        imports.kill()
+        imports.wait()
+
+
+def ensure(layout: Layout, asked: str | None, only_this_python: bool, only_packages: bool = False) -> None:
     """Set up .venv unless it already is as asked. Runs side by side wait for each other."""
     extra = chosen_extra(layout, asked)
     if extra == chosen_extra(layout, None) and is_ready(layout, extra, only_this_python):
@@ -343,6 +370,8 @@ def ensure(layout: Layout, asked: str | None, only_this_python: bool) -> None:
         if is_ready(layout, extra, only_this_python):
             return
         sync(layout, extra)
+        if not only_packages:
+            prepare(layout)
     say(f"ready in {time.monotonic() - started:.0f} s")
 
 
@@ -351,9 +380,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Set up .venv from uv.lock with nothing but a Python.")
     parser.add_argument("--extra", choices=("cpu", "gpu"), help="TensorFlow build; as last time, at first cpu")
     parser.add_argument("--this-python", action="store_true", help="rebuild a .venv that has another Python version")
+    parser.add_argument("--only-packages", action="store_true", help="compile nothing ahead: an image has its own way")
     options = parser.parse_args(arguments)
+    layout = Layout(Path(__file__).resolve().parent.parent)
     try:
-        ensure(Layout(Path(__file__).resolve().parent.parent), options.extra, options.this_python)
+        ensure(layout, options.extra, options.this_python, options.only_packages)
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1

@@ -45,6 +45,7 @@ from scripts.training import worker_cli
 from scripts.view import cli as view_cli
 from scripts.view.cli import ViewOption, page
 from scripts.workspace import RUNS_PREFIX, workspace
+from simapp.kernels import settle_cache
 
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
@@ -137,10 +138,9 @@ def train(
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from scripts.starting.check import Given
-    from scripts.training import (
-        pretraining,  # TensorFlow takes seconds to import; --help should not
-        sessions,  # TensorFlow takes seconds to import; --help should not
-    )
+
+    with console.status("starting: loading the simulator"):
+        from scripts.training import pretraining, sessions  # these take seconds to import; --help should not
 
     if folder is not None:
         files = Given.in_folder(folder)
@@ -273,6 +273,7 @@ def main() -> NoReturn:
     """Run the command line. Every error of ours is a message; another one is a bug and shows its traceback."""
     show_input_warnings()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is a Ctrl-C
+    settle_cache()
     status = 0
     try:
         # typer turns Ctrl-C into the exit status 130 and returns it

@@ -1,56 +1,355 @@
-"""Compiles the simulator's kernels into numba's cache by driving a little in every way: `python -m simapp.kernels`."""
+"""Compiles the simulator's kernels into numba's cache, side by side on all cores: `python -m simapp.kernels`.
 
+Numba compiles a function when it is first called, on one core, and keeps the result beside the source or in
+NUMBA_CACHE_DIR, once for each kind of CPU. Left to that, the first training of a machine would stand still for most of
+a minute; `make setup` calls this instead, and `undercut train` where something is missing all the same.
+"""
+
+import argparse
+import atexit
+import contextlib
+import fcntl
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TextIO
 
-import numpy as np
+from contract.runtime import usable_cores
 
-from contract.conditions import RandomizationConfig
-from contract.config import RaceConfig, TrainingConfig
-from contract.metadata import ContinuousActions, ModelMetadata
-from contract.protocols import ActionDistribution, Phase, RolloutOrder
-from contract.state import Observations
-from simapp.builtin import BuiltinSimulator
-from simapp.race import Race, RaceRules
-from simapp.rollout import collect
-from simapp.starts import conditioned, round_robin
-from simapp.tracks import load_track
-
-ACTIONS = Path(__file__).resolve().parent.parent / "actions"
+PACKAGE = Path(__file__).resolve().parent
+ACTIONS = PACKAGE.parent / "actions"
 FILES = ("default.json", "stereo_lidar_shallow_two_speed.json")
-RACES = (
-    RaceConfig(),
-    RaceConfig(race_type="OBJECT_AVOIDANCE", number_of_obstacles=2, randomize_obstacle_locations=True),
-    RaceConfig(race_type="HEAD_TO_BOT", number_of_bot_cars=2, is_lane_change=True),
-)
 CARS, STEPS = 2, 20
 
 
-class AnyAction:
-    """A `Policy` that has no preference."""
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """News of a compilation: so many kernels of all that were missing are done, `name` the latest."""
 
-    def __init__(self, metadata: ModelMetadata) -> None:
-        self._actions = metadata.actions
-
-    def distribution(self, observations: Observations) -> ActionDistribution:
-        cars = len(next(iter(observations.values())))
-        if isinstance(self._actions, ContinuousActions):
-            return ActionDistribution(mean=np.zeros((cars, 2)), deviation=np.ones((cars, 2)))
-        return ActionDistribution(probabilities=np.full((cars, self._actions.size), 1.0 / self._actions.size))
+    done: int
+    of: int
+    name: str = ""
 
 
-def compile_kernels() -> None:
-    """Both vehicles, all cameras and lidars, boxes and bots, with and without randomisation."""
-    track, training = load_track("paddock"), TrainingConfig()
+# --- what there is ---------------------------------------------------------------------------------------------------
+
+
+def kernels() -> dict[str, Any]:
+    """Every function of this package that numba compiles and keeps: name -> dispatcher."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "\nfrom numba import njit" in path.read_text(encoding="utf-8"):
+            module = importlib.import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+            for value in vars(module).values():
+                if hasattr(value, "py_func") and value.py_func.__module__ == module.__name__:
+                    found[_name(value)] = value
+    return found
+
+
+def missing(pictures: bool = True) -> list[str]:
+    """Kernels that are not compiled for this CPU, or from another text of their file; with or without those that draw
+    videos."""
+    return [name for name, it in kernels().items() if (pictures or not name.startswith(PICTURES)) and not _is_kept(it)]
+
+
+PICTURES = "media."
+
+
+def settle_cache() -> None:
+    """Where neither this package's folder nor the user's cache can be written, keep kernels in a folder that goes with
+    the process: numba would refuse to load them. To be called before any kernel is imported."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '/')}/.cache") / "numba"
+    if "NUMBA_CACHE_DIR" in os.environ or _is_writable(PACKAGE) or _is_writable(cache):
+        return
+    # one of its own, since numba loads whatever lies in it
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="undercut-kernels-")
+    atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be written there, or the folder and those above it made."""
+    there = next((it for it in (folder, *folder.parents) if it.exists()), folder)
+    return there.is_dir() and os.access(there, os.W_OK)
+
+
+def _name(kernel: Any) -> str:
+    function = kernel.py_func
+    return f"{function.__module__.removeprefix('simapp.')}.{function.__name__}"
+
+
+def _is_kept(kernel: Any) -> bool:
+    """Numba has no public word for this. An index that belongs to another source, version or numba reads as empty; its
+    keys are (signature, CPU, code)."""
+    cpu = kernel.targetctx.codegen().magic_tuple()
+
+    def is_there() -> bool:
+        return any(key[1] == cpu for key in kernel._cache._cache_file._load_index())
+
+    return is_there() or (_brought(kernel) and is_there())
+
+
+def _brought(kernel: Any) -> bool:
+    """Copy what lies compiled beside the source to where numba looks: it passes by a folder that cannot be written."""
+    beside, place = Path(kernel.py_func.__code__.co_filename).parent / "__pycache__", Path(kernel._cache.cache_path)
+    found = [] if beside == place else sorted(beside.glob(f"{kernel._cache._impl.filename_base}.*"), reverse=True)
+    for path in found:  # the index, .nbi, last
+        part = place / f"{path.name}.{os.getpid()}.part"
+        shutil.copyfile(path, part)
+        part.replace(place / path.name)
+    return bool(found)
+
+
+# --- compiling -------------------------------------------------------------------------------------------------------
+
+
+def _plain() -> None:
+    """What every training needs: the front camera, the track and the car."""
+    _drive(FILES[0], [0], randomised=False)
+
+
+def _things_and_effects() -> None:
+    """Boxes and cars, blur and noise, without the camera around them."""
+    import numpy as np
+
+    from contract.conditions import Conditions
+    from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Things
+    from simapp.camera.bodies import REACH_M, looks_of, tables
+    from simapp.camera.effects import Views, finish_frames
+    from simapp.camera.rasterise import draw_bodies
+
+    things, pose, one = Things.none(1, 1), np.zeros((1, 1)), np.ones((1, 4))
+    frames, room = np.zeros((1, CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8), (-1.0, -1.0, 1.0, 1.0, 1.0)
+    draw_bodies(one, one, np.ones(1), looks_of(things), pose, pose, pose, tables(), REACH_M, room, frames)
+    views = Views.of(Conditions.nominal(1), np.zeros(1, np.int64), 0.0)
+    finish_frames(views.blur_px, views.noise, views.keys, frames)
+
+
+def _videos() -> None:
+    """The pictures of videos and of the live page."""
+    import numpy as np
+
+    from contract.state import Things
+    from simapp.camera.ground import Road, coverage
+    from simapp.media.lettering import panel, write
+    from simapp.media.scene import VIEWS, Bodies, SceneRenderer
+    from simapp.tracks import load_track
+
+    track, still = load_track("first_oval"), [0.0]
+    coverage(np.zeros((1, 2)), Road.of(track))
+    renderer = SceneRenderer(track, 64, 48)
+    bodies, trail = Bodies.cars(still, still, still, still, [0]), np.zeros((2, 2))
+    for view in VIEWS:
+        frame = renderer.render(view, bodies, trail_m=trail)
+    write(frame, "12.3 s", 2, 2, 10, (255, 255, 255))
+    panel(frame, 2, 2, 20, 10)
+    Bodies.of_things(Things.none(1, 1))
+
+
+def _races_and_sensors() -> None:
+    """Races with obstacles and bots; lidars, and the car of model metadata up to version 4."""
+    _drive(FILES[0], [1, 2], randomised=True)
+    _drive(FILES[1], [0], randomised=False)
+    _drive(FILES[1], [0], randomised=False, version=4)
+
+
+VIDEOS = "videos"
+PARTS: dict[str, Callable[[], None]] = {
+    "plain": _plain,
+    "things": _things_and_effects,
+    VIDEOS: _videos,
+    "races": _races_and_sensors,
+}
+"""Taken in this order by processes side by side. The first two have nothing in common, and take as long; the others
+find track and camera compiled by then, where there are two cores."""
+
+
+def _drive(file: str, races: Sequence[int], randomised: bool, version: int | None = None) -> None:
+    """Drive a little with an action file, as of this version, in races without and with obstacles and with bots."""
+    import numpy as np
+
+    from contract.conditions import RandomizationConfig
+    from contract.config import RaceConfig, TrainingConfig
+    from contract.metadata import ContinuousActions, ModelMetadata
+    from contract.protocols import ActionDistribution, Phase, RolloutOrder
+    from contract.state import Observations
+    from simapp.builtin import BuiltinSimulator
+    from simapp.race import Race, RaceRules
+    from simapp.rollout import collect
+    from simapp.starts import conditioned, round_robin
+    from simapp.tracks import load_track
+
+    class AnyAction:
+        """A `Policy` that has no preference."""
+
+        def distribution(self, observations: Observations) -> ActionDistribution:
+            cars = len(next(iter(observations.values())))
+            if isinstance(metadata.actions, ContinuousActions):
+                return ActionDistribution(mean=np.zeros((cars, 2)), deviation=np.ones((cars, 2)))
+            return ActionDistribution(probabilities=np.full((cars, metadata.actions.size), 1.0 / metadata.actions.size))
+
+    configs = (
+        RaceConfig(),
+        RaceConfig(race_type="OBJECT_AVOIDANCE", number_of_obstacles=2, randomize_obstacle_locations=True),
+        RaceConfig(race_type="HEAD_TO_BOT", number_of_bot_cars=2, is_lane_change=True),
+    )
+    track, metadata = load_track("paddock"), ModelMetadata.load(ACTIONS / file)
+    metadata = replace(metadata, version=version or metadata.version)
+    simulator = BuiltinSimulator(track, [metadata] * CARS)
     order = RolloutOrder(Phase.training, 0, 0, CARS)
-    for file in FILES:
-        metadata = ModelMetadata.load(ACTIONS / file)
-        simulator = BuiltinSimulator(track, [metadata] * CARS)
-        for config in RACES:
-            race = Race(simulator, track, RaceRules(STEPS), [lambda params: 1.0] * CARS, False, config)
-            for ranges in (None, RandomizationConfig()):
-                start = conditioned(race, ranges, round_robin(race, training))
-                collect(race, AnyAction(metadata), metadata, order, start, seed=0)
+    for k in races:
+        race = Race(simulator, track, RaceRules(STEPS), [lambda params: 1.0] * CARS, False, configs[k])
+        ranges = RandomizationConfig() if randomised else None
+        start = conditioned(race, ranges, round_robin(race, TrainingConfig()))
+        collect(race, AnyAction(), metadata, order, start, seed=0)
+
+
+def compile_missing(
+    tell: Callable[[Compiled], None] = lambda news: None, pictures: bool = True, jobs: int | None = None
+) -> int:
+    """Compile what `missing()` names, in `jobs` processes (default: the usable cores), and tell of each kernel.
+
+    Returns how many kernels were missing. Processes that ask at the same time wait for the first. Raises RuntimeError
+    with what a process said when one fails.
+    """
+    if not missing(pictures):
+        return 0
+    with _alone():
+        wanted = set(missing(pictures))
+        done: set[str] = set()
+        tell(Compiled(0, len(wanted)))
+        parts = [part for part in PARTS if pictures or part != VIDEOS]
+        for name in _compiled_by(parts, jobs or usable_cores()) if wanted else ():
+            if name in wanted - done:
+                done.add(name)
+                tell(Compiled(len(done), len(wanted), name))
+    return len(wanted)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold a lock in the folder of the first kernel; where there are no locks, go on without."""
+    place = Path(next(iter(kernels().values()))._cache.cache_path)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((place / "compiling.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _compiled_by(parts: Sequence[str], jobs: int) -> Iterator[str]:
+    """Names of kernels as processes for these parts compile them."""
+    waiting, said = SimpleQueue[str](), SimpleQueue[str | Exception | None]()
+    for part in parts:
+        waiting.put(part)
+    running: list[subprocess.Popen[str]] = []
+    stopped = threading.Event()
+
+    def work() -> None:
+        try:
+            while not stopped.is_set():
+                _one_part(waiting.get_nowait(), running, said.put)
+        except Empty:
+            said.put(None)
+        except Exception as error:
+            said.put(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(parts)))]
+    for thread in threads:
+        thread.start()
+    try:
+        left = len(threads)
+        while left:
+            news = said.get()
+            if isinstance(news, Exception):
+                raise news
+            if news is None:
+                left -= 1
+            else:
+                yield news
+    finally:
+        stopped.set()
+        for process in running:
+            with contextlib.suppress(OSError):
+                process.kill()
+
+
+def _one_part(part: str, running: list[subprocess.Popen[str]], say: Callable[[str], None]) -> None:
+    command = [sys.executable, "-m", "simapp.kernels", "--part", part]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, text=True) as it:
+        running.append(it)
+        assert it.stdout is not None
+        other = []
+        for line in it.stdout:
+            if line.startswith(DONE):
+                say(line[len(DONE) :].strip())
+            else:
+                other.append(line)
+    if it.returncode != 0:
+        raise RuntimeError(f"compiling the simulator ({part}) ended with status {it.returncode}\n{''.join(other)}")
+
+
+# --- as a program ----------------------------------------------------------------------------------------------------
+
+DONE = "compiled "
+"""How a part's lines begin, one a kernel."""
+
+
+def _run_part(part: str) -> None:
+    from numba.core import event
+
+    class Told(event.Listener):
+        def on_start(self, event: Any) -> None:
+            """Of the end only."""
+
+        def on_end(self, event: Any) -> None:
+            kernel = event.data["dispatcher"]
+            if kernel.py_func.__module__.startswith("simapp."):
+                _write(sys.stdout, f"{DONE}{_name(kernel)}\n")
+
+    event.register("numba:compile", Told())  # type: ignore[no-untyped-call]
+    PARTS[part]()
+
+
+def _show(news: Compiled) -> None:
+    """A line that is written over on a terminal, a line now and then elsewhere."""
+    line = f"setup: compiling the simulator for this CPU: {news.done} of {news.of} {news.name}"
+    if sys.stderr.isatty():
+        _write(sys.stderr, f"\r\x1b[K{line[:79]}" + "\n" * (news.done == news.of))
+    elif news.done % 20 == 0 or news.done == news.of:
+        _write(sys.stderr, f"{line.rstrip()}\n")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    stream.write(text)
+    stream.flush()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m simapp.kernels", description="Compile the simulator ahead.")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    part = parser.parse_args(arguments).part
+    if part:
+        _run_part(part)
+        return 0
+    settle_cache()
+    try:
+        compile_missing(_show)
+    except RuntimeError as error:
+        _write(sys.stderr, f"\n{error}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    compile_kernels()
+    sys.exit(main(sys.argv[1:]))

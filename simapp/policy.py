@@ -11,16 +11,15 @@ from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import ActionDistribution
 from contract.runtime import is_bfloat16, quiet_import, session_threads
 from contract.state import Observations
+from simapp.blocks import Blocks, blocks_of, found_blocks
 from simapp.precision import in_bfloat16
+from simapp.probe import Probe, shape_of, with_noise
 
 NETWORK = "main_level/agent/main/online"
 SAC_NETWORK = "main_level/agent/policy/online"
-CHUNK = 64
-"""Most frames a forward pass: more would only leave the caches."""
-PAD = 8
-"""Batches are padded to a multiple of this. The kernels round a frame's result differently in batches of other sizes,
-and a car's actions must not depend on how many cars drive beside it. float32's kernels are slow below 7 frames."""
-PAD_BFLOAT16 = 4
+BLOCKS = {"float32": (6, 8, 12, 16, 20, 24), "bfloat16": (4, 8, 12, 16, 20, 24)}
+"""Batch sizes that are tried: on CPUs with AVX2 6, 12 and 24 hold, on most others all. Larger batches are no faster a
+frame on one core, and float32's kernels are slow for fewer than 6."""
 
 
 def settled_precision(precision: Precision) -> Precision:
@@ -34,21 +33,30 @@ class FrozenPolicy:
 
     `threads` is the number of cores to use, by default those that this process may use; the first TensorFlow session
     of a process settles it for all. `precision` is that of the products, all of them: "auto" is bfloat16 on CPUs that
-    have it, where probabilities differ from float32's in the third decimal.
+    have it, where probabilities differ from float32's in the third decimal. `trainer_threads` is the number of the
+    process that trains, where that is another one: how products are shared among threads shows in their last bits.
+
+    A frame's distribution is the same bits whatever frames are beside it, in whatever order and number.
     """
 
     def __init__(
-        self, pb: bytes, metadata: ModelMetadata, threads: int | None = None, precision: Precision = "float32"
+        self,
+        pb: bytes,
+        metadata: ModelMetadata,
+        threads: int | None = None,
+        precision: Precision = "float32",
+        trainer_threads: int | None = None,
     ) -> None:
         self._metadata = metadata
         self._tf = quiet_import("tensorflow")
-        cores, self._streams = session_threads(threads)
+        self._cores, self._streams = session_threads(threads)
+        if trainer_threads is not None:
+            self._cores, _ = session_threads(trainer_threads)
         self._config = self._tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=cores, inter_op_parallelism_threads=self._streams
+            intra_op_parallelism_threads=self._cores, inter_op_parallelism_threads=self._streams
         )
         self._config.gpu_options.allow_growth = True
-        self._low = settled_precision(precision) == "bfloat16"
-        self._pad = PAD_BFLOAT16 if self._low else PAD
+        self._precision = settled_precision(precision)
         # it finds nothing in these graphs that makes them faster, and takes half a second for each
         self._config.graph_options.rewrite_options.disable_meta_optimizer = True
         self._pool = ThreadPoolExecutor(max(self._streams - 1, 1), thread_name_prefix="policy")
@@ -68,9 +76,9 @@ class FrozenPolicy:
             names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
         graph = self._tf.Graph()
         try:
+            read = v1.GraphDef.FromString(pb)
             with graph.as_default():
-                read = v1.GraphDef.FromString(pb)
-                self._tf.import_graph_def(in_bfloat16(read) if self._low else read, name="")
+                self._tf.import_graph_def(self._lowered(read), name="")
             inputs = {name: graph.get_tensor_by_name(f"{network}/network_0/{name}/{name}:0") for name in shapes}
             outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
         except (KeyError, ValueError, decode_error) as error:
@@ -99,33 +107,56 @@ class FrozenPolicy:
                 "use the model_metadata.json that the model was trained with",
             )
         self._close_session()
-        self._inputs, self._outputs = inputs, outputs
+        self._inputs, self._outputs = inputs, [_before_softmax(tensor) for tensor in outputs]
+        self._softmax = self._outputs[0] is not outputs[0]
         self._session = v1.Session(graph=graph, config=self._config)
+        self._blocks = self._found_blocks(read)
 
     def distribution(self, observations: Observations) -> ActionDistribution:
         """Sensor name -> (K, ...) in, K distributions out."""
         count = len(observations[self._metadata.camera])
-        size = min(CHUNK, self._padded(-(-count // self._streams)))
-        chunks = [{name: observations[name][i : i + size] for name in self._inputs} for i in range(0, count, size)]
-        others = [self._pool.submit(self._run, chunk) for chunk in chunks[1:]]
-        parts = [self._run(chunks[0]), *(one.result() for one in others)]
+        batches, begin = [], 0
+        for frames, size in self._blocks.split(count, self._streams):
+            batches.append(({name: observations[name][begin : begin + frames] for name in self._inputs}, size))
+            begin += frames
+        others = [self._pool.submit(self._run, *batch) for batch in batches[1:]]
+        parts = [self._run(*batches[0]), *(one.result() for one in others)]
         first, *second = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
         if second and self._metadata.algorithm == "sac":
             return ActionDistribution(mean=first, deviation=np.exp(second[0]), squash=True)
         if second:
             return ActionDistribution(mean=first, deviation=second[0])
+        if self._softmax:
+            first = np.exp(first - first.max(axis=1, keepdims=True))
+            first /= first.sum(axis=1, keepdims=True)
         return ActionDistribution(probabilities=first)
 
-    def _run(self, seen: Observations) -> list[Any]:
-        count = len(seen[self._metadata.camera])
+    def _run(self, observations: Observations, size: int) -> list[Any]:
+        count = len(observations[self._metadata.camera])
         feed = {}
-        for name, values in seen.items():
-            feed[self._inputs[name]] = padded = np.zeros((self._padded(count), *values.shape[1:]), np.float32)
+        for name, values in observations.items():
+            feed[self._inputs[name]] = padded = np.zeros((size, *values.shape[1:]), np.float32)
             padded[:count] = values
         return [output[:count] for output in self._session.run(self._outputs, feed)]
 
-    def _padded(self, count: int) -> int:
-        return -(-count // self._pad) * self._pad
+    def _lowered(self, graph: Any) -> Any:
+        return in_bfloat16(graph) if self._precision == "bfloat16" else graph
+
+    def _found_blocks(self, read: Any) -> Blocks:
+        """The batch sizes for this network here; on a GPU, whose kernels are others, those that are tried."""
+        if self._tf.config.list_physical_devices("GPU"):
+            return Blocks(BLOCKS[self._precision])
+        key = (self._precision, self._cores, shape_of(read))
+        return blocks_of(key, lambda: self._probed(with_noise(read)))
+
+    def _probed(self, noisy: Any) -> Blocks:
+        """Found by a network with weights of noise, so that no unit is idle and every policy's blocks are the same."""
+        graph = self._tf.Graph()
+        with graph.as_default():
+            self._tf.import_graph_def(self._lowered(noisy), name="")
+        with self._tf.compat.v1.Session(graph=graph, config=self._config) as session:
+            probe = Probe(session, [it.name for it in self._inputs.values()], [it.name for it in self._outputs], noisy)
+            return found_blocks(probe.results, BLOCKS[self._precision], self._streams)
 
     def close(self) -> None:
         """Give the session and the threads back."""
@@ -136,3 +167,9 @@ class FrozenPolicy:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+
+def _before_softmax(tensor: Any) -> Any:
+    """What a softmax takes, else the tensor itself. TensorFlow's softmax treats a batch's last rows differently; in
+    float64 by numpy it is exact for each row and costs nothing."""
+    return tensor.op.inputs[0] if tensor.op.type == "Softmax" else tensor

@@ -21,10 +21,7 @@ def in_bfloat16(graph: Any) -> Any:
     """
     tf = quiet_import("tensorflow")
     nodes = {node.name: node for node in graph.node}
-    takers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            takers.setdefault(name, []).append(node)
+    takers = _takers(graph)
     low = {name for node in graph.node if _is_product(node, tf) for name in _chain(node, takers)}
     gone: set[str] = set()
     for node in reversed(graph.node):
@@ -66,6 +63,22 @@ def in_bfloat16(graph: Any) -> Any:
         added.attr["T"].type = tf.bfloat16.as_datatype_enum
         cast(added.name, node.name, tf.float32, tf.bfloat16)
     return changed
+
+
+def product_chains(graph: Any) -> list[list[str]]:
+    """A GraphDef's products, each with what follows it in bfloat16 (or would, if the graph were lowered)."""
+    tf = quiet_import("tensorflow")
+    takers = _takers(graph)
+    return [_chain(node, takers) for node in graph.node if _is_product(node, tf)]
+
+
+def _takers(graph: Any) -> dict[str, list[Any]]:
+    """Name -> the nodes that take its result."""
+    takers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            takers.setdefault(name, []).append(node)
+    return takers
 
 
 def _is_product(node: Any, tf: Any) -> bool:

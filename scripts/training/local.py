@@ -4,12 +4,9 @@ import logging
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import numba
 import numpy as np
 
-import simapp
 from contract.config import RunConfig
 from contract.errors import SimulatorError
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
@@ -35,9 +32,11 @@ class _World:
 class LocalRollouts:
     """`RolloutSource` in this process: a simulator for each world of the run, made when an episode first needs it."""
 
-    def __init__(self, run: Run, count: Callable[[int], None] = lambda steps: None) -> None:
-        """`count` is called with the number of car-steps before each step."""
-        self._run, self._count = run, count
+    def __init__(
+        self, run: Run, count: Callable[[int], None] = lambda steps: None, trainer_threads: int | None = None
+    ) -> None:
+        """`count` is called with the number of car-steps before each step; `trainer_threads` is FrozenPolicy's."""
+        self._run, self._count, self._trainer_threads = run, count, trainer_threads
         self._configs = run.config.each_world()
         self._worlds: dict[int, _World] = {}
 
@@ -48,7 +47,8 @@ class LocalRollouts:
         run = self._run
         seed_racers_randomness(run.config.seed, order)
         parts = self._parts(order)
-        frozen = FrozenPolicy(policy, run.files.metadata, run.config.threads or None, run.config.precision)
+        threads, precision = run.config.threads or None, run.config.precision
+        frozen = FrozenPolicy(policy, run.files.metadata, threads, precision, self._trainer_threads)
         counted = _Counted(frozen, self._count)
         try:
             rollouts = [rollout for scene, part in parts for rollout in self._driven(scene, counted, part)]
@@ -155,11 +155,3 @@ def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:
     np.random.seed(  # noqa: NPY002
         [seed, order.phase == Phase.training, order.iteration, *part]
     )
-
-
-def announce_compilation(say: Callable[[str], None]) -> None:
-    """Numba keeps what it compiles beside the source or in NUMBA_CACHE_DIR; on a machine's first run, say why nothing
-    moves for a while."""
-    kept = numba.config.CACHE_DIR  # type: ignore[attr-defined]
-    if not any(Path(kept).rglob("*.nbi") if kept else Path(simapp.__file__).parent.rglob("__pycache__/*.nbi")):
-        say("compiling the simulator, once per machine: some seconds")

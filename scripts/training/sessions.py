@@ -15,11 +15,12 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
+from scripts.compiling import compile_ahead
 from scripts.live import LiveSession
 from scripts.looking import videos
 from scripts.runs import Run
 from scripts.training import pretraining
-from scripts.training.local import announce_compilation, evaluation_laps
+from scripts.training.local import evaluation_laps
 from scripts.training.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from scripts.training.statistics import lap_statistics
 from scripts.training.workers import rollout_source
@@ -52,7 +53,8 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
         f"{actions}",
         highlight=False,
     )
-    announce_compilation(console.print)
+    if config.simulator == "builtin":
+        compile_ahead(console)
     journal = RunJournal(
         run.store,
         config.name,
@@ -151,6 +153,8 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
+    if run.config.simulator == "builtin":
+        compile_ahead(console)
     with LiveSession("run", "evaluation", run.config, console.print) as live:
         live.doing(f"driving {laps} laps with checkpoint {record.iteration}")
         driven = evaluation_laps(run, policy, order)

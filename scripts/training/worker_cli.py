@@ -26,7 +26,11 @@ def worker(
 
     Any number of workers may join and leave at any time; numbers do not depend on them.
     """
-    from scripts.training.local import announce_compilation  # TensorFlow takes seconds to import; --help should not
+    from rich.console import Console
+
+    from scripts.compiling import compile_ahead
+
+    # these take seconds to import; --help should not
     from scripts.training.workers import OUT_OF_MEMORY, JobDriver, version
     from simapp.worker import Worker
 
@@ -49,7 +53,7 @@ def worker(
     here = Worker(connect, lambda job, count: JobDriver(job, threads, count), version(), say, idle_minutes * 60.0)
     _leave_when_told(here.stop, say)
     say(f"worker {here.name[:8]}, process {os.getpid()}, at {address if socket is None else socket}")
-    announce_compilation(say)
+    compile_ahead(Console())
     try:
         here.run()
     except MemoryError as error:

@@ -65,13 +65,15 @@ def job_of(run: Run) -> Job:
 
 
 def on_tracks(config: RunConfig, name: Callable[[str], str]) -> RunConfig:
-    """The config with other names for its tracks, and with what "auto" precision means on this machine."""
+    """The config with other names for its tracks, and with what "auto" precision and all threads mean here."""
     worlds = [
         world.model_copy(update={"track": name(world.track)}) if world.track is not None else world
         for world in config.worlds
     ]
     precision = settled_precision(config.precision)
-    return config.model_copy(update={"track": name(config.track), "worlds": tuple(worlds), "precision": precision})
+    threads = config.threads or usable_cores()
+    settled = {"worlds": tuple(worlds), "precision": precision, "threads": threads}
+    return config.model_copy(update={"track": name(config.track), **settled})
 
 
 class JobDriver:
@@ -83,9 +85,10 @@ class JobDriver:
         for key, content in job.files.items():
             store.put(key, content)
         config = RunConfig.from_json(store.get(artifacts.RUN_CONFIG).decode(), "the job's run.json")
-        config = on_tracks(config, lambda key: str(store.path(key))).model_copy(update={"threads": threads})
+        config = on_tracks(config, lambda key: str(store.path(key)))
+        here = config.model_copy(update={"threads": threads})
         with self._readable_errors():
-            self._rollouts = LocalRollouts(Run(config, RacerFiles.of(store), store), count)
+            self._rollouts = LocalRollouts(Run(here, RacerFiles.of(store), store), count, config.threads)
 
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]:
         """RewardError names the file without the folder, which nobody but this process knows."""

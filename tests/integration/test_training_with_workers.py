@@ -130,6 +130,23 @@ def test_one_process_three_workers_and_workers_at_a_redis_leave_the_same_bytes(t
         assert (server.address.password() or "none") not in output + said_by_worker
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_any_number_of_cars_and_workers_leaves_the_same_bytes_on_a_cpu_with_avx2(
+    precision: str, tmp_path: Path
+) -> None:
+    """Where kernels add up in another order for the last rows of a batch."""
+    config = CONFIG.replace('"float32"', f'"{precision}"')
+    assert '"cars": 6' in config
+    left = {}
+    for name, cars, workers in [("one", 1, 0), ("seven", 7, 0), ("twenty", 20, 0), ("more", 20, 1), ("three", 7, 3)]:
+        arguments = run_of(tmp_path, name, config=config.replace('"cars": 6', f'"cars": {cars}'))
+        finished(undercut(tmp_path, *arguments, "--workers", str(workers), ONEDNN_MAX_CPU_ISA="AVX2"))
+        left[name] = numbers(tmp_path, name)
+    assert len(left["one"]) > 15
+    for name, files in left.items():
+        assert files == left["one"], name
+
+
 def test_a_trainer_that_is_killed_leaves_no_workers_behind(tmp_path: Path) -> None:
     trainer = undercut(tmp_path, *run_of(tmp_path, "killed"), "--workers", "1")
     assert trainer.stdout is not None

@@ -213,6 +213,21 @@ def test_the_first_setup_installs_and_the_second_does_nothing(project: Project) 
     assert project.setup() == (0, "", [])
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_the_first_command_would_wait_for_is_made_once(project: Project, fails: bool) -> None:
+    (project.root / "simapp").mkdir()
+    (project.root / "simapp" / "kernels.py").write_text(
+        f"import pathlib, sys\npathlib.Path('compiled').open('a').write('once\\n')\nsys.exit({int(fails)})\n"
+    )
+    status, error, _ = project.setup()
+    assert status == 0
+    assert ("could not be compiled ahead" in error) is fails
+    assert project.setup() == (0, "", [])
+    assert (project.root / "compiled").read_text() == "once\n"
+    project.setup("--extra", "gpu", "--only-packages")
+    assert (project.root / "compiled").read_text() == "once\n"
+
+
 @pytest.mark.parametrize("name", ["uv.lock", "pyproject.toml"])
 def test_a_changed_input_installs_again(project: Project, name: str) -> None:
     project.setup()

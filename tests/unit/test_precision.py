@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 
 from contract.hyperparameters import Hyperparameters
@@ -30,6 +31,8 @@ def by_tensorflow(pb: bytes, policy: FrozenPolicy, seen: Any) -> list[Any]:
     with tf.compat.v1.Session(graph=graph, config=config) as session:
         feed = {tensor.name: seen[name].astype(np.float32) for name, tensor in policy._inputs.items()}
         found: list[Any] = session.run([tensor.name for tensor in policy._outputs], feed)
+    if policy._softmax:  # the policy takes what comes before it
+        found[0] = scipy.special.softmax(found[0].astype(np.float64), axis=1)
     return found
 
 

@@ -1,0 +1,92 @@
+"""A frame's distribution does not depend on the batch, on any CPU; training neither on the number of cars."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.hyperparameters import Hyperparameters
+from simapp.blocks import ONE_BY_ONE, Blocks, Results, found_blocks
+from tests.stock_coach import CAMERA, metadata
+from tests.unit.test_coach_precision import PRESET
+from tests.unit.test_coach_sac import sac_metadata
+from trainer.coach import make_agent
+
+CAPS = {"": "", "SSE41": "avx", "AVX2": "avx512f", "AVX512_CORE": "avx512_bf16"}
+"""Caps of oneDNN's instructions, and the CPU flag without which one changes nothing."""
+DEEPEST = "DEEP_CONVOLUTIONAL_NETWORK_DEEP"
+"""The deepest network, with the fewest weights."""
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained policies of all kinds of outputs, inputs and layers."""
+    folder = tmp_path_factory.mktemp("policies")
+    (folder / "preset.py").write_text(PRESET)
+    for name, model, preset in [
+        ("shallow", metadata(), None),
+        ("batchnorm", metadata(), folder / "preset.py"),
+        ("continuous", metadata(continuous=True, network=DEEPEST), None),
+        ("sac", sac_metadata(network=DEEPEST), None),
+        ("stereo", metadata(sensors=("STEREO_CAMERAS", "SECTOR_LIDAR")), None),
+        ("lidar", metadata(network=DEEPEST, sensors=(CAMERA, "LIDAR")), None),
+    ]:
+        (folder / f"{name}.json").write_text(model.to_json())
+        (folder / f"{name}.pb").write_bytes(make_agent(model, Hyperparameters(), 3, preset=preset).export())
+    return folder
+
+
+@pytest.mark.parametrize("cap", CAPS)
+def test_a_frame_gives_the_same_bits_beside_any_others(cap: str, policies: Path) -> None:
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    if CAPS[cap] and CAPS[cap] not in flags:
+        pytest.skip(f"this CPU has no {CAPS[cap]}, so ONEDNN_MAX_CPU_ISA={cap} changes nothing: run it on one that has")
+    command = [sys.executable, "-m", "tests.policy_bits", str(policies)]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": cap}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("the same bits") == 12
+
+
+# --- which sizes -----------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(1, 500),
+    st.lists(st.integers(1, 64), min_size=1, max_size=6, unique=True).map(sorted),
+    st.integers(1, 3),
+)
+def test_every_frame_is_in_one_batch_of_a_known_size(count: int, sizes: list[int], streams: int) -> None:
+    parts = Blocks(tuple(sizes)).split(count, streams)
+    assert sum(frames for frames, _ in parts) == count
+    assert all(1 <= frames <= size and size in sizes for frames, size in parts)
+    assert parts[0][0] == max(frames for frames, _ in parts)
+    if count <= streams * sizes[-1]:
+        assert len(parts) <= streams
+
+
+def test_sizes_are_those_whose_places_agree_with_each_other() -> None:
+    """A kernel with another order for one or two rows that six leave over, and from 40 rows on."""
+
+    def run(size: int) -> Results:
+        rows = np.full((size, 3), 1.0, np.float32)
+        if size % 6 in (1, 2):
+            rows[-1, 2] = np.nextafter(np.float32(1), np.float32(2))
+        if size >= 40:
+            rows += np.float32(1e-6)
+        return [np.zeros((size, 2, 2), np.float32), rows]
+
+    assert found_blocks(run, (6, 8, 12, 16, 20, 24, 48, 64), streams=2).sizes == (6, 12, 16, 24)
+    assert found_blocks(run, (8, 48, 64)).sizes == (48, 64)
+
+
+def test_without_any_such_size_frames_go_one_by_one() -> None:
+    blocks = found_blocks(lambda size: [np.arange(size, dtype=np.float32)[:, None]], (6, 8, 24))
+    assert blocks == ONE_BY_ONE
+    assert blocks.split(3, 2) == [(1, 1)] * 3
