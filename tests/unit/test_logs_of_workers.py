@@ -5,14 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contract import metrics, simtrace
 from contract.rollout import Rollout
+from contract.state import EpisodeStatus
 from scripts.cli import app
 from scripts.interchange.workers import WorkersFiles
-from simapp.analysis.log import Kind
+from simapp.analysis.log import Episode, Kind
 from simapp.analysis.measures import iteration_table
+from simapp.analysis.workers import counted_together
 from tests.others import (
     ITERATIONS,
     LENGTH_M,
@@ -137,3 +141,28 @@ def test_an_import_writes_the_files_of_one_worker(driven: list[Rollout]) -> None
     assert [trace.episode for trace in traces] == list(range(len(driven)))
     for trace, rollout in zip(traces, driven, strict=True):
         np.testing.assert_array_equal(trace.steps["x_m"], rollout.steps["x_m"])
+
+
+Shapes = st.dictionaries(st.integers(0, 4), st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+@given(Shapes)
+@settings(max_examples=100, deadline=None)
+def test_counting_together_keeps_every_episode_in_its_iteration(shape: dict[int, list[int]]) -> None:
+    """`shape`: worker -> how many episodes it drove in each iteration."""
+    told = {
+        worker: [
+            Episode(Kind.training, number, iteration, 0.0, 0.0, 1.0, EpisodeStatus.off_track)
+            for number, iteration in enumerate(i for i, count in enumerate(counts) for _ in range(count))
+        ]
+        for worker, counts in shape.items()
+    }
+    found = counted_together(told)
+    assert [it.number for it in found] == list(range(sum(map(sum, shape.values()))))
+    assert sorted((it.worker, it.own_number) for it in found) == sorted(
+        (worker, it.number) for worker, its in told.items() for it in its
+    )
+    assert [it.iteration for it in found] == sorted(it.iteration for it in found)
+    for worker, its in told.items():
+        mine = [it for it in found if it.worker == worker]
+        assert [(it.own_number, it.iteration) for it in mine] == [(it.number, it.iteration) for it in its]

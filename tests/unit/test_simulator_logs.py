@@ -5,13 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contract import simtrace
+from contract.errors import InputError
 from contract.metadata import DiscreteActions
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from simapp.analysis.log import Kind
 from simapp.analysis.measures import iteration_table
+from simapp.analysis.simlog import read_simulator_log
 from tests import recorded
 from tests.others import (
     DRESSES,
@@ -141,3 +145,37 @@ def test_pairs_of_continuous_actions_with_a_comma(tmp_path: Path, driven: list[R
     pairs = [",".join([*it.split(",")[:7], "[1.5, 2.0]", *it.split(",")[8:]]) for it in csv[1:]]
     [trace] = simtrace.from_csv("\n".join([csv[0], *pairs]), "x")
     assert trace.actions[0].tolist() == [1.5, 2.0]
+
+
+PIECES = st.sampled_from(
+    [
+        *("SIM_TRACE_LOG:", "0,1,", "1.5,", "nan,", "[1, 2],", "True,", "in_progress,", "\n", "\t", "robomaker-1 | "),
+        *("\x1b[0m", '"', "{'JOB_TYPE': 'EVALUATION', 'NUM_WORKERS': '999'}", "action space from file: ["),
+        '"num_episodes_between_training": 0',
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=5), max_size=60).map("".join))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_a_log_or_lines_that_are_told(text: str) -> None:
+    log, problems = read_simulator_log(text, "x.log", "x.log")
+    lines = text.count("SIM_TRACE_LOG:")
+    steps = sum(len(trace.numbers) for run in log.runs for trace in run.traces)
+    assert steps + len(problems) <= lines
+    assert all(problem.where.startswith("x.log line ") for problem in problems)
+    assert log.workers >= 1
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(gzip.compress))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_logs_or_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    for name in ("x.log", "x.log.gz", "x_logs.tar.gz", "0-iteration.csv.gz"):
+        (folder / name).write_bytes(content)
+        try:
+            logs = load(folder / name)
+        except InputError:
+            continue
+        assert not any(log.episodes for log in logs)
+        assert all(log.problems for log in logs)
