@@ -144,6 +144,8 @@ def test_a_folder_of_minio_is_called_so(tmp_path: Path, driven: list[Rollout]) -
         assert word in str(caught.value), caught.value
     result = CliRunner().invoke(app, ["import", str(tmp_path / "data" / "bucket")])
     assert isinstance(result.exception, InputError) and "MinIO's own form" in str(result.exception)
+    check = CliRunner().invoke(app, ["check", str(tmp_path / "data" / "bucket" / "rl-deepracer-sagemaker" / "metrics")])
+    assert isinstance(check.exception, InputError) and "1 object in MinIO's own form" in str(check.exception)
     write(tmp_path / "data" / "copied", **worker_files(as_worker(driven[:6]), 0, 1))
     (log,) = load(tmp_path / "data")
     assert len(log.of(Kind.training)) == 6

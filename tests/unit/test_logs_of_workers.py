@@ -121,7 +121,7 @@ def test_every_evaluation_has_its_own_metrics(tmp_path: Path, laps: list[Rollout
     assert sorted(len(it.steps) for it in found) == sorted([0, *(len(lap) for lap in laps[:3])])
     for it in found:
         if len(it.steps):
-            [lap] = [lap for lap in laps if len(lap) == len(it.steps)]
+            [lap] = [lap for lap in laps[:3] if np.array_equal(lap.steps["x_m"], it.steps["x_m"])]
             assert it.time_s == pytest.approx(lap.time_s, abs=0.001)
 
 

@@ -112,6 +112,19 @@ def test_rolled_over_and_gzipped_parts_are_one_log(tmp_path: Path, driven: list[
     assert [len(it.steps) for it in log.of(Kind.training)] == [len(it) for it in driven[:6]]
 
 
+@pytest.mark.parametrize("name", ["000000.gz", "exported.gz", "mine", "robomaker-output", "x.log"])
+def test_a_log_may_be_called_anything(tmp_path: Path, driven: list[Rollout], name: str) -> None:
+    """CloudWatch exports 000000.gz; a gzipped one is known by its first bytes."""
+    content = "\n".join(lines_of(as_worker(driven[:2]))).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name != "mine" else content)
+    (log,) = load(tmp_path / name)
+    assert [len(it.steps) for it in log.of(Kind.training)] == [len(it) for it in driven[:2]]
+    if name in ("000000.gz", "robomaker-output"):
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        (log,) = load(tmp_path)
+        assert len(log.of(Kind.training)) == 2
+
+
 def test_a_log_that_is_written_on_counts_on(tmp_path: Path, driven: list[Rollout]) -> None:
     twice = lines_of(as_worker(driven[:3])) + lines_of(as_worker(driven[3:6]))
     (tmp_path / "x.log").write_text(HEAD % ("TRAINING", 1, PER_ITERATION) + "\n".join(twice))
