@@ -170,7 +170,7 @@ def test_a_reward_that_fails_on_the_road_shows_the_racers_traceback(racer: Path)
     [
         (["train", "x", "--track", "padock"], ["padock", "paddock"]),
         (["train", "x", "--reward", "none.py"], ["none.py"]),
-        (["train", "x", "--metadata", "hyper.json"], ["hyper.json", "num_episodes_between_training"]),
+        (["train", "x", "--metadata", "hyper.json"], ["hyper.json", "a model has an action space"]),
         (["train", "x", "--hyperparameters", "nothing.json"], ["nothing.json"]),
         (["train", "../x"], ["../x", "letters, digits"]),
         (["train", "x", "--cars", "0"], ["cars", "0", "greater than or equal to 1"]),
