@@ -102,7 +102,6 @@ def test_they_outlive_another_cpu_and_a_folder_that_cannot_be_written(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_everything_is_compiled_by_processes_side_by_side_and_told_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
