@@ -37,7 +37,7 @@ def gazebo() -> Simulator:
 
 KINDS = [
     pytest.param(new_builtin, id="builtin"),
-    pytest.param(gazebo, id="gazebo", marks=[pytest.mark.gazebo, needs_gazebo, pytest.mark.timeout(600)]),
+    pytest.param(gazebo, id="gazebo", marks=[pytest.mark.gazebo, needs_gazebo]),
 ]
 
 
