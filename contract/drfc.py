@@ -160,7 +160,9 @@ def _params(found: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
     positions = params.values.get("race", {}).get("object_positions")
     if positions:
         params.values["race"]["number_of_obstacles"] = len(positions)
-    unused = tuple(name for name in found if name.startswith("DR_") and name not in VARIABLES)
+    used = {*VARIABLES, _MULTI, _CHECKPOINT, _PRETRAINED, _PRETRAINED_PREFIX, "DR_LOCAL_S3_MODEL_PREFIX"}
+    known = [name for name in found if name in _NO_EFFECT or name.startswith(_FAMILIES)]
+    unused = tuple(name for name in known if name not in used)
     return replace(params, unused=unused)
 
 
@@ -219,7 +221,7 @@ def _check_names(found: Mapping[str, Entry], strict: bool) -> None:
     known = {*VARIABLES, *_NO_EFFECT, _MULTI, _WORKERS, _CHECKPOINT}
     for name, entry in found.items():
         if name.startswith("DR_") and name not in known and not name.startswith(_FAMILIES):
-            guess = nearest(name, known)
+            guess = nearest(name, [*VARIABLES, _MULTI, _WORKERS, _CHECKPOINT])
             fix = f"did you mean {guess!r}?" if guess else "delete the line"
             if strict:
                 raise InputError(entry.place, name, "a variable of deepracer-for-cloud", fix)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from contract.config import CarColor, EvaluationConfig, RaceConfig, RunConfig
-from contract.params import CARRIED, FIELDS, as_written, dump, params_of, read_field, run_name
+from contract.param_values import read_field, run_name
+from contract.params import CARRIED, FIELDS, as_written, dump, params_of
 from contract.vehicle import CAR_COLORS
 from contract.yamlfile import Entry, Value, read_entries
 

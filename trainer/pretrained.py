@@ -227,5 +227,9 @@ def _finite(value: object) -> float | None:
 def _held(keys: Sequence[str]) -> str:
     if not keys:
         return "nothing"
-    kinds = "only simtraces" if all("simtrace" in key or "sim-trace" in key for key in keys) else f"{len(keys)} files"
+    kinds = (
+        "only simtraces"
+        if all("simtrace" in key or "sim-trace" in key for key in keys)
+        else f"{len(keys)} file{'s' * (len(keys) != 1)}"
+    )
     return f"{kinds}, such as {keys[0]}"

@@ -19,6 +19,7 @@ from simapp.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from simapp.analysis.measures import iteration_table, smoothness
 from simapp.analysis.places import SECTORS, LapScale, exits
 from simapp.analysis.rescoring import UNKNOWN, Rescoring, rescore
+from simapp.analysis.unpacked import counted
 from simapp.reward_source import load_reward
 
 _BEST_LAPS = 5
@@ -189,7 +190,8 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
         )
     old, new = ([float(getattr(it, name).sum()) for it in result.episodes] for name in ("old", "new"))
     steps = sum(len(it.old) for it in result.episodes)
-    console.print(f"{len(result.episodes)} episodes, {steps} steps of {escape(log.name)}", highlight=False)
+    driven = f"{counted(len(result.episodes), 'episode')}, {counted(steps, 'step')}"
+    console.print(f"{driven} of {escape(log.name)}", highlight=False)
     table = Table("", "old", "new")
     table.add_row("mean reward of an episode", f"{np.mean(old):.2f}", f"{np.mean(new):.2f}")
     table.add_row("correlation with progress", _cell(result.old.progress, 3), _cell(result.new.progress, 3))

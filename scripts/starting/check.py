@@ -23,6 +23,7 @@ from scripts.starting.finding import Finding
 from scripts.starting.judgement import doubt, judged, refusal
 from scripts.starting.lap import Trial, drive_lap
 from scripts.starting.traps import find_traps
+from simapp.analysis.unpacked import minio_folder
 from simapp.reward import RewardFunction
 from simapp.reward_service.service import RewardService
 from simapp.reward_source import load_reward
@@ -69,6 +70,9 @@ class Given:
             tuple(path for path in params if path != reward),
         )
         if found == cls():
+            objects = [path.parent.name for path in sorted(folder.glob("*/xl.meta"))]
+            if objects:
+                raise minio_folder(objects, str(folder))
             rule = "a folder with reward_function.py, model_metadata.json, hyperparameters.json or a .yaml"
             raise InputError("undercut check", str(folder), rule, "undercut new NAME writes one")
         return found

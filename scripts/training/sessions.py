@@ -45,7 +45,8 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
     config, files, track = run.config, run.files, run.track()
     spread = files.metadata.actions
     actions = f"{spread.size} actions" if isinstance(spread, DiscreteActions) else "continuous actions"
-    worlds = f" and {len(config.worlds) - 1} other worlds" if config.worlds else ""
+    others = len(config.worlds) - 1
+    worlds = f" and {others} other world{'s' * (others != 1)}" if others > 0 else ""
     console.print(
         f"run [bold]{config.name}[/] on {track.name} ({track.length_m:.1f} m){worlds}, seed {config.seed}, "
         f"{config.cars} cars, "

@@ -12,7 +12,10 @@ from contract.errors import InputError, StoreError
 MOST_UNPACKED_BYTES = 2**30
 """Of one gzipped file."""
 _ARCHIVE = re.compile(r"(.*)\.(?:tar\.gz|tgz|tar)", re.IGNORECASE)
-_ROLLED = re.compile(r"(.+\.(?:log|txt|out))(?:\.([0-9]{1,4}))?", re.IGNORECASE)
+_ROLLED = re.compile(
+    r"(.+\.(?:log|txt|out))(?:\.([0-9]{1,4}))?|(?:.*/)?(?:[^./]*(?:log|robomaker)[^./]*|[0-9]{6})", re.I
+)
+"""Also names without an ending, and those of CloudWatch's exports, 000000.gz."""
 _PLAIN = ("csv", "json", "log", "txt", "out", "yaml")
 
 
@@ -48,7 +51,7 @@ class Unpacked:
         archive = _ARCHIVE.fullmatch(key)
         if archive and "log" in key.rpartition("/")[2].lower():
             self._add_archive(key, archive[1])
-        elif key.lower().endswith(".gz") and (plain := key[:-3]).rpartition(".")[2].lower() in (*_PLAIN, "1", "2", "3"):
+        elif key.lower().endswith(".gz") and _is_plain(plain := key[:-3]):
             self._put(plain, lambda: self._gunzipped(key), self._place.where(key))
         else:
             self._put(key, lambda: self._place.get(key), self._place.where(key))
@@ -108,10 +111,12 @@ class OneFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        tail = _ARCHIVE.fullmatch(path.name)
         # an archive that is named is one of logs, whatever it is called; a log may be called anything
-        is_log = tail or path.name.lower().removesuffix(".gz").endswith(tuple(f".{ending}" for ending in _PLAIN))
-        self._key = f"logs-{path.name}" if tail else path.name if is_log else f"{path.name}.log"
+        plain = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+        if _ARCHIVE.fullmatch(path.name):
+            self._key = f"logs-{path.name}"
+        else:
+            self._key = (plain if _is_plain(plain) else f"{plain}.log") + (".gz" if _is_gzipped(path) else "")
 
     def get(self, key: str) -> bytes:
         """KeyError when it is another's."""
@@ -131,6 +136,18 @@ class OneFile:
         return str(self._path)
 
 
+def _is_gzipped(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"\x1f\x8b"
+    except OSError:
+        return False
+
+
+def _is_plain(key: str) -> bool:
+    return is_log(key) or key.rpartition(".")[2].lower() in _PLAIN
+
+
 def is_log(key: str) -> bool:
     """Whether a file's name is one of logs, also of older parts of one (.log.1)."""
     return _ROLLED.fullmatch(key) is not None
@@ -141,7 +158,7 @@ def rolled(keys: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[tuple[int, str]]] = {}
     for key in keys:
         if match := _ROLLED.fullmatch(key):
-            found.setdefault(match[1], []).append((int(match[2]) if match[2] else 10_000, key))
+            found.setdefault(match[1] or key, []).append((int(match[2]) if match[2] else 10_000, key))
     return {key: [part for _, part in sorted(parts)] for key, parts in found.items()}
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.metadata import DiscreteActions, ModelMetadata
+from contract.params import beside_ours
 from contract.state import BoolArray, EpisodeStatus, FloatArray, IntArray, Observations, UInt8Array
 from simapp.builtin import BuiltinSimulator
 from simapp.media.scene import VIEWS, Bodies, SceneRenderer
@@ -168,7 +169,8 @@ def _model(metadata: MetadataSource | None) -> ModelMetadata:
         return metadata
     if isinstance(metadata, Mapping):
         return ModelMetadata.parse(json.dumps(metadata), "metadata")
-    return ModelMetadata.load(Path(metadata or DEFAULT_METADATA))
+    path = Path(metadata or DEFAULT_METADATA)
+    return ModelMetadata.load(path, beside_ours(path))
 
 
 def checked_actions(space: spaces.Space[Any], actions: Any, count: int) -> NDArray[Any]:

@@ -124,9 +124,12 @@ def test_published_metadata_drive_a_lap(path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(BROKEN_METADATA))
 def test_broken_metadata_are_refused_with_what_to_change(name: str) -> None:
-    report = check(Given(metadata=RACERS / "metadata" / "broken" / f"{name}.json"))
-    [found] = report.findings
+    given = Given(metadata=RACERS / "metadata" / "broken" / f"{name}.json")
+    [found] = check(given, strict=True).findings
     assert found.level == "fail" and BROKEN_METADATA[name] in f"{found.text} {found.fix}"
+    first = check(given).findings[0]
+    taken = name in ("sensors_key", "too_fast", "too_much_lock")  # by AWS's simulator, with less than was meant
+    assert first.level == ("warn" if taken else "fail") and BROKEN_METADATA[name] in f"{first.text} {first.fix}"
 
 
 @pytest.mark.slow

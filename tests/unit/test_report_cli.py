@@ -111,9 +111,9 @@ def test_a_reward_that_fails_is_shown_and_nothing_is_written() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["report", "nothing"], r"there are: oval\) or a folder of logs"),
+        (["report", "nothing"], r"there are: oval\), or a folder, archive or file of logs"),
         (["report"], "--traces FOLDER"),
-        (["report", "--traces", "nothing"], "a folder with simtraces or metrics"),
+        (["report", "--traces", "nothing"], "a folder, archive or log with simtraces or metrics"),
         (["logs", "tracks"], r"logs have simtraces"),
         (["logs", "oval", "--reward", "nothing.py"], "nothing.py"),
         (["logs", "oval", "--track", "nothing"], "a track is a known name"),
