@@ -1,4 +1,4 @@
-"""What a simulated car is made of, as data: one description a generation of DeepRacer's simulator, or a racer's own file.
+"""What a simulated car is made of, as data: one description a generation of AWS's simulator, or a racer's own file.
 
 A car file is YAML of `name: value` lines; contract/cars/ has those of the two generations. docs/vehicle.md says where
 each constant comes from and how far the cars stray from recordings that they were not fitted to.

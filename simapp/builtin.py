@@ -5,16 +5,14 @@ from functools import cached_property
 
 import numpy as np
 
+from contract.car import car_of_version
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
 from contract.state import Controls, IntArray, Poses, Things, UInt8Array
 from simapp.camera import Camera
 from simapp.simulation import Simulation
 from simapp.tracks import Track
-from simapp.vehicle import drive_cars, place_cars
-
-LAST_VERSION_WITH_SLIP = 4
-"""Cars of model_metadata.json up to this version have tyre slip, later ones are kinematic, as in AWS's simulator."""
+from simapp.vehicle import Makes, drive_cars, place_cars
 
 
 class BuiltinSimulator(Simulation):
@@ -30,7 +28,7 @@ class BuiltinSimulator(Simulation):
         """See Simulation."""
         super().__init__(track, models, worlds, colours)
         self._track = track
-        self._slips = np.array([model.version <= LAST_VERSION_WITH_SLIP for model in models])
+        self._makes = Makes.of_cars([car_of_version(model.version) for model in models])
         self._varied = np.zeros(len(models), np.bool_)
 
     @cached_property
@@ -46,7 +44,7 @@ class BuiltinSimulator(Simulation):
         place_cars(self._cars, cars, poses)
 
     def step(self, cars: IntArray, controls: Controls) -> None:
-        drive_cars(self._cars, cars, controls, self._slips[cars], self._conditions.of(cars))
+        drive_cars(self._cars, cars, controls, self._makes.of(cars), self._conditions.of(cars))
         self._frames[cars] += 1
 
     def _grey(self, cars: IntArray, things: Things, left_m: float) -> UInt8Array:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from contract.car import car_of_version
 from contract.state import STEP_S, FloatArray, UInt8Array
 from contract.vehicle import (
     BASE_LINK_HEIGHT_M,
@@ -35,7 +36,6 @@ from simapp.camera.look import (
     textures,
 )
 from simapp.tracks import Track
-from simapp.vehicle.kinematic import SPEED_LAG_S, STEERING_LAG_S
 
 SUBSTEPS = 16
 """Physics steps of a control step: 240 a second."""
@@ -272,8 +272,8 @@ def _sdf(visuals: list[str], bodies: list[str], watcher: str, size: CameraSize, 
         "rear_track": 2 * REAR_WHEEL_Y_M,
         "wheel_radius": WHEEL_RADIUS_M,
         "rest_height": BASE_LINK_HEIGHT_M,
-        "speed_lag": SPEED_LAG_S,
-        "steering_lag": STEERING_LAG_S,
+        "speed_lag": car_of_version(5).speed_lag_s,
+        "steering_lag": car_of_version(5).steering_lag_s,
         "friction": FRICTION,
     }
     told = {
