@@ -4,12 +4,12 @@ A car file is YAML of `name: value` lines; contract/cars/ has those of the two g
 each constant comes from and how far the cars stray from recordings that they were not fitted to.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from contract.errors import InputError
 from contract.fields import check_keys, choice, number, read_text
 from contract.yamlfile import read_entries
 
@@ -62,6 +62,13 @@ class Car:
     latency_steps: float
     """How late a command takes hold, in steps of 1/15 s."""
 
+    def __post_init__(self) -> None:
+        if self.joints not in JOINTS:
+            raise ValueError(f"joints is {self.joints!r}; it is one of {', '.join(JOINTS)}")
+        for name, (low, high) in _LIMITS.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} is {getattr(self, name)}; it is {low:g}..{high:g}")
+
     @property
     def top_speed_mps(self) -> float:
         """What the wheel joints' limit allows."""
@@ -82,11 +89,13 @@ class Car:
                 given[name] = number(entry.value, entry.place, *_LIMITS[name])
         if path.parent == _CARS:
             return cls(**given)
-        base = {item.name: getattr(car_of_version(5), item.name) for item in fields(cls)}
-        car = cls(**{**base, "name": path.stem, **given})
-        if not car.command_radius_m <= 2 * car.wheel_radius_m:
-            raise InputError(str(path), car.command_radius_m, "command_radius_m is near wheel_radius_m", "check both")
-        return car
+        given.setdefault("name", path.stem)
+        return replace(car_of_version(5), **given)
+
+    def to_yaml(self, comments: Sequence[str]) -> str:
+        """The car's file: the comments, then every constant."""
+        lines = [f"# {comment}" for comment in comments]
+        return "\n".join([*lines, *(f"{item.name}: {getattr(self, item.name)}" for item in fields(self))]) + "\n"
 
 
 @cache

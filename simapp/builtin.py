@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from contract.car import car_of_version
+from contract.car import Car, car_of_version
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
 from contract.state import Controls, IntArray, Poses, Things, UInt8Array
@@ -24,11 +24,12 @@ class BuiltinSimulator(Simulation):
         models: Sequence[ModelMetadata],
         worlds: IntArray | None = None,
         colours: IntArray | None = None,
+        car: Car | None = None,
     ) -> None:
-        """See Simulation."""
+        """See Simulation; `car` is driven instead of those of the models' versions."""
         super().__init__(track, models, worlds, colours)
         self._track = track
-        self._makes = Makes.of_cars([car_of_version(model.version) for model in models])
+        self._makes = Makes.of_cars([car or car_of_version(model.version) for model in models])
         self._varied = np.zeros(len(models), np.bool_)
 
     @cached_property
