@@ -104,6 +104,12 @@ def car_of_version(version: float) -> Car:
     return Car.load(_CARS / ("v4.yaml" if version <= LAST_VERSION_OF_EFFORT_CARS else "v5.yaml"))
 
 
+def other_car(version: float, car: Car | None) -> Car:
+    """What domain randomisation goes towards: from a racer's own `car` the version's, else the other generation's."""
+    effort = version <= LAST_VERSION_OF_EFFORT_CARS
+    return car_of_version(version) if car is not None else car_of_version(5 if effort else 4)
+
+
 _LIMITS: dict[str, tuple[float, float]] = {
     "wheel_radius_m": (0.01, 0.2),
     "command_radius_m": (0.01, 0.2),

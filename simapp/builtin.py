@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from contract.car import Car, car_of_version
+from contract.car import Car, car_of_version, other_car
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
 from contract.state import Controls, IntArray, Poses, Things, UInt8Array
@@ -29,7 +29,9 @@ class BuiltinSimulator(Simulation):
         """See Simulation; `car` is driven instead of those of the models' versions."""
         super().__init__(track, models, worlds, colours)
         self._track = track
-        self._makes = Makes.of_cars([car or car_of_version(model.version) for model in models])
+        self._made = Makes.of_cars([car or car_of_version(model.version) for model in models])
+        self._others = Makes.of_cars([other_car(model.version, car) for model in models])
+        self._makes = self._made.of(np.arange(len(models)))  # as the conditions have them
         self._varied = np.zeros(len(models), np.bool_)
 
     @cached_property
@@ -40,6 +42,7 @@ class BuiltinSimulator(Simulation):
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         super().vary(cars, conditions)
         self._varied[cars] = ~conditions.is_nominal
+        self._makes.put(cars, self._made.of(cars).towards(self._others.of(cars), conditions.other_car))
 
     def place(self, cars: IntArray, poses: Poses) -> None:
         place_cars(self._cars, cars, poses)

@@ -59,7 +59,7 @@ def calibrate(
         result = fitted(pieces, cars[begun], fit.stem)
         comments = [
             f"Fitted by undercut calibrate to {', '.join(one.recording.name for one in found)}, from {begun}.",
-            f"Held-out episodes, {result.held_out} seconds of driving, median distance after 1 s: "
+            f"On {result.held_out} held-out replays of a second, median distance at the end: "
             f"{result.errors_m['1 s']:.3f} m ({begun}: {result.before_m['1 s']:.3f} m).",
         ]
         fit.parent.mkdir(parents=True, exist_ok=True)

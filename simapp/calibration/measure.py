@@ -82,7 +82,7 @@ def measured(recording: Recording, cars: Mapping[str, Car]) -> Measured:
     unless leading to its own fits clearly better, as in files of other simulators. InputError for a recording that is
     too short.
     """
-    every = max(1, recording.rows // MOST_PIECES)
+    every = max(1, -(-recording.rows // MOST_PIECES))
     best: tuple[float, Measured] | None = None
     for actions in ("next", "same"):
         traces = recording.traces if actions == "next" else [_earlier_actions(trace) for trace in recording.traces]

@@ -45,6 +45,19 @@ class Makes:
             np.array(model, np.float64).reshape(len(cars), 7),
         )
 
+    def towards(self, others: "Makes", share: FloatArray) -> "Makes":
+        """Every constant the share (N,) of the way to the other makes."""
+        mixed = {}
+        for name in self.__slots__:
+            mine, theirs = getattr(self, name), getattr(others, name)
+            mixed[name] = mine + (theirs - mine) * share.reshape(-1, *[1] * (mine.ndim - 1))
+        return Makes(**mixed)
+
+    def put(self, cars: IntArray, makes: "Makes") -> None:
+        """Overwrite those of some cars (indices, (K,))."""
+        for name in self.__slots__:
+            getattr(self, name)[cars] = getattr(makes, name)
+
     def of(self, cars: IntArray) -> "Makes":
         """Those of some cars (indices, (K,))."""
         return Makes(*(getattr(self, name)[cars] for name in self.__slots__))

@@ -306,3 +306,13 @@ def test_the_stiffest_car_of_a_car_file_stays_finite(friction: float, slide_mps:
     state = drive(commands, car, under(friction=3.0))
     assert math.hypot(state.speed_mps[0], state.sideways_mps[0]) < 6.0
     assert abs(state.yaw_rate_rps[0]) < 60.0
+
+
+def test_randomisation_reaches_from_one_generation_to_the_other() -> None:
+    first, other = Makes.of_cars([car_of_version(5)] * 3), Makes.of_cars([car_of_version(4)] * 3)
+    mixed = first.towards(other, np.array([0.0, 1.0, 0.5]))
+    for name in Makes.__slots__:
+        mine, theirs, found = getattr(first, name), getattr(other, name), getattr(mixed, name)
+        assert np.array_equal(found[0], mine[0])
+        assert found[1] == pytest.approx(theirs[1], rel=1e-12)
+        assert found[2] == pytest.approx((mine[2] + theirs[2]) / 2, rel=1e-12)
