@@ -105,9 +105,11 @@ doctor: environment ## check this machine for what undercut needs, and say what 
 	.venv/bin/undercut doctor $(strip $(if $(filter compose,$(BACKEND)),--backend compose) $(ARGS))
 
 test: environment ## run the default tests: no Docker, GPU, server or network (ARGS="-k track")
+	.venv/bin/python -m simapp.kernels
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-all: environment ## run every test whose server or device is here
+	.venv/bin/python -m simapp.kernels
 	.venv/bin/python -m pytest -n auto --dist loadfile -m "" $(ARGS)
 
 fuzz: environment ## try thousands of damaged files and messages on every parser (EXAMPLES=10000 ARGS="-k wire")

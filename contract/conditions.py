@@ -29,11 +29,17 @@ class RandomizationConfig(BaseModel):
     camera_fov: Range = Field(default=(0.97, 1.03), description="factor of the horizontal field of view")
     blur_px: Range = Field(default=(0.0, 0.8), description="standard deviation of a Gaussian blur")
     noise: Range = Field(default=(0.0, 6.0), description="standard deviation of each pixel's noise, in grey levels")
-    latency_steps: Range = Field(default=(0.0, 0.8), description="how late a command takes hold, in steps of 1/15 s")
+    latency_steps: Range = Field(
+        default=(0.0, 0.4), description="added to how late commands take hold, in steps of 1/15 s"
+    )
     speed_gain: Range = Field(default=(0.9, 1.1), description="factor of the commanded speed")
     steering_gain: Range = Field(default=(0.9, 1.1), description="factor of the commanded steering angle")
-    steering_offset_deg: Range = Field(default=(-1.5, 1.5), description="added to the steering angle")
-    friction: Range = Field(default=(0.8, 1.2), description="factor of the tyres' grip; without tyre slip it is unused")
+    steering_offset_deg: Range = Field(default=(-2.0, 2.0), description="added to the steering angle")
+    friction: Range = Field(default=(0.8, 1.25), description="factor of the tyres' grip")
+    other_car: Range = Field(
+        default=(0.0, 1.0),
+        description="0: the car of the model's version, 1: that of the other generation; all constants between",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -63,6 +69,7 @@ _LIMITS: dict[str, Range] = {
     "steering_gain": (0.2, 2.0),
     "steering_offset_deg": (-10.0, 10.0),
     "friction": (0.1, 3.0),
+    "other_car": (0.0, 1.0),
 }
 
 
@@ -87,6 +94,7 @@ class Conditions:
     steering_gain: FloatArray
     steering_offset_deg: FloatArray
     friction: FloatArray
+    other_car: FloatArray
     seed: NDArray[np.uint64]
     """(K,) of the pixel noise and the stains; sensors count their frames from `vary` on, so that an episode repeats."""
 

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from contract.car import Car
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
 from contract.fields import load_object, nearest
@@ -175,6 +176,7 @@ class RunConfig(BaseModel):
     race: RaceConfig = RaceConfig()
     enable_domain_randomization: bool = Field(default=False, description="[ENABLE_DOMAIN_RANDOMIZATION] in training")
     randomization: RandomizationConfig = RandomizationConfig()
+    car: Car | None = Field(default=None, description="a car file; none: the car of the metadata's version")
     car_color: CarColor = Field(default="Black", description="[CAR_COLOR]")
     racer_name: str = Field(default="", max_length=64, description="[RACER_NAME]")
     display_name: str = Field(default="", max_length=64, description="[DISPLAY_NAME] shown in races; empty: the run's")

@@ -85,15 +85,17 @@ class CarBatch:
     commanded_speed_mps: FloatArray
     commanded_steering_rad: FloatArray
     sideways_mps: FloatArray
-    """Velocity of the centre of mass to the left, in the car's frame; 0 without tyre slip."""
+    """Velocity of the centre of mass to the left, in the car's frame."""
     yaw_rate_rps: FloatArray
+    rim_mps: FloatArray
+    """Speed of the wheels' rims; the car's own is another while tyres slide."""
     earlier_speed_mps: FloatArray
     """(N, COMMANDS_KEPT), the commands before commanded_speed_mps, the latest first; and so for steering."""
     earlier_steering_rad: FloatArray
 
     @classmethod
     def zeros(cls, num_cars: int) -> "CarBatch":
-        return cls(*(np.zeros(num_cars) for _ in range(9)), *(np.zeros((num_cars, COMMANDS_KEPT)) for _ in range(2)))
+        return cls(*(np.zeros(num_cars) for _ in range(10)), *(np.zeros((num_cars, COMMANDS_KEPT)) for _ in range(2)))
 
 
 class ThingKind(IntEnum):

@@ -339,7 +339,7 @@ def prepare(layout: Layout) -> None:
         [python, "-c", PREPARED_IMPORTS], cwd=layout.root, env=environment, stdin=quiet, stdout=quiet, stderr=quiet
     )
     try:
-        command = [python, "-m", "simapp.kernels"]
+        command = [python, "-m", "simapp.kernels", "plain"]
         if subprocess.run(command, check=False, cwd=layout.root, env=environment, stdin=quiet).returncode != 0:
             say("the simulator could not be compiled ahead; the first command that drives tries again")
         imports.wait()

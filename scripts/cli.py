@@ -21,11 +21,12 @@ from scripts.cloud.settings import CloudSettings
 from scripts.completion import complete_by_name
 from scripts.doctor import cli as doctor_cli
 from scripts.interchange import copy_cli, export_cli, import_cli
-from scripts.looking import inspect_cli, report_cli, video_cli
+from scripts.looking import calibrate_cli, inspect_cli, report_cli, video_cli
 from scripts.racing import compare_cli, race_cli, ros_cli
 from scripts.racing.params_cli import load_params, tell_unused
 from scripts.racing.race_cli import (
     BotsOption,
+    CarOption,
     GuiOption,
     ObstaclesOption,
     ParamsOption,
@@ -34,6 +35,7 @@ from scripts.racing.race_cli import (
     RosOption,
     SimOption,
     VerboseOption,
+    car_values,
     overlaid,
     race_values,
 )
@@ -66,6 +68,7 @@ app.command()(compare_cli.compare)
 app.command()(race_cli.evaluate)
 app.command()(report_cli.report)
 app.command()(report_cli.logs)
+app.command()(calibrate_cli.calibrate)
 app.command()(race_cli.race)
 app.command()(race_cli.tournament)
 app.command()(ros_cli.drive)
@@ -120,6 +123,7 @@ def train(
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
     randomize: RandomizeOption = None,
+    car: CarOption = None,
     params: ParamsOption = None,
     pretrained: Annotated[
         str | None, typer.Option(help="begin from a run, a model's folder or archive, or s3://")
@@ -162,6 +166,7 @@ def train(
         given = {
             "track": track[0] if track else None,
             "simulator": sim,
+            "car": car_values(car),
             "worlds": worlds,
             "seed": seed,
             "cars": cars,
@@ -222,7 +227,7 @@ def runs(as_json: JsonOption = False) -> None:
 
 PANELS = {
     "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks"),
-    "Look": ("report", "logs", "view", "video", "inspect"),
+    "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),
 }
 """How `undercut --help` is arranged; what is in no list comes last."""

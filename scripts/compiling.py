@@ -1,13 +1,33 @@
-"""The wait for numba, before a command drives: shown while it lasts, and on no machine twice."""
+"""The wait for numba, before a command drives or draws: shown while it lasts, and on no machine twice."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from simapp.kernels import Compiled, compile_missing
+from contract.config import RunConfig
+from contract.metadata import ModelMetadata
+from simapp.kernels import Compiled, Scope, compile_missing
 
 
-def compile_ahead(console: Console, pictures: bool = False) -> None:
-    """Compile what `make setup` did not: another CPU's kernels, or those whose source has changed.
+def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console) -> None:
+    """Compile what the config's races need of the built-in simulator, with cars of these models."""
+    if config.simulator != "builtin":
+        return
+    races = [world.race for world in config.each_world()]
+    is_plain = (
+        all(race.race_type == "TIME_TRIAL" for race in races)
+        and not config.enable_domain_randomization
+        and all(model.observation_shapes().keys() == PLAIN_SENSORS and model.version >= NEWEST for model in models)
+    )
+    compile_ahead(console, Scope.plain if is_plain else Scope.drives)
+
+
+PLAIN_SENSORS = {"FRONT_FACING_CAMERA"}
+NEWEST = 5
+"""Models from this version on have the newest car."""
+
+
+def compile_ahead(console: Console, scope: Scope) -> None:
+    """Compile what `make setup` did not: all but the plainest, another CPU's kernels, those whose source has changed.
 
     On a terminal a bar names what is being compiled, elsewhere a line says that it is.
     """
@@ -21,4 +41,4 @@ def compile_ahead(console: Console, pictures: bool = False) -> None:
                 console.print(f"compiling the simulator for this CPU, once: {news.of} kernels", highlight=False)
             bar.update(task, completed=news.done, total=news.of, kernel=news.name, visible=console.is_terminal)
 
-        compile_missing(tell, pictures)
+        compile_missing(tell, scope)

@@ -36,6 +36,9 @@ def make_simulator(
     """The simulator of the config's kind with one car a model; SimulatorError when Gazebo is not here."""
     host = HostSettings.load()
     if config.simulator == "gazebo":
+        if config.car is not None:
+            rule = "car files are driven by the built-in simulator; Gazebo has the cars of the metadata's versions"
+            raise InputError("--car", config.car.name, rule, "leave out --car, or --sim gazebo")
         from simapp.gazebo.process import Screen
         from simapp.gazebo.roslink import RosSimulator
         from simapp.gazebo.simulator import GazeboSimulator
@@ -47,7 +50,7 @@ def make_simulator(
         if asked:
             rule = "the built-in simulator has neither ROS topics nor a window: undercut view shows it"
             raise InputError(f"{name}, or {option}", "1", rule, "use --sim gazebo")
-    return BuiltinSimulator(track, models, worlds, colours)
+    return BuiltinSimulator(track, models, worlds, colours, config.car)
 
 
 @functools.cache

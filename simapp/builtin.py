@@ -5,16 +5,14 @@ from functools import cached_property
 
 import numpy as np
 
+from contract.car import Car, car_of_version, other_car
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
 from contract.state import Controls, IntArray, Poses, Things, UInt8Array
 from simapp.camera import Camera
 from simapp.simulation import Simulation
 from simapp.tracks import Track
-from simapp.vehicle import drive_cars, place_cars
-
-LAST_VERSION_WITH_SLIP = 4
-"""Cars of model_metadata.json up to this version have tyre slip, later ones are kinematic, as in AWS's simulator."""
+from simapp.vehicle import Makes, drive_cars, place_cars
 
 
 class BuiltinSimulator(Simulation):
@@ -26,11 +24,14 @@ class BuiltinSimulator(Simulation):
         models: Sequence[ModelMetadata],
         worlds: IntArray | None = None,
         colours: IntArray | None = None,
+        car: Car | None = None,
     ) -> None:
-        """See Simulation."""
+        """See Simulation; `car` is driven instead of those of the models' versions."""
         super().__init__(track, models, worlds, colours)
         self._track = track
-        self._slips = np.array([model.version <= LAST_VERSION_WITH_SLIP for model in models])
+        self._made = Makes.of_cars([car or car_of_version(model.version) for model in models])
+        self._others = Makes.of_cars([other_car(model.version, car) for model in models])
+        self._makes = self._made.of(np.arange(len(models)))  # as the conditions have them
         self._varied = np.zeros(len(models), np.bool_)
 
     @cached_property
@@ -41,12 +42,13 @@ class BuiltinSimulator(Simulation):
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         super().vary(cars, conditions)
         self._varied[cars] = ~conditions.is_nominal
+        self._makes.put(cars, self._made.of(cars).towards(self._others.of(cars), conditions.other_car))
 
     def place(self, cars: IntArray, poses: Poses) -> None:
         place_cars(self._cars, cars, poses)
 
     def step(self, cars: IntArray, controls: Controls) -> None:
-        drive_cars(self._cars, cars, controls, self._slips[cars], self._conditions.of(cars))
+        drive_cars(self._cars, cars, controls, self._makes.of(cars), self._conditions.of(cars))
         self._frames[cars] += 1
 
     def _grey(self, cars: IntArray, things: Things, left_m: float) -> UInt8Array:

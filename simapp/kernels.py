@@ -18,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
@@ -54,13 +55,26 @@ def kernels() -> dict[str, Any]:
     return found
 
 
-def missing(pictures: bool = True) -> list[str]:
-    """Kernels that are not compiled for this CPU, or from another text of their file; with or without those that draw
-    videos."""
-    return [name for name, it in kernels().items() if (pictures or not name.startswith(PICTURES)) and not _is_kept(it)]
+class Scope(StrEnum):
+    """How much is needed; each holds the one before."""
+
+    plain = "plain"
+    """A time trial with the front camera and the newest car."""
+    drives = "drives"
+    """Every race, sensor and car, with randomisation."""
+    all = "all"
+    """Videos and the live page's pictures, too."""
 
 
-PICTURES = "media."
+FOR_PICTURES = ("media.", "camera.ground._cover_points")
+NOT_PLAIN = ("camera.rasterise.", "camera.effects.", "bots.", "contact.", "lanes.", "lidar.", "vehicle.slip.")
+"""How the names of kernels begin that the smaller scopes do without."""
+
+
+def missing(scope: Scope = Scope.all) -> list[str]:
+    """Kernels of the scope that are not compiled for this CPU, or from another text of their file."""
+    without = {Scope.plain: FOR_PICTURES + NOT_PLAIN, Scope.drives: FOR_PICTURES, Scope.all: ()}[scope]
+    return [name for name, kernel in kernels().items() if not name.startswith(without) and not _is_kept(kernel)]
 
 
 def settle_cache() -> None:
@@ -160,15 +174,14 @@ def _races_and_sensors() -> None:
     _drive(FILES[1], [0], randomised=False, version=4)
 
 
-VIDEOS = "videos"
-PARTS: dict[str, Callable[[], None]] = {
-    "plain": _plain,
-    "things": _things_and_effects,
-    VIDEOS: _videos,
-    "races": _races_and_sensors,
+PARTS: dict[str, tuple[Scope, Callable[[], None]]] = {
+    "plain": (Scope.plain, _plain),
+    "things": (Scope.drives, _things_and_effects),
+    "videos": (Scope.all, _videos),
+    "races": (Scope.drives, _races_and_sensors),
 }
-"""Taken in this order by processes side by side. The first two have nothing in common, and take as long; the others
-find track and camera compiled by then, where there are two cores."""
+"""Name -> smallest scope, work. Taken in this order by processes side by side: the first two have nothing in common,
+and the others find track and camera compiled by then, where there are two cores."""
 
 
 def _drive(file: str, races: Sequence[int], randomised: bool, version: int | None = None) -> None:
@@ -212,20 +225,21 @@ def _drive(file: str, races: Sequence[int], randomised: bool, version: int | Non
 
 
 def compile_missing(
-    tell: Callable[[Compiled], None] = lambda news: None, pictures: bool = True, jobs: int | None = None
+    tell: Callable[[Compiled], None] = lambda news: None, scope: Scope = Scope.all, jobs: int | None = None
 ) -> int:
     """Compile what `missing()` names, in `jobs` processes (default: the usable cores), and tell of each kernel.
 
     Returns how many kernels were missing. Processes that ask at the same time wait for the first. Raises RuntimeError
     with what a process said when one fails.
     """
-    if not missing(pictures):
+    if not missing(scope):
         return 0
     with _alone():
-        wanted = set(missing(pictures))
+        wanted = set(missing(scope))
         done: set[str] = set()
         tell(Compiled(0, len(wanted)))
-        parts = [part for part in PARTS if pictures or part != VIDEOS]
+        order = [*Scope]
+        parts = [name for name, (smallest, _) in PARTS.items() if order.index(smallest) <= order.index(scope)]
         for name in _compiled_by(parts, jobs or usable_cores()) if wanted else ():
             if name in wanted - done:
                 done.add(name)
@@ -317,12 +331,13 @@ def _run_part(part: str) -> None:
                 _write(sys.stdout, f"{DONE}{_name(kernel)}\n")
 
     event.register("numba:compile", Told())  # type: ignore[no-untyped-call]
-    PARTS[part]()
+    _, work = PARTS[part]
+    work()
 
 
 def _show(news: Compiled) -> None:
     """A line that is written over on a terminal, a line now and then elsewhere."""
-    line = f"setup: compiling the simulator for this CPU: {news.done} of {news.of} {news.name}"
+    line = f"compiling the simulator for this CPU: {news.done} of {news.of} {news.name}"
     if sys.stderr.isatty():
         _write(sys.stderr, f"\r\x1b[K{line[:79]}" + "\n" * (news.done == news.of))
     elif news.done % 20 == 0 or news.done == news.of:
@@ -338,13 +353,14 @@ def main(arguments: Sequence[str]) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m simapp.kernels", description="Compile the simulator ahead.")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
-    part = parser.parse_args(arguments).part
-    if part:
-        _run_part(part)
+    parser.add_argument("scope", nargs="?", choices=[*Scope], default=Scope.all, type=Scope)
+    options = parser.parse_args(arguments)
+    if options.part:
+        _run_part(options.part)
         return 0
     settle_cache()
     try:
-        compile_missing(_show)
+        compile_missing(_show, options.scope)
     except RuntimeError as error:
         _write(sys.stderr, f"\n{error}\n")
         return 1

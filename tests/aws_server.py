@@ -24,11 +24,12 @@ from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
+from tests.patience import PATIENCE_S
+
 ACCOUNT, REGION = "123456789012", "us-east-1"
 BUCKET, ROLE = "undercut-runs", f"arn:aws:iam::{ACCOUNT}:role/undercut-job"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-DEADLINE_S = 300.0
 
 
 @dataclass
@@ -261,8 +262,8 @@ class SageMaker:
 
     def join(self) -> None:
         for thread in self.threads:
-            thread.join(DEADLINE_S)
-            assert not thread.is_alive(), f"the job does not end in {DEADLINE_S:g} s"
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), f"the job does not end in {PATIENCE_S:g} s"
 
     def ml(self, job: str, host: str) -> Path:
         return self.folder / job / host
@@ -355,14 +356,6 @@ class SageMaker:
             self.server.say(name, host, [line.rstrip("\n")])
             if self._interruptions > 0 and self.begun == 1 and "Training iteration=1" in line:
                 self.stop("")  # the iteration before is saved
-
-
-def until(what: str, is_so: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-    """Wait for it; fails with what it waited for."""
-    end_s = time.monotonic() + deadline_s
-    while not is_so():
-        assert time.monotonic() < end_s, f"waited {deadline_s:g} s for {what}"
-        time.sleep(0.05)
 
 
 @contextlib.contextmanager

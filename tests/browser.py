@@ -14,13 +14,14 @@ from typing import Any
 
 import aiohttp
 
+from tests.patience import PATIENCE_S
+
 EXECUTABLE = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
     *("--disable-dev-shm-usage", "--remote-debugging-port=0"),
 )
-DEADLINE_S = 60.0
 
 
 class Page:
@@ -55,7 +56,7 @@ class Page:
         self._answers[number] = answer
         command = {"id": number, "method": method, "params": params}
         await self._socket.send_json({**command, "sessionId": self.session} if self.session else command)
-        said = await asyncio.wait_for(answer, DEADLINE_S)
+        said = await asyncio.wait_for(answer, PATIENCE_S)
         assert "error" not in said, f"{method}: {said['error']}"
         result: dict[str, Any] = said["result"]
         return result
@@ -66,7 +67,7 @@ class Page:
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
 
-    async def until(self, script: str, seconds: float = DEADLINE_S) -> Any:
+    async def until(self, script: str, seconds: float = PATIENCE_S) -> Any:
         """Wait until an expression is true in the page; one that fails (an element not there yet) is not true yet."""
         end_s = asyncio.get_running_loop().time() + seconds
         while True:
@@ -108,7 +109,7 @@ async def browser(address: str) -> AsyncIterator[Page]:
             start_new_session=True,
         )
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 told = Path(folder, "DevToolsActivePort")
                 while not (told.is_file() and len(told.read_text().split()) == 2):
                     assert process.returncode is None, "the browser ended at once"

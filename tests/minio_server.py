@@ -4,10 +4,8 @@ import os
 import secrets
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ from contract.host import S3Address
 from contract.stores.lease import LeaseTimes
 from contract.stores.s3 import S3Store
 from tests.conftest import REPO
+from tests.patience import PATIENCE_S, until
 
-START_S = 60.0
 BUCKET = "undercut"
 
 
@@ -104,13 +102,13 @@ class MinioServer:
             stdout=self._log.open("ab"),
             stderr=subprocess.STDOUT,
         )
-        self._until(self._is_ready, "to be ready")
+        until("MinIO to be ready", self._is_ready)
 
     def kill(self) -> None:
         """As kill -9 does: nothing is flushed or finished."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=20)
+            self._process.wait(PATIENCE_S)
             self._process = None
 
     def _is_ready(self) -> bool:
@@ -121,9 +119,3 @@ class MinioServer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
-
-    def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + START_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {START_S:g} s for MinIO {what}"
-            time.sleep(0.05)

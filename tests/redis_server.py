@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from contract.host import RedisAddress
+from tests.patience import PATIENCE_S
 
 
 class RedisServer:
@@ -53,20 +54,22 @@ class RedisServer:
         self._folder.cleanup()
 
     def client(self) -> "redis.Redis":
-        return redis.Redis(port=self.address.port, password=self.address.password(), socket_timeout=30, protocol=2)
+        return redis.Redis(
+            port=self.address.port, password=self.address.password(), socket_timeout=PATIENCE_S, protocol=2
+        )
 
     def start(self) -> None:
         with (Path(self._folder.name) / "log").open("ab") as log:
             command = ["redis-server", f"{self._folder.name}/redis.conf"]
             told = {**os.environ, **self._environment}
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=told)
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(redis.RedisError):
                 if self.client().ping():
                     return
             assert self._process.poll() is None, self.log()
-            assert time.monotonic() < deadline_s, f"Redis does not answer in 60 s\n{self.log()}"
+            assert time.monotonic() < deadline_s, f"Redis does not answer in {PATIENCE_S:g} s\n{self.log()}"
             time.sleep(0.02)
 
     def kill(self) -> None:

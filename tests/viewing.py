@@ -9,19 +9,22 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from scripts.view.server import application
+from tests.patience import PATIENCE_S
 
 Client = TestClient[web.Request, web.Application]
 
 
 @asynccontextmanager
-async def served(host: str = "127.0.0.1", token: str | None = None, stall_s: float = 10.0) -> AsyncIterator[Client]:
+async def served(
+    host: str = "127.0.0.1", token: str | None = None, stall_s: float = PATIENCE_S
+) -> AsyncIterator[Client]:
     async with TestClient(TestServer(application(host, token, stall_s))) as client:
         yield client
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     async def within() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await test()
 
     asyncio.run(within())

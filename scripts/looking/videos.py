@@ -19,8 +19,10 @@ from contract.errors import InputError, UndercutError
 from contract.protocols import Phase, Place
 from contract.recording import RecordedRacer, Recording, of_traces, recorded
 from contract.rollout import Rollout
+from scripts.compiling import compile_ahead
 from scripts.runs import TRACKS, Run
 from scripts.workspace import workspace
+from simapp.kernels import Scope
 from simapp.media.footage import FRAMES_PER_S, frame_count
 from simapp.media.lap_video import VideoMaker
 from simapp.media.scene.views import CHASE, PIP, TOPVIEW
@@ -143,6 +145,7 @@ def write_videos(
         raise InputError("--racer", racer, f"one of {', '.join(names)}", "leave it out for all")
     if source.note:
         console.print(source.note, highlight=False)
+    compile_ahead(console, Scope.all)
     maker = VideoMaker.of(source.track)
     written = []
     for place in chosen:

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from contract import artifacts
+from contract.car import Car
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.host import GUI, ROS
@@ -53,6 +54,9 @@ ParamsOption = Annotated[
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", help="name what a file of run parameters says without an effect here")
 ]
+CarOption = Annotated[
+    Path | None, typer.Option("--car", help="a car file, as `undercut calibrate --fit` writes it", show_default=False)
+]
 WhichOption = Annotated[str, typer.Option("--checkpoint", help="best or last")]
 TrackOption = Annotated[str | None, typer.Option(help="another track than the run was trained on")]
 LapsOption = Annotated[int | None, typer.Option(min=1, max=1_000, help="laps to drive")]
@@ -62,6 +66,11 @@ ContinuousOption = Annotated[
 ]
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="MP4s of the laps, of five at most")]
 SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
+
+
+def car_values(path: Path | None) -> dict[str, Any] | None:
+    """RunConfig's `car` that the option gives."""
+    return None if path is None else dataclasses.asdict(Car.load(path))
 
 
 def race_values(race_type: str | None, obstacles: int | None, bots: int | None) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def evaluate(
     continuous: ContinuousOption = None,
     reverse_dir: ReverseOption = None,
     randomize: RandomizeOption = None,
+    car: CarOption = None,
     seed: SeedOption = None,
     params: ParamsOption = None,
     view: ViewOption = False,
@@ -126,6 +136,7 @@ def evaluate(
         {
             "track": track,
             "simulator": sim,
+            "car": car_values(car),
             "seed": seed,
             "reverse_dir": reverse_dir,
             "enable_domain_randomization": randomize,
@@ -156,6 +167,7 @@ def race(
     gui: GuiOption = False,
     obstacles: ObstaclesOption = None,
     bots: BotsOption = None,
+    car: CarOption = None,
     continuous: ContinuousOption = None,
     reverse_dir: ReverseOption = None,
     seed: SeedOption = None,
@@ -171,8 +183,7 @@ def race(
     grid, config, told = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
     )
-    if sim is not None:
-        config = RunConfig.build({**config.model_dump(), "simulator": sim}, "command line")
+    config = RunConfig.build(overlaid(config.model_dump(), {"simulator": sim, "car": car_values(car)}), "command line")
     out = told_on(as_json)
     with page("race", config.name, view):
         racing.head_to_head(grid, config, out)
@@ -278,7 +289,7 @@ def overlaid(base: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in given.items():
         if isinstance(value, dict):
-            merged[key] = {**merged.get(key, {}), **{k: v for k, v in value.items() if v is not None}}
+            merged[key] = {**(merged.get(key) or {}), **{k: v for k, v in value.items() if v is not None}}
         elif value is not None:
             merged[key] = value
     return merged

@@ -17,7 +17,7 @@ from contract.races import RaceParams
 from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.vehicle import CAR_COLORS
-from scripts.compiling import compile_ahead
+from scripts.compiling import compile_for
 from scripts.live import LiveSession
 from scripts.runs import Run, track_of
 from scripts.simulators import make_simulator
@@ -78,8 +78,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
     if not 2 <= len(grid) <= MAX_RACERS:
         raise InputError("racers", len(grid), f"2 to {MAX_RACERS} cars race each other", "name that many runs")
     records = [checkpoint(entry.run, entry.which) for entry in grid]
-    if config.simulator == "builtin":
-        compile_ahead(console)
+    compile_for(config, [entry.run.files.metadata for entry in grid], console)
     track = track_of(grid[0].run.store, config.track)
     track = track.reversed() if config.reverse_dir else track
     laps = config.evaluation.number_of_trials

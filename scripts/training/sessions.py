@@ -15,7 +15,7 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
-from scripts.compiling import compile_ahead
+from scripts.compiling import compile_for
 from scripts.live import LiveSession
 from scripts.looking import videos
 from scripts.runs import Run
@@ -53,8 +53,7 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
         f"{actions}",
         highlight=False,
     )
-    if config.simulator == "builtin":
-        compile_ahead(console)
+    compile_for(config, [files.metadata], console)
     journal = RunJournal(
         run.store,
         config.name,
@@ -153,8 +152,7 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
-    if run.config.simulator == "builtin":
-        compile_ahead(console)
+    compile_for(run.config, [run.files.metadata], console)
     with LiveSession("run", "evaluation", run.config, console.print) as live:
         live.doing(f"driving {laps} laps with checkpoint {record.iteration}")
         driven = evaluation_laps(run, policy, order)

@@ -32,6 +32,7 @@ def worker(
 
     # these take seconds to import; --help should not
     from scripts.training.workers import OUT_OF_MEMORY, JobDriver, version
+    from simapp.kernels import Scope
     from simapp.worker import Worker
 
     address = HostSettings.load().redis
@@ -53,7 +54,7 @@ def worker(
     here = Worker(connect, lambda job, count: JobDriver(job, threads, count), version(), say, idle_minutes * 60.0)
     _leave_when_told(here.stop, say)
     say(f"worker {here.name[:8]}, process {os.getpid()}, at {address if socket is None else socket}")
-    compile_ahead(Console())
+    compile_ahead(Console(), Scope.drives)
     try:
         here.run()
     except MemoryError as error:

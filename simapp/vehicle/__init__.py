@@ -1,5 +1,5 @@
-"""The car: how it answers commands, with or without tyre slip, for many cars at once."""
+"""The car: how it answers commands, on four wheels that slide, for many cars at once."""
 
-from simapp.vehicle.drive import drive_cars, place_cars
+from simapp.vehicle.drive import Makes, drive_cars, place_cars
 
-__all__ = ["drive_cars", "place_cars"]
+__all__ = ["Makes", "drive_cars", "place_cars"]

@@ -1,12 +1,66 @@
-"""Placing and driving cars: commands, their latency and the conditions that vary a car, then the model of each car."""
+"""Placing and driving cars: commands, their latency and the conditions that vary a car, then the model of all cars."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from contract.car import Car, car_of_version
 from contract.conditions import Conditions
-from contract.state import COMMANDS_KEPT, STEP_S, BoolArray, CarBatch, Controls, FloatArray, IntArray, Poses
+from contract.state import COMMANDS_KEPT, STEP_S, CarBatch, Controls, FloatArray, IntArray, Poses
 from contract.vehicle import MAX_SPEED_MPS, MAX_STEERING_RAD, MIN_SPEED_MPS, REAR_AXLE_X_M, WHEELBASE_M
-from simapp.vehicle import kinematic, slip
-from simapp.vehicle.slip import RECORDED, SlipCar
+from simapp.vehicle import wheels
+
+
+@dataclass(frozen=True, slots=True)
+class Makes:
+    """What N cars are made of, each field (N,) unless it says more; see contract.car.Car for names and units."""
+
+    latency_steps: FloatArray
+    steering_gain: FloatArray
+    steering_offset_rad: FloatArray
+    rim_gain: FloatArray
+    """Speed of a wheel's rim for each m/s commanded."""
+    top_speed_mps: FloatArray
+    model: FloatArray
+    """(N, 7), the columns of `simapp.vehicle.wheels.advance`."""
+
+    @classmethod
+    def of_cars(cls, cars: Sequence[Car]) -> "Makes":
+        """One car each."""
+
+        def column(of: list[float]) -> FloatArray:
+            return np.array(of, np.float64)
+
+        model = [
+            (c.friction, c.slide_mps, c.gyration_m, c.centre, c.half_track_m, c.speed_lag_s, c.steering_lag_s)
+            for c in cars
+        ]
+        return cls(
+            column([c.latency_steps for c in cars]),
+            column([c.steering_gain for c in cars]),
+            np.radians(column([c.steering_offset_deg for c in cars])),
+            column([c.wheel_radius_m / c.command_radius_m for c in cars]),
+            column([c.top_speed_mps for c in cars]),
+            np.array(model, np.float64).reshape(len(cars), 7),
+        )
+
+    def towards(self, others: "Makes", share: FloatArray) -> "Makes":
+        """Every constant the share (N,) of the way to the other makes."""
+        mixed = {}
+        for name in self.__slots__:
+            mine, theirs = getattr(self, name), getattr(others, name)
+            mixed[name] = mine + (theirs - mine) * share.reshape(-1, *[1] * (mine.ndim - 1))
+        return Makes(**mixed)
+
+    def put(self, cars: IntArray, makes: "Makes") -> None:
+        """Overwrite those of some cars (indices, (K,))."""
+        for name in self.__slots__:
+            getattr(self, name)[cars] = getattr(makes, name)
+
+    def of(self, cars: IntArray) -> "Makes":
+        """Those of some cars (indices, (K,))."""
+        return Makes(*(getattr(self, name)[cars] for name in self.__slots__))
 
 
 def place_cars(state: CarBatch, cars: IntArray, poses: Poses) -> None:
@@ -14,7 +68,7 @@ def place_cars(state: CarBatch, cars: IntArray, poses: Poses) -> None:
     state.x_m[cars], state.y_m[cars], state.heading_rad[cars] = poses.x_m, poses.y_m, poses.heading_rad
     for at_rest in (
         *(state.speed_mps, state.steering_rad, state.commanded_speed_mps, state.commanded_steering_rad),
-        *(state.sideways_mps, state.yaw_rate_rps, state.earlier_speed_mps, state.earlier_steering_rad),
+        *(state.sideways_mps, state.yaw_rate_rps, state.rim_mps, state.earlier_speed_mps, state.earlier_steering_rad),
     ):
         at_rest[cars] = 0.0
 
@@ -23,35 +77,25 @@ def drive_cars(
     state: CarBatch,
     cars: IntArray,
     controls: Controls,
-    slips: BoolArray | None = None,
+    makes: Makes | None = None,
     conditions: Conditions | None = None,
+    steps_s: FloatArray | None = None,
 ) -> None:
     """Advance the cars (indices, (K,)) by exactly STEP_S under the controls (K,), clipped to the car's limits.
 
-    `slips` (K,) says which cars' tyres slip (None: none, the kinematic model); `conditions` (K,) vary latency, gains,
-    steering offset and grip (None: nominal). The state's commands stay what was commanded.
+    `makes` (K,) says what the cars are (None: all of metadata version 5); `conditions` (K,) vary latency, gains,
+    steering offset and grip (None: nominal); `steps_s` (K,) is for replays of recordings whose rows are longer or
+    shorter. The state's commands stay what was commanded.
     """
+    makes = Makes.of_cars([car_of_version(5)] * len(cars)) if makes is None else makes
     conditions = Conditions.nominal(len(cars)) if conditions is None else conditions
-    if slips is None or not slips.any():
-        _drive_rolling(state, cars, controls, conditions)
-    elif slips.all():
-        drive_slipping(state, cars, controls, conditions)
-    else:
-        for drive, some in ((_drive_rolling, np.flatnonzero(~slips)), (drive_slipping, np.flatnonzero(slips))):
-            theirs = Controls(controls.steering_rad[some], controls.speed_mps[some])
-            drive(state, cars[some], theirs, conditions.of(some))
-
-
-def drive_slipping(
-    state: CarBatch, cars: IntArray, controls: Controls, conditions: Conditions, car: SlipCar = RECORDED
-) -> None:
-    """`drive_cars` for cars whose tyres slip, all of the make `car`."""
+    steps_s = np.full(len(cars), STEP_S) if steps_s is None else steps_s
     remember_commands(state, cars, controls)
     change_s, speed_mps, steering_rad = commands_in_force(
-        state, cars, conditions, conditions.latency_steps + car.latency_steps
+        state, cars, conditions, conditions.latency_steps + makes.latency_steps
     )
-    offset_rad = np.radians(conditions.steering_offset_deg)
-    slip.advance(
+    offset_rad = np.radians(conditions.steering_offset_deg) + makes.steering_offset_rad
+    wheels.advance(
         cars,
         state.x_m,
         state.y_m,
@@ -60,32 +104,13 @@ def drive_slipping(
         state.steering_rad,
         state.sideways_mps,
         state.yaw_rate_rps,
-        change_s,
-        speed_mps,
-        car.steering_gain * steering_rad + offset_rad[:, np.newaxis],
+        state.rim_mps,
+        np.minimum(change_s, steps_s),
+        np.minimum(makes.rim_gain[:, np.newaxis] * speed_mps, makes.top_speed_mps[:, np.newaxis]),
+        makes.steering_gain[:, np.newaxis] * steering_rad + offset_rad[:, np.newaxis],
         conditions.friction,
-        car,
-        STEP_S,
-        WHEELBASE_M,
-        REAR_AXLE_X_M,
-    )
-
-
-def _drive_rolling(state: CarBatch, cars: IntArray, controls: Controls, conditions: Conditions) -> None:
-    remember_commands(state, cars, controls)
-    change_s, speed_mps, steering_rad = commands_in_force(state, cars, conditions, conditions.latency_steps)
-    kinematic.advance(
-        cars,
-        state.x_m,
-        state.y_m,
-        state.heading_rad,
-        state.speed_mps,
-        state.steering_rad,
-        state.yaw_rate_rps,
-        change_s,
-        speed_mps,
-        steering_rad + np.radians(conditions.steering_offset_deg)[:, np.newaxis],
-        STEP_S,
+        makes.model,
+        steps_s,
         WHEELBASE_M,
         REAR_AXLE_X_M,
     )

@@ -3,8 +3,9 @@
     python -m tests.bench.bench_update [--steps 2000] [--epochs 10] [--rounds 1]
 
 Each side runs in a process of its own, since the first TensorFlow session settles a process's threads: rl_coach's one,
-ours on all usable cores, once in each precision. They work in turns of some seconds, and the others stand still: so
-what else the machine does meets all alike. Before the timing, all train on the same minibatches from the same weights,
+ours on all usable cores, once in each precision, and once in float32 with TensorFlow's own gradient of dense layers
+("before"). They work in turns of some seconds, and the others stand still: so what else the machine does meets all
+alike. Before the timing, all train on the same minibatches from the same weights,
 and the losses are compared. Result: results/update.json, with medians of the rounds' ratios, CPU seconds and the load.
 The full size takes about five minutes on an idle machine.
 """
@@ -18,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -31,7 +34,7 @@ from tests.stock_coach import StockAgent, episode, metadata, stock_minibatches
 from trainer.coach import CoachAgent
 
 TARGET_RATIO = 0.33
-OURS = ("float32", "bfloat16")
+OURS = ("float32", "before", "bfloat16")
 EPISODE_STEPS = 100
 CHECK_EPISODES = 3
 SLICE_S = 3.0
@@ -59,9 +62,11 @@ class _Stock:
 
 
 class _Ours:
-    def __init__(self, hyperparameters: Hyperparameters, precision: Precision) -> None:
+    def __init__(self, hyperparameters: Hyperparameters, side: str) -> None:
         self._hyperparameters = hyperparameters
-        self._agent = CoachAgent(metadata(), hyperparameters, SEED, precision=precision)
+        precision: Precision = "bfloat16" if side == "bfloat16" else "float32"
+        with patch("trainer.coach.shim_tf._dense_gradient", lambda v1: "MatMul") if side == "before" else nullcontext():
+            self._agent = CoachAgent(metadata(), hyperparameters, SEED, precision=precision)
         self._start = self._agent.save()
 
     def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
@@ -80,7 +85,7 @@ class _Ours:
         self._agent.train(rollouts, number)
 
 
-def _worker(side: Literal["stock"] | Precision, steps: int, epochs: int) -> None:
+def _worker(side: str, steps: int, epochs: int) -> None:
     """Answer each line of stdin, `check FILE` with losses, `update NUMBER` with CPU seconds after a line when ready."""
     hyperparameters = Hyperparameters(num_epochs=epochs)
     agent = _Stock(hyperparameters) if side == "stock" else _Ours(hyperparameters, side)

@@ -43,8 +43,21 @@ def commit() -> str:
         return "unknown"
 
 
+INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "sse4_1")
+"""CPU flags of the instructions that products are made of, best first."""
+
+
+def instruction_set() -> str:
+    """The best that this CPU has, and the cap on it if there is one."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    best = next((name for name in INSTRUCTION_SETS if name in flags), "unknown")
+    cap = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return f"{best}, ONEDNN_MAX_CPU_ISA={cap}" if cap else best
+
+
 def machine() -> dict[str, Any]:
-    """CPU model, usable cores, load just now, Python and system."""
+    """CPU model, its instruction set, usable cores, load just now, Python and system."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -53,6 +66,7 @@ def machine() -> dict[str, Any]:
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": model,
+        "instruction_set": instruction_set(),
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "load_1min": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),

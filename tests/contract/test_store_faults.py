@@ -23,6 +23,7 @@ from contract.errors import StoreError
 from contract.host import S3Address
 from contract.stores.s3 import PART_BYTES, S3Store
 from tests.minio_server import BUCKET, MinioServer, free_port, minio_program
+from tests.patience import until
 from tests.proxy import Proxy
 from trainer.checkpoints import Checkpoints
 
@@ -122,7 +123,7 @@ def test_what_answers_there_does_not_speak_s3(minio: MinioServer, tmp_path: Path
         ["python3", "-m", "http.server", str(port := free_port()), "--directory", str(tmp_path)]
     ) as web:
         try:
-            _until(lambda: _answers(port))
+            until("the server to answer", lambda: _answers(port))
             there = minio.client(retries={"total_max_attempts": 1}, endpoint_url=f"http://127.0.0.1:{port}")
             store = S3Store(S3Address("bucket"), client=there, patience_s=20.0)
             for problem in (lambda: store.put("a", b"1"), lambda: store.get("a"), lambda: store.list("")):
@@ -217,7 +218,6 @@ def own_uploads(minio: MinioServer, prefix: str) -> list[object]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioServer) -> None:
     """A training saves checkpoint after checkpoint while the server dies again and again, and a reader looks on."""
     rng = np.random.default_rng(2)
@@ -265,7 +265,7 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioSer
             if last is not None and last.iteration == acknowledged:
                 assert Checkpoints(own.store("run")).load(last).policy_pb == _content(acknowledged)
         before = len(saved)
-        _until(lambda: len(saved) > before + 1 or len(trouble) > 0)
+        until("more saved checkpoints, or trouble", lambda: len(saved) > before + 1 or len(trouble) > 0)
     finally:
         stop.set()
         for thread in threads:
@@ -280,13 +280,6 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioSer
 def _content(number: int) -> bytes:
     """1 MiB that tells its number."""
     return number.to_bytes(4, "little") + np.random.default_rng(number).bytes(2**20)
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not condition():
-        assert time.monotonic() < deadline, "waited 60 s"
-        time.sleep(0.05)
 
 
 def _answers(port: int) -> bool:

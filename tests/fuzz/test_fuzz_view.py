@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzzing import DEEP, ODD_VALUES, ODD_WORDS, damaged_json, damaged_text, examples
+from tests.patience import PATIENCE_S
 from tests.viewing import Client, run, served
 
 WORDS = st.sampled_from(["run", "race", "mine", "..", ".", "%2e%2e", "token", "static", "api", "live", "index.html"])
@@ -41,7 +42,7 @@ async def _raw(client: Client, path: str, headers: dict[str, str]) -> bytes:
     reader, writer = await asyncio.open_connection(client.host, client.port)
     writer.write("\r\n".join(lines).encode("latin-1", "replace"))
     await writer.drain()
-    answer = await asyncio.wait_for(reader.readline(), 30)
+    answer = await asyncio.wait_for(reader.readline(), PATIENCE_S)
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -29,7 +29,7 @@ from tests.proxy import Proxy
 from tests.redis_server import RedisServer
 from trainer.remote import RemoteRollouts
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.redis]
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "6"))
 CUT_S = float(os.environ.get("FAULT_CUT_S", "6"))

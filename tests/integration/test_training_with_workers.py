@@ -16,7 +16,7 @@ from contract.stores.local import LocalStore
 from tests.mini_training import contents
 from tests.redis_server import RedisServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 CONFIG = """{
  "cars": 6, "seed": 5, "precision": "float32", "track": "paddock",

@@ -18,7 +18,6 @@ from tests.watching import write_race, write_run
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.timeout(600),
     pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here: apt-get install chromium, then make test-all"),
 ]
 UNDERCUT = Path(sys.executable).parent / "undercut"

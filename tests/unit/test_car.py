@@ -144,7 +144,6 @@ def test_another_answer_is_an_error(racer: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize(
     ("kind", "sensors", "more"),
@@ -179,7 +178,6 @@ def test_every_network_drives_the_same_with_openvino(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("preset", ["wider", "regularised", "attention", "double_dqn"])
 def test_the_shipped_presets_drive_the_same_with_openvino(preset: str) -> None:
     model = metadata("discrete", NETWORKS[0], "FRONT_FACING_CAMERA")

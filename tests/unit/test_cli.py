@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from contract import artifacts
 from contract.errors import CheckpointError, InputError, RewardError
 from scripts.cli import app
+from tests.patience import PATIENCE_S
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
 HYPERPARAMETERS = {"num_episodes_between_training": 5, "num_epochs": 3, "discount_factor": 0.95}
@@ -57,13 +58,12 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
             said.append(line.decode())
             if said[-1].startswith("    0 "):
                 process.send_signal(how)
-        status = process.wait(timeout=60)
+        status = process.wait(timeout=PATIENCE_S)
     print("".join(said))  # pytest shows it when the test fails
     assert any(line.startswith("    0 ") for line in said)
     return status
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.slow
 def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
     train("run", 3)
@@ -81,7 +81,6 @@ def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_kill_9_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
     train("run", 2)
     whole, run = racer / "whole", racer / "runs" / "run"
@@ -95,7 +94,6 @@ def test_kill_9_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_same_seed_gives_the_same_run_and_another_seed_another_one(racer: Path) -> None:
     run = racer / "runs" / "run"
     for name, seed in (("first", "3"), ("second", "3"), ("other", "4")):
@@ -187,13 +185,13 @@ def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: li
 
 def test_bad_input_is_a_message_with_exit_status_2(racer: Path) -> None:
     done = subprocess.run(
-        [str(UNDERCUT), "evaluate", "nobody"], check=False, capture_output=True, text=True, timeout=60
+        [str(UNDERCUT), "evaluate", "nobody"], check=False, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: run: 'nobody' is not allowed")
     assert "Traceback" not in done.stderr
     usage = subprocess.run(
-        [str(UNDERCUT), "train", "--sed", "1"], check=False, capture_output=True, text=True, timeout=60
+        [str(UNDERCUT), "train", "--sed", "1"], check=False, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert usage.returncode == 2
     assert "--seed" in usage.stderr

@@ -17,7 +17,7 @@ from tests.aws_server import ACCOUNT, Fault
 from tests.cloud_support import Here, here, small_run
 
 __all__ = ["here"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 
 def ends(here: Here, status: str, reason: str = "", log: tuple[str, ...] = ()) -> Any:

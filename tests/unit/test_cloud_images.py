@@ -22,7 +22,7 @@ from tests.cloud_support import Here, here
 from tests.docker_engine import docker, need_engine
 
 __all__ = ["here"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 REPOSITORY = "undercut-trainer"
 
 

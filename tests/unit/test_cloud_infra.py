@@ -14,7 +14,7 @@ from scripts.cloud.session import CloudError, CloudSession
 from scripts.cloud.settings import CloudSettings
 from tests.aws_server import ACCOUNT, AwsServer, Fault, aws
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore:Tried to parse")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse")]
 BUCKET = f"undercut-{ACCOUNT}-us-east-1"
 
 

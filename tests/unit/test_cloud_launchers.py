@@ -11,7 +11,7 @@ from tests.aws_server import ACCOUNT, REGION, Fault
 from tests.cloud_support import Here, here, small_run
 
 __all__ = ["here"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 VPC = {
     "UNDERCUT_CLOUD_SUBNETS": "subnet-0123456789abcdef0,subnet-1123456789abcdef0",

@@ -15,7 +15,7 @@ from tests.aws_server import BUCKET, SageMaker
 from tests.cloud_support import SMALL, Here, here, small_run
 
 __all__ = ["here"]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.slow
 
 HOST_FIELDS: tuple[str, ...] = ()
 """Fields of run.json that may differ between here and the cloud: none. What differs from machine to machine is in the

@@ -76,13 +76,11 @@ def run(script: str) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_ten_thousand_steps_of_the_deep_network_stay_under_6_gib() -> None:
     assert run(ITERATION)[-1] < 6.0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_so_they_do_with_stereo_cameras(precision: str) -> None:
     """The largest network of the contract: 221 MiB of weights, 22 MiB of layers a frame. What is refused in advance is

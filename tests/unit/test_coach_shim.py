@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from contract.hyperparameters import Hyperparameters
+from tests.patience import PATIENCE_S
 from tests.stock_coach import episode, metadata
 from trainer.coach import CoachAgent, shim
 
@@ -90,5 +91,5 @@ def test_rl_coach_starts_no_process_that_would_outlive_a_killed_trainer() -> Non
         "lock.lock_writing(); lock.release_writing();"
         "print(len(multiprocessing.active_children()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.stdout.strip() == "0"

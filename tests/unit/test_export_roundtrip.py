@@ -34,7 +34,6 @@ FRAMES = np.random.default_rng(0).integers(0, 256, (5, 120, 160, 1), dtype=np.ui
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", SPACES)
 def test_a_trained_run_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.chdir(tmp_path)
@@ -121,7 +120,6 @@ print("drawn", drawn)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_deepracer_utils_draws_its_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
     """In a process of its own, since it draws with pyplot's global state."""

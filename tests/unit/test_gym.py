@@ -182,7 +182,6 @@ def test_two_cars_drive_as_two_single_environments(track: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @settings(max_examples=12, phases=[Phase.generate])  # a failing example is short enough as it is
 @given(
     seed=st.integers(0, 2**20),

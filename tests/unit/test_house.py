@@ -139,6 +139,9 @@ def make(folder: Path, *arguments: str) -> list[str]:
     return run.stdout.splitlines()
 
 
+KERNELS, PYTEST = "python|-m|simapp.kernels", "python|-m|pytest|-n|auto|--dist|loadfile"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -177,9 +180,15 @@ def make(folder: Path, *arguments: str) -> list[str]:
         (["doctor", "BACKEND=compose"], ["bootstrap", "undercut|doctor|--backend|compose"]),
         (["setup"], ["bootstrap --extra cpu"]),
         (["setup", "GPU=1", "PYTHON=python3"], ["bootstrap --this-python --extra gpu"]),
-        (["test", "ARGS=-k 'lap or track'"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile|-k|lap or track"]),
-        (["test-all"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile|-m|"]),
-        (["test", "train"], ["bootstrap", "python|-m|pytest|-n|auto|--dist|loadfile", "undercut|train|default"]),
+        (
+            ["test", "ARGS=-k 'lap or track'"],
+            ["bootstrap", KERNELS, f"{PYTEST}|-k|lap or track"],
+        ),
+        (["test-all"], ["bootstrap", KERNELS, f"{PYTEST}|-m|"]),
+        (
+            ["test", "train"],
+            ["bootstrap", KERNELS, PYTEST, "undercut|train|default"],
+        ),
     ],
 )
 def test_make_passes_arguments_on(makefile: Path, arguments: list[str], expected: list[str]) -> None:

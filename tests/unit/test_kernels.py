@@ -15,7 +15,7 @@ from rich.console import Console
 import simapp
 from scripts import compiling
 from simapp import kernels
-from simapp.kernels import Compiled
+from simapp.kernels import Compiled, Scope
 from tests.conftest import REPO
 
 PACKAGE = Path(simapp.__file__).parent
@@ -102,7 +102,6 @@ def test_they_outlive_another_cpu_and_a_folder_that_cannot_be_written(tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_everything_is_compiled_by_processes_side_by_side_and_told_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,8 +132,8 @@ def test_a_part_that_fails_says_what_it_said(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_the_wait_is_shown(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def compiled(tell: Callable[[Compiled], None], pictures: bool) -> int:
-        assert not pictures
+    def compiled(tell: Callable[[Compiled], None], scope: Scope) -> int:
+        assert scope == Scope.plain
         for done, name in enumerate(("", "camera.kernel.render_frames", "tracks.kernels.project_points")):
             tell(Compiled(done, 2, name))
             console.file.write("\n[now]\n")
@@ -142,7 +141,7 @@ def test_the_wait_is_shown(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(compiling, "compile_missing", compiled)
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=140)
-    compiling.compile_ahead(console)
+    compiling.compile_ahead(console, Scope.plain)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     if is_terminal:
         assert "compiling the simulator for this CPU, once" in said and "tracks.kernels.project_points" in said
@@ -152,8 +151,8 @@ def test_the_wait_is_shown(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_where_nothing_is_missing_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "missing", lambda pictures=True: [])
+    monkeypatch.setattr(kernels, "missing", lambda scope: [])
     for is_terminal in (True, False):
         console = Console(file=io.StringIO(), force_terminal=is_terminal)
-        compiling.compile_ahead(console)
+        compiling.compile_ahead(console, Scope.plain)
         assert "compiling" not in console.file.getvalue()  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
 from contract.recording import Recording
 from scripts.live import LIVE, LiveSession, live_names, live_recording, session
+from tests.patience import PATIENCE_S
 from tests.watching import drive
 
 CONFIG = RunConfig(name="mine", car_color="Red", track="paddock")
@@ -77,7 +78,7 @@ def test_a_killed_session_is_dead_and_the_next_one_begins_anew() -> None:
         assert process.stdout.readline() == b"up\n"
         assert session("run", "mine") is not None
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(PATIENCE_S)
     assert session("run", "mine") is None
     assert FILE.exists()
     with LiveSession("run", "training", CONFIG, loud):

@@ -59,7 +59,6 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_it_trains_and_evaluates_by_the_commands_of_its_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 

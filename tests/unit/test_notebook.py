@@ -9,6 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.conftest import REPO
+from tests.patience import PATIENCE_S
 
 NOTEBOOK = REPO / "docs" / "guidance.ipynb"
 
@@ -24,12 +25,11 @@ def text_of(cell: Any) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_every_step_of_the_guidance_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = read()
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     place = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=500, kernel_name="python3", resources=place).execute()
+    NotebookClient(notebook, timeout=int(PATIENCE_S), kernel_name="python3", resources=place).execute()
     said = "\n".join(text_of(cell) for cell in notebook.cells if cell.cell_type == "code")
     for words in ("training ended: 2 iterations are done", "laps complete", "exported guidance", "cost: $0.00"):
         assert words in said, said

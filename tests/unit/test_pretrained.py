@@ -337,7 +337,6 @@ def test_what_cannot_be_begun_from_leaves_no_run(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_run_begun_from_a_foreign_model_resumes_as_if_never_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]
 ) -> None:

@@ -1,7 +1,6 @@
 """Trainer and workers of one process at one channel: the same numbers as without, and errors that find their way."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from contract.rollout import Rollout
 from contract.wire import Job
 from simapp.worker import Driver, Worker
 from tests.mini_training import JOB, RULES, CountingDriver, contents, train
+from tests.patience import PATIENCE_S, until
 from trainer.remote import RemoteRollouts
 
 Load = Callable[[Job, Callable[[int], None]], Driver]
@@ -108,14 +108,12 @@ def test_a_worker_that_is_told_to_stop_delivers_its_task_first() -> None:
     with stage(memory, memory.worker_end, [load]) as (source, crew, said):
 
         def stop() -> None:
-            begun.wait(30.0)
+            begun.wait(PATIENCE_S)
             crew[0].stop()
 
         stopper = threading.Thread(target=stop)
         stopper.start()
         assert [it.episode for it in source.collect(POLICY, ORDER)] == list(range(8))
         stopper.join()
-        until = time.monotonic() + 30.0  # its farewell comes after its last episode
-        while not any("has left: told to stop" in line for line in said):
-            assert time.monotonic() < until, said
-            time.sleep(0.01)
+        # after its last episode
+        until("its farewell", lambda: any("has left: told to stop" in line for line in said))

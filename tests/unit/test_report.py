@@ -322,7 +322,6 @@ def test_whatever_is_damaged_the_rest_is_told(damage: dict[str, float | bytes | 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @settings(max_examples=8)
 @given(damage=damages)
 def test_whatever_is_damaged_there_is_a_page(damage: dict[str, float | bytes | None], store: LocalStore) -> None:

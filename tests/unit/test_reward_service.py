@@ -25,8 +25,8 @@ from simapp.reward_service.service import RewardService, score_all
 from simapp.reward_source import load_reward
 from simapp.tracks import load_track
 from tests.conftest import REPO
-from tests.docker_engine import until
 from tests.lambda_server import LambdaServer
+from tests.patience import PATIENCE_S, until
 
 PROGRAMS = REPO / "rewards" / "programs"
 PARAMS: dict[str, Any] = {
@@ -164,7 +164,7 @@ def test_closing_ends_the_program_and_its_children(tmp_path: Path) -> None:
     pid = int(child.read_text())
     assert alive(pid)
     service.close()
-    until("the program's child has ended", lambda: not alive(pid), 60.0)
+    until("the program's child has ended", lambda: not alive(pid))
 
 
 def test_the_overhead_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -307,7 +307,7 @@ def test_what_goes_wrong_with_a_lambda_function_is_told(
     tmp_path: Path, function: LambdaServer, fault: str, says: str
 ) -> None:
     function.fault = fault
-    service = lambda_service(tmp_path, timeout_s=0.3 if fault == "slow" else 10)
+    service = lambda_service(tmp_path, timeout_s=0.3 if fault == "slow" else PATIENCE_S)
     with pytest.raises(RewardError, match=says):
         service.score([0], [PARAMS])
 

@@ -19,9 +19,10 @@ from contract.stores.local import LocalStore
 from scripts.cli import app
 from scripts.workspace import bucket_place
 from tests.minio_server import BUCKET, MinioServer, minio_program
+from tests.patience import PATIENCE_S
 from trainer.checkpoints import Checkpoints
 
-pytestmark = [pytest.mark.minio, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.minio, pytest.mark.slow]
 UNDERCUT = Path(sys.executable).parent / "undercut"
 HYPERPARAMETERS = {"num_episodes_between_training": 5, "num_epochs": 3, "discount_factor": 0.95}
 LIMITS = ["--cars", "5", "--laps", "1", "--clean-evaluations", "0", "--hyperparameters", "hyper.json"]
@@ -144,7 +145,7 @@ def test_two_trainings_of_one_run(racer: Path, minio: MinioServer, undercut: Com
         with pytest.raises(StoreError, match=rf"is being trained by process {first.pid} on .*\n.*\n.*--takeover"):
             undercut(there, "train", "shared", "--iterations", "50")
         undercut(there, "train", "shared", "--iterations", "1", "--takeover")
-        rest = first.communicate(timeout=300)[0]
+        rest = first.communicate(timeout=PATIENCE_S)[0]
     assert first.returncode == 1
     assert "was taken over by process" in rest
     run = Checkpoints(minio.store(f"{PREFIX}/runs/shared"))

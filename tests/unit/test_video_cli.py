@@ -154,7 +154,6 @@ def test_videos_that_fail_after_an_evaluation_do_not_fail_it(run: Run) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_evaluations_and_races_record_and_film_what_they_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     add_track()
@@ -177,7 +176,6 @@ def test_evaluations_and_races_record_and_film_what_they_drive(tmp_path: Path, m
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_every_nth_iteration_is_drawn_beside_the_training_and_what_fails_is_told(run: Run) -> None:
     from rich.console import Console
 

@@ -16,6 +16,7 @@ from contract.errors import InputError
 from scripts.cli import app
 from scripts.view.cli import HOST
 from scripts.view.ports import is_loopback, listener, owner
+from tests.patience import PATIENCE_S
 from tests.watching import write_run
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
@@ -74,10 +75,10 @@ def test_the_command_serves_until_ctrl_c(racer: Path) -> None:
         address = re.fullmatch(r"http://[^/]+:(\d+)/\?token=([\w-]{43})#run/mine\n", said)
         assert address, said
         opened = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        with opened.open(f"http://127.0.0.1:{address[1]}/?token={address[2]}", timeout=30) as page:
+        with opened.open(f"http://127.0.0.1:{address[1]}/?token={address[2]}", timeout=PATIENCE_S) as page:
             assert b"<title>undercut</title>" in page.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
 
 
 def test_a_page_stays_after_its_session_until_ctrl_c(racer: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_page_stays_after_its_session_until_ctrl_c(racer: Path) -> None:
         said = b"".join(process.stdout.readline() for _ in range(3)).decode()
         assert re.search(r"watch it at http://\S+\ndriving\nthe page stays at http://\S+ until Ctrl-C", said), said
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=30)[1] == b""
+        assert process.communicate(timeout=PATIENCE_S)[1] == b""
         assert process.returncode == 0
 
 
@@ -107,9 +108,11 @@ def test_a_page_beside_a_session_ends_with_it(racer: Path) -> None:
         address = re.search(r"http://127\.0\.0\.1:(\d+)/#run/mine", said)
         assert address, said
         url = f"http://127.0.0.1:{address[1]}/api/runs"
-        with urllib.request.urlopen(url, timeout=60) as page:  # waits in the socket's queue until the server is up
+        with urllib.request.urlopen(
+            url, timeout=PATIENCE_S
+        ) as page:  # waits in the socket's queue until the server is up
             assert page.read() == b"[]"
-        with socket.create_connection(("127.0.0.1", int(address[1])), timeout=30) as left:
+        with socket.create_connection(("127.0.0.1", int(address[1])), timeout=PATIENCE_S) as left:
             process.send_signal(signal.SIGKILL)
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_S)
             assert left.recv(1) == b""  # closed: the server saw that it is alone

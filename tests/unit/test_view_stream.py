@@ -16,6 +16,7 @@ from scripts.view.laps import LapReader
 from scripts.view.server import MAX_VIEWERS
 from scripts.view.stage import WINDOW, Album, Stage, Viewer, frame_messages
 from scripts.view.subject import Subject
+from tests.patience import PATIENCE_S
 from tests.viewing import run, served
 from tests.watching import write_run
 
@@ -76,7 +77,7 @@ def test_a_viewer_gets_the_laps_and_then_their_frames() -> None:
 def test_a_stalled_viewer_is_let_go_and_the_others_miss_nothing() -> None:
     async def test() -> None:
         write_run("mine", 1, cars=2, steps=200)
-        async with served(stall_s=0.5) as client:
+        async with served(stall_s=2.0) as client:
             stalled = await client.ws_connect("/live")
             well = await client.ws_connect("/live")
             for socket in (stalled, well):
@@ -214,6 +215,6 @@ def test_nobody_watching_costs_nothing_and_there_is_a_limit() -> None:
 
 
 async def _settled(tasks: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while len(asyncio.all_tasks()) > tasks:
             await asyncio.sleep(0.02)

@@ -1,7 +1,6 @@
 """Workers on this machine: the job that they get, and what happens when they die."""
 
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ from contract.wire import Job
 from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, Run
 from scripts.training import local, workers
 from scripts.training.workers import MOST_RESTARTS, OUT_OF_MEMORY, JobDriver, LocalWorkers, job_of, reason_of_death
+from tests.patience import until
 from tests.support import ring
 from tests.unit.test_worlds import Even
 
@@ -115,10 +115,7 @@ def test_a_worker_that_keeps_dying_is_started_again_a_few_times_and_then_stops_t
     monkeypatch.setattr(workers, "_WATCH_S", 0.01)
     crew, source, said = started("import sys; print('no luck', flush=True); sys.exit(5)", monkeypatch)
     with crew:
-        deadline_s = time.monotonic() + 60
-        while source.failure is None:
-            assert time.monotonic() < deadline_s, said
-            time.sleep(0.01)
+        until("the end of the training", lambda: source.failure is not None)
     assert len(source.died) == MOST_RESTARTS + 1
     assert said[0] == f"worker 0 ended with status 5: no luck; started again (1 of {MOST_RESTARTS} times)"
     assert "all workers keep dying; the last one ended with status 5: no luck" in str(source.failure)

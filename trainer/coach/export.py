@@ -86,8 +86,10 @@ def _sac_outputs(v1: Any, online: Any) -> list[str]:
 
 def _inference_only(definition: Any, training: str) -> Any:
     """The layers that the boolean `training` switches become what they are outside training, for good: no dropout, no
-    batch statistics, and nothing in the graph that a car's runtime does not know."""
+    batch statistics, no gradients of ours, and nothing in the graph that a car's runtime does not know."""
     for node in definition.node:
+        if "_gradient_op_type" in node.attr:
+            del node.attr["_gradient_op_type"]
         if node.op == "SelectV2" and node.input[0] == training:
             outside = node.input[2]
             node.op = "Identity"

@@ -65,6 +65,25 @@ def _product(v1: Any, multiply: Callable[[Tensor, Tensor], Tensor], inputs: Tens
     return v1.cast(multiply(v1.cast(inputs, v1.bfloat16), v1.cast(kernel, v1.bfloat16)), v1.float32)
 
 
+@functools.cache
+def _dense_gradient(v1: Any) -> str:
+    """The name of a dense layer's gradient, of the same products as TensorFlow's own.
+
+    The inputs' gradient, output x kernel^T, is taken as (kernel x output^T)^T: otherwise the kernel is transposed each
+    time, and the first layer's, of 23 MB, is nearly all that there is. That took 3.6 to 4.9 times as long on a CPU with
+    AVX2, a seventh of an update.
+    """
+    name = "UndercutDense"
+
+    @v1.RegisterGradient(name)  # type: ignore[untyped-decorator]
+    def gradient(op: Any, output: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, kernel = op.inputs
+        given = v1.transpose(v1.matmul(kernel, output, transpose_b=True))
+        return given, v1.matmul(inputs, output, transpose_a=True)
+
+    return name
+
+
 def _layers(v1: Any) -> types.SimpleNamespace:
     def dense(
         inputs: Tensor,
@@ -80,7 +99,8 @@ def _layers(v1: Any) -> types.SimpleNamespace:
             kernel = v1.get_variable("kernel", [size, units], v1.float32, kernel_initializer)
             bias = v1.get_variable("bias", [units], v1.float32, bias_initializer or v1.zeros_initializer())
             rows = inputs if inputs.shape.rank == 2 else v1.reshape(inputs, [-1, size])
-            output = v1.nn.bias_add(_product(v1, v1.matmul, rows, kernel), bias)
+            with v1.get_default_graph().gradient_override_map({"MatMul": _dense_gradient(v1)}):
+                output = v1.nn.bias_add(_product(v1, v1.matmul, rows, kernel), bias)
             if inputs.shape.rank != 2:
                 output = v1.reshape(output, [-1, *inputs.shape.as_list()[1:-1], units])
             return activation(output) if activation is not None else output

@@ -1,5 +1,6 @@
 #include "car.hh"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -11,9 +12,6 @@ namespace undercut
 {
 namespace
 {
-// Enough for the joints to follow their targets within a physics step; the tyres' grip is what limits the car.
-constexpr double kDriveTorque = 1.0, kSteerTorque = 5.0;
-
 physics::JointPtr Joint(const physics::ModelPtr &model, const std::string &name)
 {
   auto joint = model->GetJoint(name);
@@ -30,8 +28,9 @@ Vehicle Vehicle::Read(const sdf::ElementPtr &sdf)
       throw std::runtime_error(std::string("the plugin element has no <") + name + ">");
     return sdf->Get<double>(name);
   };
-  return {number("wheelbase"),   number("front_track"), number("rear_track"),   number("wheel_radius"),
-          number("rest_height"), number("speed_lag"),   number("steering_lag"), number("friction")};
+  return {number("wheel_radius"), number("rest_height"), number("friction"),   number("slide"),
+          number("front_load"),   number("rear_load"),   number("torque"),        number("speed_lag"),     number("steering_rate"),
+          number("steering_kick"), number("controller_rate")};
 }
 
 Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model), vehicle(vehicle)
@@ -43,9 +42,9 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
   this->drive = {Joint(model, "left_front_axle"), Joint(model, "right_front_axle"), Joint(model, "left_rear_axle"),
                  Joint(model, "right_rear_axle")};
   for (auto &joint : this->steer)
-    joint->SetParam("fmax", 0, kSteerTorque);
+    joint->SetParam("fmax", 0, vehicle.torque);
   for (auto &joint : this->drive)
-    joint->SetParam("fmax", 0, kDriveTorque);
+    joint->SetParam("fmax", 0, vehicle.torque);
   for (auto &link : model->GetLinks())
   {
     this->restPoses.push_back(link->RelativePose());
@@ -56,12 +55,21 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
       collision->SetCollideBits(GZ_FIXED_COLLIDE);
     }
   }
+  for (size_t i = 0; i < this->drive.size(); ++i)
+  {
+    const auto collision = this->drive[i]->GetChild()->GetCollision("tyre");
+    this->tyres[i] = boost::dynamic_pointer_cast<physics::ODESurfaceParams>(collision->GetSurface());
+    if (!this->tyres[i])
+      throw std::runtime_error("the physics engine is not ODE");
+  }
+  this->SetFriction(1.0);
   this->Freeze();
 }
 
 void Car::Put(const Place &place)
 {
-  this->speed = this->steering = 0;
+  this->rim = this->told = this->untilTick = 0;
+  this->hinges = {};
   this->command = {};
   const Pose3d at(place.x, place.y, this->vehicle.restHeight, 0, 0, place.heading);
   auto links = this->model->GetLinks();
@@ -100,38 +108,62 @@ void Car::Control(double elapsed, double dt)
 {
   if (!this->driving)
     return;
+  this->Grip();
   const int now = elapsed < this->command.change_s ? 0 : 1;
-  // first-order lags of motor and servo, as in simapp/vehicle/kinematic.py
-  this->speed += (this->command.speed[now] - this->speed) * (1 - std::exp(-dt / this->vehicle.speedLag));
-  this->steering += (this->command.steering[now] - this->steering) * (1 - std::exp(-dt / this->vehicle.steeringLag));
-
-  // Ackermann: every wheel rolls about one centre on the rear axle's line
-  const double curvature = std::tan(this->steering) / this->vehicle.wheelbase;
-  for (int side = 0; side < 2; ++side)
+  const double speed = this->command.speed[now], angle = this->command.steering[now];
+  // all four wheels at one speed and both hinges at one angle: the real simulator's controllers know no differential
+  this->rim += (speed - this->rim) * (this->vehicle.speedLag > 0 ? 1 - std::exp(-dt / this->vehicle.speedLag) : 1);
+  for (auto &joint : this->drive)
+    joint->SetParam("vel", 0, this->rim / this->vehicle.wheelRadius);
+  const bool tick = this->untilTick <= 0;
+  if (tick)
   {
-    const double sign = side == 0 ? 1 : -1;
-    const double left = sign * this->vehicle.frontTrack / 2;
-    const double angle = std::atan2(this->vehicle.wheelbase * curvature, 1 - left * curvature);
-    // not the joint's own position: ODE counts its turns, and a reset does not reach that count
-    const Pose3d hinge = this->steer[side]->GetChild()->WorldPose();
-    const double now_at = (this->chassis->WorldPose().Rot().Inverse() * hinge.Rot()).Yaw();
-    this->steer[side]->SetParam("vel", 0, (angle - now_at) / dt);
-    const double front = this->speed * std::hypot(1 - left * curvature, this->vehicle.wheelbase * curvature);
-    const double rear = this->speed * (1 - sign * this->vehicle.rearTrack / 2 * curvature);
-    this->drive[side]->SetParam("vel", 0, front / this->vehicle.wheelRadius);
-    this->drive[2 + side]->SetParam("vel", 0, rear / this->vehicle.wheelRadius);
+    for (int side = 0; side < 2; ++side)
+    {
+      const double error = angle - this->HingeAngle(side);
+      this->hinges[side] = this->vehicle.steeringRate * error;
+      // the controllers' derivative gain answers to a new command at once
+      this->hinges[side] += std::copysign(std::min(this->vehicle.steeringKick, 2 * std::abs(angle - this->told)),
+                                          angle - this->told) / dt;
+    }
+    this->told = angle;
   }
+  this->untilTick += (tick && this->vehicle.controllerRate > 0 ? 1 / this->vehicle.controllerRate : 0) - dt;
+  for (int side = 0; side < 2; ++side)
+    this->steer[side]->SetParam("vel", 0, this->hinges[side]);
+}
+
+double Car::HingeAngle(int side) const
+{
+  // not the joint's own position: ODE counts its turns, and a reset does not reach that count
+  const Pose3d hinge = this->steer[side]->GetChild()->WorldPose();
+  return (this->chassis->WorldPose().Rot().Inverse() * hinge.Rot()).Yaw();
 }
 
 void Car::SetFriction(double factor)
 {
-  for (auto &link : this->model->GetLinks())
-    for (auto &collision : link->GetCollisions())
-      if (auto pyramid = collision->GetSurface()->FrictionPyramid())
-      {
-        pyramid->SetMuPrimary(factor * this->vehicle.friction);
-        pyramid->SetMuSecondary(factor * this->vehicle.friction);
-      }
+  this->friction = factor * this->vehicle.friction;
+  for (auto &tyre : this->tyres)
+  {
+    tyre->FrictionPyramid()->SetMuPrimary(this->friction);
+    tyre->FrictionPyramid()->SetMuSecondary(this->friction);
+  }
+}
+
+void Car::Grip()
+{
+  for (size_t i = 0; i < this->drive.size(); ++i)
+  {
+    const auto wheel = this->drive[i]->GetChild();
+    const Vector3d axle = wheel->WorldPose().Rot().RotateVector(Vector3d::UnitZ);
+    const Vector3d down(0, 0, -this->vehicle.wheelRadius);
+    const Vector3d sliding = wheel->WorldCoGLinearVel() + wheel->WorldAngularVel().Cross(down);
+    const double across = sliding.Dot(axle), along = sliding.Dot(axle.Cross(Vector3d::UnitZ));
+    const double most = this->friction * (i < 2 ? this->vehicle.frontLoad : this->vehicle.rearLoad);
+    // ODE's tyre slides by slip x force: with this slip the force is the description's
+    this->tyres[i]->slip1 = std::hypot(across, this->vehicle.slide) / most;
+    this->tyres[i]->slip2 = std::hypot(along, this->vehicle.slide) / most;
+  }
 }
 
 State Car::Read() const
@@ -141,6 +173,6 @@ State Car::Read() const
   const Vector3d velocity = pose.Rot().RotateVectorReverse(this->chassis->WorldLinearVel(Vector3d::Zero));
   const Vector3d spin = this->chassis->WorldAngularVel();
   return {pose.Pos().X(), pose.Pos().Y(), pose.Pos().Z(), pose.Rot().Roll(), pose.Rot().Pitch(), pose.Rot().Yaw(),
-          velocity.X(),   velocity.Y(),   spin.Z(),       this->steering};
+          velocity.X(),   velocity.Y(),   spin.Z(),       (this->HingeAngle(0) + this->HingeAngle(1)) / 2};
 }
 }  // namespace undercut

@@ -1,0 +1,162 @@
+"""How far cars stray from a recording: by time ahead and by commanded speed."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from contract.car import Car
+from contract.errors import InputError
+from contract.simtrace import Trace
+from contract.state import BoolArray, FloatArray
+from simapp.calibration.pieces import AHEAD, Pieces, cut
+from simapp.calibration.recordings import SHORTEST, Recording
+from simapp.calibration.replay import fit, replay
+
+HORIZONS = {"1/3 s": 5, "2/3 s": 10, "1 s": AHEAD}
+"""Rows ahead that errors are told for."""
+SPEEDS_MPS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+"""Bounds of the ranges of commanded speed."""
+MOST_PIECES = 2500
+"""Of a recording; further ones say the same."""
+FIT_PIECES = 500
+CLEARLY = 0.9
+"""Another reading of the rows is taken where it strays less than this share of the usual one's error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A recording replayed: pieces as the recording's rows are to be read, and the paths of cars by name.
+
+    rows    "1/15 s" or "time stamps": how long a row lasts
+    actions "next": a row's action leads to the next row's pose, as in AWS's files; "same": to its own
+    """
+
+    recording: Recording
+    pieces: Pieces
+    rows: str
+    actions: str
+    paths: Mapping[str, FloatArray]
+
+    def errors_m(self, name: str, some: BoolArray | None = None) -> dict[str, float]:
+        """Median of a car's distance from the recorded path at each horizon, in metres; of `some` pieces (K,)."""
+        errors = self.pieces.errors_m(self.paths[name])
+        return horizons(errors if some is None else errors[some])
+
+    def told(self) -> dict[str, Any]:
+        """As `--json` says it."""
+        speed = self.pieces.speed_mps
+        by_speed = []
+        for low, high in pairwise(SPEEDS_MPS):
+            some = (speed >= low) & ((speed < high) | (high == SPEEDS_MPS[-1]))
+            if some.any():
+                errors = {name: self.errors_m(name, some) for name in self.paths}
+                by_speed.append({"from_mps": low, "to_mps": high, "pieces": int(some.sum()), "errors_m": errors})
+        errors = {name: self.errors_m(name) for name in self.paths}
+        return {
+            "recording": self.recording.name,
+            "episodes": len(self.recording.traces),
+            "steps": self.recording.rows,
+            "pieces": len(self.pieces),
+            "rows_last": self.rows,
+            "action_leads_to": f"{self.actions} row",
+            "nearest": min(errors, key=lambda name: errors[name]["1 s"]),
+            "errors_m": errors,
+            "by_speed": by_speed,
+            "problems": list(self.recording.problems),
+        }
+
+
+def horizons(errors_m: FloatArray) -> dict[str, float]:
+    """Medians of (K, AHEAD) errors at each horizon."""
+    return {name: round(float(np.median(errors_m[:, rows - 1])), 4) for name, rows in HORIZONS.items()}
+
+
+def measured(recording: Recording, cars: Mapping[str, Car]) -> Measured:
+    """Replay a recording with every car, read in the way in which the nearest car strays least after 1/3 s.
+
+    Rows last 1/15 s unless the time stamps fit clearly better; a row's action leads to the next row, as in AWS's files,
+    unless leading to its own fits clearly better, as in files of other simulators. InputError for a recording that is
+    too short.
+    """
+    every = max(1, -(-recording.rows // MOST_PIECES))
+    best: tuple[float, Measured] | None = None
+    for actions in ("next", "same"):
+        traces = recording.traces if actions == "next" else [_earlier_actions(trace) for trace in recording.traces]
+        stamped = cut(traces, every)
+        if not len(stamped):
+            longest = max(len(trace.steps) for trace in recording.traces)
+            raise InputError(
+                recording.name,
+                f"{len(recording.traces)} episodes, the longest of {longest} rows",
+                f"a second of driving in a row after its start: {SHORTEST} rows without a reset or a gap",
+                "give longer episodes",
+            )
+        for rows, pieces in (("1/15 s", stamped.steady()), ("time stamps", stamped)):
+            paths = {name: replay(pieces, car) for name, car in cars.items()}
+            found = Measured(recording, pieces, rows, actions, paths)
+            error = min(found.errors_m(name)["1/3 s"] for name in cars)
+            if best is None or error < CLEARLY * best[0]:
+                best = error, found
+    assert best is not None
+    return best[1]
+
+
+def _earlier_actions(trace: Trace) -> Trace:
+    """The trace with each action moved to the row before, whose pose it starts from."""
+    steps = trace.steps.copy()
+    for name in ("steering_rad", "speed_mps"):
+        steps[name][:-1] = trace.steps[name][1:]
+    return dataclasses.replace(trace, steps=steps)
+
+
+def pooled(found: Sequence[Measured]) -> Pieces:
+    """The pieces of several recordings, whose episodes stay apart."""
+    parts, first = [], 0
+    for one in found:
+        parts.append(dataclasses.replace(one.pieces, episode=one.pieces.episode + first))
+        first += len(one.recording.traces)
+    return Pieces(*(np.concatenate([getattr(part, name) for part in parts]) for name in Pieces.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A car fitted to half of the pieces, and what it and the car that it began from stray on the other half (m)."""
+
+    car: Car
+    pieces: int
+    held_out: int
+    errors_m: dict[str, float]
+    before_m: dict[str, float]
+
+
+def fitted(pieces: Pieces, start: Car, name: str) -> Fitted:
+    """Fit to every other episode, or to the first half of a single one; the rest is held out."""
+    episodes = np.unique(pieces.episode)
+    if len(episodes) > 1:
+        mine = np.isin(pieces.episode, episodes[::2])
+    else:  # pieces overlap: a second between the halves is in neither
+        mine = np.arange(len(pieces)) < len(pieces) // 2
+    others = ~mine
+    if len(episodes) == 1:
+        others &= np.arange(len(pieces)) > len(pieces) // 2 + SHORTEST
+    if mine.sum() < SHORTEST or others.sum() < 1:
+        raise InputError(
+            "--fit",
+            f"{len(pieces)} pieces of a second",
+            f"{SHORTEST} to fit to, and as many that are held out",
+            "give more episodes",
+        )
+    some = np.flatnonzero(mine)
+    car = fit(pieces.of(some[:: max(1, len(some) // FIT_PIECES)]), start)
+    held = pieces.of(np.flatnonzero(others))
+    return Fitted(
+        dataclasses.replace(car, name=name),
+        int(mine.sum()),
+        len(held),
+        horizons(held.errors_m(replay(held, car))),
+        horizons(held.errors_m(replay(held, start))),
+    )
