@@ -16,14 +16,12 @@ def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console
     is_plain = (
         all(race.race_type == "TIME_TRIAL" for race in races)
         and not config.enable_domain_randomization
-        and all(model.observation_shapes().keys() == PLAIN_SENSORS and model.version >= NEWEST for model in models)
+        and all(model.observation_shapes().keys() == PLAIN_SENSORS for model in models)
     )
     compile_ahead(console, Scope.plain if is_plain else Scope.drives)
 
 
 PLAIN_SENSORS = {"FRONT_FACING_CAMERA"}
-NEWEST = 5
-"""Models from this version on have the newest car."""
 
 
 def compile_ahead(console: Console, scope: Scope) -> None:

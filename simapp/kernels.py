@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -59,15 +59,15 @@ class Scope(StrEnum):
     """How much is needed; each holds the one before."""
 
     plain = "plain"
-    """A time trial with the front camera and the newest car."""
+    """A time trial with the front camera."""
     drives = "drives"
-    """Every race, sensor and car, with randomisation."""
+    """Every race and sensor, with randomisation."""
     all = "all"
     """Videos and the live page's pictures, too."""
 
 
 FOR_PICTURES = ("media.", "camera.ground._cover_points")
-NOT_PLAIN = ("camera.rasterise.", "camera.effects.", "bots.", "contact.", "lanes.", "lidar.", "vehicle.slip.")
+NOT_PLAIN = ("camera.rasterise.", "camera.effects.", "bots.", "contact.", "lanes.", "lidar.")
 """How the names of kernels begin that the smaller scopes do without."""
 
 
@@ -168,10 +168,9 @@ def _videos() -> None:
 
 
 def _races_and_sensors() -> None:
-    """Races with obstacles and bots; lidars, and the car of model metadata up to version 4."""
+    """Races with obstacles and bots; lidars."""
     _drive(FILES[0], [1, 2], randomised=True)
     _drive(FILES[1], [0], randomised=False)
-    _drive(FILES[1], [0], randomised=False, version=4)
 
 
 PARTS: dict[str, tuple[Scope, Callable[[], None]]] = {
@@ -184,8 +183,8 @@ PARTS: dict[str, tuple[Scope, Callable[[], None]]] = {
 and the others find track and camera compiled by then, where there are two cores."""
 
 
-def _drive(file: str, races: Sequence[int], randomised: bool, version: int | None = None) -> None:
-    """Drive a little with an action file, as of this version, in races without and with obstacles and with bots."""
+def _drive(file: str, races: Sequence[int], randomised: bool) -> None:
+    """Drive a little with an action file, in races without and with obstacles and with bots."""
     import numpy as np
 
     from contract.conditions import RandomizationConfig
@@ -214,7 +213,6 @@ def _drive(file: str, races: Sequence[int], randomised: bool, version: int | Non
         RaceConfig(race_type="HEAD_TO_BOT", number_of_bot_cars=2, is_lane_change=True),
     )
     track, metadata = load_track("paddock"), ModelMetadata.load(ACTIONS / file)
-    metadata = replace(metadata, version=version or metadata.version)
     simulator = BuiltinSimulator(track, [metadata] * CARS)
     order = RolloutOrder(Phase.training, 0, 0, CARS)
     for k in races:
