@@ -198,9 +198,9 @@ def test_late_commands_take_hold_within_the_step(version: int, latency: float) -
 
 
 def test_as_late_as_a_car_remembers() -> None:
-    car = dataclasses.replace(car_of_version(5), latency_steps=float(COMMANDS_KEPT), speed_lag_s=0.1)
-    assert drive([(0.0, 1.0)] * COMMANDS_KEPT, car).speed_mps[0] == 0.0
-    assert drive([(0.0, 1.0)] * (COMMANDS_KEPT + 1), car).speed_mps[0] > 0.0
+    car = dataclasses.replace(car_of_version(5), latency_steps=COMMANDS_KEPT - 1.0)
+    assert drive([(0.0, 1.0)] * COMMANDS_KEPT, car, under(latency_steps=1.0)).speed_mps[0] == 0.0
+    assert drive([(0.0, 1.0)] * (COMMANDS_KEPT + 1), car, under(latency_steps=1.0)).speed_mps[0] > 0.0
 
 
 def test_a_car_put_down_anew_forgets_its_commands() -> None:
