@@ -150,7 +150,7 @@ def _metadata() -> Iterator[str]:
         ("sensor", "", f"a list: one of {', '.join(CAMERAS)}; at most one of {', '.join(LIDARS)}"),
         ("neural_network", NETWORKS[0], ", ".join(NETWORKS)),
         ("training_algorithm", ALGORITHMS[0], f"{', '.join(ALGORITHMS)}; sac needs continuous actions"),
-        ("version", "2, without sensors 1", "up to 4: with tyre slip; from 5: without"),
+        ("version", "2, without sensors 1", "which of AWS's cars drives: up to 4, or from 5 on (docs/vehicle.md)"),
         ("preprocess_type", "null", "GREY_SCALE; carried along"),
         ("regional_parameters", "null", "a list; carried along"),
         ("lidar_config", "8, 8, 2.0", "`num_sectors`, `num_values_per_sector`, `clipping_dist` m"),

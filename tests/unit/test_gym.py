@@ -1,6 +1,7 @@
 """The Gymnasium environments: Gymnasium's own checks, seeds, N cars against N single ones, spaces, errors."""
 
 import json
+import math
 import subprocess
 import sys
 import warnings
@@ -20,7 +21,7 @@ from contract.config import RunConfig
 from contract.errors import InputError, RewardError
 from simapp.gym import ENV_ID, DeepRacerEnv, DeepRacerVectorEnv
 from tests.conftest import REPO
-from tests.support import ring
+from tests.support import hold_rad, ring
 
 PARAMS = {
     *("all_wheels_on_track", "x", "y", "heading", "distance_from_center", "projection_distance", "progress", "steps"),
@@ -167,7 +168,7 @@ def test_terminated_and_truncated_never_merge(
 
 
 def test_a_lap_terminates(track: str) -> None:
-    hold = {"steering_angle": 6.24, "speed": 2.0}
+    hold = {"steering_angle": math.degrees(hold_rad(1.5, 2.0)), "speed": 2.0}
     env = DeepRacerEnv(track, {**LIST, "action_space": [hold, {**hold, "speed": 1.0}]})
     env.reset(seed=0)
     for _ in range(400):

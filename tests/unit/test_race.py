@@ -13,7 +13,7 @@ from contract.state import STEP_S, Controls, EpisodeStatus, IntArray
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.race import IMMOBILE_M, PATIENCE_STEPS, PIT_M, Race, RaceRules
 from simapp.reward_service.service import RewardService, ServiceReward
-from tests.support import RADIUS_M, WIDTH_M, BlindSimulator, circle
+from tests.support import RADIUS_M, RIM, WIDTH_M, BlindSimulator, circle, hold_rad
 
 
 def race(
@@ -39,8 +39,8 @@ def drive(race: Race, steering_deg: float, speed_mps: float, limit: int = 2_000)
     return rows
 
 
-HOLD_DEG = math.degrees(math.atan(0.16397 / RADIUS_M))
-"""Steering that keeps the rear axle on a circle of the track's radius."""
+HOLD_DEG = math.degrees(hold_rad(RADIUS_M, 1.0))
+"""Steering that keeps a car at 1 m/s on a circle of the track's radius."""
 
 
 def test_a_clean_lap_ends_complete_after_the_length_of_the_track() -> None:
@@ -49,8 +49,8 @@ def test_a_clean_lap_ends_complete_after_the_length_of_the_track() -> None:
     rows = drive(it, HOLD_DEG, 1.0)
     assert status_of(rows[-1]) == EpisodeStatus.lap_complete
     assert rows[-1]["progress_pct"] == 100.0
-    # 0.14 m are behind the front point at the start, the motor's lag costs 0.25 s, and the last step overshoots
-    expected_s = (2 * math.pi * RADIUS_M - FRONT_POINT_X_M) / 1.0 + 0.25
+    # 0.14 m are behind the front point at the start, the start costs 0.1 s, and the last step overshoots
+    expected_s = (2 * math.pi * RADIUS_M - FRONT_POINT_X_M) / RIM + 0.1
     assert rows[-1]["time_s"] == pytest.approx(expected_s, abs=0.15)
     assert len(rows) == round(float(rows[-1]["time_s"]) / STEP_S)
     progress = [row["progress_pct"] for row in rows]

@@ -17,7 +17,7 @@ from contract.vehicle import LENGTH_M, MAX_STEERING_RAD, WIDTH_M
 from simapp.race import Race, RaceRules, StepOutcome
 from simapp.tracks import Track
 from simapp.versus import ROW_M, Driver, race_laps
-from tests.support import RADIUS_M, BlindSimulator, circle, keep_lane, outline, ring
+from tests.support import RADIUS_M, RIM, BlindSimulator, circle, keep_lane, outline, ring
 from tests.support import WIDTH_M as ROAD_M
 
 LANE_M = ROAD_M / 4
@@ -184,9 +184,9 @@ def test_flying_laps_of_a_race_add_up() -> None:
         assert [lap.episode for lap in rollouts] == [0, 1]
         whole = np.concatenate([lap.steps for lap in rollouts])
         moved = np.hypot(np.diff(whole["x_m"]), np.diff(whole["y_m"]))
-        assert moved[20:] == pytest.approx(np.full(len(moved) - 20, 2.0 * STEP_S), rel=0.02)
+        assert moved[20:] == pytest.approx(np.full(len(moved) - 20, 2.0 * RIM * STEP_S), rel=0.02)
         assert sum(lap.time_s for lap in rollouts) == pytest.approx(len(whole) * STEP_S)
-        assert rollouts[1].time_s == pytest.approx(2 * math.pi * (RADIUS_M - lane) / 2.0, abs=0.15)
+        assert rollouts[1].time_s == pytest.approx(2 * math.pi * (RADIUS_M - lane) / (2.0 * RIM), abs=0.15)
 
 
 @pytest.mark.slow
