@@ -128,6 +128,10 @@ class EvaluationConfig(BaseModel):
     start_pos_offset: float = Field(
         default=0.75, ge=0, le=1, description="[START_POS_OFFSET] m from car to car on the grid of a race"
     )
+    change_grid: bool = Field(
+        default=False,
+        description="heats of a race change who stands where on the grid, which is fairer; AWS's simulator does not",
+    )
     done_condition: DoneCondition = Field(
         default="any",
         description="[DONE_CONDITION] a race ends with the first car that is done, or goes on until all are",

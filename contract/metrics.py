@@ -5,7 +5,6 @@ while rollouts and simtraces count from 0.
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, TypeVar
@@ -17,7 +16,7 @@ from contract.fields import parse_json, validated
 from contract.protocols import Phase
 from contract.rollout import Rollout
 from contract.salvage import list_of_objects
-from contract.state import EpisodeStatus
+from contract.state import BROKEN, EpisodeStatus
 
 VERSION = 2.0
 _Row = TypeVar("_Row")
@@ -45,7 +44,8 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRow:
-    """One trial of an evaluation, from 1; the counts are of what happened on the way, resets included."""
+    """One trial of an evaluation, from 1. The counts are of the rules that were broken, and `reset_count` is their sum:
+    the one that ended the trial is among them (s3_metrics.py EvalMetrics.append_episode_metrics)."""
 
     completion_percentage: _Whole
     metric_time: _Whole
@@ -80,8 +80,7 @@ def evaluation_rows(rollouts: Sequence[Rollout], start_time_s: float = 0.0) -> l
     """Rows of an evaluation's trials in order; a trial's clock holds its penalties."""
     rows = []
     for trial, (rollout, start_s) in enumerate(_timed(rollouts, start_time_s), start=1):
-        broken = [status for status in map(EpisodeStatus, rollout.steps["status"].tolist()) if status in _PENALISED]
-        ended_broken = rollout.status in _PENALISED
+        broken = [status for status in map(EpisodeStatus, rollout.steps["status"].tolist()) if status in BROKEN]
         start_ms, elapsed_ms = _milliseconds(start_s), _milliseconds(rollout.time_s)
         rows.append(
             EvaluationRow(
@@ -94,7 +93,7 @@ def evaluation_rows(rollouts: Sequence[Rollout], start_time_s: float = 0.0) -> l
                 immobilized_count=broken.count(EpisodeStatus.immobilized),
                 off_track_count=broken.count(EpisodeStatus.off_track),
                 reversed_count=broken.count(EpisodeStatus.reversed),
-                reset_count=len(broken) - ended_broken,
+                reset_count=len(broken),
                 trial=trial,
             )
         )
@@ -142,9 +141,6 @@ def salvage_evaluation_metrics(text: str, where: str) -> tuple[list[EvaluationRo
     return _salvaged(TypeAdapter(EvaluationRow), text, where)
 
 
-_PENALISED = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
-
-
 def _timed(rollouts: Sequence[Rollout], start_s: float) -> list[tuple[Rollout, float]]:
     """Each rollout with its start, one after the other."""
     timed = []
@@ -174,8 +170,8 @@ def _milliseconds(time_s: float) -> int:
 
 
 def _completion(rollout: Rollout) -> int:
-    """Whole per cent, rounded down as in DeepRacer's files: only a complete lap is 100."""
-    return math.floor(rollout.progress_pct)
+    """Whole per cent, rounded towards 0 as in DeepRacer's files: only a complete lap is 100."""
+    return int(rollout.progress_pct)
 
 
 def _salvaged(reader: TypeAdapter[_Row], text: str, where: str) -> tuple[list[_Row], list[InputError]]:

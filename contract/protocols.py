@@ -75,7 +75,8 @@ class RolloutOrder:
     """A request for `count` episodes of a phase from `first` on, or for the `chosen` ones of them, by an iteration's
     policy.
 
-    With `epsilon`, training takes a random action that often and the likeliest one otherwise (e-greedy).
+    With `epsilon`, training takes a random action that often and the likeliest one otherwise (e-greedy). `trained` is
+    how many training episodes came before an evaluation: it starts where the next one would.
     """
 
     phase: Phase
@@ -84,6 +85,7 @@ class RolloutOrder:
     count: int
     epsilon: float | None = None
     chosen: tuple[int, ...] | None = None
+    trained: int = 0
 
     @property
     def episodes(self) -> Sequence[int]:

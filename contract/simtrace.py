@@ -89,17 +89,19 @@ def _rows(
     rollouts: Sequence[Rollout], track_length_m: float | Sequence[float], start_time_s: float
 ) -> Iterator[list[str]]:
     lengths_m = [track_length_m] if isinstance(track_length_m, int | float) else track_length_m
+    before, flying = 0, False
     for rollout in rollouts:
         length_m = lengths_m[rollout.episode % len(lengths_m)]
         last = len(rollout) - 1
         actions = rollout.actions.tolist()
+        # a lap that begins as the car drives (IS_CONTINUOUS) goes on counting the steps of the one before
+        if not (flying and rollout.steps["status"][0] != EpisodeStatus.prepare):
+            before = 0
         for i, step in enumerate(rollout.steps):
             status = EpisodeStatus(int(step["status"]))
-            if i == 0 and status is EpisodeStatus.in_progress:
-                status = EpisodeStatus.prepare
             yield [
                 str(rollout.episode),
-                _number(i + 1),
+                _number(before + i + 1),
                 _number(step["x_m"]),
                 _number(step["y_m"]),
                 _number(_degrees(float(step["heading_rad"]))),
@@ -116,6 +118,8 @@ def _rows(
                 status.name,
                 _number(step["pause_s"]),
             ]
+        before += len(rollout)
+        flying = rollout.status == EpisodeStatus.lap_complete
         start_time_s += rollout.time_s
 
 

@@ -50,8 +50,14 @@ class EpisodeStatus(IntEnum):
 
     @property
     def title(self) -> str:
-        """The metrics files' spelling, for example "Off track"; an episode still under way reads "In progress"."""
-        return "In progress" if self is EpisodeStatus.prepare else self.name.replace("_", " ").capitalize()
+        """The metrics files' spelling, for example "Off track" (metrics/constants.py EPISODE_STATUS_LABEL_MAP)."""
+        return "Time Up" if self is EpisodeStatus.time_up else self.name.replace("_", " ").capitalize()
+
+
+BROKEN = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
+"""How a drive goes wrong; in an evaluation it goes on after a reset and a pause."""
+HELD = (EpisodeStatus.prepare, EpisodeStatus.pause, EpisodeStatus.park)
+"""The car is held where it stands, and the reward function is not called."""
 
 
 @dataclass(slots=True)
@@ -168,12 +174,18 @@ STEP_DTYPE = np.dtype(
         ("progress_pct", "f8"),
         ("closest_waypoint", "i4"),
         ("all_wheels_on_track", "?"),
-        ("status", "u1"),  # EpisodeStatus after the step
-        ("time_s", "f8"),  # simulated seconds since the episode began, penalties included
-        ("pause_s", "f8"),  # penalty seconds among them
+        ("status", "u1"),  # EpisodeStatus
+        ("time_s", "f8"),  # simulated seconds since the lap began, this step and the pauses of penalties included
+        ("pause_s", "f8"),  # seconds of a penalty that are left after the step
     ]
 )
-"""One row per step of an episode, in the order of steps; what simtraces, metrics and plots are made from."""
+"""One row per step of an episode, in the order of steps; what simtraces, metrics and plots are made from.
+
+As in AWS's simulator (deepracer_racetrack_env.py `_update_state`) a row holds the pose that the car had when the step
+began and the command that it was given there: what the command does shows in the next row. Reward and rules judge that
+pose. In 9,981 recorded steps the way to the next row follows the command of its own row and of the one before, and not
+at all that of the row after.
+"""
 
 
 def broken_steps(steps: np.ndarray) -> str | None:

@@ -13,8 +13,11 @@ LENGTH_M = 0.32352
 WIDTH_M = 0.1961
 HEIGHT_M = 0.20
 """Top of the body and its camera, for cars that others see."""
-BOX_LENGTH_M, BOX_WIDTH_M, BOX_HEIGHT_M = 0.30, 0.40, 0.30
-"""An obstacle box: the real simulator's outline without the 0.1 m that it adds for collisions; the height is ours."""
+BOX_LENGTH_M, BOX_WIDTH_M, BOX_HEIGHT_M = 0.40, 0.40, 0.30
+"""An obstacle box as it is seen; the height is ours."""
+BOX_MARGIN_M = 0.1
+"""What AWS's simulator adds to a box's length when it judges crashes: 0.5 m along the road, 0.4 m across
+(track_geom/constants.py BOX_OBSTACLE_DIMENSION)."""
 CAR_COLORS = ("Black", "Grey", "Blue", "Red", "Orange", "White", "Purple")
 """Values of CAR_COLOR, in the order that Things.colour counts."""
 STEREO_BASE_M = 0.06

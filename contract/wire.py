@@ -160,6 +160,7 @@ class Task(_Message):
     first: _Count
     count: Annotated[int, Field(ge=1, le=MOST_EPISODES)]
     epsilon: Annotated[float, Field(ge=0, le=1)] | None
+    trained: _Count = 0
     episodes: Annotated[tuple[_Count, ...], Field(min_length=1, max_length=MOST_EPISODES)]
 
     @model_validator(mode="after")
@@ -172,7 +173,7 @@ class Task(_Message):
         return self
 
     def rollout_order(self) -> RolloutOrder:
-        whole = RolloutOrder(self.phase, self.iteration, self.first, self.count, self.epsilon)
+        whole = RolloutOrder(self.phase, self.iteration, self.first, self.count, self.epsilon, trained=self.trained)
         return whole if len(self.episodes) == self.count else whole.of(self.episodes)
 
 

@@ -87,17 +87,18 @@ class Bots:
         )
 
     def _places(self, things: Things) -> tuple[FloatArray, FloatArray]:
-        """Centre-line distance and fraction of the way to the left lane of each thing, (M,) each."""
+        """Centre-line distance and fraction of the way from the lanes' middle to the left one of each thing, (M,)."""
         x_m, y_m = things.x_m[0], things.y_m[0]
         where = self._track.project(x_m, y_m)
         distance = where.distance_m
-        fraction = 4.0 * where.offset_m / where.width_m
+        middle, half = self._lanes.middle_and_half(distance)
+        fraction = (where.offset_m - middle) / half
         # the lanes' smooth normals differ a little from the polyline's; what bots start from must be where they are
         for _ in range(8):
             x, y, heading = self._lanes.poses(distance, fraction)
             dx, dy = x_m - x, y_m - y
             distance = distance + dx * np.cos(heading) + dy * np.sin(heading)
-            fraction = fraction + 4.0 * (dy * np.cos(heading) - dx * np.sin(heading)) / where.width_m
+            fraction = fraction + (dy * np.cos(heading) - dx * np.sin(heading)) / half
         return distance % self._lanes.length_m, fraction
 
 
@@ -111,7 +112,7 @@ def _uniform(seed, bot, draw):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _may_go(w, b, first, quarter, change, length_m, pace, state):  # type: ignore[no-untyped-def]
+def _may_go(w, b, first, half, change, length_m, pace, state):  # type: ignore[no-untyped-def]
     """Whether bot b of world w has room for its next step; with `change` whether it may begin to change lanes."""
     speed, step_s, _, _, change_m, spacing_m, gap_m, side_gap_m, squeeze = pace
     distance, fraction, side, changed, _, _, sizes = state
@@ -128,11 +129,11 @@ def _may_go(w, b, first, quarter, change, length_m, pace, state):  # type: ignor
         its_low = its_high = fraction[w, m]
         if changed[w, m] >= 0.0:
             its_low, its_high = -1.0, 1.0
-        if (its_low - high) * quarter >= beside or (low - its_high) * quarter >= beside:
+        if (its_low - high) * half >= beside or (low - its_high) * half >= beside:
             continue
         need = (0.5 * (sizes[w, m, 0] + sizes[w, b, 0]) + gap_m) / squeeze
         if change:
-            in_target = (its_low - other) * quarter < beside and (other - its_high) * quarter < beside
+            in_target = (its_low - other) * half < beside and (other - its_high) * half < beside
             behind = length_m - ahead
             if m >= first:
                 clear, back = max(change_m + need, spacing_m), spacing_m
@@ -168,11 +169,11 @@ def _drive(worlds, blocked, first, nodes, length_m, pace, seeds, state, out):  #
             speed_mps[w, b] = 0.0
             if blocked[k, b]:
                 continue
-            _, _, _, quarter = lane_pose(nodes, length_m, distance[w, b], 0.0, 0.0)
+            _, _, _, half = lane_pose(nodes, length_m, distance[w, b], 0.0, 0.0)
             due = change_m > 0.0 and changed[w, b] < 0.0 and wait_s[w, b] == 0.0
-            if due and _may_go(w, b, first, quarter, True, length_m, pace, state):
+            if due and _may_go(w, b, first, half, True, length_m, pace, state):
                 changed[w, b] = 0.0
-            if not _may_go(w, b, first, quarter, False, length_m, pace, state):
+            if not _may_go(w, b, first, half, False, length_m, pace, state):
                 continue
             speed_mps[w, b] = speed
             distance[w, b] = (distance[w, b] + speed * step_s) % length_m

@@ -5,8 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-from contract.state import BoolArray, FloatArray, Things
-from contract.vehicle import BOX_LENGTH_M, BOX_WIDTH_M, LENGTH_M, WIDTH_M
+from contract.state import BoolArray, FloatArray, ThingKind, Things
+from contract.vehicle import BOX_LENGTH_M, BOX_MARGIN_M, BOX_WIDTH_M, LENGTH_M, WIDTH_M
 
 _LENGTHS = np.array([0.0, BOX_LENGTH_M, LENGTH_M])
 _WIDTHS = np.array([0.0, BOX_WIDTH_M, WIDTH_M])
@@ -16,6 +16,12 @@ _WIDTHS = np.array([0.0, BOX_WIDTH_M, WIDTH_M])
 def outlines(things: Things) -> tuple[FloatArray, FloatArray]:
     """Length and width of each thing, (K, M) each in metres; 0 for ThingKind.nothing."""
     return _LENGTHS[things.kind], _WIDTHS[things.kind]
+
+
+def collision_outlines(things: Things) -> tuple[FloatArray, FloatArray]:
+    """The same as crashes are judged by: a box is BOX_MARGIN_M longer."""
+    length_m, width_m = outlines(things)
+    return np.where(things.kind == ThingKind.box, length_m + BOX_MARGIN_M, length_m), width_m
 
 
 def overlaps(one: tuple[FloatArray, ...], others: tuple[FloatArray, ...]) -> BoolArray:

@@ -1,4 +1,4 @@
-"""The two lanes of a road: smooth curves a quarter of the road's width left and right of the centre line."""
+"""The two lanes of a road as smooth curves, for what drives along them: through the lanes of the track at each row."""
 
 import math
 from dataclasses import dataclass
@@ -6,16 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from contract.state import FloatArray
+from contract.state import FloatArray, Poses
 from simapp.tracks import Track
 from simapp.tracks.track import heading_difference
+
+LEAST_M = 0.02
+"""Least distance of a lane from the middle of the two, where a road's edges nearly meet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
     """Where a track's lanes run.
 
-    nodes  (S + 1, 5): arc length along the centre line, x, y, heading of the tangent (unwrapped), quarter of the width
+    nodes  (S + 1, 6): arc length along the centre line, x, y, heading of the tangent (unwrapped), and of the two lanes
+           the middle (left of the centre line positive) and half the distance between them
     """
 
     nodes: FloatArray
@@ -39,7 +43,10 @@ class Lanes:
             headings[0] -= (1.0 - share) * turn
             headings[-1] += share * turn
         starts = np.concatenate([[0.0], np.cumsum(lengths)])
-        nodes = np.column_stack([starts, track.centre[rows], headings, 0.25 * track.widths_m[rows]])
+        x, y = track.centre[rows].T
+        left, right = (_offset(lane.nearest(x, y), x, y, headings) for lane in track.lanes)
+        apart = np.maximum(0.5 * (left - right), LEAST_M)
+        nodes = np.column_stack([starts, x, y, headings, 0.5 * (left + right), apart])
         return cls(np.ascontiguousarray(nodes), float(starts[-1]))
 
     @property
@@ -47,20 +54,33 @@ class Lanes:
         """How short a metre of the centre line becomes in the inner lane of the tightest bend, at most 1."""
         nodes = self.nodes
         curvature = np.abs(np.diff(nodes[:, 3]) / np.diff(nodes[:, 0]))
-        quarter = np.maximum(nodes[1:, 4], nodes[:-1, 4])
-        return float(np.clip(np.min(1.0 - curvature * quarter), 0.35, 1.0))
+        beside = np.abs(nodes[:, 4]) + nodes[:, 5]
+        return float(np.clip(np.min(1.0 - curvature * np.maximum(beside[1:], beside[:-1])), 0.35, 1.0))
+
+    def middle_and_half(self, distance_m: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """At centre-line distances (n,): how far left of the centre line the middle of the two lanes is, and half the
+        distance between them."""
+        middle, half = (np.interp(distance_m % self.length_m, self.nodes[:, 0], self.nodes[:, i]) for i in (4, 5))
+        return middle, half
 
     def poses(self, distance_m: FloatArray, fraction: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """x, y and heading (n,) at centre-line distances (n,), `fraction` (n,) of the way to the left lane (-1..1)."""
+        """x, y and heading (n,) at centre-line distances (n,), `fraction` (n,) of the way from the lanes' middle to
+        the left one: 1 is that, -1 the right one."""
         x_m, y_m, heading_rad = (np.empty(len(distance_m)) for _ in range(3))
         lane_poses(self.nodes, self.length_m, distance_m, fraction, x_m, y_m, heading_rad)
         return x_m, y_m, heading_rad
 
 
+def _offset(lane: Poses, x_m: FloatArray, y_m: FloatArray, heading_rad: FloatArray) -> FloatArray:
+    """(n,) how far the places in a lane lie left of points on the centre line."""
+    dx, dy = lane.x_m - x_m, lane.y_m - y_m
+    return np.asarray(np.copysign(np.hypot(dx, dy), dy * np.cos(heading_rad) - dx * np.sin(heading_rad)))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def lane_pose(nodes, length_m, distance_m, fraction, slope):  # type: ignore[no-untyped-def]
-    """x, y, heading at a centre-line distance, `fraction` of the way to the left lane, which changes by `slope` a
-    metre; and the quarter of the road's width there. Distances wrap on open roads too.
+    """x, y, heading at a centre-line distance, `fraction` of the way from the lanes' middle to the left one, which
+    changes by `slope` a metre; and half the distance between the lanes there. Distances wrap on open roads too.
     """
     s = distance_m % length_m
     low, high = 0, nodes.shape[0] - 1
@@ -76,12 +96,13 @@ def lane_pose(nodes, length_m, distance_m, fraction, slope):  # type: ignore[no-
     y = nodes[low, 2] + t * (nodes[low + 1, 2] - nodes[low, 2])
     turn = nodes[low + 1, 3] - nodes[low, 3]
     heading = nodes[low, 3] + t * turn
-    widening = nodes[low + 1, 4] - nodes[low, 4]
-    quarter = nodes[low, 4] + t * widening
-    offset = fraction * quarter
-    sideways = slope * quarter + fraction * widening / span
+    shift = nodes[low + 1, 4] - nodes[low, 4]
+    widening = nodes[low + 1, 5] - nodes[low, 5]
+    half = nodes[low, 5] + t * widening
+    offset = nodes[low, 4] + t * shift + fraction * half
+    sideways = slope * half + (shift + fraction * widening) / span
     drift = math.atan2(sideways, max(1.0 - offset * turn / span, 0.05))
-    return x - offset * math.sin(heading), y + offset * math.cos(heading), heading + drift, quarter
+    return x - offset * math.sin(heading), y + offset * math.cos(heading), heading + drift, half
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.state import EpisodeStatus, FloatArray, IntArray, ThingKind
+from contract.state import BoolArray, FloatArray, IntArray, ThingKind
 from contract.vehicle import CAMERA_HFOV_RAD, CAMERA_X_M, FRONT_POINT_X_M
 from simapp.contact import outlines
 from simapp.surroundings import Survey
@@ -15,18 +15,24 @@ from simapp.tracks import Projection, Track
 
 @dataclass(slots=True)
 class RaceState:
-    """K cars after a step.
+    """K cars in a step.
 
-    rows    (K,) of contract.state.STEP_DTYPE; the reward column is not read
-    where   Projection of the front points, (K,) each
-    steps   (K,) steps since the episode began, this one included
-    survey  of the cars' surroundings, None when there is nothing
+    rows         (K,) of contract.state.STEP_DTYPE; the reward column is not read
+    where        Projection of the front points, (K,) each
+    steps        (K,) steps since the episode began, this one included
+    survey       of the cars' surroundings, None when there is nothing
+    is_crashed   (K,) who has run into something, whatever else happened in the step
+    is_offtrack  (K,) who has no wheel on the road, whatever else happened
+    clock_s      (K,) of the simulator when the step begins
     """
 
     rows: np.ndarray
     where: Projection
     steps: IntArray
-    survey: Survey | None = None
+    survey: Survey | None
+    is_crashed: BoolArray
+    is_offtrack: BoolArray
+    clock_s: FloatArray
 
 
 class RewardParams:
@@ -43,7 +49,6 @@ class RewardParams:
         """One dict a car, K of them. The racer owns it: dicts and lists are new, so changes stay within the call."""
         rows, where, waypoints = state.rows, state.where, self._waypoints
         is_reversed, track_length = self._is_reversed, self._track_length_m
-        status = rows["status"]
         # one tolist() a column instead of one scalar conversion a car and param
         columns: tuple[Sequence[Any], ...] = (
             rows["x_m"].tolist(),
@@ -52,17 +57,16 @@ class RewardParams:
             np.degrees(rows["steering_rad"]).tolist(),
             rows["speed_mps"].tolist(),
             rows["progress_pct"].tolist(),
-            rows["time_s"].tolist(),
+            state.clock_s.tolist(),
             rows["all_wheels_on_track"].tolist(),
-            (status == EpisodeStatus.crashed).tolist(),
-            (status == EpisodeStatus.off_track).tolist(),
+            state.is_crashed.tolist(),
+            state.is_offtrack.tolist(),
             state.steps.astype(np.float64).tolist(),
             where.distance_m.tolist(),
             np.abs(where.offset_m).tolist(),
-            (where.offset_m > 0.0).tolist(),
+            where.is_left.tolist(),
             where.width_m.tolist(),
-            where.behind.tolist(),
-            where.ahead.tolist(),
+            *self._waypoints_of(where),
             [_NO_OBJECTS] * len(rows) if state.survey is None else self._objects(state, state.survey),
         )
         return [
@@ -109,6 +113,14 @@ class RewardParams:
                 objects,
             ) in zip(*columns, strict=True)
         ]
+
+    def _waypoints_of(self, where: Projection) -> tuple[list[int], list[int]]:
+        """Indices of the waypoints behind and ahead of each point; at the end of an open road those are the last one
+        and the first, as AWS's simulator has it (track_geom/utils.py `find_prev_next`)."""
+        behind, ahead = where.behind.tolist(), where.ahead.tolist()
+        for k in np.flatnonzero(where.fraction == 1.0).tolist():
+            behind[k], ahead[k] = ahead[k], 0
+        return behind, ahead
 
     def _objects(self, state: RaceState, survey: Survey) -> list[dict[str, Any]]:
         """The objects_* params of K cars. Headings are in degrees, as AWS documents (its simulator gives radians), and

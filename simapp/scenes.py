@@ -23,13 +23,7 @@ def training_scenes(
     """The race of the training episodes, one reward a car; two with ALTERNATE_DRIVING_DIRECTION, of even and of odd
     episodes. `track` is in the run's own direction; `worlds` is how many the run's episodes take turns in."""
     training, evaluation = config.training, config.evaluation
-    rules = RaceRules(
-        training.max_episode_steps,
-        training.number_of_resets,
-        evaluation.off_track_penalty,
-        evaluation.collision_penalty,
-        evaluation.reset_behind_dist,
-    )
+    rules = RaceRules.of(evaluation, training.max_episode_steps, training.number_of_resets)
     ranges = config.randomization if config.enable_domain_randomization else None
 
     def scene(track: Track, is_reversed: bool) -> Scene:

@@ -7,7 +7,9 @@ import numpy as np
 
 from contract.conditions import Conditions, RandomizationConfig
 from contract.config import EvaluationConfig, TrainingConfig
+from contract.state import STEP_S
 from simapp.race import Race
+from simapp.tracks import Track
 
 Start = Callable[[int, int, np.random.Generator], None]
 """Begins an episode: (car, episode, the episode's own random numbers)."""
@@ -18,13 +20,26 @@ def round_robin(race: Race, config: TrainingConfig, worlds: int = 1) -> Start:
 
     Of several worlds each has its own round, since every so many-th episode drives there.
     """
-    moves = config.change_start_position and race.track.closed
 
     def start(car: int, episode: int, random: np.random.Generator) -> None:
-        advance = episode // worlds * config.round_robin_advance_dist if moves else 0.0
-        distance_m = (config.start_position_offset + advance) % 1.0 * race.track.length_m
+        distance_m = _round_robin_m(config, race.track, episode // worlds)
         race.furnish(car, random, distance_m)
-        race.start(car, distance_m)
+        race.start(car, distance_m, clock_s=_clock_s(race, episode * (config.min_eval_trials + 1)))
+
+    return start
+
+
+def between(race: Race, config: TrainingConfig, scatter: EvaluationConfig, trained: int, worlds: int = 1) -> Start:
+    """An evaluation after `trained` training episodes: all trials start where the next training episode does, as in
+    AWS's simulator (rollout_agent_ctrl.py `_get_car_start_model_state`, `finish_episode`), and scattered as
+    `start_line` does, since they would else be one and the same drive."""
+
+    def start(car: int, episode: int, random: np.random.Generator) -> None:
+        distance_m = _round_robin_m(config, race.track, trained // worlds)
+        trials = config.min_eval_trials
+        race.furnish(car, random, distance_m)
+        clock_s = _clock_s(race, trained * (trials + 1) - trials + episode % trials)
+        race.start(car, distance_m, *_scattered(scatter, random), clock_s)
 
     return start
 
@@ -33,12 +48,30 @@ def start_line(race: Race, config: EvaluationConfig) -> Start:
     """At START_POSITION_OFFSET, scattered sideways and in heading as a car put down by hand is."""
 
     def start(car: int, episode: int, random: np.random.Generator) -> None:
-        sideways_m, turn_rad = random.normal(0.0, (config.start_jitter_m, math.radians(config.start_jitter_deg)))
+        scatter = _scattered(config, random)
         distance_m = config.start_position_offset % 1.0 * race.track.length_m
         race.furnish(car, random, distance_m)
-        race.start(car, distance_m, sideways_m, turn_rad)
+        race.start(car, distance_m, *scatter, _clock_s(race, episode))
 
     return start
+
+
+def _round_robin_m(config: TrainingConfig, track: Track, episode: int) -> float:
+    """Centre-line distance at which a training's episode starts."""
+    advance = episode * config.round_robin_advance_dist if config.change_start_position and track.closed else 0.0
+    return (config.start_position_offset + advance) % 1.0 * track.length_m
+
+
+def _scattered(config: EvaluationConfig, random: np.random.Generator) -> tuple[float, float]:
+    """Metres to the left, and radians."""
+    sideways_m, turn_rad = random.normal(0.0, (config.start_jitter_m, math.radians(config.start_jitter_deg)))
+    return float(sideways_m), float(turn_rad)
+
+
+def _clock_s(race: Race, turn: int) -> float:
+    """The simulator's clock at the start of an episode. Like `sim_time` in AWS's simulator it goes on from episode to
+    episode: each turn has the time that the longest may take, so that it does not matter who drives beside whom."""
+    return turn * (race.rules.max_steps + 1) * STEP_S
 
 
 def flying(race: Race, first: Start) -> Start:

@@ -1,5 +1,6 @@
 """What is around the cars of a race: obstacles, bot cars and the other cars of their world; and who ran into whom."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,9 @@ import numpy as np
 from contract.config import RaceConfig
 from contract.protocols import Simulator
 from contract.state import BoolArray, FloatArray, IntArray, Poses, ThingKind, Things
-from contract.vehicle import LENGTH_M, WIDTH_M
+from contract.vehicle import FRONT_POINT_X_M, LENGTH_M, WIDTH_M
 from simapp.bots import Bots
-from simapp.contact import outlines, overlaps
+from simapp.contact import collision_outlines, overlaps
 from simapp.things import Course
 from simapp.tracks import Track
 
@@ -33,8 +34,8 @@ class Survey:
 class Surroundings:
     """The things of all worlds, kept moving, and the contacts of the cars with them and with each other.
 
-    Who is in contact with something is charged once, when it begins: for anything that stands, and for a moving car
-    only if that one's middle is further along the lap: a car that is hit from behind is not (contract: crashed).
+    Who touches something is charged for anything that stands, and for a moving car only if that one's front point is
+    further along the lap: one that is hit from behind is not (rollout_agent_ctrl.py `_check_for_episode_termination`).
     """
 
     def __init__(
@@ -49,14 +50,17 @@ class Surroundings:
         self._bots = Bots(track, race, count)
         self._rivals = rivals_of(worlds)
         places = self._things.places + self._rivals.shape[1]
-        self._stands = np.arange(places) < self._things.places - self._bots.count
-        self._touching = np.zeros((len(worlds), places), np.bool_)
-        self._charged = np.zeros((len(worlds), places), np.bool_)
+        self._standing = self._things.places - self._bots.count
+        self._pushed = np.zeros((len(worlds), places), np.bool_)  # by whom each car is run into
 
     @property
     def empty(self) -> bool:
         """Nothing to see or hit: a time trial."""
-        return self._touching.size == 0
+        return self._pushed.size == 0
+
+    def stands(self, place: int) -> bool:
+        """Whether a place of a survey is an obstacle, and no car."""
+        return place < self._standing
 
     def furnish(self, world: int, random: np.random.Generator, keep_clear_m: tuple[float, ...]) -> None:
         """Lay out the course of a world for an episode that begins at these centre-line distances."""
@@ -72,8 +76,7 @@ class Surroundings:
             return
         worlds = np.unique(self._simulator.worlds[cars])
         blocked = np.zeros((len(self._things.kind), self._things.places), np.bool_)
-        hit_from_behind = (self._touching & ~self._charged)[:, : self._things.places]
-        np.logical_or.at(blocked, self._simulator.worlds, hit_from_behind)
+        np.logical_or.at(blocked, self._simulator.worlds, self._pushed[:, : self._things.places])
         self._bots.step(worlds, self._things, blocked[worlds])
         self._simulator.furnish(worlds, self._things.of(worlds))
 
@@ -93,22 +96,42 @@ class Surroundings:
         places = self._things.places
         return survey.things.first(places) if survey is not None and places else None
 
-    def charges(self, cars: IntArray, survey: Survey) -> IntArray:
-        """(K,) the place that each car has just run into, or -1."""
+    @property
+    def has_obstacles(self) -> bool:
+        """Whether something stands in the worlds."""
+        return self._standing > 0
+
+    def obstacles(self, car: int) -> Things:
+        """What stands in the car's world: (1, obstacles)."""
+        return self._things.of(self._simulator.worlds[car : car + 1]).first(self._standing)
+
+    def charges(
+        self, cars: IntArray, survey: Survey, front_m: FloatArray, runs: BoolArray, solid: BoolArray
+    ) -> IntArray:
+        """(K,) the place that each car has run into, or -1.
+
+        front_m   (K,) centre-line distances of the cars' front points
+        runs      (K,) which of the cars drive: who is held runs into nothing
+        solid     (N,) which of all cars may be run into
+        """
         state, things = self._simulator.cars, survey.things
-        x_m, y_m = state.x_m[cars], state.y_m[cars]
-        touching = self._overlapping(Poses(x_m, y_m, state.heading_rad[cars]), things, 0.0, 0.0)
-        began = touching & ~self._touching[cars]
-        middle_m = self._track.project(x_m, y_m).distance_m
-        behind_it = self._track.shortest_way(survey.distance_m - middle_m[:, None]) >= 0.0
-        charged = np.where(began, self._stands | behind_it, self._charged[cars]) & touching
-        self._touching[cars], self._charged[cars] = touching, charged
-        new = charged & began
-        return np.where(new.any(axis=1), new.argmax(axis=1), -1)
+        poses = Poses(state.x_m[cars], state.y_m[cars], state.heading_rad[cars])
+        touching = self._overlapping(poses, things, 0.0, 0.0) & runs[:, np.newaxis]
+        if self._rivals.size:
+            touching[:, self._things.places :] &= solid[self._rivals[cars]]
+        charged = touching
+        if touching[:, self._standing :].any():
+            x_m = things.x_m + FRONT_POINT_X_M * np.cos(things.heading_rad)
+            y_m = things.y_m + FRONT_POINT_X_M * np.sin(things.heading_rad)
+            fronts_m = self._track.project(x_m.ravel(), y_m.ravel()).distance_m.reshape(x_m.shape)
+            further = self._track.shortest_way(fronts_m - front_m[:, np.newaxis]) > 0.0
+            charged = touching & (further | (np.arange(further.shape[1]) < self._standing))
+        self._pushed[cars] = touching & ~charged
+        return np.where(charged.any(axis=1), charged.argmax(axis=1), -1)
 
     def forget(self, car: int) -> None:
-        """The car was put elsewhere: what it touched before is over."""
-        self._touching[car] = self._charged[car] = False
+        """The car was put elsewhere: who pushed it has room again."""
+        self._pushed[car] = False
 
     def free_place(self, car: int, distance_m: float, offset_m: float = 0.0) -> tuple[float, float]:
         """The wanted place (centre-line distance, offset to the left), else another lane, else further back."""
@@ -122,8 +145,8 @@ class Surroundings:
                 break
             if self._is_free(distance, offset_m, things):
                 return distance, offset_m
-            lane = 0.25 * width_at(self._track, distance)
-            for offset in (-lane, lane) if offset_m > 0 else (lane, -lane):
+            left_m, right_m = lane_offsets(self._track, distance)
+            for offset in (right_m, left_m) if offset_m > 0 else (left_m, right_m):
                 if self._is_free(distance, offset, things):
                     return distance, offset
         return distance_m, offset_m
@@ -138,14 +161,19 @@ class Surroundings:
         size = np.full(len(poses.x_m), LENGTH_M + longer_m), np.full(len(poses.x_m), WIDTH_M + wider_m)
         return overlaps(
             (poses.x_m, poses.y_m, poses.heading_rad, *size),
-            (things.x_m, things.y_m, things.heading_rad, *outlines(things)),
+            (things.x_m, things.y_m, things.heading_rad, *collision_outlines(things)),
         )
 
 
-def width_at(track: Track, distance_m: float) -> float:
-    """The road's width at a centre-line distance."""
-    pose = track.pose_at(distance_m)
-    return float(track.project(pose.x_m, pose.y_m).width_m[0])
+def lane_offsets(track: Track, distance_m: float) -> tuple[float, float]:
+    """How far left of the centre line the left and the right lane are at a distance along it."""
+    at = track.pose_at(distance_m)
+    offsets = []
+    for lane in track.lane_poses(distance_m):
+        dx, dy = float(lane.x_m[0] - at.x_m[0]), float(lane.y_m[0] - at.y_m[0])
+        to_left = dy * math.cos(at.heading_rad[0]) - dx * math.sin(at.heading_rad[0])
+        offsets.append(math.copysign(math.hypot(dx, dy), to_left))
+    return offsets[0], offsets[1]
 
 
 def rivals_of(worlds: IntArray) -> IntArray:

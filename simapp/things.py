@@ -187,8 +187,14 @@ class Course:
     def _stand(self, distance_m: FloatArray, lane: FloatArray) -> Things:
         things = Things.none(1, self.places)
         things.kind[0] = self._kind
-        things.x_m[0], things.y_m[0], heading = self._lanes.poses(distance_m, lane * self._inner)
-        things.heading_rad[0] = (heading + math.pi) % (2.0 * math.pi) - math.pi
+        stands = np.arange(self.places) < self._sorts[0].count
+        left = lane * self._inner
+        x_m, y_m, heading_rad = self._lanes.poses(distance_m, left)  # where bots drive
+        there = self._track.lane_pose(distance_m, left > 0.0)
+        things.x_m[0] = np.where(stands, there.x_m, x_m)
+        things.y_m[0] = np.where(stands, there.y_m, y_m)
+        heading_rad = np.where(stands, there.heading_rad, heading_rad)
+        things.heading_rad[0] = (heading_rad + math.pi) % (2.0 * math.pi) - math.pi
         cars = self._kind == ThingKind.car
         things.colour[0, cars] = np.arange(int(cars.sum())) % len(CAR_COLORS)
         return things

@@ -35,7 +35,7 @@ def centred(params: dict[str, object]) -> float:
 def driven(episode: int, wander: float, reward: Reward = centred, resets: int = 0, start: float = 0.0) -> Rollout:
     """An episode of a driver who keeps the lane but for random steering of `wander` radians; begun at a lap share."""
     random = np.random.default_rng([11, episode, resets])
-    race = Race(BlindSimulator(1), circle(), RaceRules(400, resets, 2.0, 2.0), [reward])
+    race = Race(BlindSimulator(1), circle(), RaceRules(2_000, resets, 2.0, 2.0), [reward])
     race.start(0, start * race.track.length_m)
     one, rows, actions, drift = np.array([0]), [], [], 0.0
     while True:

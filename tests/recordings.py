@@ -35,16 +35,22 @@ def lap_steps(
 
 
 def with_reset(steps: np.ndarray, at: int, penalty_s: float, back_rad: float = 1.0) -> np.ndarray:
-    """The same, but after step `at` the car has left the road and is put back by an angle of the circle."""
-    changed = steps.copy()
-    changed["status"][at] = EpisodeStatus.off_track
-    changed["time_s"][at + 1 :] += penalty_s
-    changed["pause_s"][at + 1 :] += penalty_s
+    """The same, but after step `at` the car has left the road, is put back by an angle of the circle, and is held there
+    for the penalty."""
+    pauses = round(penalty_s / STEP_S)
+    driven = steps.copy()
+    driven["status"][at] = EpisodeStatus.off_track
+    driven["pause_s"][at] = penalty_s
+    driven["time_s"][at + 1 :] += penalty_s
     cos, sin = math.cos(-back_rad), math.sin(-back_rad)
     x, y = steps["x_m"][at + 1 :], steps["y_m"][at + 1 :]
-    changed["x_m"][at + 1 :], changed["y_m"][at + 1 :] = cos * x - sin * y, sin * x + cos * y
-    changed["heading_rad"][at + 1 :] -= back_rad
-    return changed
+    driven["x_m"][at + 1 :], driven["y_m"][at + 1 :] = cos * x - sin * y, sin * x + cos * y
+    driven["heading_rad"][at + 1 :] -= back_rad
+    held = np.repeat(driven[at + 1 : at + 2], pauses)
+    held["status"], held["reward"] = EpisodeStatus.pause, 0.0
+    held["time_s"] = driven["time_s"][at] + STEP_S * np.arange(1, pauses + 1)
+    held["pause_s"] = penalty_s - STEP_S * np.arange(1, pauses + 1)
+    return np.concatenate([driven[: at + 1], held, driven[at + 1 :]])
 
 
 def box_at(angle_rad: float, count: int) -> Things:

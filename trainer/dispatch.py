@@ -113,7 +113,7 @@ class Dispatcher:
 
     def open(self, policy: str, order: RolloutOrder) -> str:
         """Begin an order, unless it is open already; returns its name."""
-        asked = [order.phase.value, order.iteration, list(order.episodes), order.epsilon]
+        asked = [order.phase.value, order.iteration, list(order.episodes), order.epsilon, order.trained]
         digest = hashlib.sha256(json.dumps([self._job, policy, asked]).encode()).hexdigest()
         if digest not in self._orders:
             episodes = set(order.episodes)
@@ -299,6 +299,7 @@ class Dispatcher:
             first=order.first,
             count=order.count,
             epsilon=order.epsilon,
+            trained=order.trained,
             episodes=episodes,
         ).to_bytes()
         return True

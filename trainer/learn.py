@@ -93,9 +93,9 @@ def learn(
         update = agent.train(training, progress.iteration)
         policy = agent.export()
         trained = progress.trained(training)
-        laps = RolloutOrder(
-            Phase.evaluation, progress.iteration, progress.iteration * config.min_eval_trials, config.min_eval_trials
-        )
+        trials = config.min_eval_trials
+        first = progress.iteration * trials
+        laps = RolloutOrder(Phase.evaluation, progress.iteration, first, trials, trained=trained.episodes)
         may_go_on = stop_reason(config, trained, session) is None  # and then the next episodes need not wait for laps
         rollouts.announce(policy, laps, *([training_order(trained, hyperparameters)] if may_go_on else []))
         evaluation = rollouts.collect(policy, laps)

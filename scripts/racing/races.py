@@ -96,7 +96,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         simulator = make_simulator(config, track, models * worlds, places, colours)
         stack.callback(simulator.close)
         rewards = [entry.run.files.reward.instance() for _ in range(worlds) for entry in grid]
-        rules = evaluation_rules(config, pit_stops=True)
+        rules = evaluation_rules(config)
         race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
         ranges = config.randomization if config.enable_domain_randomization else None
         live = stack.enter_context(LiveSession("race", "race", config, console.print))

@@ -18,15 +18,7 @@ from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
 from simapp.scenes import Scene, training_scenes
-from simapp.starts import conditioned, flying, start_line
-
-
-@dataclass(frozen=True, slots=True)
-class _World:
-    """One world of a training: scenes of its training episodes, one a driving direction, and of its evaluations."""
-
-    training: list[Scene]
-    evaluation: Scene
+from simapp.starts import between, conditioned, flying, start_line
 
 
 class LocalRollouts:
@@ -38,7 +30,8 @@ class LocalRollouts:
         """`count` is called with the number of car-steps before each step; `trainer_threads` is FrozenPolicy's."""
         self._run, self._count, self._trainer_threads = run, count, trainer_threads
         self._configs = run.config.each_world()
-        self._worlds: dict[int, _World] = {}
+        self._worlds: dict[int, list[Scene]] = {}
+        """The scenes of each world, one a driving direction."""
 
     def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
         """Nobody else is here to begin early."""
@@ -67,30 +60,33 @@ class LocalRollouts:
         return collect(scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
 
     def _parts(self, order: RolloutOrder) -> list[tuple[Scene, RolloutOrder]]:
-        """World and direction follow from the episode's number alone."""
-        worlds = len(self._configs)
+        """World and direction follow from the episode's number alone; those of an evaluation are as the training's next
+        episode would have them."""
+        worlds, training = len(self._configs), self._run.config.training
+        ways = 2 if training.alternate_driving_direction else 1
         if order.phase == Phase.evaluation:
-            return [(self._world(it).evaluation, part) for it, part in order.by(lambda n: n % worlds).items()]
-        ways = 2 if self._run.config.training.alternate_driving_direction else 1
+            way, scatter = order.trained // worlds % ways, self._run.config.evaluation
+            parts = []
+            for number, part in order.by(lambda n: n % worlds).items():
+                race = self._world(number)[way].race
+                begin = between(race, training, scatter, order.trained, worlds)
+                parts.append((Scene(race, conditioned(race, None, begin)), part))
+            return parts
         return [
-            (self._world(number % worlds).training[number // worlds], part)
+            (self._world(number % worlds)[number // worlds], part)
             for number, part in order.by(lambda n: n % worlds + n // worlds % ways * worlds).items()
         ]
 
-    def _world(self, number: int) -> _World:
+    def _world(self, number: int) -> list[Scene]:
         if number not in self._worlds:
             self._worlds[number] = self._made(replace(self._run, config=self._configs[number]))
         return self._worlds[number]
 
-    def _made(self, run: Run) -> _World:
+    def _made(self, run: Run) -> list[Scene]:
         config, files, track = run.config, run.files, run.track()
         simulator = make_simulator(config, track, [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
-        scenes = training_scenes(config, simulator, track, rewards, len(self._configs))
-        training, rules = config.training, RaceRules(config.training.max_episode_steps)
-        evaluation = Race(simulator, track, rules, rewards, config.reverse_dir, config.race)
-        starts = config.evaluation.model_copy(update={"start_position_offset": training.start_position_offset})
-        return _World(scenes, Scene(evaluation, conditioned(evaluation, None, start_line(evaluation, starts))))
+        return training_scenes(config, simulator, track, rewards, len(self._configs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +129,9 @@ EVALUATION_CARS = 50
 """Most laps of an evaluation that are driven side by side."""
 
 
-def evaluation_rules(config: RunConfig, pit_stops: bool = False) -> RaceRules:
-    """The rules of the run's evaluations; see RaceRules."""
-    rules = config.evaluation
-    return RaceRules(
-        rules.max_lap_steps,
-        rules.number_of_resets,
-        rules.off_track_penalty,
-        rules.collision_penalty,
-        rules.reset_behind_dist,
-        pit_stops,
-    )
+def evaluation_rules(config: RunConfig) -> RaceRules:
+    """The rules of the run's evaluations."""
+    return RaceRules.of(config.evaluation, config.evaluation.max_lap_steps, config.evaluation.number_of_resets)
 
 
 def seed_racers_randomness(seed: int, order: RolloutOrder) -> None:

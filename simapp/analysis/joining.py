@@ -12,7 +12,7 @@ from contract.simtrace import Trace
 from contract.state import EpisodeStatus
 from simapp.analysis.log import Episode, Kind
 
-_TITLES = {status.title.lower(): status for status in EpisodeStatus if status is not EpisodeStatus.prepare}
+_TITLES = {status.title.lower(): status for status in EpisodeStatus}
 
 Iterations = list[list[TrainingRow]]
 

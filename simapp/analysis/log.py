@@ -8,11 +8,8 @@ import numpy as np
 
 from contract.config import RaceConfig
 from contract.metadata import ContinuousActions, DiscreteActions
-from contract.state import STEP_DTYPE, EpisodeStatus, FloatArray, IntArray
+from contract.state import BROKEN, STEP_DTYPE, EpisodeStatus, FloatArray, IntArray
 from simapp.tracks import Track
-
-BROKEN = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
-"""How a drive goes wrong; in an evaluation it goes on after a reset."""
 
 
 class Kind(StrEnum):

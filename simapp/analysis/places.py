@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.metadata import ContinuousActions, DiscreteActions
-from contract.state import STEP_S, FloatArray, IntArray
-from simapp.analysis.log import BROKEN, Episode, Kind, RunLog, actions_of, rows_of
+from contract.state import BROKEN, STEP_S, FloatArray, IntArray
+from simapp.analysis.log import Episode, Kind, RunLog, actions_of, rows_of
 
 SECTORS = 10
 STEERING_BINS = 12

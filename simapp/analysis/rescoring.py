@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from contract.errors import InputError
-from contract.state import FloatArray
+from contract.state import HELD, STEP_S, EpisodeStatus, FloatArray
 from simapp.analysis.log import Episode, Kind, RunLog
 from simapp.analysis.places import SECTORS, LapScale
 from simapp.params import RaceState, RewardParams
@@ -88,7 +88,8 @@ def rescore(log: RunLog, reward: Reward) -> Rescoring:
     read: set[str] = set()
     scored = []
     for episode in episodes:
-        values = [reward(_Watched(params, read)) for params in params_of(log.track, bool(log.is_reversed), episode)]
+        told = zip(params_of(log.track, bool(log.is_reversed), episode), _held(episode.steps), strict=True)
+        values = [0.0 if held else reward(_Watched(params, read)) for params, held in told]
         scored.append(Rescored(episode, episode.steps["reward"].astype(np.float64), np.array(values)))
     return Rescoring(
         episodes=scored,
@@ -105,8 +106,24 @@ def params_of(track: Track, is_reversed: bool, episode: Episode) -> Iterator[dic
     """The params of each step as the episode's reward function saw them, but for the objects."""
     steps = episode.steps
     where = track.project(steps["x_m"], steps["y_m"])
-    state = RaceState(steps, where, episode.numbers)
+    status = steps["status"]
+    state = RaceState(
+        rows=steps,
+        where=where,
+        steps=episode.numbers,
+        survey=None,
+        is_crashed=status == EpisodeStatus.crashed,
+        is_offtrack=status == EpisodeStatus.off_track,
+        clock_s=steps["time_s"] - STEP_S,  # the file's stamps are of the steps' ends
+    )
     yield from RewardParams(track, is_reversed).build(state)
+
+
+def _held(steps: np.ndarray) -> list[bool]:
+    """In which steps (T,) the car was held, when no reward function is called; a lap may end within a pause."""
+    paused = np.concatenate([[False], steps["pause_s"][:-1] > 0.0])
+    held: list[bool] = (np.isin(steps["status"], HELD) | paused).tolist()
+    return held
 
 
 class _Watched(dict[str, Any]):

@@ -98,6 +98,9 @@ class Cars:
     def step(self, cars: IntArray, actions: NDArray[Any]) -> Stepped:
         """Drive the cars (indices, (K,)) by the metadata's actions: indices (K,), or (K, 2) in -1..1."""
         controls = self.model.actions.controls(actions)
+        params: list[Params] = [{} for _ in cars]
+        for car in cars.tolist():
+            self._told[car] = {}
         rewards, over, truncated, status = (np.zeros(len(cars), kind) for kind in (np.float64, bool, bool, np.int64))
         for number, scene in enumerate(self._scenes):
             here = np.flatnonzero(self.episodes[cars] % len(self._scenes) == number)
@@ -105,9 +108,12 @@ class Cars:
                 continue
             mine = type(controls)(controls.steering_rad[here], controls.speed_mps[here])
             outcome = scene.race.step(cars[here], mine)
+            for k, its in zip(here.tolist(), outcome.params, strict=True):
+                params[k] = its
             rewards[here], status[here] = outcome.rows["reward"], outcome.rows["status"]
             over[here], truncated[here] = outcome.over, outcome.truncated
-        told = [self._told[car] for car in cars.tolist()]
+        # who was held was told nothing, and its params are nobody else's
+        told = [self._told[car] or params[k] for k, car in enumerate(cars.tolist())]
         words = [EpisodeStatus(code).name for code in status.tolist()]
         return Stepped(rewards, over & ~truncated, over & truncated, words, told)
 

@@ -1,7 +1,7 @@
 """What each frame of a video shows: a recording, moment by moment at 15 frames a second of simulated time.
 
-A car that is alone is shown by its own clock: where a penalty or a pause stops it, the picture stands still as long,
-for HOLD_S at most. Cars of a race are shown by the race's clock, and sit out penalties in the pit.
+A car that is alone is shown by its own clock, and cars of a race by the race's. Where rows are missing the picture
+stands still as long, for HOLD_S at most; undercut's recordings until 2026-11 have no rows of the pauses of penalties.
 """
 
 import math
@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.recording import RecordedEpisode, Recording
-from contract.state import STEP_S, EpisodeStatus, FloatArray, IntArray, ThingKind
+from contract.state import BROKEN, STEP_S, EpisodeStatus, FloatArray, IntArray, ThingKind
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M, MAX_SPEED_MPS
 from simapp.media.scene.bodies import Bodies
-from simapp.race import PIT_M
 from simapp.tracks import Track
 
 FRAMES_PER_S = 15
@@ -24,12 +23,9 @@ GAP_S = 0.3
 """Steps further apart than this are not joined by a drive: a reset, a pause, or rows that are missing."""
 END_S = 1.2
 """The last moment of an episode stays on for this long, with how it ended."""
-CRASH_S = 0.6
-"""A car of a race is shown this long where it left the road or crashed, then in the pit."""
 _JUMP_M = 3.0 * MAX_SPEED_MPS * STEP_S
 _SERVO_S = 0.10
 """The steering servo's lag: simtraces have the command."""
-_BROKEN = (EpisodeStatus.crashed, EpisodeStatus.off_track, EpisodeStatus.immobilized, EpisodeStatus.reversed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,7 @@ class _Lap:
         self.moved_m = np.hypot(np.diff(self.x_m), np.diff(self.y_m))
         self.is_joined = (self.apart_s <= GAP_S) & (self.moved_m <= _JUMP_M)
         self.speed_mps = _speeds(steps["speed_mps"], self.moved_m, self.apart_s, self.is_joined)
-        broken = np.isin(steps["status"], _BROKEN)
+        broken = np.isin(steps["status"], BROKEN)
         began = broken & ~np.concatenate([[False], broken[:-1]])
         # the last broken rule ends an episode and is no reset
         self.resets: IntArray = np.concatenate([[0], np.cumsum(began)[:-1]])
@@ -106,6 +102,14 @@ class _Lap:
         lasts_s = shown_s[after] - shown_s[step]
         share = np.where(lasts_s > 0.0, (at_s - shown_s[step]) / np.where(lasts_s > 0.0, lasts_s, 1.0), 0.0)
         share[np.abs(share) < 1e-2] = 0.0
+        paused = steps["status"] == EpisodeStatus.pause
+        self.penalty_s: FloatArray = np.cumsum(paused) * STEP_S
+        last_broken = np.maximum.accumulate(np.where(broken, np.arange(len(steps)), -1))
+        self.why = [
+            EpisodeStatus(int(steps["status"][last])).title if pause and last >= 0 else ""
+            for pause, last in zip(paused.tolist(), last_broken.tolist(), strict=True)
+        ]
+        """What a pause is the penalty for, (T,); empty while the car drives."""
         self.frames: FloatArray = step + np.clip(share, 0.0, 1.0 - 1e-9)
         self.shown_s: FloatArray = shown_s
 
@@ -117,7 +121,7 @@ class _Lap:
 def _shown(recording: Recording, track: Track, lap: _Lap, rivals: Sequence[RecordedEpisode]) -> Iterator[Moment]:
     steps, frames = lap.episode.steps, lap.frames
     ending = [frames[-1]] * round(END_S * FRAMES_PER_S)
-    others = [_Rival(recording, track, other) for other in rivals]
+    others = [_Rival(recording, other) for other in rivals]
     standing = [_progress(recording, other) for other in sorted(rivals, key=lambda other: other.number)]
     trail: list[tuple[float, float]] = []
     was = -1.0
@@ -130,7 +134,7 @@ def _shown(recording: Recording, track: Track, lap: _Lap, rivals: Sequence[Recor
             float(values[step]) for values in (lap.x_m, lap.y_m, lap.heading_rad, lap.steering_rad)
         )
         time_s, speed = float(steps["time_s"][step]), float(lap.speed_mps[step])
-        banner = ""
+        banner = f"{lap.why[step]}  {float(steps['pause_s'][step]):.1f} s" if lap.why[step] else ""
         if joined:
             x, y = x + share * (float(lap.x_m[after]) - x), y + share * (float(lap.y_m[after]) - y)
             heading += share * _turn(heading, float(lap.heading_rad[after]))
@@ -138,7 +142,7 @@ def _shown(recording: Recording, track: Track, lap: _Lap, rivals: Sequence[Recor
             time_s += share * float(steps["time_s"][after] - steps["time_s"][step])
         elif after > step:
             stop_s = float(lap.shown_s[after] - lap.shown_s[step])
-            banner, moved_to = _interrupted(track, lap, step, after, share * stop_s, stop_s)
+            banner, moved_to = _interrupted(lap, step, after, share * stop_s, stop_s)
             speed = 0.0
             time_s += share * float(steps["time_s"][after] - steps["time_s"][step])
             if moved_to is not None:
@@ -167,7 +171,7 @@ def _shown(recording: Recording, track: Track, lap: _Lap, rivals: Sequence[Recor
             steering_rad=steering,
             progress_pct=progress,
             resets=int(lap.resets[step]),
-            penalty_s=float(steps["pause_s"][step]),
+            penalty_s=float(lap.penalty_s[step]),
             banner=banner,
             is_cut=is_cut or at < was,
             trail_m=np.array(trail),
@@ -177,18 +181,11 @@ def _shown(recording: Recording, track: Track, lap: _Lap, rivals: Sequence[Recor
 
 
 def _interrupted(
-    track: Track, lap: _Lap, step: int, after: int, since_s: float, lasts_s: float
+    lap: _Lap, step: int, after: int, since_s: float, lasts_s: float
 ) -> tuple[str, tuple[float, float, float, float] | None]:
     """Between two steps that no drive joins: what is told, and where the car stands if not where it stopped."""
     status = EpisodeStatus(int(lap.episode.steps["status"][step]))
-    added_s = float(lap.episode.steps["pause_s"][after] - lap.episode.steps["pause_s"][step])
-    banner = status.title if status in _BROKEN else ""
-    if banner and added_s > 0.0:
-        banner += f"  +{added_s:.1f} s"
-    if lap.episode.ticks is not None:
-        if since_s < CRASH_S:
-            return banner, None
-        return f"In the pit  {lasts_s - since_s:.1f} s", (*pit(track, lap.episode.racer), 0.0, 0.0)
+    banner = status.title if status in BROKEN else ""
     if since_s < 0.5 * lasts_s:
         return banner, None
     there = (lap.x_m, lap.y_m, lap.heading_rad)
@@ -202,29 +199,21 @@ def _ending(steps: np.ndarray) -> str:
     return status.title if status.is_over else ""
 
 
-def pit(track: Track, racer: int) -> tuple[float, float]:
-    """Where a racer's car stands in the pit, as simapp.race puts it there."""
-    xmin, ymin, *_ = track.bounds
-    return xmin + PIT_M * (racer + 1), ymin - PIT_M
-
-
 class _Rival:
-    """Another car of the world, by the race's clock: where it drives, or in the pit."""
+    """Another car of the world, by the race's clock."""
 
-    def __init__(self, recording: Recording, track: Track, episode: RecordedEpisode) -> None:
+    def __init__(self, recording: Recording, episode: RecordedEpisode) -> None:
         assert episode.ticks is not None
         self._ticks, self._steps = episode.ticks, episode.steps
         self._x_m, self._y_m = base_link(episode.steps)
         self._steering_rad = _servo(episode.steps["steering_rad"])
-        self._pit, self._colour = pit(track, episode.racer), _colour(recording, episode.racer)
+        self._colour = _colour(recording, episode.racer)
 
     def at(self, tick: int) -> Bodies | None:
         """It at that moment; None before its episode and after it."""
         if not self._ticks[0] <= tick <= self._ticks[-1]:
             return None
         step = int(np.searchsorted(self._ticks, tick, side="right")) - 1
-        if tick - self._ticks[step] > CRASH_S * FRAMES_PER_S:
-            return Bodies.cars([self._pit[0]], [self._pit[1]], [0.0], [0.0], [self._colour])
         heading = self._steps["heading_rad"][step]
         return Bodies.cars([self._x_m[step]], [self._y_m[step]], [heading], [self._steering_rad[step]], [self._colour])
 

@@ -16,7 +16,6 @@ _SPEED: Rgb = (88, 196, 255)
 _DONE: Rgb = (126, 211, 94)
 _ALERT: Rgb = (196, 38, 38)
 _FINE: Rgb = (28, 128, 58)
-_WAIT: Rgb = (176, 104, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,6 @@ def _banner(frame: UInt8Array, text: str) -> None:
     rgb = _ALERT
     if text.startswith(EpisodeStatus.lap_complete.title):
         rgb = _FINE
-    elif text.startswith("In the pit"):
-        rgb = _WAIT
     width = text_width(text, px(22), True) + px(36)
     left, top = (frame.shape[1] - width) // 2, px(72)
     panel(frame, left, top, width, px(40), rgb, 0.88, px(8))

@@ -16,10 +16,9 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from contract.metrics import TrainingRow
-from contract.state import EpisodeStatus, FloatArray, Things
+from contract.state import BROKEN, EpisodeStatus, FloatArray, Things
 from contract.vehicle import MAX_SPEED_MPS
 from simapp.analysis.joining import Iterations, by_iteration
-from simapp.analysis.log import BROKEN
 from simapp.analysis.measures import driven
 from simapp.contact import outlines
 from simapp.media.png import png_of

@@ -5,9 +5,10 @@ Each point is worked out alone, so a result never depends on how many points sha
 
 import math
 
+import numpy as np
 from numba import njit
 
-from contract.state import BoolArray, FloatArray, IntArray
+from contract.state import FloatArray, IntArray
 
 BOUNDARY_M = 1e-9
 """Points this near an edge count as on it: edge lines are road, and rounding opens no cracks between quads."""
@@ -55,44 +56,110 @@ def project_points(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def points_in_quads(x_m: FloatArray, y_m: FloatArray, quads: FloatArray, boxes: FloatArray, inside: BoolArray) -> None:
-    """Whether each point (K,) is in or on any quad; `inside` (K,) is written.
+def _square_to(px: float, py: float, segments: FloatArray, s: int) -> tuple[float, float, float]:
+    """Squared distance of a point to segment s, and the nearest point of that."""
+    dx, dy = segments[s, 2], segments[s, 3]
+    ax, ay = px - segments[s, 0], py - segments[s, 1]
+    t = min(max((ax * dx + ay * dy) * segments[s, 4], 0.0), 1.0)
+    ex, ey = ax - t * dx, ay - t * dy
+    return ex * ex + ey * ey, px - ex, py - ey
 
-    `quads` is (Q, 4, 2) corners in order, `boxes` (Q, 4) their xmin, ymin, xmax, ymax. Winding number, so quads of
-    either orientation, and ones folded by a bend tighter than the road's half width, count as their whole area.
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def near_segments(segments: FloatArray, edge: FloatArray, first: IntArray, found: IntArray) -> None:
+    """See `line.near`; `first` (S + 1,) and the beginning of `found` (S * E,) are written.
+
+    A point of a segment is at most half its length from the middle: an edge segment that is further from the middle
+    than the nearest one by more than the whole length is the nearest of none.
+    """
+    count = 0
+    away = np.empty(edge.shape[0])
+    for s in range(segments.shape[0]):
+        x, y = segments[s, 0] + 0.5 * segments[s, 2], segments[s, 1] + 0.5 * segments[s, 3]
+        least = math.inf
+        for e in range(edge.shape[0]):
+            away[e] = math.sqrt(_square_to(x, y, edge, e)[0])
+            least = min(least, away[e])
+        reach = least + math.hypot(segments[s, 2], segments[s, 3]) + BOUNDARY_M
+        for e in range(edge.shape[0]):
+            if away[e] <= reach:
+                found[count] = e
+                count += 1
+        first[s + 1] = count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _nearest_point(x: float, y: float, edge: FloatArray, first: int, last: int, found: IntArray) -> tuple[float, float]:
+    best, best_x, best_y = math.inf, 0.0, 0.0
+    for i in range(first, last):
+        square, ex, ey = _square_to(x, y, edge, found[i])
+        if square < best:
+            best, best_x, best_y = square, ex, ey
+    return best_x, best_y
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def edge_points(  # type: ignore[no-untyped-def]
+    x_m,
+    y_m,
+    segments,
+    segment_of,
+    fraction,
+    left,
+    left_first,
+    left_found,
+    right,
+    right_first,
+    right_found,
+    width_m,
+    is_left,
+):
+    """From the edges' points nearest to a centre-line point: the road's width there, and whether the point (K,) that
+    the centre-line point belongs to is nearer to the left one. The last two arrays (K,) are written."""
+    for k in range(x_m.size):
+        s = segment_of[k]
+        x, y = segments[s, 0] + fraction[k] * segments[s, 2], segments[s, 1] + fraction[k] * segments[s, 3]
+        lx, ly = _nearest_point(x, y, left, left_first[s], left_first[s + 1], left_found)
+        rx, ry = _nearest_point(x, y, right, right_first[s], right_first[s + 1], right_found)
+        width_m[k] = math.hypot(lx - rx, ly - ry)
+        to_left = (lx - x_m[k]) ** 2 + (ly - y_m[k]) ** 2
+        is_left[k] = to_left < (rx - x_m[k]) ** 2 + (ry - y_m[k]) ** 2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def points_in_ring(  # type: ignore[no-untyped-def]
+    x_m, y_m, ring, bands, first, sides, inside, on_edge
+):
+    """Whether each point (K,) is inside a ring by the even-odd rule, and whether it is on it; the last two arrays (K,)
+    are written. `ring` is (R, 4): start x, start y, delta x, delta y of its sides, which may cross each other.
+
+    `bands` says where the first of the horizontal bands begins and how many a metre there are: those sides come into
+    band b that `sides` names from first[b] to first[b + 1].
     """
     for k in range(x_m.size):
         px, py = x_m[k], y_m[k]
-        inside[k] = False
-        for q in range(quads.shape[0]):
-            if (
-                px < boxes[q, 0] - BOUNDARY_M
-                or px > boxes[q, 2] + BOUNDARY_M
-                or py < boxes[q, 1] - BOUNDARY_M
-                or py > boxes[q, 3] + BOUNDARY_M
-            ):
-                continue
-            winding = 0
-            on_edge = False
-            for i in range(4):
-                ax, ay = quads[q, i, 0], quads[q, i, 1]
-                dx, dy = quads[q, (i + 1) & 3, 0] - ax, quads[q, (i + 1) & 3, 1] - ay
+        odd, touches = False, False
+        band = math.floor((py - bands[0]) * bands[1])
+        if 0 <= band < first.size - 1:
+            for j in range(first[band], first[band + 1]):
+                i = sides[j]
+                ay, dy = ring[i, 1], ring[i, 3]
+                low, high = (ay, ay + dy) if dy >= 0.0 else (ay + dy, ay)
+                if py < low - BOUNDARY_M or py > high + BOUNDARY_M:
+                    continue
+                ax, dx = ring[i, 0], ring[i, 2]
                 rx, ry = px - ax, py - ay
                 cross = dx * ry - dy * rx
                 length = math.sqrt(dx * dx + dy * dy)
                 if abs(cross) <= BOUNDARY_M * length:
                     along = dx * rx + dy * ry
                     if -BOUNDARY_M * length <= along <= (length + BOUNDARY_M) * length:
-                        on_edge = True
+                        touches = True
                         break
-                if ay <= py:
-                    if ay + dy > py and cross > 0.0:
-                        winding += 1
-                elif ay + dy <= py and cross < 0.0:
-                    winding -= 1
-            if on_edge or winding != 0:
-                inside[k] = True
-                break
+                # a ray to the right meets the side: it lies right of the point, and on both sides of its height
+                if (ay <= py) != (ay + dy <= py) and (cross > 0.0) == (dy > 0.0):
+                    odd = not odd
+        inside[k], on_edge[k] = odd, touches
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

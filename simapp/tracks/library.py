@@ -2,15 +2,16 @@
 
 import difflib
 import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from simapp.tracks.design import load_design
 from simapp.tracks.track import Track
-from simapp.tracks.validation import signed_area_m2
+from simapp.tracks.validation import crossed_rows, signed_area_m2
 
 SHIPPED = "shipped"
 _CATALOG = Path(__file__).parent / "catalog"
@@ -59,7 +60,17 @@ def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:
 def _load_file(path: Path, source: str) -> Track:
     if path.suffix == ".track":
         return load_design(path, source)
-    return Track(path.stem, read_route(path), source=source)
+    track = Track(path.stem, read_route(path), source=source)
+    rows = crossed_rows(track.route).tolist()
+    if rows:
+        shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
+        warnings.warn(
+            f"{path}: {len(rows)} of {len(track.route)} rows ({shown}) have an edge on the wrong side of the centre "
+            "line; the road between the edges is taken as it is, as in AWS's simulator",
+            InputWarning,
+            stacklevel=3,
+        )
+    return track
 
 
 def read_route(path: Path) -> np.ndarray:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from contract.state import BoolArray, FloatArray, IntArray, Poses
-from simapp.tracks.kernels import points_in_quads, project_points
+from simapp.tracks.kernels import edge_points
+from simapp.tracks.line import Line, Ring, near
 from simapp.tracks.validation import checked_route, signed_area_m2
 
 
@@ -21,7 +22,9 @@ class Projection:
     ahead        index of the next waypoint; on a loop the last one is the repeated first row, never a wrapped 0,
                  which is what DeepRacer's simulator logs (see `nearest_waypoint`)
     heading_rad  tangent of the centre segment from behind to ahead
-    width_m      |inner - outer|, interpolated between behind and ahead
+    width_m      distance between the points of the two edges that are nearest to the nearest centre-line point, as in
+                 AWS's simulator (track_data.py get_nearest_points): the rows of the edges need not be opposite it
+    is_left      whether the left one of those two points is the nearer to the point: AWS's is_left_of_center
     fraction     where between behind (0) and ahead (1) the nearest centre-line point lies
     """
 
@@ -31,6 +34,7 @@ class Projection:
     ahead: IntArray
     heading_rad: FloatArray
     width_m: FloatArray
+    is_left: BoolArray
     fraction: FloatArray
 
     @property
@@ -66,38 +70,34 @@ class Track:
     closed: bool = field(init=False)
     length_m: float = field(init=False)
     widths_m: FloatArray = field(init=False, repr=False)
-    _rows: IntArray = field(init=False, repr=False)
-    _segments: FloatArray = field(init=False, repr=False)
-    _headings_rad: FloatArray = field(init=False, repr=False)
-    _quads: FloatArray = field(init=False, repr=False)
-    _boxes: FloatArray = field(init=False, repr=False)
+    """(W,) the road's width at each row."""
+    lanes: tuple[Line, Line] = field(init=False, repr=False)
+    """The left and the right lane, half-way from the centre line to the edge row by row, as in AWS's simulator."""
+    _line: Line = field(init=False, repr=False)
+    _edges: tuple[FloatArray, IntArray, IntArray, FloatArray, IntArray, IntArray] = field(init=False, repr=False)
+    _rings: tuple[Ring, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         where = self.name if self.source in ("memory", "shipped") else self.source
         route = checked_route(self.route, where)
         centre, inner, outer = route[:, 0:2], route[:, 2:4], route[:, 4:6]
-        deltas = np.diff(centre, axis=0)
-        lengths = np.hypot(deltas[:, 0], deltas[:, 1])
-        # a row that repeats the one before (several public files have one) makes no segment, but keeps its index
-        rows = np.flatnonzero(lengths > 0.0)
-        starts = np.concatenate([[0.0], np.cumsum(lengths)])
-        segments = np.column_stack([centre[rows], deltas[rows], 1.0 / lengths[rows] ** 2, starts[rows]])
-        quads = np.stack([inner[:-1], inner[1:], outer[1:], outer[:-1]], axis=1)[rows]
+        closed = bool(np.array_equal(route[0], route[-1]))
+        line, left, right = (Line.of(edge, closed) for edge in (centre, inner, outer))
         derived: dict[str, object] = {
             "route": route,
-            "closed": bool(np.array_equal(route[0], route[-1])),
-            "length_m": float(starts[-1]),
-            "widths_m": np.hypot(*(inner - outer).T),
-            "_rows": rows.astype(np.int64),
-            "_segments": segments,
-            "_headings_rad": np.arctan2(deltas[rows, 1], deltas[rows, 0]),
-            "_quads": quads,
-            "_boxes": np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1),
+            "closed": closed,
+            "length_m": line.length_m,
+            "lanes": tuple(Line.of(0.5 * (edge + centre), closed) for edge in (inner, outer)),
+            "_line": line,
+            "_edges": (left.segments, *near(line, left), right.segments, *near(line, right)),
+            "_rings": _rings(inner, outer, closed),
         }
         for key, value in derived.items():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
             object.__setattr__(self, key, value)
+        route.setflags(write=False)
+        widths_m = self.project(centre[:, 0], centre[:, 1]).width_m
+        widths_m.setflags(write=False)
+        object.__setattr__(self, "widths_m", widths_m)
 
     @property
     def centre(self) -> FloatArray:
@@ -117,7 +117,8 @@ class Track:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """xmin, ymin, xmax, ymax of the road in metres."""
-        low, high = self._boxes[:, :2].min(axis=0), self._boxes[:, 2:].max(axis=0)
+        edges = self.route[:, 2:].reshape(-1, 2)
+        low, high = edges.min(axis=0), edges.max(axis=0)
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     @property
@@ -130,7 +131,7 @@ class Track:
     @property
     def min_radius_m(self) -> float:
         """Radius of the centre line's tightest bend: length by turn at each waypoint; infinite on a straight road."""
-        lengths, headings = 1.0 / np.sqrt(self._segments[:, 4]), self._headings_rad
+        lengths, headings = 1.0 / np.sqrt(self._line.segments[:, 4]), self._line.headings_rad
         if self.closed:
             lengths, headings = np.append(lengths, lengths[0]), np.append(headings, headings[0])
         turns = np.abs(heading_difference(headings[1:], headings[:-1]))
@@ -145,37 +146,42 @@ class Track:
         y = np.array(y_m, dtype=np.float64, order="C", ndmin=1)
         if x.ndim != 1 or x.shape != y.shape:
             raise ValueError(f"project takes two arrays of one shape (K,), got {x.shape} and {y.shape}")
-        distance, offset, fraction = np.empty(x.size), np.empty(x.size), np.empty(x.size)
-        segment = np.empty(x.size, dtype=np.int64)
-        project_points(x, y, self._segments, self.length_m, self.closed, distance, offset, segment, fraction)
-        behind = self._rows[segment]
-        ahead = behind + 1
-        width = self.widths_m[behind] + fraction * (self.widths_m[ahead] - self.widths_m[behind])
-        return Projection(distance, offset, behind, ahead, self._headings_rad[segment], width, fraction)
+        line = self._line
+        distance, offset, segment, fraction = line.project(x, y)
+        width, is_left = np.empty(x.size), np.empty(x.size, dtype=np.bool_)
+        edge_points(x, y, line.segments, segment, fraction, *self._edges, width, is_left)
+        behind = line.rows[segment]
+        return Projection(distance, offset, behind, behind + 1, line.headings_rad[segment], width, is_left, fraction)
 
     def on_road(self, x_m: ArrayLike, y_m: ArrayLike) -> BoolArray:
-        """Whether points (any shape) are on the road or its edge: the union of the quads between consecutive rows."""
+        """Whether points (any shape) are on the road or its edge: within the outer of the two edges and not within the
+        other; an open road is within its edges and its ends (track_data.py `_road_poly_`)."""
         x, y = np.array(x_m, dtype=np.float64, order="C"), np.array(y_m, dtype=np.float64, order="C")
         if x.shape != y.shape:
             raise ValueError(f"on_road takes two arrays of one shape, got {x.shape} and {y.shape}")
-        inside = np.empty(x.size, dtype=np.bool_)
-        points_in_quads(x.ravel(), y.ravel(), self._quads, self._boxes, inside)
-        return inside.reshape(x.shape)
+        x_m, y_m = x.ravel(), y.ravel()
+        on, touches = self._rings[0].contains(x_m, y_m)
+        for ring in self._rings[1:]:
+            inside, on_edge = ring.contains(x_m, y_m)
+            on, touches = on & ~inside, touches | on_edge
+        return (on | touches).reshape(x.shape)
 
     def pose_at(self, distance_m: ArrayLike, offset_m: ArrayLike = 0.0) -> Poses:
         """Poses (K,) along the centre line, `offset_m` to its left; distances wrap on a closed track, and clip on an
         open one."""
-        distance, offset = np.broadcast_arrays(
-            np.atleast_1d(np.asarray(distance_m, dtype=np.float64)), np.asarray(offset_m, dtype=np.float64)
-        )
-        distance = distance % self.length_m if self.closed else np.clip(distance, 0.0, self.length_m)
-        starts = self._segments[:, 5]
-        segment = np.clip(np.searchsorted(starts, distance, side="right") - 1, 0, len(starts) - 1)
-        heading = self._headings_rad[segment]
-        along, cosine, sine = distance - starts[segment], np.cos(heading), np.sin(heading)
-        x = self._segments[segment, 0] + along * cosine - offset * sine
-        y = self._segments[segment, 1] + along * sine + offset * cosine
-        return Poses(x_m=x, y_m=y, heading_rad=heading)
+        return self._line.pose_at(distance_m, offset_m)
+
+    def lane_poses(self, distance_m: ArrayLike) -> tuple[Poses, Poses]:
+        """Poses (K,) in the left lane and in the right one, nearest to these places of the centre line: where AWS's
+        simulator puts obstacles, and cars that are reset (rollout_agent_ctrl.py `_get_reset_poses`)."""
+        at = self._line.pose_at(distance_m)
+        left, right = (lane.nearest(at.x_m, at.y_m) for lane in self.lanes)
+        return left, right
+
+    def lane_pose(self, distance_m: ArrayLike, is_left: ArrayLike) -> Poses:
+        """`lane_poses` of the lanes that are asked for, (K,)."""
+        left, right = self.lane_poses(distance_m)
+        return Poses(*(np.where(is_left, getattr(left, name), getattr(right, name)) for name in Poses.__slots__))
 
     def shortest_way(self, distance_m: FloatArray) -> FloatArray:
         """Differences of centre-line distances, the short way round a closed track; open tracks do not wrap."""
@@ -187,3 +193,10 @@ class Track:
     def reversed(self) -> "Track":
         """The same road driven the other way: rows flipped, edges swapped so that inner stays left; same name."""
         return replace(self, route=self.route[::-1][:, [0, 1, 4, 5, 2, 3]])
+
+
+def _rings(inner: FloatArray, outer: FloatArray, closed: bool) -> tuple[Ring, ...]:
+    """The ring that the road is within, and of a loop the other one, which it is not within."""
+    if not closed:
+        return (Ring.of(np.vstack([outer, inner[::-1], outer[:1]])),)
+    return tuple(sorted((Ring.of(inner), Ring.of(outer)), key=lambda ring: -ring.area_m2))

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from contract.errors import InputError
-from contract.state import FloatArray
+from contract.state import FloatArray, IntArray
 from simapp.tracks.kernels import first_overlap
 
 MIN_WIDTH_M, MAX_WIDTH_M = 0.3, 3.0
@@ -174,18 +174,33 @@ def _with_inner_left(route: FloatArray, where: str) -> FloatArray:
             "columns 2, 3 are the inner (left) edge and columns 4, 5 the outer (right) one",
             "swap the two pairs of columns, or reverse the order of the rows",
         )
-    wrong_inner = inner <= 0.0 if np.count_nonzero(inner <= 0.0) * 2 <= len(route) else inner > 0.0
-    wrong_outer = outer >= 0.0 if np.count_nonzero(outer >= 0.0) * 2 <= len(route) else outer < 0.0
-    if wrong_inner.any():
-        row, name, off = int(np.argmax(wrong_inner)), "inner", inner
-    elif wrong_outer.any():
-        row, name, off = int(np.argmax(wrong_outer)), "outer", outer
+    _check_sides(inner, outer, where)
+    return route
+
+
+def crossed_rows(route: FloatArray) -> IntArray:
+    """Rows one of whose edges lies on the wrong side of the centre line, as in AWS's own Tokyo_Training_track."""
+    inner, outer = _left_of_centre(route, slice(2, 4)), _left_of_centre(route, slice(4, 6))
+    return np.flatnonzero((inner <= 0.0) | (outer >= 0.0))
+
+
+def _check_sides(inner: FloatArray, outer: FloatArray, where: str) -> None:
+    """That the inner edge is left of the outer one in every row, and the centre between them in most."""
+    swapped = inner <= outer
+    beside = (inner <= 0.0) | (outer >= 0.0)
+    if swapped.any():
+        most_swapped = np.count_nonzero(swapped) * 2 > len(swapped)
+        row = int(np.argmax(~swapped if most_swapped else swapped))
+    elif np.count_nonzero(beside) * 2 > len(beside):
+        row = int(np.argmax(beside))
     else:
-        row, name, off = 0, "outer", outer
+        return
+    name, off = ("inner", inner) if inner[row] <= 0.0 else ("outer", outer)
     raise InputError(
         f"{where}: row {row}",
         f"{name} edge {abs(off[row]):.3g} m {'left' if off[row] > 0.0 else 'right'} of the centre",
-        "the inner edge lies left and the outer edge right of the centre line in driving direction, in every row",
+        "the inner edge lies left of the outer one in driving direction in every row, and the centre line between them "
+        "in most",
         f"mend the {name} edge of the row: the centre lies between the two edges",
     )
 

@@ -31,6 +31,7 @@ def drive(
     steps["closest_waypoint"] = np.arange(length)
     steps["all_wheels_on_track"] = random.random(length) < 0.9
     steps["status"] = EpisodeStatus.in_progress
+    steps["status"][0] = EpisodeStatus.prepare
     steps["status"][-1] = end
     steps["time_s"] = STEP_S * np.arange(1, length + 1)
     actions = random.uniform(-1.0, 1.0, (length, 2)) if continuous else random.integers(0, 14, length)

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from contract import artifacts
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, STEP_S, FloatArray
+from contract.state import BROKEN, STEP_DTYPE, STEP_S, EpisodeStatus, FloatArray
 from contract.stores.local import LocalStore
 from simapp.analysis.findings import Finding, findings
 from simapp.analysis.loading import load_run
-from simapp.analysis.log import BROKEN, EVALUATIONS, Kind, RunLog, fastest, rows_of
+from simapp.analysis.log import EVALUATIONS, Kind, RunLog, fastest, rows_of
 from simapp.analysis.measures import iteration_table, jumps, sector_times, smoothness
 from simapp.analysis.places import SECTORS, LapScale, action_use, densest, exits, heat_maps
 from tests import recorded
@@ -159,7 +159,9 @@ def test_resets_are_counted_and_their_penalties_are_in_the_lap_time(store: Local
         zip(counts.index.astype(int) - 200, counts, strict=True)
     )
     for lap in laps:
-        assert lap.time_s == pytest.approx(len(lap.steps) * STEP_S + 2.0 * lap.resets, abs=1e-3)
+        assert lap.time_s == pytest.approx(len(lap.steps) * STEP_S, abs=1e-3)
+        paused = int((lap.steps["status"] == EpisodeStatus.pause).sum())
+        assert paused == lap.resets * 30  # 2 s each
 
 
 def test_sectors_and_action_use(store: LocalStore) -> None:

@@ -93,6 +93,8 @@ SWITCHES = {
     "training.change_start_position": True,
     "training.alternate_driving_direction": False,
     "evaluation.is_continuous": False,
+    "evaluation.mercy_reset": False,
+    "evaluation.change_grid": False,
 }
 INFINITE = math.inf
 NUMBERS = [
@@ -108,6 +110,7 @@ NUMBERS = [
     ("race.lower_lane_change_time", 3.0, 5e-324, 5.0),
     ("race.upper_lane_change_time", 5.0, 3.0, INFINITE),
     ("race.lane_change_distance", 1.0, 5e-324, INFINITE),
+    ("race.number_of_reverse_counts", 15, 1, INFINITE),
     ("training.max_iterations", 60, 1, INFINITE),
     ("training.max_steps", 45_000, 1, INFINITE),
     ("training.max_minutes", 0.0, 0.0, INFINITE),
@@ -121,8 +124,13 @@ NUMBERS = [
     ("evaluation.number_of_trials", 5, 1, 1_000),
     ("evaluation.number_of_resets", 10_000, 0, INFINITE),
     ("evaluation.off_track_penalty", 2.0, 0.0, INFINITE),
-    ("evaluation.collision_penalty", 2.0, 0.0, INFINITE),
+    ("evaluation.collision_penalty", 5.0, 0.0, INFINITE),
+    ("evaluation.immobilized_penalty", 0.0, 0.0, INFINITE),
     ("evaluation.reset_behind_dist", 1.0, 0.0, INFINITE),
+    ("evaluation.max_resets_after_crash", 3, 1, INFINITE),
+    ("evaluation.reset_ahead_dist", 1.0, 0.0, INFINITE),
+    ("evaluation.start_pos_offset", 0.75, 0.0, 1.0),
+    ("evaluation.race_duration_s", 0.0, 0.0, INFINITE),
     ("evaluation.start_position_offset", 0.0, 0.0, 1.0),
     ("evaluation.max_lap_steps", 5_000, 20, INFINITE),
     ("evaluation.start_jitter_m", 0.02, 0.0, 0.2),

@@ -145,8 +145,11 @@ def test_a_step_says_what_the_reward_was_told(track: str) -> None:
     for step in range(1, 4):
         _, gained, terminated, truncated, info = env.step(3)
         assert set(info["params"]) == PARAMS and len(PARAMS) == 27
-        assert info["params"] == told[-1]
-        assert gained == 4.0 + step
+        # in the first step the car is held and the function is not called; what it would have been told is there
+        assert info["params"]["steps"] == step
+        assert len(told) == step - 1
+        assert step == 1 or info["params"] == told[-1]
+        assert gained == (0.0 if step == 1 else 4.0 + step)
         assert info["status"] == ("prepare" if step == 1 else "in_progress")
         assert (terminated, truncated) == (False, False)
 
@@ -240,6 +243,7 @@ def test_pictures(track: str) -> None:
     env.reset(seed=0)
     before = env.render()
     assert before is not None
+    env.step(np.array([3, 3]))  # held
     env.step(np.array([3, 3]))
     after = env.render()
     assert after is not None and [picture.shape for picture in after] == [(480, 640, 3)] * 2
@@ -293,6 +297,7 @@ def test_bad_actions_and_rewards(track: str) -> None:
     for actions in (np.full((2, 2), np.nan), np.zeros((1, 2)), np.zeros(2)):
         with pytest.raises(InputError, match="take actions of this environment"):
             continuous.step(actions)
+    continuous.step(np.zeros((2, 2)))  # held
     continuous.step(np.full((2, 2), 7.0))  # beyond is clipped
     np.testing.assert_allclose(np.degrees(continuous.cars.simulator.cars.commanded_steering_rad), 30.0)
     with pytest.raises(InputError, match="at least one True"):
@@ -303,5 +308,6 @@ def test_bad_actions_and_rewards(track: str) -> None:
     path.write_text("def reward_function(params):\n    return params['sped']\n")
     env = DeepRacerEnv(track, LIST, path)
     env.reset(seed=0)
+    env.step(0)  # held, and the function is not called
     with pytest.raises(RewardError, match=r"bad\.py, line 2(.|\n)*did you mean 'speed'"):
         env.step(0)

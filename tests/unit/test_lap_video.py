@@ -22,7 +22,7 @@ from tests.recordings import TRACK, box_at, lap_steps, race, recording, with_res
 
 av: Any = importlib.import_module("av")
 MAKER = VideoMaker.of(TRACK)
-LAPS = recording([with_reset(lap_steps(16), 6, 0.4), lap_steps(4)], [box_at(0.6, 16), box_at(0.6, 4)])
+LAPS = recording([with_reset(lap_steps(16), 6, 0.4), lap_steps(4)], [box_at(0.6, 22), box_at(0.6, 4)])
 
 
 def decoded(content: bytes) -> tuple[Any, list[UInt8Array]]:
@@ -99,7 +99,7 @@ def test_views_drawn_at_the_same_time_are_those_drawn_alone() -> None:
 def test_the_hud_tells_who_when_and_how() -> None:
     found = list(moments(LAPS, TRACK))
     moment = found[8]  # while the penalty runs
-    assert moment.banner == "Off track  +0.4 s"
+    assert moment.banner == "Off track  0.3 s"
     yaw = followed(None, 0.0, 0.0, moment.bodies.heading_rad[0], 0.0)
     frame = MAKER.renderer.render("45degree", moment.bodies, 0, yaw)
     bare = frame.copy()
@@ -111,13 +111,13 @@ def test_the_hud_tells_who_when_and_how() -> None:
         ("Lap 1/2", 12, False),
         ("0.00", 18, True),
         (f"{moment.progress_pct:.0f} %", 15, True),
-        ("0 resets", 13, False),
-        ("+0.0 s penalty", 12, False),
-        ("Off track  +0.4 s", 22, True),
+        ("1 reset", 13, True),
+        ("+0.1 s penalty", 12, False),
+        ("Off track  0.3 s", 22, True),
     ]:
         assert reads(frame, text, size, bold), text
         assert not reads(bare, text, size, bold), text
-    assert not reads(frame, "1 reset", 13, True)
+    assert not reads(frame, "0 resets", 13, False)
     frame = bare.copy()
     Hud("Zoë").draw(frame, found[20])
     assert reads(frame, "1 reset", 13, True)

@@ -73,7 +73,10 @@ def test_episodes_run_on_and_trials_begin_anew() -> None:
         (EpisodeStatus.crashed, "Crashed"),
         (EpisodeStatus.immobilized, "Immobilized"),
         (EpisodeStatus.reversed, "Reversed"),
-        (EpisodeStatus.time_up, "Time up"),
+        (EpisodeStatus.time_up, "Time Up"),
+        (EpisodeStatus.prepare, "Prepare"),
+        (EpisodeStatus.pause, "Pause"),
+        (EpisodeStatus.park, "Park"),
     ],
 )
 def test_status_is_spelled_as_in_the_contract(status: EpisodeStatus, title: str) -> None:
@@ -101,7 +104,7 @@ def test_evaluation_counts_what_happened_on_the_way() -> None:
     assert evaluation_rows([clean, rough, given_up]) == [
         EvaluationRow(100, 10000, 0, 10000, "Lap complete", 0, 0, 0, 0, 0, 1),
         EvaluationRow(100, 32000, 10000, 22000, "Lap complete", 1, 0, 2, 0, 3, 2),
-        EvaluationRow(61, 38000, 32000, 6000, "Off track", 0, 1, 1, 1, 2, 3),
+        EvaluationRow(61, 38000, 32000, 6000, "Off track", 0, 1, 1, 1, 3, 3),
     ]
 
 

@@ -55,10 +55,13 @@ def track(tmp_path_factory: pytest.TempPathFactory) -> Track:
 
 def race_state(track: Track, **fields: list[Any]) -> RaceState:
     count = len(next(iter(fields.values())))
+    clock_s = np.array(fields.pop("clock_s", [0.0] * count))
     rows = np.zeros(count, STEP_DTYPE)
     for name, values in fields.items():
         rows[name] = values
-    return RaceState(rows, track.project(rows["x_m"], rows["y_m"]), np.arange(1, count + 1))
+    crashed, off_track = (rows["status"] == status for status in (EpisodeStatus.crashed, EpisodeStatus.off_track))
+    where = track.project(rows["x_m"], rows["y_m"])
+    return RaceState(rows, where, np.arange(1, count + 1), None, crashed, off_track, clock_s)
 
 
 def test_names_and_types_are_exactly_the_contracts(track: Track) -> None:
@@ -79,7 +82,8 @@ def test_values_and_units(track: Track) -> None:
         steering_rad=[math.radians(30), math.radians(-15)],
         speed_mps=[1.5, 4.0],
         progress_pct=[22.5, 75.0],
-        time_s=[1.2, 3.4],
+        time_s=[7.0, 8.0],
+        clock_s=[1.2, 3.4],
         all_wheels_on_track=[True, False],
         status=[EpisodeStatus.in_progress, EpisodeStatus.off_track],
     )
@@ -123,6 +127,20 @@ def test_crashed(track: Track, status: EpisodeStatus, crashed: bool) -> None:
     (params,) = RewardParams(track).build(race_state(track, x_m=[1.0], status=[status]))
     assert params["is_crashed"] is crashed
     assert params["is_offtrack"] is False
+
+
+def test_crashed_and_off_track_do_not_depend_on_each_other_or_on_how_the_episode_ends(track: Track) -> None:
+    state = race_state(track, x_m=[1.0], status=[EpisodeStatus.lap_complete])
+    state.is_crashed[0] = state.is_offtrack[0] = True
+    (params,) = RewardParams(track).build(state)
+    assert (params["is_crashed"], params["is_offtrack"]) == (True, True)
+
+
+def test_the_end_of_an_open_road_is_between_the_last_waypoint_and_the_first(track: Track) -> None:
+    """AWS's bisection of the waypoints' distances wraps there; before the road's beginning it does not."""
+    at = race_state(track, x_m=[10.0, 12.0, 9.999, 0.0, -3.0])
+    found = [params["closest_waypoints"] for params in RewardParams(track).build(at)]
+    assert found == [[10, 0], [10, 0], [9, 10], [0, 1], [0, 1]]
 
 
 def test_reversed_is_the_races_setting(track: Track) -> None:

@@ -70,17 +70,14 @@ def test_evaluations_record_what_drives_beside_the_car_at_every_step() -> None:
 
 def test_races_record_when_each_car_drove() -> None:
     simulator = BlindSimulator(2, np.zeros(2, np.int64))
-    rules = RaceRules(400, 2, 1.0, 1.0, pit_stops=True)
+    rules = RaceRules(400, 2, 1.0, 1.0)
     race = Race(simulator, circle(), rules, [lambda _: 1.0] * 2, config=RaceConfig(race_type="HEAD_TO_MODEL"))
     drivers = [Driver(Steady(action), METADATA) for action in (0, 1)]
     both = race_laps(race, drivers, 1, EvaluationConfig(start_jitter_m=0.0, start_jitter_deg=0.0), 0)
     for (lap,) in both:
         assert lap.ticks is not None
         assert lap.ticks[0] == 0
-        waits = np.diff(lap.ticks)
-        broken = lap.steps["time_s"][1:] - lap.steps["time_s"][:-1] > 0.5
-        # a penalty of 1 s is 15 steps in the pit
-        assert (waits == np.where(broken, 16, 1)).all()
+        assert (np.diff(lap.ticks) == 1).all()  # who is held for a penalty is there all the same
 
 
 @given(st.integers(1, 4), st.integers(0, 3), st.booleans(), st.randoms(use_true_random=False))

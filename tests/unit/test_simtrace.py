@@ -37,7 +37,7 @@ def _three_steps(actions: Sequence[object], end: EpisodeStatus) -> Rollout:
     steps["speed_mps"], steps["reward"] = (1.0, 2.0, 0.1), (1.0, 0.001, 1e-5)
     steps["progress_pct"], steps["closest_waypoint"] = (0.5, 1.25, 100.0), (1, 2, 3)
     steps["all_wheels_on_track"] = (True, True, False)
-    steps["status"] = (EpisodeStatus.in_progress, EpisodeStatus.in_progress, end)
+    steps["status"] = (EpisodeStatus.prepare, EpisodeStatus.in_progress, end)
     steps["time_s"] = (0.25, 0.5, 2.75)
     steps["pause_s"] = (0.0, 0.0, 2.0)
     return Rollout(7, 0, {}, {}, np.array(actions), steps, truncated=False)
@@ -117,6 +117,15 @@ def test_episode_status_begins_with_prepare_and_ends_done(end: EpisodeStatus) ->
     rows = list(csv.DictReader(io.StringIO(to_csv([drive(0, end, length=5)], 10.0, 0.0))))
     assert [row["episode_status"] for row in rows] == ["prepare", *["in_progress"] * 3, end.name]
     assert [row["done"] for row in rows] == ["False"] * 4 + ["True"]
+
+
+def test_steps_run_on_in_laps_that_begin_as_the_car_drives() -> None:
+    """IS_CONTINUOUS: one `prepare` at the start of the race, and steps that are counted on; each lap is an episode."""
+    laps = [drive(i, EpisodeStatus.lap_complete, length=3) for i in range(3)]
+    laps[1].steps["status"][0] = EpisodeStatus.in_progress
+    rows = list(csv.DictReader(io.StringIO(to_csv(laps, 10.0, 0.0))))
+    assert [row["episode"] for row in rows] == [*"000111222"]
+    assert [float(row["steps"]) for row in rows] == [1, 2, 3, 4, 5, 6, 1, 2, 3]
 
 
 def test_an_aborted_episode_is_not_done() -> None:

@@ -140,16 +140,79 @@ def test_closed_form_circle() -> None:
     apart = heading_difference(2 * np.pi * seen.distance_m / track.length_m, angle)
     assert np.abs(apart).max() < np.pi / 120
     assert np.abs(heading_difference(seen.heading_rad, angle + np.pi / 2)).max() < 0.06
-    np.testing.assert_allclose(seen.width_m, 0.8)
+    # from chord to chord across the road: 0.8 m at the corners, and its cosine between them
+    np.testing.assert_array_less(seen.width_m, 0.8 + 1e-12)
+    np.testing.assert_array_less(0.8 * math.cos(np.pi / 120) - 1e-12, seen.width_m)
     assert track.length_m == pytest.approx(4 * np.pi, rel=2e-4)
     assert track.min_radius_m == pytest.approx(2.0, rel=2e-4)
     assert (track.direction, track.reversed().direction) == ("ccw", "cw")
 
 
-def test_width_between_waypoints_is_interpolated() -> None:
-    rows = np.array([[0.0, 0, 0, 0.5, 0, -0.5], [1.0, 0, 1, 1.0, 1, -1.0]])
-    seen = Track("funnel", rows).project([0.25], [0.0])
-    assert seen.width_m[0] == pytest.approx(1.25)
+def test_the_width_is_from_edge_point_to_edge_point_nearest_to_the_centre() -> None:
+    """Hand-worked: from (1, 0) the nearest points of edges that open by 1 : 2 are (0.6, 0.8) and (0.6, -0.8)."""
+    rows = np.array([[0.0, 0, 0, 0.5, 0, -0.5], [2.0, 0, 2, 1.5, 2, -1.5]])
+    seen = Track("funnel", rows).project([1.0, 1.0, 1.0], [0.0, 0.3, -0.3])
+    foot = np.array([1.0, 0.0]) - (1.0 - 2 * 0.0 + 1.0) / 5.0 * np.array([1.0, -2.0])
+    assert abs(foot[1] - 0.5 - 0.5 * foot[0]) < 1e-12  # on the edge y = 0.5 + x / 2
+    assert seen.width_m == pytest.approx([2 * foot[1]] * 3)
+    assert seen.is_left.tolist() == [False, True, False]
+
+
+@st.composite
+def skewed_rings(draw: st.DrawFn) -> Track:
+    """A loop whose edge rows slide along the edges, away from the rows of the centre line, and come back."""
+    rows = draw(st.integers(24, 90))
+    slides = [draw(st.floats(-0.05, 0.05)) for _ in range(2)]
+    halves = [draw(st.floats(0.3, 0.45)) for _ in range(2)]
+    turns = np.linspace(0.0, 2.0 * np.pi, rows)
+
+    def edge(offset: float, slide: float) -> FloatArray:
+        t = turns + slide * np.sin(turns) ** 2
+        normal = np.column_stack([3.0 * np.cos(t), 4.0 * np.sin(t)])
+        normal /= np.linalg.norm(normal, axis=1)[:, None]
+        return np.asarray(np.column_stack([4.0 * np.cos(t), 3.0 * np.sin(t)]) + offset * normal)
+
+    route = np.hstack([edge(0.0, 0.0), edge(-halves[0], slides[0]), edge(halves[1], slides[1])])
+    route[-1] = route[0]
+    track = Track("skewed", route)
+    return track.reversed() if draw(st.booleans()) else track
+
+
+@settings(max_examples=60, deadline=None)
+@given(track=skewed_rings(), seed=st.integers(0, 2**32 - 1))
+def test_widths_sides_lanes_and_road_of_skewed_rows_by_shapely(track: Track, seed: int) -> None:
+    x, y = points_around(track, 40, seed, margin=0.2)
+    centre, left, right = (shapely.LinearRing(line[:-1]) for line in (track.centre, track.inner, track.outer))
+    points = shapely.points(x, y)
+    feet = [shapely.line_interpolate_point(centre, shapely.line_locate_point(centre, point)) for point in points]
+    near_left, near_right = (
+        [shapely.line_interpolate_point(edge, shapely.line_locate_point(edge, foot)) for foot in feet]
+        for edge in (left, right)
+    )
+    seen = track.project(x, y)
+    apart = np.array([abs(float(shapely.distance(c, foot))) for c, foot in zip(points, feet, strict=True)])
+    near = np.abs(seen.offset_m) < 1.0  # further off two stretches may be as near
+    np.testing.assert_allclose(np.abs(seen.offset_m), apart, atol=1e-9)
+    widths = shapely.distance(np.array(near_left), np.array(near_right))
+    np.testing.assert_allclose(seen.width_m[near], widths[near], atol=1e-7)
+    nearer = shapely.distance(np.array(near_left), points) - shapely.distance(np.array(near_right), points)
+    clear = near & (np.abs(nearer) > 1e-7)
+    np.testing.assert_array_equal(seen.is_left[clear], nearer[clear] < 0.0)
+    outer, inner = sorted((shapely.Polygon(left), shapely.Polygon(right)), key=lambda it: -it.area)
+    road = shapely.Polygon(outer.exterior, [inner.exterior])
+    off_line = np.asarray(shapely.distance(road.boundary, points)) > 2 * BOUNDARY_M
+    np.testing.assert_array_equal(track.on_road(x, y)[off_line], shapely.contains(road, points)[off_line])
+    at = seen.distance_m[near]
+    for is_left, edge in ((True, track.inner), (False, track.outer)):
+        lane = shapely.LinearRing(0.5 * (edge + track.centre)[:-1])
+        pose = track.lane_pose(at, is_left)
+        placed = shapely.points(pose.x_m, pose.y_m)
+        here = np.array([foot for foot, it in zip(feet, near, strict=True) if it])
+        np.testing.assert_allclose(shapely.distance(lane, placed), 0.0, atol=1e-9)
+        np.testing.assert_allclose(shapely.distance(placed, here), shapely.distance(lane, here), atol=1e-9)
+        ahead = shapely.points(pose.x_m + 1e-5 * np.cos(pose.heading_rad), pose.y_m + 1e-5 * np.sin(pose.heading_rad))
+        on = shapely.line_locate_point(lane, ahead) - shapely.line_locate_point(lane, placed)
+        assert np.median(on) == pytest.approx(1e-5, rel=1e-3)
 
 
 def test_the_start_line_of_a_loop() -> None:
@@ -298,7 +361,7 @@ def test_heading_difference_at_the_seam() -> None:
 @pytest.mark.skipif(not PUBLIC, reason="the shared reference files are not beside this checkout")
 def test_nearest_waypoint_is_what_real_simtraces_log() -> None:
     track = load_track(str(SHARED_REFERENCE / "tracks" / "reinvent_base.npy"))
-    files = sorted((SHARED_REFERENCE / "simtraces").glob("*/*.csv"))
+    files = sorted((SHARED_REFERENCE / "simtraces").glob("*-reinvent_base/*.csv"))
     assert len(files) > 5
     for path in files[::3]:
         with path.open() as file:

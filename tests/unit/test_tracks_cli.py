@@ -49,7 +49,7 @@ def test_list() -> None:
     assert rows["paddock"] == {
         "name": "paddock",
         "length_m": pytest.approx(17.7, abs=0.1),
-        "min_width_m": 0.76,
+        "min_width_m": 0.758,
         "max_width_m": 0.76,
         "min_radius_m": pytest.approx(0.85, abs=0.01),
         "direction": "ccw",

@@ -1,0 +1,66 @@
+"""Where episodes start, and what the simulator's clock says then."""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from contract.config import EvaluationConfig, TrainingConfig
+from contract.state import STEP_S, Controls
+from contract.vehicle import FRONT_POINT_X_M
+from simapp.race import Race, RaceRules
+from simapp.starts import Start, between, round_robin, start_line
+from tests.support import BlindSimulator, circle
+
+ONE = np.array([0])
+TRAINING = TrainingConfig(round_robin_advance_dist=0.1, start_position_offset=0.25, min_eval_trials=3)
+STILL = EvaluationConfig(start_jitter_m=0.0, start_jitter_deg=0.0)
+MOST = 40
+
+
+def begun(start_of: Callable[[Race], Start], episode: int, turned: bool = False) -> tuple[float, float]:
+    """Share of the lap at which an episode starts, and the reward function's first `sim_time`."""
+    told: list[float] = []
+
+    def reward(params: dict[str, object]) -> float:
+        assert isinstance(params["sim_time"], float)
+        told.append(params["sim_time"])
+        return 1.0
+
+    track = circle().reversed() if turned else circle()
+    race = Race(BlindSimulator(1), track, RaceRules(MOST), [reward], turned)
+    start_of(race)(0, episode, np.random.default_rng(0))
+    for _ in range(2):
+        row = race.step(ONE, Controls(np.zeros(1), np.ones(1))).rows[0]
+    front_m = track.project(row["x_m"], row["y_m"]).distance_m[0]
+    return (front_m - FRONT_POINT_X_M) / track.length_m % 1.0, told[0]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_evaluation_in_training_starts_where_the_next_training_episode_does(turned: bool) -> None:
+    for trained in (7, 20):
+        place, _ = begun(lambda race: round_robin(race, TRAINING), trained, turned)
+        assert place == pytest.approx((0.25 + 0.1 * trained) % 1.0, abs=1e-3)
+        for trial in range(3):
+            number = 30 + trial
+            found, _ = begun(partial(between, config=TRAINING, scatter=STILL, trained=trained), number, turned)
+            assert found == pytest.approx(place, abs=1e-9)
+    # of several worlds each has its own round
+    assert begun(lambda race: between(race, TRAINING, STILL, 14, 2), 0)[0] == pytest.approx(0.95, abs=1e-3)
+
+
+def test_an_evaluation_of_its_own_starts_at_the_line() -> None:
+    for trial in range(3):
+        assert (begun(lambda race: start_line(race, STILL), trial)[0] + 0.5) % 1.0 == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_simulators_clock_runs_on_from_episode_to_episode() -> None:
+    """Whoever drives which: training episodes and the evaluations between them, each after the longest before it."""
+    clocks = [begun(lambda race: round_robin(race, TRAINING), episode)[1] for episode in (0, 1)]
+    clocks += [begun(lambda race: between(race, TRAINING, STILL, 2), trial)[1] for trial in range(3)]
+    clocks += [begun(lambda race: round_robin(race, TRAINING), episode)[1] for episode in (2, 3)]
+    assert all(np.diff(clocks) > MOST * STEP_S)
+    assert clocks[0] == pytest.approx(STEP_S)  # the first call is in step 2
+    laps = [begun(lambda race: start_line(race, STILL), trial)[1] for trial in range(3)]
+    assert all(np.diff(laps) > MOST * STEP_S)
