@@ -58,7 +58,8 @@ def params_alone() -> Callable[[], object]:
     build, rows = RewardParams(track, False), np.zeros(CARS, STEP_DTYPE)
     pose = track.pose_at(np.linspace(0.0, track.length_m, CARS, endpoint=False))
     rows["x_m"], rows["y_m"], rows["heading_rad"] = pose.x_m, pose.y_m, pose.heading_rad
-    state = RaceState(rows, track.project(pose.x_m, pose.y_m), np.ones(CARS, np.int64), None)
+    where, nobody = track.project(pose.x_m, pose.y_m), np.zeros(CARS, np.bool_)
+    state = RaceState(rows, where, np.ones(CARS, np.int64), None, nobody, nobody, np.zeros(CARS))
     return lambda: list(build.build(state))
 
 

@@ -1,5 +1,7 @@
 """Metrics files: hand-worked rows, real files there and back."""
 
+import csv
+import io
 import json
 
 import pytest
@@ -20,7 +22,7 @@ from contract.metrics import (
     up_to_episode,
 )
 from contract.rollout import Rollout
-from contract.simtrace import end_time_s, from_csv
+from contract.simtrace import end_time_s, from_csv, to_csv
 from contract.state import EpisodeStatus
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.synthetic import drive
@@ -202,3 +204,12 @@ def test_of_a_damaged_file_the_rows_before_the_damage_are_left_and_their_problem
     assert [problem.where for problem in problems] == ["m.json line 1", "m.json metrics.1.trial"]
     trials = evaluation_rows([drive(0, EpisodeStatus.crashed)])
     assert salvage_evaluation_metrics(evaluation_metrics_json(trials), "m.json") == (trials, [])
+
+
+def test_steps_run_on_in_laps_that_begin_as_the_car_drives() -> None:
+    """IS_CONTINUOUS: one `prepare` at the start of the race, and steps that are counted on; each lap is an episode."""
+    laps = [drive(i, EpisodeStatus.lap_complete, length=3) for i in range(3)]
+    laps[1].steps["status"][0] = EpisodeStatus.in_progress
+    rows = list(csv.DictReader(io.StringIO(to_csv(laps, 10.0, 0.0))))
+    assert [row["episode"] for row in rows] == [*"000111222"]
+    assert [float(row["steps"]) for row in rows] == [1, 2, 3, 4, 5, 6, 1, 2, 3]

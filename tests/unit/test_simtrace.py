@@ -119,15 +119,6 @@ def test_episode_status_begins_with_prepare_and_ends_done(end: EpisodeStatus) ->
     assert [row["done"] for row in rows] == ["False"] * 4 + ["True"]
 
 
-def test_steps_run_on_in_laps_that_begin_as_the_car_drives() -> None:
-    """IS_CONTINUOUS: one `prepare` at the start of the race, and steps that are counted on; each lap is an episode."""
-    laps = [drive(i, EpisodeStatus.lap_complete, length=3) for i in range(3)]
-    laps[1].steps["status"][0] = EpisodeStatus.in_progress
-    rows = list(csv.DictReader(io.StringIO(to_csv(laps, 10.0, 0.0))))
-    assert [row["episode"] for row in rows] == [*"000111222"]
-    assert [float(row["steps"]) for row in rows] == [1, 2, 3, 4, 5, 6, 1, 2, 3]
-
-
 def test_an_aborted_episode_is_not_done() -> None:
     assert not from_csv(to_csv([drive(0, EpisodeStatus.in_progress)], 10.0, 0.0), "x")[0].done
 
