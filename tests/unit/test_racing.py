@@ -180,8 +180,8 @@ def test_every_other_episode_goes_the_other_way_round(racers: Path, reverse_dir:
     assert [rollout.episode for rollout in driven] == list(range(5, 11))
     for rollout in driven:
         turned = (rollout.episode % 2 == 1) != reverse_dir
-        driven = ~np.isin(rollout.steps["status"], HELD)
-        assert set(rollout.rewards[driven].tolist()) == {1.0 if turned else 10.0}
+        moving = ~np.isin(rollout.steps["status"], HELD)
+        assert set(rollout.rewards[moving].tolist()) == {1.0 if turned else 10.0}
         first = rollout.steps[0]
         around = first["x_m"] * np.sin(first["heading_rad"]) - first["y_m"] * np.cos(first["heading_rad"])
         assert (around < 0) == turned

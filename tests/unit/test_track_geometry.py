@@ -183,7 +183,7 @@ def skewed_rings(draw: st.DrawFn) -> Track:
 def test_widths_sides_lanes_and_road_of_skewed_rows_by_shapely(track: Track, seed: int) -> None:
     x, y = points_around(track, 40, seed, margin=0.2)
     centre, left, right = (shapely.LinearRing(line[:-1]) for line in (track.centre, track.inner, track.outer))
-    points = shapely.points(x, y)
+    points = np.array([shapely.Point(at) for at in zip(x, y, strict=True)])
     feet = [shapely.line_interpolate_point(centre, shapely.line_locate_point(centre, point)) for point in points]
     near_left, near_right = (
         [shapely.line_interpolate_point(edge, shapely.line_locate_point(edge, foot)) for foot in feet]
@@ -201,7 +201,9 @@ def test_widths_sides_lanes_and_road_of_skewed_rows_by_shapely(track: Track, see
     outer, inner = sorted((shapely.Polygon(left), shapely.Polygon(right)), key=lambda it: -it.area)
     road = shapely.Polygon(outer.exterior, [inner.exterior])
     off_line = np.asarray(shapely.distance(road.boundary, points)) > 2 * BOUNDARY_M
-    np.testing.assert_array_equal(track.on_road(x, y)[off_line], shapely.contains(road, points)[off_line])
+    np.testing.assert_array_equal(
+        track.on_road(x, y)[off_line], np.array([road.contains(it) for it in points])[off_line]
+    )
     at = seen.distance_m[near]
     for is_left, edge in ((True, track.inner), (False, track.outer)):
         lane = shapely.LinearRing(0.5 * (edge + track.centre)[:-1])
