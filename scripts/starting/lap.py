@@ -111,6 +111,10 @@ class Trial:
         return next(drive for drive in self.drives if drive.name == name)
 
 
+TURNS = 0.7
+"""A car turns so much as its wheels' angle says: it has neither differential nor Ackermann geometry."""
+
+
 class _Driver:
     """Pure pursuit of a line beside the centre line, with the actions that the metadata has."""
 
@@ -123,7 +127,7 @@ class _Driver:
         goal = self._track.pose_at(where.distance_m + LOOKAHEAD_M, np.array([offset_m]))
         bearing = np.arctan2(goal.y_m - cars.y_m[:1], goal.x_m - cars.x_m[:1])
         turn = float(heading_difference(bearing, cars.heading_rad[:1])[0])
-        return self.nearest(math.degrees(math.atan(2.0 * WHEELBASE_M * math.sin(turn) / LOOKAHEAD_M)), step)
+        return self.nearest(math.degrees(math.atan(2.0 * WHEELBASE_M * math.sin(turn) / LOOKAHEAD_M) / TURNS), step)
 
     def nearest(self, wanted_deg: float, step: int) -> Controls:
         """The action whose steering is nearest; speeds take turns, so that each is seen."""

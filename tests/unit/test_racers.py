@@ -28,9 +28,8 @@ WARNED = {
     "huge_finish_bonus": ["one step is worth 1e+05"],
     "line_of_another_track": ["whatever the car does", "beside the road of paddock"],
     "only_penalties": ["no reward is above 0"],
-    "optimal_line_class": ["driving the wrong way"],
     "prints_a_lot": ["prints"],
-    "radians_mixed": ["leaves the road pays 1", "left side is in radians", "the angle is in radians"],
+    "radians_mixed": ["left side is in radians", "the angle is in radians"],
     "steering_in_radians": [
         "steering_angle is in degrees",
         "speed'] >= 3 is never true",
