@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.car import car_of_version
 from contract.conditions import Conditions
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
@@ -21,7 +22,7 @@ from simapp.gazebo.process import Install, Screen, Server
 from simapp.gazebo.world import CameraSize, write_world
 from simapp.simulation import Simulation
 from simapp.tracks import Track
-from simapp.vehicle.drive import commands_in_force, place_cars, remember_commands
+from simapp.vehicle.drive import Makes, commands_in_force, place_cars, remember_commands
 
 Answer = TypeVar("Answer", bound=NDArray[Any])
 
@@ -48,6 +49,8 @@ class GazeboSimulator(Simulation):
         """`root` is where `make gazebo` has put Gazebo, `screen` what is done on a display; else see Simulation."""
         super().__init__(track, models, worlds, colours)
         self._track, self._root, self._screen = track, root, screen
+        self._descriptions = [car_of_version(model.version) for model in models]
+        self._makes = Makes.of_cars(self._descriptions)
         self._camera = front_camera()
         self._size = CameraSize(SCALE * CAMERA_WIDTH, SCALE * CAMERA_HEIGHT)
         self._server: Server | None = self._start()
@@ -55,7 +58,7 @@ class GazeboSimulator(Simulation):
     def _start(self) -> Server:
         def write(folder: Path, seen_from: str, socket: str) -> None:
             gui = self._screen is not None and self._screen.gui
-            write_world(folder, self._track, len(self._models), self._size, socket, seen_from, gui)
+            write_world(folder, self._track, self._descriptions, self._size, socket, seen_from, gui)
 
         return Server(Install.find(self._root), write, self._screen)
 
@@ -80,10 +83,17 @@ class GazeboSimulator(Simulation):
     def step(self, cars: IntArray, controls: Controls) -> None:
         remember_commands(self._cars, cars, controls)
         conditions = self._conditions.of(cars)
-        change_s, speed_mps, steering_rad = commands_in_force(self._cars, cars, conditions, conditions.latency_steps)
-        offset_rad = np.radians(conditions.steering_offset_deg)[:, np.newaxis]
+        makes = self._makes.of(cars)
+        change_s, speed_mps, steering_rad = commands_in_force(
+            self._cars, cars, conditions, conditions.latency_steps + makes.latency_steps
+        )
+        offset_rad = np.radians(conditions.steering_offset_deg) + makes.steering_offset_rad
         rows = wire.field_rows(
-            wire.DRIVE_ITEM, car=cars, change_s=change_s, speed=speed_mps, steering=steering_rad + offset_rad
+            wire.DRIVE_ITEM,
+            car=cars,
+            change_s=change_s,
+            speed=np.minimum(makes.rim_gain[:, np.newaxis] * speed_mps, makes.top_speed_mps[:, np.newaxis]),
+            steering=makes.steering_gain[:, np.newaxis] * steering_rad + offset_rad[:, np.newaxis],
         )
         self._take(cars, self._ask(wire.STEP, rows))
         self._frames[cars] += 1

@@ -6,25 +6,17 @@ shapes, since contacts are the race rules' matter (contract.protocols.Simulator)
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from contract.car import car_of_version
+from contract.car import Car
 from contract.state import STEP_S, FloatArray, UInt8Array
-from contract.vehicle import (
-    BASE_LINK_HEIGHT_M,
-    CAMERA_HFOV_RAD,
-    FRONT_AXLE_X_M,
-    FRONT_WHEEL_Y_M,
-    LENGTH_M,
-    REAR_AXLE_X_M,
-    REAR_WHEEL_Y_M,
-    WHEELBASE_M,
-    WIDTH_M,
-)
+from contract.vehicle import BASE_LINK_HEIGHT_M, CAMERA_HFOV_RAD
 from simapp.camera.bodies import LOOKS, SHADES
 from simapp.camera.ground import Road, paint_ground_rgb
 from simapp.camera.look import (
@@ -35,17 +27,11 @@ from simapp.camera.look import (
     WALLS_RGB,
     textures,
 )
+from simapp.gazebo import car as makes
 from simapp.tracks import Track
 
 SUBSTEPS = 16
 """Physics steps of a control step: 240 a second."""
-
-HUB_HEIGHT_M = 0.01575
-"""Of the wheels above base_link."""
-WHEEL_RADIUS_M = BASE_LINK_HEIGHT_M + HUB_HEIGHT_M
-WHEEL_WIDTH_M = 0.03
-CHASSIS_KG, BODY_KG, WHEEL_KG = 5.0, 0.3, 0.34055
-FRICTION = 0.5
 
 TEXTURE_PX = 2048
 MAX_TEXELS = 12_000_000
@@ -61,10 +47,17 @@ class CameraSize:
 
 
 def write_world(
-    folder: Path, track: Track, cars: int, size: CameraSize, socket: str, seen_from: str, gui: bool = False
+    folder: Path,
+    track: Track,
+    cars: Sequence[Car],
+    size: CameraSize,
+    socket: str,
+    seen_from: str,
+    gui: bool = False,
 ) -> None:
     """Everything of the world into `folder`, which Gazebo sees as `seen_from`; world.sdf names the rest.
 
+    cars      what each of them is made of
     socket    where the plugin listens, as Gazebo sees it
     gui       the cars have bodies, for a window to show; the plugin hides them from the cameras, which draw their own
     """
@@ -91,8 +84,16 @@ def write_world(
         for i in range(len(tiles))
     ]
     visuals += [_wall_visual(i, room, seen_from) for i in range(4)]
-    bodies = [_body_visual(i, seen_from) if gui else "" for i in range(cars)]
-    (folder / "world.sdf").write_text(_sdf(visuals, bodies, _watcher(room), size, socket, seen_from))
+    models = [makes.model(f"car_{i}", i, car, _body_visual(i, seen_from) if gui else "") for i, car in enumerate(cars)]
+    told = {
+        "socket": socket,
+        "substeps": SUBSTEPS,
+        "sensor": "eye",
+        "meshes": f"{seen_from}/meshes",
+        "bodies": len(cars) if gui else 0,
+    }
+    plugin = _elements(told) + "".join(f"<car>{_elements(makes.controllers(car))}</car>" for car in cars)
+    (folder / "world.sdf").write_text(_sdf(visuals, models, _watcher(room), size, plugin))
 
 
 def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, float]) -> list[str]:
@@ -204,57 +205,12 @@ def _wall_visual(wall: int, room: tuple[float, float, float, float], seen_from: 
     )
 
 
-def _box_inertia(kg: float, x: float, y: float, z: float) -> str:
-    xx, yy, zz = (kg * (a * a + b * b) / 12 for a, b in ((y, z), (x, z), (x, y)))
-    return _inertial(kg, xx, yy, zz)
-
-
-def _inertial(kg: float, xx: float, yy: float, zz: float) -> str:
-    return (
-        f"<inertial><mass>{kg}</mass><inertia><ixx>{xx:.8f}</ixx><iyy>{yy:.8f}</iyy><izz>{zz:.8f}</izz>"
-        "<ixy>0</ixy><ixz>0</ixz><iyz>0</iyz></inertia></inertial>"
-    )
-
-
 def _body_visual(index: int, seen_from: str) -> str:
     """A car's body: those of one world have different colours."""
     mesh = f"{seen_from}/meshes/look_{1 + index % (len(LOOKS) - 1)}.obj"
     return _mesh_visual("body", mesh, "undercut/bodies", seen_from).replace(
         "<geometry>", f"<pose>0 0 {-BASE_LINK_HEIGHT_M} 0 0 0</pose><geometry>"
     )
-
-
-def _car(index: int, body: str) -> str:
-    parts = [
-        f'<model name="car_{index}"><pose>0 {index} {BASE_LINK_HEIGHT_M} 0 0 0</pose>'
-        f'<link name="base_link">{_box_inertia(CHASSIS_KG + BODY_KG, LENGTH_M, WIDTH_M, 0.06)}{body}</link>'
-    ]
-    for side, sign in (("left", 1), ("right", -1)):
-        hinge = f"{side}_steering_hinge"
-        parts.append(
-            f'<link name="{hinge}_link"><pose>{FRONT_AXLE_X_M} {sign * FRONT_WHEEL_Y_M} {HUB_HEIGHT_M} 0 0 0</pose>'
-            f"{_box_inertia(0.1, 0.05, 0.05, 0.05)}</link>"
-            f'<joint name="{hinge}" type="revolute"><parent>base_link</parent><child>{hinge}_link</child>'
-            "<axis><xyz>0 0 1</xyz><limit><lower>-1</lower><upper>1</upper></limit></axis></joint>"
-        )
-        for end, x, y in (("front", FRONT_AXLE_X_M, FRONT_WHEEL_Y_M), ("rear", REAR_AXLE_X_M, REAR_WHEEL_Y_M)):
-            axle, parent = f"{side}_{end}_axle", f"{hinge}_link" if end == "front" else "base_link"
-            spin = 0.5 * WHEEL_KG * WHEEL_RADIUS_M**2
-            tilt = WHEEL_KG * (3 * WHEEL_RADIUS_M**2 + WHEEL_WIDTH_M**2) / 12
-            # Tyres touch in one point: ODE's solver shares the load of two between them as rounding has it, and the car
-            # drifts. Their friction is that of the axle's direction and of rolling (fdir1); ODE's own choice is the
-            # world's axes, where a car that drives north-east grips better than one that drives north.
-            parts.append(
-                f'<link name="{axle}_wheel"><pose>{x} {sign * y} {HUB_HEIGHT_M} {-math.pi / 2} 0 0</pose>'
-                f"{_inertial(WHEEL_KG, tilt, tilt, spin)}"
-                f'<collision name="tyre"><geometry><sphere><radius>{WHEEL_RADIUS_M}</radius></sphere></geometry>'
-                "<surface>"
-                f"<friction><ode><mu>{FRICTION}</mu><mu2>{FRICTION}</mu2><fdir1>0 0 1</fdir1></ode></friction>"
-                "<contact><ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact></surface></collision></link>"
-                f'<joint name="{axle}" type="revolute"><parent>{parent}</parent><child>{axle}_wheel</child>'
-                "<axis><xyz>0 0 1</xyz></axis></joint>"
-            )
-    return "".join(parts) + "</model>"
 
 
 def _watcher(room: tuple[float, float, float, float]) -> str:
@@ -265,26 +221,11 @@ def _watcher(room: tuple[float, float, float, float]) -> str:
     return f'<gui><camera name="user_camera"><pose>{pose}</pose></camera></gui>'
 
 
-def _sdf(visuals: list[str], bodies: list[str], watcher: str, size: CameraSize, socket: str, seen_from: str) -> str:
-    vehicle = {
-        "wheelbase": WHEELBASE_M,
-        "front_track": 2 * FRONT_WHEEL_Y_M,
-        "rear_track": 2 * REAR_WHEEL_Y_M,
-        "wheel_radius": WHEEL_RADIUS_M,
-        "rest_height": BASE_LINK_HEIGHT_M,
-        "speed_lag": car_of_version(5).speed_lag_s,
-        "steering_lag": car_of_version(5).steering_lag_s,
-        "friction": FRICTION,
-    }
-    told = {
-        "socket": socket,
-        "substeps": SUBSTEPS,
-        "cars": len(bodies),
-        "sensor": "eye",
-        "meshes": f"{seen_from}/meshes",
-        "bodies": sum(bool(body) for body in bodies),
-        **vehicle,
-    }
+def _elements(values: dict[str, Any]) -> str:
+    return "".join(f"<{key}>{value}</{key}>" for key, value in values.items())
+
+
+def _sdf(visuals: list[str], models: list[str], watcher: str, size: CameraSize, plugin: str) -> str:
     sky = " ".join(f"{value / 255:.5f}" for value in SKY_RGB)
     return f"""<?xml version="1.0"?>
 <sdf version="1.6"><world name="undercut">
@@ -302,8 +243,8 @@ def _sdf(visuals: list[str], bodies: list[str], watcher: str, size: CameraSize, 
 <horizontal_fov>{CAMERA_HFOV_RAD}</horizontal_fov>
 <image><width>{size.width}</width><height>{size.height}</height><format>R8G8B8</format></image>
 <clip><near>0.02</near><far>200</far></clip></camera></sensor></link></model>
-{"".join(_car(i, body) for i, body in enumerate(bodies))}
+{"".join(models)}
 {watcher}<plugin name="undercut_lockstep" filename="libundercut_lockstep.so">
-{"".join(f"<{key}>{value}</{key}>" for key, value in told.items())}</plugin>
+{plugin}</plugin>
 </world></sdf>
 """

@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageGrab
 
+from contract.car import car_of_version
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
 from contract.state import Controls
-from contract.vehicle import CAR_COLORS
+from contract.vehicle import BASE_LINK_HEIGHT_M, CAR_COLORS, REAR_AXLE_X_M, WHEELBASE_M
 from scripts.simulators import gazebo_root
 from simapp.camera.look import WALL_MARGIN_M
+from simapp.gazebo.car import SLIP, controllers
 from simapp.gazebo.process import PLUGIN, ROOT_PLUGINS, Install, Screen, Server
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.gazebo.world import SUBSTEPS, CameraSize, write_world
@@ -35,7 +37,7 @@ ONE = np.array([0])
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
-    write_world(folder, TRACK, 2, CameraSize(320, 240), "/run/socket", "/seen")
+    write_world(folder, TRACK, [car_of_version(5), car_of_version(4)], CameraSize(320, 240), "/run/socket", "/seen")
     return folder
 
 
@@ -55,6 +57,43 @@ def test_a_step_is_a_fifteenth_of_a_second_of_physics(world: Path) -> None:
     step = root.findtext(".//max_step_size")
     assert step is not None
     assert SUBSTEPS * float(step) == pytest.approx(1 / 15, abs=1e-15)
+
+
+@pytest.mark.parametrize(("index", "version"), [(0, 5), (1, 4)])
+def test_a_cars_masses_are_those_of_its_description(world: Path, index: int, version: int) -> None:
+    car = car_of_version(version)
+    model = ET.parse(world / "world.sdf").getroot().find(f".//model[@name='car_{index}']")
+    assert model is not None
+    masses, places, turning = [], [], []
+    for link in model.findall("link"):
+        place = np.array([float(v) for v in (link.findtext("pose") or "0 0 0").split()[:3]])
+        offset = np.array([float(v) for v in (link.findtext("inertial/pose") or "0 0 0").split()[:3]])
+        upright = link.get("name") == "base_link" or "hinge" in str(link.get("name"))
+        masses.append(float(link.findtext("inertial/mass") or 0))
+        places.append(place + (offset if upright else 0))
+        # a wheel lies on its side in its own frame: the axis that stands up is its y
+        turning.append(float(link.findtext("inertial/inertia/izz" if upright else "inertial/inertia/iyy") or 0))
+    mass, place = np.array(masses), np.array(places)
+    centre = mass @ place / mass.sum()
+    spread = ((place[:, :2] - centre[:2]) ** 2).sum(axis=1)
+    assert mass.sum() == pytest.approx(6.5622)
+    assert centre[0] == pytest.approx(REAR_AXLE_X_M + car.centre * WHEELBASE_M, abs=2e-4)
+    assert BASE_LINK_HEIGHT_M + centre[2] == pytest.approx(0.024, abs=0.0005)
+    assert np.sqrt((mass @ spread + np.sum(turning)) / mass.sum()) == pytest.approx(car.gyration_m, rel=0.01)
+
+
+def test_the_tyres_of_a_car_carry_it_and_give_way_as_described() -> None:
+    for version, hertz in ((5, 60.0), (4, 0.0)):
+        car = car_of_version(version)
+        told = controllers(car)
+        load_n = 6.5622 * 9.8 / 4
+        # the slip that the full force of an evenly loaded tyre comes to
+        slips = np.mean([told["front_slip"], told["rear_slip"]]) * car.friction * load_n
+        assert slips == pytest.approx(SLIP * car.slide_mps, rel=0.05)
+        assert told["controller_rate"] == hertz
+        # what is left of an error after a tenth of a second of the controller's ticks
+        left = (1 - told["steering_rate"] / 60) ** 6 if hertz else np.exp(-told["steering_rate"] / 10)
+        assert left == pytest.approx(np.exp(-0.1 / car.steering_lag_s), rel=1e-6)
 
 
 def test_the_ground_covers_the_room_and_shows_the_road(world: Path) -> None:

@@ -1,7 +1,9 @@
 #include "car.hh"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <gazebo/physics/ode/ODESurfaceParams.hh>
 
 using namespace gazebo;
 using ignition::math::Pose3d;
@@ -11,9 +13,6 @@ namespace undercut
 {
 namespace
 {
-// Enough for the joints to follow their targets within a physics step; the tyres' grip is what limits the car.
-constexpr double kDriveTorque = 1.0, kSteerTorque = 5.0;
-
 physics::JointPtr Joint(const physics::ModelPtr &model, const std::string &name)
 {
   auto joint = model->GetJoint(name);
@@ -30,8 +29,9 @@ Vehicle Vehicle::Read(const sdf::ElementPtr &sdf)
       throw std::runtime_error(std::string("the plugin element has no <") + name + ">");
     return sdf->Get<double>(name);
   };
-  return {number("wheelbase"),   number("front_track"), number("rear_track"),   number("wheel_radius"),
-          number("rest_height"), number("speed_lag"),   number("steering_lag"), number("friction")};
+  return {number("wheel_radius"), number("rest_height"), number("friction"),      number("front_slip"),
+          number("rear_slip"),    number("torque"),      number("speed_lag"),     number("steering_rate"),
+          number("steering_kick"), number("controller_rate")};
 }
 
 Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model), vehicle(vehicle)
@@ -43,9 +43,9 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
   this->drive = {Joint(model, "left_front_axle"), Joint(model, "right_front_axle"), Joint(model, "left_rear_axle"),
                  Joint(model, "right_rear_axle")};
   for (auto &joint : this->steer)
-    joint->SetParam("fmax", 0, kSteerTorque);
+    joint->SetParam("fmax", 0, vehicle.torque);
   for (auto &joint : this->drive)
-    joint->SetParam("fmax", 0, kDriveTorque);
+    joint->SetParam("fmax", 0, vehicle.torque);
   for (auto &link : model->GetLinks())
   {
     this->restPoses.push_back(link->RelativePose());
@@ -56,12 +56,14 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
       collision->SetCollideBits(GZ_FIXED_COLLIDE);
     }
   }
+  this->SetFriction(1.0);
   this->Freeze();
 }
 
 void Car::Put(const Place &place)
 {
-  this->speed = this->steering = 0;
+  this->rim = this->told = this->untilTick = 0;
+  this->hinges = {};
   this->command = {};
   const Pose3d at(place.x, place.y, this->vehicle.restHeight, 0, 0, place.heading);
   auto links = this->model->GetLinks();
@@ -101,37 +103,49 @@ void Car::Control(double elapsed, double dt)
   if (!this->driving)
     return;
   const int now = elapsed < this->command.change_s ? 0 : 1;
-  // first-order lags of motor and servo, as in simapp/vehicle/kinematic.py
-  this->speed += (this->command.speed[now] - this->speed) * (1 - std::exp(-dt / this->vehicle.speedLag));
-  this->steering += (this->command.steering[now] - this->steering) * (1 - std::exp(-dt / this->vehicle.steeringLag));
-
-  // Ackermann: every wheel rolls about one centre on the rear axle's line
-  const double curvature = std::tan(this->steering) / this->vehicle.wheelbase;
-  for (int side = 0; side < 2; ++side)
+  const double speed = this->command.speed[now], angle = this->command.steering[now];
+  // all four wheels at one speed and both hinges at one angle: the real simulator's controllers know no differential
+  this->rim += (speed - this->rim) * (this->vehicle.speedLag > 0 ? 1 - std::exp(-dt / this->vehicle.speedLag) : 1);
+  for (auto &joint : this->drive)
+    joint->SetParam("vel", 0, this->rim / this->vehicle.wheelRadius);
+  const bool tick = this->untilTick <= 0;
+  if (tick)
   {
-    const double sign = side == 0 ? 1 : -1;
-    const double left = sign * this->vehicle.frontTrack / 2;
-    const double angle = std::atan2(this->vehicle.wheelbase * curvature, 1 - left * curvature);
-    // not the joint's own position: ODE counts its turns, and a reset does not reach that count
-    const Pose3d hinge = this->steer[side]->GetChild()->WorldPose();
-    const double now_at = (this->chassis->WorldPose().Rot().Inverse() * hinge.Rot()).Yaw();
-    this->steer[side]->SetParam("vel", 0, (angle - now_at) / dt);
-    const double front = this->speed * std::hypot(1 - left * curvature, this->vehicle.wheelbase * curvature);
-    const double rear = this->speed * (1 - sign * this->vehicle.rearTrack / 2 * curvature);
-    this->drive[side]->SetParam("vel", 0, front / this->vehicle.wheelRadius);
-    this->drive[2 + side]->SetParam("vel", 0, rear / this->vehicle.wheelRadius);
+    for (int side = 0; side < 2; ++side)
+    {
+      const double error = angle - this->HingeAngle(side);
+      this->hinges[side] = this->vehicle.steeringRate * error;
+      // the controllers' derivative gain answers to a new command at once
+      this->hinges[side] += std::copysign(std::min(this->vehicle.steeringKick, 2 * std::abs(angle - this->told)),
+                                          angle - this->told) / dt;
+    }
+    this->told = angle;
   }
+  this->untilTick += (tick && this->vehicle.controllerRate > 0 ? 1 / this->vehicle.controllerRate : 0) - dt;
+  for (int side = 0; side < 2; ++side)
+    this->steer[side]->SetParam("vel", 0, this->hinges[side]);
+}
+
+double Car::HingeAngle(int side) const
+{
+  // not the joint's own position: ODE counts its turns, and a reset does not reach that count
+  const Pose3d hinge = this->steer[side]->GetChild()->WorldPose();
+  return (this->chassis->WorldPose().Rot().Inverse() * hinge.Rot()).Yaw();
 }
 
 void Car::SetFriction(double factor)
 {
-  for (auto &link : this->model->GetLinks())
-    for (auto &collision : link->GetCollisions())
-      if (auto pyramid = collision->GetSurface()->FrictionPyramid())
-      {
-        pyramid->SetMuPrimary(factor * this->vehicle.friction);
-        pyramid->SetMuSecondary(factor * this->vehicle.friction);
-      }
+  for (size_t i = 0; i < this->drive.size(); ++i)
+    for (auto &collision : this->drive[i]->GetChild()->GetCollisions())
+    {
+      auto surface = boost::dynamic_pointer_cast<physics::ODESurfaceParams>(collision->GetSurface());
+      if (!surface)
+        throw std::runtime_error("the physics engine is not ODE");
+      surface->FrictionPyramid()->SetMuPrimary(factor * this->vehicle.friction);
+      surface->FrictionPyramid()->SetMuSecondary(factor * this->vehicle.friction);
+      // the sliding at which a tyre gives its all stays as it is
+      surface->slip1 = surface->slip2 = (i < 2 ? this->vehicle.frontSlip : this->vehicle.rearSlip) / factor;
+    }
 }
 
 State Car::Read() const
@@ -141,6 +155,6 @@ State Car::Read() const
   const Vector3d velocity = pose.Rot().RotateVectorReverse(this->chassis->WorldLinearVel(Vector3d::Zero));
   const Vector3d spin = this->chassis->WorldAngularVel();
   return {pose.Pos().X(), pose.Pos().Y(), pose.Pos().Z(), pose.Rot().Roll(), pose.Rot().Pitch(), pose.Rot().Yaw(),
-          velocity.X(),   velocity.Y(),   spin.Z(),       this->steering};
+          velocity.X(),   velocity.Y(),   spin.Z(),       (this->HingeAngle(0) + this->HingeAngle(1)) / 2};
 }
 }  // namespace undercut

@@ -7,10 +7,15 @@
 
 namespace undercut
 {
-// The numbers that the world's <plugin> element passes on from simapp/vehicle and contract/vehicle.py.
+// The numbers of one car that the world's <plugin> element passes on, see simapp/gazebo/car.py.
 struct Vehicle
 {
-  double wheelbase, frontTrack, rearTrack, wheelRadius, restHeight, speedLag, steeringLag, friction;
+  double wheelRadius, restHeight;  // metres
+  double friction, frontSlip, rearSlip;  // a tyre's; slip in m/s of sliding for each N
+  double torque;  // Nm, of every joint at most
+  double speedLag;  // seconds, of the wheels' rims
+  double steeringRate, steeringKick;  // rad/s for each rad of error, and rad at once for a new command
+  double controllerRate;  // Hz; 0: at each physics step
   static Vehicle Read(const sdf::ElementPtr &sdf);
 };
 
@@ -38,6 +43,8 @@ public:
   ignition::math::Pose3d Pose() const { return this->chassis->WorldPose(); }
 
 private:
+  double HingeAngle(int side) const;  // of the left and the right hinge
+
   gazebo::physics::ModelPtr model;
   gazebo::physics::LinkPtr chassis;
   std::array<gazebo::physics::JointPtr, 2> steer;  // left, right
@@ -45,7 +52,9 @@ private:
   std::vector<ignition::math::Pose3d> restPoses;  // of the links, in the model's frame
   Vehicle vehicle;
   Drive command{};
-  double speed = 0, steering = 0;  // what motor and servo have reached
+  double rim = 0;  // m/s, what the wheels' rims are to have
+  std::array<double, 2> hinges{};  // rad/s, what the hinges are to have until the controller's next tick
+  double told = 0, untilTick = 0;  // the angle that the hinges were told last, seconds
   bool driving = false;
 };
 }  // namespace undercut

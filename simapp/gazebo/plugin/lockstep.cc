@@ -104,13 +104,13 @@ public:
       this->world = world;
       this->socketPath = sdf->Get<std::string>("socket");
       this->substeps = sdf->Get<int>("substeps");
-      const auto vehicle = Vehicle::Read(sdf);
-      for (int i = 0, cars = sdf->Get<int>("cars"); i < cars; ++i)
+      for (auto each = sdf->HasElement("car") ? sdf->GetElement("car") : nullptr; each; each = each->GetNextElement("car"))
       {
-        auto model = world->ModelByName("car_" + std::to_string(i));
+        const std::string name = "car_" + std::to_string(this->cars.size());
+        auto model = world->ModelByName(name);
         if (!model)
-          Die("the world has no model car_" + std::to_string(i));
-        this->cars.emplace_back(model, vehicle);
+          Die("the world has no model " + name);
+        this->cars.emplace_back(model, Vehicle::Read(each));
       }
       this->eye = std::make_unique<Eye>(sdf->Get<std::string>("sensor"), sdf->Get<std::string>("meshes"),
                                         sdf->Get<int>("bodies"));
