@@ -1,7 +1,8 @@
 """A car as Gazebo reads it: links, joints and tyres as SDF, and the numbers of its controllers for the plugin.
 
 Its joints are those of the real simulator: four driven wheels at one speed and two hinges at one angle, each a motor
-with a limited torque. The tyres are ODE's: a friction pyramid that gives way by a slip that grows with its force.
+with a limited torque. The tyres are ODE's: a friction pyramid that gives way by a slip that grows with its force; the plugin
+sets that so that it is the description's tyre.
 """
 
 import math
@@ -30,9 +31,6 @@ CHASSIS_KGM2 = (0.010609, 0.050409)
 CHASSIS_Z_M = -0.004
 """Its centre of mass in base_link, so that the whole car's is 2.4 cm above the ground, as with wheels of 36 mm."""
 GRAVITY_MPS2 = 9.8
-SLIP = 1.25
-"""Sliding at which Gazebo's tyre gives its all, in `slide_mps` of the description: so a line up to the limit comes
-nearest to s / sqrt(s² + slide²), and recordings fit both alike."""
 CONTACT = "<contact><ode><kp>200000</kp><kd>400</kd><min_depth>0.0002</min_depth></ode></contact>"
 
 
@@ -87,14 +85,14 @@ def controllers(car: Car) -> dict[str, float]:
         if effort
         else -car.controller_hz * math.expm1(-1 / (car.controller_hz * car.steering_lag_s))
     )
-    slide_mps = SLIP * car.slide_mps / car.friction
     front_n, rear_n = (TOTAL_KG * GRAVITY_MPS2 * share / 2 for share in (car.centre, 1 - car.centre))
     return {
         "wheel_radius": RADIUS_M,
         "rest_height": BASE_LINK_HEIGHT_M,
         "friction": car.friction,
-        "front_slip": slide_mps / front_n,
-        "rear_slip": slide_mps / rear_n,
+        "slide": car.slide_mps,
+        "front_load": front_n,
+        "rear_load": rear_n,
         "torque": car.effort_limit_nm,
         "speed_lag": car.speed_lag_s,
         "steering_rate": rate,

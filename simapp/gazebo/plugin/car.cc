@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <gazebo/physics/ode/ODESurfaceParams.hh>
 
 using namespace gazebo;
 using ignition::math::Pose3d;
@@ -29,8 +28,8 @@ Vehicle Vehicle::Read(const sdf::ElementPtr &sdf)
       throw std::runtime_error(std::string("the plugin element has no <") + name + ">");
     return sdf->Get<double>(name);
   };
-  return {number("wheel_radius"), number("rest_height"), number("friction"),      number("front_slip"),
-          number("rear_slip"),    number("torque"),      number("speed_lag"),     number("steering_rate"),
+  return {number("wheel_radius"), number("rest_height"), number("friction"),   number("slide"),
+          number("front_load"),   number("rear_load"),   number("torque"),        number("speed_lag"),     number("steering_rate"),
           number("steering_kick"), number("controller_rate")};
 }
 
@@ -55,6 +54,13 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
       collision->SetCategoryBits(~GZ_FIXED_COLLIDE);
       collision->SetCollideBits(GZ_FIXED_COLLIDE);
     }
+  }
+  for (size_t i = 0; i < this->drive.size(); ++i)
+  {
+    const auto collision = this->drive[i]->GetChild()->GetCollision("tyre");
+    this->tyres[i] = boost::dynamic_pointer_cast<physics::ODESurfaceParams>(collision->GetSurface());
+    if (!this->tyres[i])
+      throw std::runtime_error("the physics engine is not ODE");
   }
   this->SetFriction(1.0);
   this->Freeze();
@@ -102,6 +108,7 @@ void Car::Control(double elapsed, double dt)
 {
   if (!this->driving)
     return;
+  this->Grip();
   const int now = elapsed < this->command.change_s ? 0 : 1;
   const double speed = this->command.speed[now], angle = this->command.steering[now];
   // all four wheels at one speed and both hinges at one angle: the real simulator's controllers know no differential
@@ -135,17 +142,28 @@ double Car::HingeAngle(int side) const
 
 void Car::SetFriction(double factor)
 {
+  this->friction = factor * this->vehicle.friction;
+  for (auto &tyre : this->tyres)
+  {
+    tyre->FrictionPyramid()->SetMuPrimary(this->friction);
+    tyre->FrictionPyramid()->SetMuSecondary(this->friction);
+  }
+}
+
+void Car::Grip()
+{
   for (size_t i = 0; i < this->drive.size(); ++i)
-    for (auto &collision : this->drive[i]->GetChild()->GetCollisions())
-    {
-      auto surface = boost::dynamic_pointer_cast<physics::ODESurfaceParams>(collision->GetSurface());
-      if (!surface)
-        throw std::runtime_error("the physics engine is not ODE");
-      surface->FrictionPyramid()->SetMuPrimary(factor * this->vehicle.friction);
-      surface->FrictionPyramid()->SetMuSecondary(factor * this->vehicle.friction);
-      // the sliding at which a tyre gives its all stays as it is
-      surface->slip1 = surface->slip2 = (i < 2 ? this->vehicle.frontSlip : this->vehicle.rearSlip) / factor;
-    }
+  {
+    const auto wheel = this->drive[i]->GetChild();
+    const Vector3d axle = wheel->WorldPose().Rot().RotateVector(Vector3d::UnitZ);
+    const Vector3d down(0, 0, -this->vehicle.wheelRadius);
+    const Vector3d sliding = wheel->WorldCoGLinearVel() + wheel->WorldAngularVel().Cross(down);
+    const double across = sliding.Dot(axle), along = sliding.Dot(axle.Cross(Vector3d::UnitZ));
+    const double most = this->friction * (i < 2 ? this->vehicle.frontLoad : this->vehicle.rearLoad);
+    // ODE's tyre slides by slip x force: with this slip the force is the description's
+    this->tyres[i]->slip1 = std::hypot(across, this->vehicle.slide) / most;
+    this->tyres[i]->slip2 = std::hypot(along, this->vehicle.slide) / most;
+  }
 }
 
 State Car::Read() const

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 #include <gazebo/physics/physics.hh>
+#include <gazebo/physics/ode/ODESurfaceParams.hh>
 #include "wire.hh"
 
 namespace undercut
@@ -11,7 +12,8 @@ namespace undercut
 struct Vehicle
 {
   double wheelRadius, restHeight;  // metres
-  double friction, frontSlip, rearSlip;  // a tyre's; slip in m/s of sliding for each N
+  double friction, slide;  // a tyre gives s / sqrt(s^2 + slide^2) of its all when it slides by s m/s
+  double frontLoad, rearLoad;  // N, of one tyre
   double torque;  // Nm, of every joint at most
   double speedLag;  // seconds, of the wheels' rims
   double steeringRate, steeringKick;  // rad/s for each rad of error, and rad at once for a new command
@@ -43,6 +45,7 @@ public:
   ignition::math::Pose3d Pose() const { return this->chassis->WorldPose(); }
 
 private:
+  void Grip();  // the tyres' give for this physics step
   double HingeAngle(int side) const;  // of the left and the right hinge
 
   gazebo::physics::ModelPtr model;
@@ -52,6 +55,8 @@ private:
   std::vector<ignition::math::Pose3d> restPoses;  // of the links, in the model's frame
   Vehicle vehicle;
   Drive command{};
+  std::array<boost::shared_ptr<gazebo::physics::ODESurfaceParams>, 4> tyres;  // of `drive`'s wheels
+  double friction = 1;  // share of the tyres' grip that there is
   double rim = 0;  // m/s, what the wheels' rims are to have
   std::array<double, 2> hinges{};  // rad/s, what the hinges are to have until the controller's next tick
   double told = 0, untilTick = 0;  // the angle that the hinges were told last, seconds
