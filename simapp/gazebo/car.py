@@ -1,8 +1,8 @@
 """A car as Gazebo reads it: links, joints and tyres as SDF, and the numbers of its controllers for the plugin.
 
 Its joints are those of the real simulator: four driven wheels at one speed and two hinges at one angle, each a motor
-with a limited torque. The tyres are ODE's: a friction pyramid that gives way by a slip that grows with its force; the plugin
-sets that so that it is the description's tyre.
+with a limited torque. The tyres are those of ODE: a friction pyramid that gives way by a slip that grows with its force.
+The plugin sets that slip so that the tyre is the description's.
 """
 
 import math
