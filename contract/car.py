@@ -55,6 +55,9 @@ class Car:
     """First-order lag of the wheels' turning behind the command."""
     steering_lag_s: float
     """First-order lag of the wheels' angle behind the command."""
+    steering_kick_rad: float
+    """How far a new command turns the wheels at once: the answer of a controller's derivative gain to its error's leap,
+    which the joints' torque limits. A change by less turns them by twice the change at most."""
     steering_gain: float
     """Angle that the wheels tend to, for each radian commanded."""
     steering_offset_deg: float
@@ -128,6 +131,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "slide_mps": (0.05, 2.0),
     "speed_lag_s": (0.0, 1.0),
     "steering_lag_s": (0.001, 1.0),
+    "steering_kick_rad": (0.0, 0.5),
     "steering_gain": (0.1, 2.0),
     "steering_offset_deg": (-10.0, 10.0),
     "latency_steps": (0.0, 2.0),

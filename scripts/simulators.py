@@ -36,15 +36,12 @@ def make_simulator(
     """The simulator of the config's kind with one car a model; SimulatorError when Gazebo is not here."""
     host = HostSettings.load()
     if config.simulator == "gazebo":
-        if config.car is not None:
-            rule = "car files are driven by the built-in simulator; Gazebo has the cars of the metadata's versions"
-            raise InputError("--car", config.car.name, rule, "leave out --car, or --sim gazebo")
         from simapp.gazebo.process import Screen
         from simapp.gazebo.roslink import RosSimulator
         from simapp.gazebo.simulator import GazeboSimulator
 
         screen = Screen(host.gui, host.gazebo_gpu)
-        made = GazeboSimulator(track, models, gazebo_root(), worlds, colours, screen)
+        made = GazeboSimulator(track, models, gazebo_root(), worlds, colours, screen, config.car)
         return RosSimulator(made, ros_link()) if host.ros else made
     for option, name, asked in (("--ros", ROS, host.ros), ("--gui", GUI, host.gui)):
         if asked:

@@ -8,8 +8,8 @@ import numpy as np
 from contract.simtrace import Trace
 from contract.state import STEP_S, EpisodeStatus, FloatArray, IntArray
 
-PAST, AHEAD = 6, 15
-"""Rows before the one that a replay starts from, and after it: a second."""
+PAST, AHEAD = 30, 15
+"""Rows before the one that a replay starts from, two seconds for the slowest hinges; and after it: a second."""
 FIRST_ROW = 6
 """Of an episode: the rows that a start is estimated from are driven ones; the first two stand (phase `prepare`)."""
 LONGEST_ROW_S = 0.13

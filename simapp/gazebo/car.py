@@ -1,7 +1,7 @@
 """A car as Gazebo reads it: links, joints and tyres as SDF, and the numbers of its controllers for the plugin.
 
 Its joints are those of the real simulator: four driven wheels at one speed and two hinges at one angle, each a motor
-with a limited torque. The tyres are those of ODE: a friction pyramid that gives way by a slip that grows with its force.
+with a limited torque. Its tyres are those of ODE: a friction pyramid that gives way by a slip that grows with force.
 The plugin sets that slip so that the tyre is the description's.
 """
 
@@ -96,7 +96,7 @@ def controllers(car: Car) -> dict[str, float]:
         "torque": car.effort_limit_nm,
         "speed_lag": car.speed_lag_s,
         "steering_rate": rate,
-        "steering_kick": getattr(car, "steering_kick_rad", 0.0),
+        "steering_kick": car.steering_kick_rad,
         "controller_rate": 0.0 if effort else car.controller_hz,
     }
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.car import car_of_version
+from contract.car import Car, car_of_version
 from contract.conditions import Conditions
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
@@ -45,11 +45,15 @@ class GazeboSimulator(Simulation):
         worlds: IntArray | None = None,
         colours: IntArray | None = None,
         screen: Screen | None = None,
+        car: Car | None = None,
     ) -> None:
-        """`root` is where `make gazebo` has put Gazebo, `screen` what is done on a display; else see Simulation."""
+        """`root` is where `make gazebo` has put Gazebo, `screen` what is done on a display.
+
+        `car` is driven instead of those of the models' versions; else see Simulation.
+        """
         super().__init__(track, models, worlds, colours)
         self._track, self._root, self._screen = track, root, screen
-        self._descriptions = [car_of_version(model.version) for model in models]
+        self._descriptions = [car or car_of_version(model.version) for model in models]
         self._makes = Makes.of_cars(self._descriptions)
         self._camera = front_camera()
         self._size = CameraSize(SCALE * CAMERA_WIDTH, SCALE * CAMERA_HEIGHT)

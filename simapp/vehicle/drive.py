@@ -23,7 +23,7 @@ class Makes:
     """Speed of a wheel's rim for each m/s commanded."""
     top_speed_mps: FloatArray
     model: FloatArray
-    """(N, 7), the columns of `simapp.vehicle.wheels.advance`."""
+    """(N, 8), the columns of `simapp.vehicle.wheels.advance`."""
 
     @classmethod
     def of_cars(cls, cars: Sequence[Car]) -> "Makes":
@@ -33,7 +33,10 @@ class Makes:
             return np.array(of, np.float64)
 
         model = [
-            (c.friction, c.slide_mps, c.gyration_m, c.centre, c.half_track_m, c.speed_lag_s, c.steering_lag_s)
+            (
+                *(c.friction, c.slide_mps, c.gyration_m, c.centre, c.half_track_m),
+                *(c.speed_lag_s, c.steering_lag_s, c.steering_kick_rad),
+            )
             for c in cars
         ]
         return cls(
@@ -42,7 +45,7 @@ class Makes:
             np.radians(column([c.steering_offset_deg for c in cars])),
             column([c.wheel_radius_m / c.command_radius_m for c in cars]),
             column([c.top_speed_mps for c in cars]),
-            np.array(model, np.float64).reshape(len(cars), 7),
+            np.array(model, np.float64).reshape(len(cars), 8),
         )
 
     def towards(self, others: "Makes", share: FloatArray) -> "Makes":

@@ -47,12 +47,12 @@ def advance(
 
     Commands (K, 2) hold in columns: the first until change_s (K,), the second from then on; command_mps are the rims'
     speeds and command_rad the wheels' angles that are tended to. `grip` (K,) multiplies the friction; `makes`
-    (K, 7): friction, slide_mps, gyration_m, centre, half_track_m, speed_lag_s, steering_lag_s.
+    (K, 8): friction, slide_mps, gyration_m, centre, half_track_m, speed_lag_s, steering_lag_s, steering_kick_rad.
     """
     for k in range(len(cars)):
         i = cars[k]
         step_s = steps_s[k]
-        friction, slide_mps, gyration_m, centre, half_m, speed_lag_s, steering_lag_s = makes[k]
+        friction, slide_mps, gyration_m, centre, half_m, speed_lag_s, steering_lag_s, kick_rad = makes[k]
         rear_m = centre * wheelbase_m
         front_m = wheelbase_m - rear_m
         centre_x_m = rear_axle_x_m + rear_m
@@ -74,6 +74,9 @@ def advance(
             substeps = math.ceil(least * share)
             dt = step_s * share / substeps
             target, angle = command_mps[k, part], command_rad[k, part]
+            if part == 1 and kick_rad > 0.0:
+                change = angle - command_rad[k, 0]
+                steering += math.copysign(min(kick_rad, 2.0 * abs(change)), change)
             half_keep = math.exp(-0.5 * dt / steering_lag_s)
             rim_keep = math.exp(-0.5 * dt / speed_lag_s) if speed_lag_s > 0.0 else 0.0
             if speed_lag_s <= 0.0:

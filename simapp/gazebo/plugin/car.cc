@@ -68,7 +68,7 @@ Car::Car(const physics::ModelPtr &model, const Vehicle &vehicle) : model(model),
 
 void Car::Put(const Place &place)
 {
-  this->rim = this->told = this->untilTick = 0;
+  this->rim = this->untilTick = 0;
   this->hinges = {};
   this->command = {};
   const Pose3d at(place.x, place.y, this->vehicle.restHeight, 0, 0, place.heading);
@@ -122,11 +122,13 @@ void Car::Control(double elapsed, double dt)
     {
       const double error = angle - this->HingeAngle(side);
       this->hinges[side] = this->vehicle.steeringRate * error;
-      // the controllers' derivative gain answers to a new command at once
-      this->hinges[side] += std::copysign(std::min(this->vehicle.steeringKick, 2 * std::abs(angle - this->told)),
-                                          angle - this->told) / dt;
+      if (now == 1 && elapsed - dt < this->command.change_s)
+      {
+        // the controllers' derivative gain answers to a new command at once
+        const double change = this->command.steering[1] - this->command.steering[0];
+        this->hinges[side] += std::copysign(std::min(this->vehicle.steeringKick, 2 * std::abs(change)), change) / dt;
+      }
     }
-    this->told = angle;
   }
   this->untilTick += (tick && this->vehicle.controllerRate > 0 ? 1 / this->vehicle.controllerRate : 0) - dt;
   for (int side = 0; side < 2; ++side)

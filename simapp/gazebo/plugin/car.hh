@@ -59,7 +59,7 @@ private:
   double friction = 1;  // share of the tyres' grip that there is
   double rim = 0;  // m/s, what the wheels' rims are to have
   std::array<double, 2> hinges{};  // rad/s, what the hinges are to have until the controller's next tick
-  double told = 0, untilTick = 0;  // the angle that the hinges were told last, seconds
+  double untilTick = 0;  // seconds
   bool driving = false;
 };
 }  // namespace undercut
