@@ -66,6 +66,11 @@ def in_force(commands: Commands, latency_steps: float) -> list[tuple[float, floa
     return [piece for piece in cut if piece[2] > 0.0]
 
 
+def kick(car: Car, change: float) -> float:
+    """What a command that changes by so many radians turns the wheels by at once."""
+    return math.copysign(min(car.steering_kick_rad, 2 * abs(change)), change)
+
+
 def slopes(car: Car, grip: float, angle: float, target: float, y: FloatArray) -> list[float]:
     """The equations of motion written anew with vectors: y = centre x, y, heading, u, v, r, steering, rim speed."""
     _, _, heading, u, v, r, steer, rim = y
@@ -103,10 +108,13 @@ def test_any_drive_under_any_conditions_agrees_with_scipy(
     state = drive(commands, car, under(**given))
     arm = REAR_AXLE_X_M + car.centre * WHEELBASE_M
     y = np.array([arm, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    offset = math.radians(given["steering_offset_deg"])
+    offset = before = math.radians(given["steering_offset_deg"])
     for steering_deg, speed, seconds in in_force(commands, car.latency_steps + given["latency_steps"]):
         angle = car.steering_gain * given["steering_gain"] * math.radians(steering_deg) + offset
         target = min(given["speed_gain"] * speed * car.wheel_radius_m / car.command_radius_m, car.top_speed_mps)
+
+        y[6] += kick(car, angle - before)
+        before = angle
 
         def slope(_: float, y: FloatArray, angle: float = angle, target: float = target) -> list[float]:
             return slopes(car, given["friction"], angle, target, y)
@@ -193,7 +201,8 @@ def test_late_commands_take_hold_within_the_step(version: int, latency: float) -
         t = max(steps - late, 0.0) * STEP_S
         assert state.rim_mps[0] == pytest.approx(2.0 * 36 / 35 * (1 - math.exp(-t / 0.1)), abs=1e-12)
         wheels = car.steering_gain * math.radians(10.0)
-        assert state.steering_rad[0] == pytest.approx(wheels * (1 - math.exp(-t / car.steering_lag_s)), abs=1e-12)
+        left = (wheels - kick(car, wheels)) * math.exp(-t / car.steering_lag_s) if t > 0.0 else wheels
+        assert state.steering_rad[0] == pytest.approx(wheels - left, abs=1e-12)
         assert state.commanded_speed_mps[0] == 2.0
 
 
