@@ -27,6 +27,7 @@ SWITCHES = {
     GUI: "1 shows Gazebo's world in a window, 0 does not",
     GAZEBO_GPU: "1 lets the GPU of the display draw Gazebo's pictures, 0 does not",
 }
+ON, OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, *SWITCHES)
 
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"
@@ -118,15 +119,19 @@ class HostSettings:
         if REDIS_PASSWORD_FILE in found and REDIS_URL not in found:
             where = f"environment: {REDIS_PASSWORD_FILE}"
             raise InputError(where, found[REDIS_PASSWORD_FILE], "it goes with " + REDIS_URL, f"set {REDIS_URL} as well")
-        if found.get(ROS, "0") not in ("0", "1"):
-            raise InputError(
-                f"environment: {ROS}", found[ROS], "1 puts Gazebo's cars on ROS topics, 0 does not", "set 1"
-            )
         return cls(
             S3Address.parse(found[STORE], f"environment: {STORE}") if STORE in found else None,
             _redis(found[REDIS_URL], found.get(REDIS_PASSWORD_FILE)) if REDIS_URL in found else None,
-            *(found.get(name) == "1" for name in SWITCHES),
+            *(name in found and switch(name, found[name], does) for name, does in SWITCHES.items()),
         )
+
+
+def switch(name: str, text: str, does: str = "") -> bool:
+    """A boolean variable of the environment, in any case; InputError with the name, the value and what it `does`."""
+    if (word := text.strip().lower()) in ON or word in OFF:
+        return word in ON
+    rule = f"{', '.join(ON)}, or {', '.join(OFF)}{f': {does}' if does else ''}"
+    raise InputError(f"environment: {name}", text, rule, "set 1 or 0")
 
 
 def _redis(url: str, password_file: str | None) -> RedisAddress:

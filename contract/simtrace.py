@@ -63,14 +63,11 @@ def to_csv(rollouts: Sequence[Rollout], track_length_m: float | Sequence[float],
     return "".join(",".join(row) + "\n" for row in rows)
 
 
-def to_log(rollouts: Sequence[Rollout], track_length_m: float | Sequence[float], start_time_s: float) -> list[str]:
-    """The same rows as log lines; `steps` is a whole number there, as DeepRacer's log readers want it."""
-    return [_logged(row) for row in _rows(rollouts, track_length_m, start_time_s)]
-
-
 def log_lines(csv: str, where: str) -> list[str]:
-    """A simtrace file as log lines, as `to_log` has them; InputError names a first line that
-    is no header, or a line with other columns."""
+    """A simtrace file as log lines; `steps` is a whole number there, as DeepRacer's log readers want it.
+
+    InputError names a first line that is no header, or a line with other columns.
+    """
     lines = csv.splitlines()
     header = _header(lines, where)
     order = [header.index(name) for name in (*COLUMNS, "obstacle_crash_counter", "wall_clock") if name in header]

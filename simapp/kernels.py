@@ -151,13 +151,11 @@ def _videos() -> None:
     import numpy as np
 
     from contract.state import Things
-    from simapp.camera.ground import Road, coverage
     from simapp.media.lettering import panel, write
     from simapp.media.scene import VIEWS, Bodies, SceneRenderer
     from simapp.tracks import load_track
 
     track, still = load_track("first_oval"), [0.0]
-    coverage(np.zeros((1, 2)), Road.of(track))
     renderer = SceneRenderer(track, 64, 48)
     bodies, trail = Bodies.cars(still, still, still, still, [0]), np.zeros((2, 2))
     for view in VIEWS:

@@ -13,12 +13,6 @@ from scripts.cloud.session import CloudError, CloudSession, wait_for
 from scripts.cloud.settings import CloudSettings
 from scripts.cloud.template import TEMPLATE, planned, read_template, template
 
-OUTPUTS = (
-    *("Bucket", "RoleArn", "TrainerRepository", "SimappRepository", "Subnets", "SecurityGroups"),
-    *("BatchQueue", "KinesisStream", "LogGroup"),
-)
-"""Outputs of the CloudFormation stack that launchers read (scripts.cloud.resources); lists are joined by commas."""
-
 PARTS = ("network", "batch", "notebook")
 """What a stack has on demand. Batch brings the network."""
 OWNER, OWNER_VALUE = "undercut:made-by", "undercut cloud up"

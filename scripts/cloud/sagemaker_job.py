@@ -67,9 +67,9 @@ def settings_of(folders: Folders) -> dict[str, str]:
 def set_variables(folders: Folders, settings: Mapping[str, str]) -> None:
     """SageMaker's SM_ variables, for racers' code that reads them; those that are set already stay."""
     resources = _config(folders, "resourceconfig.json")
-    hosts = resources.get("hosts", ["algo-1"])
+    names = resources.get("hosts", ["algo-1"])
     values = {
-        "SM_HOSTS": json.dumps(hosts),
+        "SM_HOSTS": json.dumps(names),
         "SM_CURRENT_HOST": resources.get("current_host", "algo-1"),
         "SM_NETWORK_INTERFACE_NAME": resources.get("network_interface_name", "eth0"),
         "SM_RESOURCE_CONFIG": json.dumps(resources),

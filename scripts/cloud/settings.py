@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contract.errors import InputError
 from contract.fields import nearest, read_text
-from contract.host import CLOUD_PREFIX
+from contract.host import CLOUD_PREFIX, switch
 from contract.yamlfile import UNREADABLE
 
 FILE = "cloud.yaml"
@@ -78,8 +78,8 @@ class CloudSettings(BaseModel):
                 values[key], places[key] = value, f"{path}: {key}"
         for name, value in sorted((os.environ if environment is None else environment).items()):
             if name.startswith(CLOUD_PREFIX) and value.strip():
-                key = name.removeprefix(CLOUD_PREFIX).lower()
-                values[key], places[key] = _plain(key, value.strip()), f"environment: {name}"
+                key = _key(name)
+                values[key], places[key] = _plain(name, value.strip()), f"environment: {name}"
         for key, value in (options or {}).items():
             if value is not None:
                 values[key], places[key] = value, f"--{key.replace('_', '-')}"
@@ -95,10 +95,16 @@ class CloudSettings(BaseModel):
             raise InputError(places.get(key, key), first.get("input"), first["msg"], fix) from None
 
 
-def _plain(key: str, text: str) -> Any:
+def _key(name: str) -> str:
+    return name.removeprefix(CLOUD_PREFIX).lower()
+
+
+def _plain(name: str, text: str) -> Any:
     """An environment variable's value: lists are separated by commas."""
-    field = CloudSettings.model_fields.get(key)
+    field = CloudSettings.model_fields.get(_key(name))
     kind = field.annotation if field else str
+    if kind is bool:
+        return switch(name, text)
     kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     if any(get_origin(one) is tuple for one in kinds):
         return tuple(part.strip() for part in text.split(",") if part.strip())

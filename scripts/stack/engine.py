@@ -68,7 +68,12 @@ class Stack:
     # --- life ---
 
     def up(self) -> None:
-        """Images, secrets, Redis, MinIO and its bucket; nothing is done twice."""
+        """Images, secrets, Redis, MinIO and its bucket; nothing is done twice. StackError in an installed package."""
+        if not (self.folder.parent / "uv.lock").is_file():
+            raise StackError(
+                f"{self.folder.parent} is an installed package: images are built from undercut's sources\n"
+                "  fix:  clone its repository, and run make up there"
+            )
         engine = engine_info()
         uid, gid = owner(os.getuid(), os.getgid(), "name=rootless" in engine["SecurityOptions"])
         make_secrets(self.folder / "secrets", uid, gid)

@@ -15,7 +15,6 @@ from scripts.as_json import JsonOption, show_json
 from scripts.racing.race_cli import VerboseOption
 
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
-FileOption = Annotated[Path | None, typer.Option(show_default=False)]
 
 
 def check(

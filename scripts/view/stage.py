@@ -56,12 +56,9 @@ class Viewer:
         self._sent = self._taken = 0
         self._since_s = 0.0
         self.car = 0
-        self.skipped = 0
 
     def offer(self, slot: str, message: bytes) -> None:
         """Have a message sent, in place of the one of its slot that is still waiting."""
-        if slot == "frame" and slot in self._waiting:
-            self.skipped += 1
         self._waiting[slot] = message
         self._wake.set()
 

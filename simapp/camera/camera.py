@@ -15,7 +15,6 @@ from simapp.camera.effects import STAIN_TEXEL_M, Change, Views, changed, finish_
 from simapp.camera.ground import Road, paint_ground
 from simapp.camera.kernel import place_lenses, render_frames
 from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
-from simapp.camera.picture import Scene, draw_picture
 from simapp.camera.pinhole import front_camera
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
@@ -142,36 +141,6 @@ class Camera:
                 job.result()
         return frames
 
-    def render_rgb(
-        self,
-        x_m: float,
-        y_m: float,
-        heading_rad: float,
-        width: int = 640,
-        height: int = 480,
-        *,
-        things: Things | None = None,
-        left_m: float = 0.0,
-        conditions: Conditions | None = None,
-    ) -> UInt8Array:
-        """One colour picture (height, width, 3) uint8 of the same world, drawn ray by ray: slow, for eyes.
-
-        things (1, M), left_m and conditions (1,) are as in `render`; blur and noise, which are counted in the small
-        frame's pixels, are left out.
-        """
-        things = Things.none(1) if things is None else things
-        conditions = Conditions.nominal(1) if conditions is None else conditions
-        pitch_deg, height_m, fov = (
-            float(values[0])
-            for values in (conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov)
-        )
-        camera = changed(self.pinhole, (pitch_deg, height_m, fov)).resized(width, height)
-        x, y, heading = (np.array([float(value)]) for value in (x_m, y_m, heading_rad))
-        lens = np.empty((1, 4))
-        yaw = np.radians(conditions.camera_yaw_deg)
-        place_lenses(x, y, heading, camera.ahead_m, float(left_m), yaw, self._room, lens)
-        return draw_picture(camera, Scene(self._road, self._look, self.room_m, things, conditions), lens[0])
-
     def _scene_of(self, change: Change) -> tuple[Any, Any]:
         pinhole = changed(self.pinhole, change)
         plan = scan_plan(pinhole, self._pyramid.texels_m, self._farthest_m)
@@ -201,19 +170,3 @@ def _bodies(things: Things, count: int) -> tuple[IntArray, FloatArray, FloatArra
         raise ValueError(f"things are {things.kind.shape}; they must be ({count}, M), a row a frame")
     x, y, heading = (np.array(v, dtype=np.float64, order="C") for v in (things.x_m, things.y_m, things.heading_rad))
     return looks_of(things), x, y, heading
-
-
-def warm_up() -> None:
-    """Compile everything here, some fifteen seconds on a machine's first use and nothing after: for a caller that wants
-    to announce the wait.
-    """
-    angle = np.linspace(0.0, 2.0 * np.pi, 9)
-    ring = np.column_stack([np.cos(angle), np.sin(angle)])
-    ring[-1] = ring[0]
-    camera = Camera(Track("warm-up", np.hstack([ring, 0.8 * ring, 1.2 * ring])))
-    still = np.zeros(1)
-    things = Things.none(1, 1)
-    conditions = Conditions.nominal(1)
-    conditions.noise[:] = 1.0
-    camera.render(still, still, still, things=things, conditions=conditions)
-    camera.render_rgb(0.0, 0.0, 0.0, 8, 6)

@@ -134,22 +134,6 @@ def tones_of(conditions: Conditions) -> NDArray[np.float32]:
     return tones.astype(np.float32)
 
 
-def stains_at(points_m: FloatArray, conditions: Conditions) -> FloatArray:
-    """Brightness factors (P,) of ground points (P, 2) under conditions (1,)."""
-    strength, cos, sin, *shift = tones_of(conditions)[0, 10:].astype(np.float64)
-    turned = points_m @ np.array([[cos, -sin], [sin, cos]]) + shift
-    spots = turned.T[::-1] / STAIN_TEXEL_M
-    cell = np.floor(spots).astype(np.int64)
-    share_y, share_x = spots - cell
-    tile, (row, column) = stain_tile(), cell
-    south, north = (
-        tile[(row + up) % _STAIN_TEXELS, column % _STAIN_TEXELS] * (1.0 - share_x)
-        + tile[(row + up) % _STAIN_TEXELS, (column + 1) % _STAIN_TEXELS] * share_x
-        for up in (0, 1)
-    )
-    return np.asarray(1.0 + strength * (south + (north - south) * share_y))
-
-
 def noise_keys(conditions: Conditions, frame: IntArray, left_m: float) -> NDArray[np.uint64]:
     """(K,) a number for each frame of each lens, all different."""
     lens = np.uint64(round(left_m * 1e6) & 0xFFFFFFFF)

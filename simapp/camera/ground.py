@@ -118,19 +118,6 @@ def _coverage_at(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cover_points(points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray) -> None:
-    for i in range(points.shape[0]):
-        covers[i, 0], covers[i, 1], covers[i, 2] = _coverage_at(points[i, 0], points[i, 1], 1e-6, road)
-
-
-def coverage(points_m: FloatArray, road: Road) -> FloatArray:
-    """Which points (P, 2) are road, edge line, dash: (P, 3), 0 or 1 each, fractions only within a micrometre."""
-    covers = np.empty((len(points_m), 3))
-    _cover_points(np.ascontiguousarray(points_m), (road.quads, road.edges, road.centre), covers)
-    return covers
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _candidates(pieces: FloatArray, xmin: float, ymin: float, xmax: float, ymax: float) -> IntArray:
     """Indices of the pieces (all even columns but an odd last one are x, odd ones y) whose box meets the given one."""
     points = pieces.shape[1] // 2

@@ -207,10 +207,6 @@ class DeepRacerVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         infos |= {"final_obs": observed, "_final_obs": mask.copy(), "final_info": final, "_final_info": mask.copy()}
 
 
-def _seeds(seed: int | Sequence[int | None], num_envs: int) -> list[int | None]:
-    return [seed + i for i in range(num_envs)] if isinstance(seed, int) else list(seed)
-
-
 def _clear(column: Any, car: int) -> None:
     """The car's entry as if it had none; of a dict, in all its columns."""
     if isinstance(column, dict):

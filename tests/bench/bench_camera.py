@@ -13,7 +13,8 @@ import numpy as np
 from contract.conditions import Conditions, RandomizationConfig
 from contract.state import ThingKind, Things
 from contract.vehicle import CAR_COLORS
-from simapp.camera import Camera, warm_up
+from simapp.camera import Camera
+from simapp.kernels import Scope, compile_missing
 from simapp.tracks import Track, available_tracks, load_track
 from tests.bench.record import write_result
 
@@ -92,9 +93,9 @@ def main() -> None:
     parser.add_argument("--cars", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=60)
     options = parser.parse_args()
+    compile_missing(scope=Scope.drives)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    warm_up()
     tracks = {}
     for name in available_tracks(()):
         tracks[name] = measure(name, options.cars, options.repeats)

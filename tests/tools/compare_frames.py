@@ -16,6 +16,7 @@ from contract.state import FloatArray, UInt8Array
 from simapp.camera import Camera
 from simapp.camera.look import GREY
 from simapp.tracks import Track, load_track
+from tests.camera_picture import render_rgb
 from tests.camera_reference import ssim
 from tests.conftest import REPO
 
@@ -92,7 +93,7 @@ def main() -> None:
         real = Image.open(path).convert("RGB")
         seen = network_frame(real)
         pose = find_pose(camera, track, seen)
-        ours = camera.render_rgb(*pose)
+        ours = render_rgb(camera, *pose)
         frame = camera.render(*pose[:, None])[0]
         print(
             f"{path.name}: x {pose[0]:.3f}  y {pose[1]:.3f}  heading {pose[2]:.4f}  "

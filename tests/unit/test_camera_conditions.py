@@ -9,13 +9,14 @@ from scipy.stats import kurtosis
 
 from contract.conditions import Conditions, RandomizationConfig
 from contract.state import FloatArray, ThingKind, Things, UInt8Array
-from simapp.camera import Camera, warm_up
-from simapp.camera.effects import STAIN_STRENGTH, changed, finish_frames, stain_tile, stains_at
+from simapp.camera import Camera
+from simapp.camera.effects import STAIN_STRENGTH, changed, finish_frames, stain_tile
 from simapp.camera.kernel import render_frames
 from simapp.camera.look import ASPHALT_RGB, FIELD_RGB, GREY, LINE_RGB
 from simapp.camera.pinhole import Pinhole, front_camera
 from simapp.camera.plan import scan_plan
 from simapp.tracks import Track
+from tests.camera_picture import render_rgb, stains_at
 from tests.camera_reference import World
 
 POSE = (1.0, 0.05, 0.1)
@@ -242,7 +243,7 @@ def test_the_colour_picture_is_under_the_same_conditions(camera: Camera) -> None
         camera_yaw_deg=-3.0,
     )
     conditions.camera_height_m[:], conditions.camera_fov[:] = 0.01, 1.05
-    picture = camera.render_rgb(*POSE, 320, 240, things=a_box(), left_m=0.03, conditions=conditions)
+    picture = render_rgb(camera, *POSE, 320, 240, things=a_box(), left_m=0.03, conditions=conditions)
     small = (picture @ GREY).reshape(120, 2, 160, 2).mean(axis=(1, 3))
     assert abs(small - see(camera, conditions, things=a_box(), left_m=0.03)).mean() < 2.5
 
@@ -265,7 +266,6 @@ def test_conditions_of_another_length_are_refused(camera: Camera) -> None:
         camera.render(one, one, one, conditions=Conditions.nominal(1), frame=np.zeros(3, np.int64))
 
 
-def test_nothing_more_is_compiled_after_the_warm_up(camera: Camera) -> None:
-    warm_up()
+def test_one_signature_serves_all_conditions(camera: Camera) -> None:
     see(camera, Conditions.drawn(RandomizationConfig(), np.random.default_rng(0)), 3, a_box(), 0.03)
     assert len(finish_frames.signatures) == len(render_frames.signatures) == 1

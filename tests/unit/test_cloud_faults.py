@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contract.errors import InputError
 from scripts.cloud import jobs, launchers
 from scripts.cloud.launching import begin, finish, plan_of
 from scripts.cloud.session import CloudError, CloudSession
@@ -239,6 +240,13 @@ def test_settings_by_file_variable_and_option(here: Here, monkeypatch: pytest.Mo
     settings = CloudSettings.load({"spot": True, "instance_type": None})
     assert (settings.instance_type, settings.simulators, settings.spot) == ("ml.m5.large", 2, True)
     assert settings.fallback_regions == ("eu-west-1",)
+    for text, is_on in (("Yes", True), ("off", False)):
+        monkeypatch.setenv("UNDERCUT_CLOUD_SPOT", text)
+        assert CloudSettings.load().spot is is_on
+    monkeypatch.setenv("UNDERCUT_CLOUD_SPOT", "y")
+    with pytest.raises(InputError, match="UNDERCUT_CLOUD_SPOT: 'y'"):
+        CloudSettings.load()
+    monkeypatch.delenv("UNDERCUT_CLOUD_SPOT")
     monkeypatch.setenv("UNDERCUT_CLOUD_SIMULATOR", "2")
     with pytest.raises(Exception, match=r"(?s)UNDERCUT_CLOUD_SIMULATOR.*simulators"):
         CloudSettings.load()

@@ -36,6 +36,12 @@ def test_every_dockerfile_is_looked_at() -> None:
     assert {path.name for path in FILES} >= {"compose.yaml", "gpu.yaml", "dev.yaml"}
 
 
+def test_the_version_is_the_projects_where_the_command_line_does_not_set_it() -> None:
+    version = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
+    found = {tag for path in FILES for tag in re.findall(r"\$\{STACK_VERSION:-([^}]*)\}", path.read_text())}
+    assert found == {version}
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
 def test_images_begin_from_debian_slim_and_hold_no_secret(path: Path) -> None:
     text = path.read_text()

@@ -17,7 +17,6 @@ import pytest
 
 from contract.config import RunConfig
 from contract.errors import InputError, SimulatorError
-from contract.host import HostSettings
 from contract.metadata import ModelMetadata
 from contract.state import Controls
 from contract.vehicle import BASE_LINK_HEIGHT_M
@@ -71,10 +70,6 @@ while sys.stdin.readline():
 
 
 def test_topics_are_an_option_of_the_machine_and_of_gazebo(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not HostSettings.load({}).ros and not HostSettings.load({"UNDERCUT_ROS": "0"}).ros
-    assert HostSettings.load({"UNDERCUT_ROS": "1"}).ros
-    with pytest.raises(InputError, match="UNDERCUT_ROS: 'yes'"):
-        HostSettings.load({"UNDERCUT_ROS": "yes"})
     monkeypatch.setenv("UNDERCUT_ROS", "1")
     with pytest.raises(InputError, match="use --sim gazebo"):
         simulators.make_simulator(RunConfig.build({"name": "topics"}, "here"), TRACK, [MODEL])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import InputError
-from contract.host import HostSettings, RedisAddress, S3Address
+from contract.host import SWITCHES, HostSettings, RedisAddress, S3Address
 
 
 def test_nothing_set_means_folders_and_no_redis() -> None:
@@ -82,3 +82,21 @@ def test_a_password_file_without_redis_is_a_mistake() -> None:
 def test_an_unknown_name_is_an_error_with_the_nearest_known_one() -> None:
     with pytest.raises(InputError, match="did you mean UNDERCUT_STORE"):
         HostSettings.load({"UNDERCUT_STOER": "s3://runs"})
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_is_on_or_off_in_every_usual_word(name: str) -> None:
+    field = name.removeprefix("UNDERCUT_").lower()
+    for text in ("1", "true", "True", "YES", " on "):
+        assert getattr(HostSettings.load({name: text}), field) is True, text
+    for text in ("0", "false", "FALSE", "No", "off", ""):
+        assert getattr(HostSettings.load({name: text}), field) is False, text
+    assert getattr(HostSettings.load({}), field) is False
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+@pytest.mark.parametrize("text", ["2", "y", "enabled", "tru", "-1", "1.0"])
+def test_a_switch_that_is_neither_is_refused(name: str, text: str) -> None:
+    with pytest.raises(InputError, match=rf"(?s)environment: {name}.*true, yes, on, or 0") as error:
+        HostSettings.load({name: text})
+    assert repr(text) in str(error.value) and SWITCHES[name] in str(error.value)

@@ -109,7 +109,8 @@ def test_evaluation_simtraces_load(run: Run) -> None:
 def test_log_lines_load(run: Run) -> None:
     _, iterations = run
     rollouts = [rollout for iteration in iterations for rollout in iteration]
-    text = "starting\n" + "\n".join(simtrace.to_log(rollouts, LENGTH_M, 0.0)) + "\nTraining> done\n"
+    logged = simtrace.log_lines(simtrace.to_csv(rollouts, LENGTH_M, 0.0), "x.csv")
+    text = "\n".join(["starting", *logged, "Training> done"]) + "\n"
     lines = SimulationLogsIO.load_buffer(io.StringIO(text))
     frame = SimulationLogsIO.convert_to_pandas(lines, episodes_per_iteration=len(ENDS))
     steps = np.concatenate([rollout.steps for rollout in rollouts])

@@ -14,6 +14,7 @@ from simapp.camera import Camera
 from simapp.camera.look import CAR_RGB, DASH_RGB
 from simapp.media.scene import VIEWS, Bodies, SceneRenderer, followed
 from simapp.media.scene.views import CHASES
+from tests.camera_picture import render_rgb
 from tests.support import RADIUS_M, circle
 
 TRACK = circle()
@@ -89,7 +90,7 @@ def test_the_front_view_is_what_the_cars_camera_sees() -> None:
     ours = small_renderer.render("front", car(x, y, heading).beside(thing))
     one = Things.none(1, 1)
     one.kind[:], one.x_m[:], one.y_m[:] = ThingKind.box, thing.x_m, thing.y_m
-    theirs = Camera(TRACK).render_rgb(x, y, heading, 320, 240, things=one)
+    theirs = render_rgb(Camera(TRACK), x, y, heading, 320, 240, things=one)
     sky_and_walls = 130  # rows that videos colour differently
     small = [picture[sky_and_walls:].reshape(22, 5, 64, 5, 3).mean(axis=(1, 3)) for picture in (ours, theirs)]
     assert np.median(np.abs(small[0] - small[1])) < 2.0
@@ -146,8 +147,8 @@ def test_what_is_nearer_hides_what_is_behind_it() -> None:
     for order in (ahead.beside(hidden), hidden.beside(ahead)):
         alone = RENDERER.render("pip", driver.beside(ahead))
         both = RENDERER.render("pip", driver.beside(order))
-        inset = RENDERER.inset_box
-        alone[inset[1] :, inset[0] :] = both[inset[1] :, inset[0] :] = 0
+        left, top = RENDERER._inset_at
+        alone[top:, left:] = both[top:, left:] = 0
         assert len(changed(alone, both)) < 40  # a mirror and a wheel at most
 
 

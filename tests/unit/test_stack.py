@@ -151,6 +151,12 @@ def test_images_are_built_unless_a_setting_names_another(docker: Docker) -> None
     ]
 
 
+def test_an_installed_package_has_nothing_to_build_images_from(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"(?s)is an installed package.*clone its repository"):
+        Stack(folder=tmp_path / "compose").up()
+    assert not (tmp_path / "compose").exists()
+
+
 def test_overlays_come_after_the_stack_and_a_job_after_both() -> None:
     command = Stack(["gpu"]).command("up", extra=[Path("/tmp/job.yaml")])
     files = [command[at + 1] for at, part in enumerate(command) if part == "-f"]

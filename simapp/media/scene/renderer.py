@@ -87,12 +87,6 @@ class SceneRenderer:
         self._map = self._drawn_plan(self.plan, width, height)
         self._inset, self._inset_at, self._inset_plan = self._draw_inset()
 
-    @property
-    def inset_box(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height of the map in the corner of `pip`."""
-        rows, columns = self._inset.shape[:2]
-        return (*self._inset_at, columns, rows)
-
     def render(
         self,
         view: str,

@@ -1,15 +1,18 @@
-"""Slow colour pictures of the camera's world, ray by ray, for documents and comparisons."""
+"""Slow colour pictures of the camera's world, ray by ray: what its frames are held against, and eyes look at."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from contract.conditions import Conditions
 from contract.state import FloatArray, Things, UInt8Array
+from simapp.camera import Camera
 from simapp.camera.bodies import LOOKS, SHADES, looks_of
-from simapp.camera.effects import stains_at
-from simapp.camera.ground import Road, coverage
+from simapp.camera.effects import STAIN_TEXEL_M, changed, stain_tile, tones_of
+from simapp.camera.ground import Road, _coverage_at
+from simapp.camera.kernel import place_lenses
 from simapp.camera.look import (
     ASPHALT_RGB,
     DASH_RGB,
@@ -40,7 +43,37 @@ class Scene:
     conditions: Conditions
 
 
-def draw_picture(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
+def render_rgb(
+    camera: Camera,
+    x_m: float,
+    y_m: float,
+    heading_rad: float,
+    width: int = 640,
+    height: int = 480,
+    *,
+    things: Things | None = None,
+    left_m: float = 0.0,
+    conditions: Conditions | None = None,
+) -> UInt8Array:
+    """One colour picture (height, width, 3) uint8 of the camera's world.
+
+    things (1, M), left_m and conditions (1,) are as in `Camera.render`; blur and noise, which are counted in the small
+    frame's pixels, are left out.
+    """
+    things = Things.none(1) if things is None else things
+    conditions = Conditions.nominal(1) if conditions is None else conditions
+    pitch_deg, height_m, fov = (
+        float(values[0]) for values in (conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov)
+    )
+    pinhole = changed(camera.pinhole, (pitch_deg, height_m, fov)).resized(width, height)
+    x, y, heading = (np.array([float(value)]) for value in (x_m, y_m, heading_rad))
+    lens = np.empty((1, 4))
+    yaw = np.radians(conditions.camera_yaw_deg)
+    place_lenses(x, y, heading, pinhole.ahead_m, float(left_m), yaw, camera._room, lens)
+    return _draw(pinhole, Scene(camera._road, camera._look, camera.room_m, things, conditions), lens[0])
+
+
+def _draw(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
     """Colour picture (camera.height, camera.width, 3); lens is x, y, cos and sin of the view's heading."""
     fine = camera.resized(camera.width * _SAMPLES, camera.height * _SAMPLES)
     x, y, cos, sin = lens
@@ -63,7 +96,7 @@ def draw_picture(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
     colours[camera.height_m + reach * rays[..., 2] > WALL_HEIGHT_M] = SKY_RGB
     ground = to_ground < reach
     spots = np.stack([at + to_ground[ground] * rays[..., i][ground] for i, at in enumerate((x, y))], axis=-1)
-    colours[ground] = ground_colours(spots, scene.road, scene.look, scene.conditions)
+    colours[ground] = _ground_colours(spots, scene.road, scene.look, scene.conditions)
     _draw_things(colours, rays, np.array([x, y, camera.height_m]), scene)
     colours = np.minimum(colours * scene.conditions.light[0], 255.0)
     shape = (camera.height, _SAMPLES, camera.width, _SAMPLES, 3)
@@ -98,9 +131,9 @@ def _draw_things(colours: FloatArray, rays: FloatArray, lens: FloatArray, scene:
             colours[hit] = block.rgb * shade[hit][:, None]
 
 
-def ground_colours(points_m: FloatArray, road: Road, look: Textures, conditions: Conditions) -> FloatArray:
+def _ground_colours(points_m: FloatArray, road: Road, look: Textures, conditions: Conditions) -> FloatArray:
     """Colours (P, 3), from 0 up, of ground points (P, 2) under conditions (1,), before their light."""
-    covers = coverage(points_m, road)
+    covers = _coverage(points_m, road)
     cells = np.floor(points_m * 1000).astype(np.int64) % TILE_MM
     index = (cells[:, 1], cells[:, 0])
     field, asphalt, lines = (
@@ -119,3 +152,32 @@ def ground_colours(points_m: FloatArray, road: Road, look: Textures, conditions:
     ):
         colours += (rgb - colours) * cover[:, None]
     return colours * stains_at(points_m, conditions)[:, None]
+
+
+@njit(error_model="numpy")
+def _cover_points(points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray) -> None:
+    for i in range(points.shape[0]):
+        covers[i, 0], covers[i, 1], covers[i, 2] = _coverage_at(points[i, 0], points[i, 1], 1e-6, road)
+
+
+def _coverage(points_m: FloatArray, road: Road) -> FloatArray:
+    """Which points (P, 2) are road, edge line, dash: (P, 3), 0 or 1 each, fractions only within a micrometre."""
+    covers = np.empty((len(points_m), 3))
+    _cover_points(np.ascontiguousarray(points_m), (road.quads, road.edges, road.centre), covers)
+    return covers
+
+
+def stains_at(points_m: FloatArray, conditions: Conditions) -> FloatArray:
+    """Brightness factors (P,) of ground points (P, 2) under conditions (1,)."""
+    strength, cos, sin, *shift = tones_of(conditions)[0, 10:].astype(np.float64)
+    turned = points_m @ np.array([[cos, -sin], [sin, cos]]) + shift
+    spots = turned.T[::-1] / STAIN_TEXEL_M
+    cell = np.floor(spots).astype(np.int64)
+    share_y, share_x = spots - cell
+    tile, (row, column) = stain_tile(), cell
+    south, north = (
+        tile[(row + up) % len(tile), column % len(tile)] * (1.0 - share_x)
+        + tile[(row + up) % len(tile), (column + 1) % len(tile)] * share_x
+        for up in (0, 1)
+    )
+    return np.asarray(1.0 + strength * (south + (north - south) * share_y))
