@@ -66,7 +66,7 @@ def test_a_box_stands_where_a_pinhole_would_see_it(view: str, angle: float) -> N
     with_box = RENDERER.render(view, driver.beside(thing))
     where = changed(with_box, RENDERER.render(view, driver))
     corners = [
-        seen_by(view, driver, (*(at + a * 0.15 * np.array([c, s]) + b * 0.2 * np.array([-s, c])), z))
+        seen_by(view, driver, (*(at + a * 0.2 * np.array([c, s]) + b * 0.2 * np.array([-s, c])), z))
         for c, s in [(math.cos(heading), math.sin(heading))]
         for a in (-1, 1)
         for b in (-1, 1)
