@@ -7,10 +7,36 @@ from typing import Any
 import numpy as np
 
 from contract.state import BoolArray, FloatArray, IntArray, ThingKind
-from contract.vehicle import CAMERA_HFOV_RAD, CAMERA_X_M, FRONT_POINT_X_M
+from contract.vehicle import (
+    CAMERA_HFOV_RAD,
+    CAMERA_X_M,
+    FRONT_AXLE_X_M,
+    FRONT_POINT_X_M,
+    FRONT_WHEEL_Y_M,
+    REAR_AXLE_X_M,
+    REAR_WHEEL_Y_M,
+)
 from simapp.contact import outlines
 from simapp.surroundings import Survey
 from simapp.tracks import Projection, Track
+
+_WHEELS = np.array(
+    [
+        (FRONT_AXLE_X_M, FRONT_WHEEL_Y_M),
+        (FRONT_AXLE_X_M, -FRONT_WHEEL_Y_M),
+        (REAR_AXLE_X_M, REAR_WHEEL_Y_M),
+        (REAR_AXLE_X_M, -REAR_WHEEL_Y_M),
+    ]
+)
+
+
+def wheels_on_road(track: Track, x_m: FloatArray, y_m: FloatArray, heading_rad: FloatArray) -> BoolArray:
+    """(K,) poses of base_link -> (K, 4): front left, front right, rear left, rear right."""
+    cos, sin = np.cos(heading_rad)[:, None], np.sin(heading_rad)[:, None]
+    return track.on_road(
+        x_m[:, None] + cos * _WHEELS[:, 0] - sin * _WHEELS[:, 1],
+        y_m[:, None] + sin * _WHEELS[:, 0] + cos * _WHEELS[:, 1],
+    )
 
 
 @dataclass(slots=True)

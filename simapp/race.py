@@ -28,8 +28,8 @@ from contract.state import (
     Poses,
     Things,
 )
-from contract.vehicle import FRONT_AXLE_X_M, FRONT_POINT_X_M, FRONT_WHEEL_Y_M, REAR_AXLE_X_M, REAR_WHEEL_Y_M
-from simapp.params import RaceState, RewardParams
+from contract.vehicle import FRONT_POINT_X_M
+from simapp.params import RaceState, RewardParams, wheels_on_road
 from simapp.reward_service.service import ServiceReward, score_all
 from simapp.surroundings import Surroundings
 from simapp.tracks import Track
@@ -45,15 +45,6 @@ CLOSEST_OBJ_GAP)."""
 PARK_M = 0.7
 """Distance between the road's bounds and parked cars, and between those: inside the walls, and further out than a car
 gets that leaves the road at top speed."""
-
-_WHEELS = np.array(
-    [
-        (FRONT_AXLE_X_M, FRONT_WHEEL_Y_M),
-        (FRONT_AXLE_X_M, -FRONT_WHEEL_Y_M),
-        (REAR_AXLE_X_M, REAR_WHEEL_Y_M),
-        (REAR_AXLE_X_M, -REAR_WHEEL_Y_M),
-    ]
-)
 
 Reward = Callable[[dict[str, object]], float]
 TIME_TRIAL = RaceConfig()
@@ -381,9 +372,5 @@ class Race:
         )
 
     def _wheels_on_road(self, cars: IntArray) -> BoolArray:
-        """(K, 4) front left, front right, rear left, rear right."""
         state = self.simulator.cars
-        cos, sin = np.cos(state.heading_rad[cars])[:, None], np.sin(state.heading_rad[cars])[:, None]
-        x_m = state.x_m[cars][:, None] + cos * _WHEELS[:, 0] - sin * _WHEELS[:, 1]
-        y_m = state.y_m[cars][:, None] + sin * _WHEELS[:, 0] + cos * _WHEELS[:, 1]
-        return self.track.on_road(x_m, y_m)
+        return wheels_on_road(self.track, state.x_m[cars], state.y_m[cars], state.heading_rad[cars])

@@ -54,7 +54,7 @@ def driven(episode: int, wander: float, reward: Reward = centred, resets: int = 
 def episodes(reward: Reward = centred) -> tuple[list[list[Rollout]], list[list[Rollout]], list[Rollout]]:
     """Training by iteration, evaluations in training by iteration, and the laps of the evaluation."""
     training = [
-        [driven(EPISODES * i + k, 0.35 - 0.13 * i, reward, start=0.05 * k) for k in range(EPISODES)]
+        [driven(EPISODES * i + k, 0.35 - 0.15 * i, reward, start=0.05 * k) for k in range(EPISODES)]
         for i in range(ITERATIONS)
     ]
     checks = [[driven(100 + CHECKS * i + k, 0.2 - 0.1 * i, reward) for k in range(CHECKS)] for i in range(ITERATIONS)]

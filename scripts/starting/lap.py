@@ -29,7 +29,7 @@ from simapp.tracks import Track, heading_difference
 CALL_LIMIT_S = 5.0
 """A call that takes longer is taken for one that never returns."""
 LOOKAHEAD_M = 0.5
-CLEAR_M = 1.5
+CLEAR_M = 1.2
 """This far before something on the road the driver changes lanes."""
 PAST_M = 0.5
 """And this far past it back again."""
@@ -178,7 +178,7 @@ def drive_lap(
         survey, cars = raced.surroundings.survey(np.array([0])), raced.simulator.cars
         gaps = (survey.distance_m[0] + PAST_M - track.project(cars.x_m[:1], cars.y_m[:1]).distance_m) % length_m
         nearest = int(gaps.argmin())
-        return -math.copysign(0.3 * width_m, survey.offset_m[0, nearest]) if gaps[nearest] < CLEAR_M + PAST_M else 0.0
+        return -math.copysign(0.33 * width_m, survey.offset_m[0, nearest]) if gaps[nearest] < CLEAR_M + PAST_M else 0.0
 
     def weave(raced: Race, step: int) -> float:
         return 0.45 * width_m * math.sin(step / 8.0)

@@ -9,9 +9,10 @@ from scipy import stats
 
 from contract.errors import InputError
 from contract.state import HELD, STEP_S, EpisodeStatus, FloatArray
+from contract.vehicle import FRONT_POINT_X_M
 from simapp.analysis.log import Episode, Kind, RunLog
 from simapp.analysis.places import SECTORS, LapScale
-from simapp.params import RaceState, RewardParams
+from simapp.params import RaceState, RewardParams, wheels_on_road
 from simapp.tracks import Track
 
 UNKNOWN = (
@@ -106,14 +107,16 @@ def params_of(track: Track, is_reversed: bool, episode: Episode) -> Iterator[dic
     """The params of each step as the episode's reward function saw them, but for the objects."""
     steps = episode.steps
     where = track.project(steps["x_m"], steps["y_m"])
-    status = steps["status"]
+    heading = steps["heading_rad"]
+    rear_x_m = steps["x_m"] - FRONT_POINT_X_M * np.cos(heading)  # of base_link; the file has the front point
+    rear_y_m = steps["y_m"] - FRONT_POINT_X_M * np.sin(heading)
     state = RaceState(
         rows=steps,
         where=where,
         steps=episode.numbers,
         survey=None,
-        is_crashed=status == EpisodeStatus.crashed,
-        is_offtrack=status == EpisodeStatus.off_track,
+        is_crashed=steps["status"] == EpisodeStatus.crashed,
+        is_offtrack=np.asarray(~wheels_on_road(track, rear_x_m, rear_y_m, heading).any(axis=1)),
         clock_s=steps["time_s"] - STEP_S,  # the file's stamps are of the steps' ends
     )
     yield from RewardParams(track, is_reversed).build(state)

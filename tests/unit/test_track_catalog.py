@@ -60,7 +60,8 @@ def test_the_catalog_has_what_was_promised() -> None:
 def test_the_default_track_is_the_size_of_the_2018_one() -> None:
     track = load_track("paddock")
     assert track.length_m == pytest.approx(17.7, abs=0.1)
-    assert track.widths_m == pytest.approx(np.full(len(track.route), 0.76))
+    # between the edges' nearest points, which lie a little nearer than the rows' own where the edges have corners
+    assert track.widths_m == pytest.approx(np.full(len(track.route), 0.76), abs=0.003)
     assert 0.8 < track.min_radius_m < 1.0
     headings = track.project(track.centre[:-1, 0], track.centre[:-1, 1]).heading_rad
     turns = heading_difference(np.roll(headings, -1), headings)
