@@ -193,7 +193,7 @@ def test_every_other_episode_goes_the_other_way_round(racers: Path, reverse_dir:
         start = 0.05 * rollout.episode * (-1 if turned else 1)
         assert (angle - start + 0.5) % 1.0 - 0.5 == pytest.approx(0.03 * (-1 if turned else 1), abs=0.02)
     evaluated = source.collect(pb, RolloutOrder(Phase.evaluation, 0, 5, 2))
-    moving = [~np.isin(rollout.steps["status"], HELD) for rollout in evaluated]
-    rewards = [set(it.rewards[where].tolist()) for it, where in zip(evaluated, moving, strict=True)]
-    assert rewards == [{1.0 if reverse_dir else 10.0}] * 2
-    assert all((rollout.steps["pause_s"] == 0.0).all() for rollout in evaluated)
+    for rollout in evaluated:  # under the training's rules, in the direction of its next episode
+        moving = ~np.isin(rollout.steps["status"], HELD)
+        assert set(rollout.rewards[moving].tolist()) == {1.0 if reverse_dir else 10.0}
+        assert np.count_nonzero(rollout.steps["status"] == EpisodeStatus.pause) == 30
