@@ -185,14 +185,16 @@ class Race:
         turn_rad: float = 0.0,
         clock_s: float = 0.0,
         line_m: float | None = None,
+        beside: bool = True,
     ) -> None:
         """Begin an episode of the car at a centre-line distance, left of it by offset_m, turned left by turn_rad, when
         the simulator's clock (`sim_time`) stands at clock_s. Progress counts from `line_m`, by default from where it
         starts, and is negative behind that.
 
-        Where something stands in the way it starts in another lane, or further back.
+        Where something stands in the way it starts in another lane, or further back, unless `beside` is false.
         """
-        distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
+        if beside:
+            distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
         pose = self.track.pose_at(distance_m, offset_m)
         pose.heading_rad = pose.heading_rad + turn_rad
         self._place(car, pose)
