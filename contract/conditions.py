@@ -127,7 +127,7 @@ class Conditions:
 
     def of(self, cars: IntArray) -> "Conditions":
         """A copy of those of some cars (indices, (K,))."""
-        return Conditions(*(getattr(self, item.name)[cars] for item in fields(self)))
+        return Conditions(*[getattr(self, name)[cars] for name in self.__slots__])
 
 
 _FACTORS = {

@@ -58,6 +58,13 @@ class RaceConfig(BaseModel):
     lower_lane_change_time: float = Field(default=3.0, gt=0, description="[LOWER_LANE_CHANGE_TIME] s between changes")
     upper_lane_change_time: float = Field(default=5.0, gt=0, description="[UPPER_LANE_CHANGE_TIME] s between changes")
     lane_change_distance: float = Field(default=1.0, gt=0, description="[LANE_CHANGE_DISTANCE] m along the road")
+    penalty_seconds: float = Field(
+        default=2.0, ge=0, description="[PENALTY_SECONDS] for which bot cars stand when one has run up behind a car"
+    )
+    bots_halt: bool = Field(
+        default=True,
+        description="all bot cars stand then, as in AWS's simulator; false: that one alone, while the car is there",
+    )
     number_of_reverse_counts: int = Field(
         default=15, ge=1, description="[NUMBER_OF_REVERSE_COUNTS] steps running of falling progress are `reversed`"
     )
@@ -89,6 +96,8 @@ class TrainingConfig(BaseModel):
     )
     min_eval_trials: int = Field(default=5, ge=1, le=100, description="[MIN_EVAL_TRIALS] laps after each iteration")
     number_of_resets: int = Field(default=0, ge=0, description="[NUMBER_OF_RESETS] in a training episode")
+    off_track_penalty: float = Field(default=0.0, ge=0, description="[OFF_TRACK_PENALTY] s that such a reset takes")
+    collision_penalty: float = Field(default=0.0, ge=0, description="[COLLISION_PENALTY] s that such a reset takes")
     change_start_position: bool = Field(default=True, description="[CHANGE_START_POSITION]")
     alternate_driving_direction: bool = Field(
         default=False, description="[ALTERNATE_DRIVING_DIRECTION] every other episode the other way round"
@@ -111,8 +120,8 @@ class EvaluationConfig(BaseModel):
         default=10_000, ge=0, description="[NUMBER_OF_RESETS] a lap; with IS_CONTINUOUS of the whole race"
     )
     is_continuous: bool = Field(default=False, description="[IS_CONTINUOUS] laps follow each other without a stop")
-    off_track_penalty: float = Field(default=2.0, ge=0, description="[OFF_TRACK_PENALTY or PENALTY_SECONDS] seconds")
-    collision_penalty: float = Field(default=5.0, ge=0, description="[COLLISION_PENALTY or PENALTY_SECONDS] seconds")
+    off_track_penalty: float = Field(default=2.0, ge=0, description="[OFF_TRACK_PENALTY] seconds")
+    collision_penalty: float = Field(default=5.0, ge=0, description="[COLLISION_PENALTY] seconds")
     reverse_penalty: float | None = Field(
         default=None, ge=0, description="[REVERSE_PENALTY] seconds; none: that of leaving the road"
     )
@@ -131,6 +140,11 @@ class EvaluationConfig(BaseModel):
     change_grid: bool = Field(
         default=False,
         description="heats of a race change who stands where on the grid, which is fairer; AWS's simulator does not",
+    )
+    start_beside: bool = Field(
+        default=False,
+        description="who would start in an obstacle or a bot car starts in another lane, as training episodes do, or "
+        "further back; AWS's simulator does not look in evaluations",
     )
     done_condition: DoneCondition = Field(
         default="any",

@@ -45,6 +45,7 @@ SHARED = {
     "LOWER_LANE_CHANGE_TIME": "race.lower_lane_change_time",
     "UPPER_LANE_CHANGE_TIME": "race.upper_lane_change_time",
     "LANE_CHANGE_DISTANCE": "race.lane_change_distance",
+    "PENALTY_SECONDS": "race.penalty_seconds",
     "NUMBER_OF_REVERSE_COUNTS": "race.number_of_reverse_counts",
 }
 TRAINING = {
@@ -57,7 +58,16 @@ TRAINING = {
     "START_POSITION_OFFSET": "training.start_position_offset",
     "MIN_EVAL_TRIALS": "training.min_eval_trials",
     "BEST_MODEL_METRIC": "training.best_model_metric",
+    "OFF_TRACK_PENALTY": "training.off_track_penalty",
+    "COLLISION_PENALTY": "training.collision_penalty",
 }
+RESETS = {
+    "RESET_BEHIND_DIST": "evaluation.reset_behind_dist",
+    "ENABLE_MERCY_RESET": "evaluation.mercy_reset",
+    "MAX_RESETS_AFTER_CRASH": "evaluation.max_resets_after_crash",
+    "RESET_AHEAD_DIST": "evaluation.reset_ahead_dist",
+}
+"""Of training episodes too, where they have resets."""
 EVALUATION = {
     "NUMBER_OF_TRIALS": "evaluation.number_of_trials",
     "NUMBER_OF_RESETS": "evaluation.number_of_resets",
@@ -66,10 +76,7 @@ EVALUATION = {
     "COLLISION_PENALTY": "evaluation.collision_penalty",
     "REVERSE_PENALTY": "evaluation.reverse_penalty",
     "IMMOBILIZED_PENALTY": "evaluation.immobilized_penalty",
-    "RESET_BEHIND_DIST": "evaluation.reset_behind_dist",
-    "ENABLE_MERCY_RESET": "evaluation.mercy_reset",
-    "MAX_RESETS_AFTER_CRASH": "evaluation.max_resets_after_crash",
-    "RESET_AHEAD_DIST": "evaluation.reset_ahead_dist",
+    **RESETS,
     "START_POS_OFFSET": "evaluation.start_pos_offset",
     "DONE_CONDITION": "evaluation.done_condition",
     "PARK_POSITIONS": "evaluation.park_positions",
@@ -83,11 +90,9 @@ PER_WORLD = tuple(
     if path != "race.object_positions"
 )
 """Keys that may hold a list in training: one value for each of several worlds."""
-FIELDS: dict[Job, dict[str, str]] = {"TRAINING": SHARED | TRAINING, "EVALUATION": SHARED | EVALUATION}
+FIELDS: dict[Job, dict[str, str]] = {"TRAINING": SHARED | TRAINING | RESETS, "EVALUATION": SHARED | EVALUATION}
 """YAML key -> field of RunConfig that it sets, for each job."""
 
-PENALTY = "PENALTY_SECONDS"
-"""In an evaluation, the default of both penalties."""
 CLOCKWISE = "TRACK_DIRECTION_CLOCKWISE"
 """The console's and DeepRacer on AWS's way to say _cw or _ccw of WORLD_NAME."""
 NAMES = ("JOB_TYPE", "MODEL_NAME", "MODEL_S3_PREFIX")
@@ -106,7 +111,7 @@ CARRIED = (
     *("FIREHOSE_SIMTRACE_S3_PREFIX", "FIREHOSE_UPLOAD_FREQUENCY"),
 )
 """Keys without an effect here; they are kept when the file is written back."""
-KNOWN = {*SHARED, *TRAINING, *EVALUATION, PENALTY, CLOCKWISE, *NAMES, *CARRIED}
+KNOWN = {*SHARED, *TRAINING, *EVALUATION, CLOCKWISE, *NAMES, *CARRIED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +196,8 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
         if path:
             _put(values, path, read_field(entry, path))
             places[path] = entry.place
-        elif strict and key not in (*CARRIED, *NAMES, CLOCKWISE) and not (key == PENALTY and job == "EVALUATION"):
+        elif strict and key not in (*CARRIED, *NAMES, CLOCKWISE):
             warnings.warn(f"{entry.place}: has no effect in {job}", InputWarning, stacklevel=3)
-    if job == "EVALUATION" and PENALTY in known:
-        seconds = read_field(known[PENALTY], "evaluation.off_track_penalty")
-        values["evaluation"] = {
-            "off_track_penalty": seconds,
-            "collision_penalty": seconds,
-            **values.get("evaluation", {}),
-        }
     if CLOCKWISE in known and "track" in values:
         values["track"] = _directed(values["track"], known[CLOCKWISE])
     if "NUMBER_OF_OBSTACLES" in known and "OBJECT_POSITIONS" not in known:
@@ -208,7 +206,7 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
         values["worlds"] = worlds
     _check_together(values, known)
     name = known.get("MODEL_NAME" if job == "TRAINING" else "MODEL_S3_PREFIX")
-    effective = {*FIELDS[job], *NAMES, CLOCKWISE} | ({PENALTY} if job == "EVALUATION" else set())
+    effective = {*FIELDS[job], *NAMES, CLOCKWISE}
     carried = {key: entry.value for key, entry in known.items() if key not in effective}
     model = run_name(name) if name and name.value else None
     return RunParams(values, model, carried, tuple(carried), places)

@@ -179,7 +179,6 @@ def _yaml() -> Iterator[str]:
     yield from ("", "An evaluation reads the keys of track and race above, and:", "")
     yield from ("| key | what it sets in run.json |", "|---|---|")
     yield from (f"| `{key}` | `{path}` |" for key, path in params.EVALUATION.items())
-    yield f"| `{params.PENALTY}` | both penalties, where they do not stand alone |"
     yield ""
     yield f"Both know `{'`, `'.join((*params.NAMES, params.CLOCKWISE))}`. Known, kept and without an effect here:"
     yield f"`{'`, `'.join(params.CARRIED)}`."

@@ -86,6 +86,10 @@ class Bots:
             (things.x_m, things.y_m, things.heading_rad, things.speed_mps),
         )
 
+    def stand(self, worlds: IntArray, things: Things) -> None:
+        """The bots of some worlds (K,) stand for a step, and so do their times to change lanes."""
+        things.speed_mps[worlds, things.places - self.count :] = 0.0
+
     def _places(self, things: Things) -> tuple[FloatArray, FloatArray]:
         """Centre-line distance and fraction of the way from the lanes' middle to the left one of each thing, (M,)."""
         x_m, y_m = things.x_m[0], things.y_m[0]

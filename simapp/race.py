@@ -49,8 +49,10 @@ gets that leaves the road at top speed."""
 Reward = Callable[[dict[str, object]], float]
 TIME_TRIAL = RaceConfig()
 _ROUNDING = 1e-9
-_RUN = int(EpisodeStatus.in_progress)
-"""The phase of a car that drives; the others are EpisodeStatus.prepare and EpisodeStatus.pause."""
+_RUN, _COMPLETE, _TIME_UP = (
+    int(it) for it in (EpisodeStatus.in_progress, EpisodeStatus.lap_complete, EpisodeStatus.time_up)
+)
+"""The first is the phase of a car that drives; the others are EpisodeStatus.prepare and EpisodeStatus.pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +176,16 @@ class Race:
         turn_rad: float = 0.0,
         clock_s: float = 0.0,
         line_m: float | None = None,
+        beside: bool = True,
     ) -> None:
         """Begin an episode of the car at a centre-line distance, left of it by offset_m, turned left by turn_rad, when
         the simulator's clock (`sim_time`) stands at clock_s. Progress counts from `line_m`, by default from where it
         starts, and is negative behind that.
 
-        Where something stands in the way it starts in another lane, or further back.
+        Where something stands in the way it starts in another lane, or further back, unless `beside` is false.
         """
-        distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
+        if beside:
+            distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
         pose = self.track.pose_at(distance_m, offset_m)
         pose.heading_rad = pose.heading_rad + turn_rad
         self._place(car, pose)
@@ -229,6 +233,7 @@ class Race:
         self._time_s[cars] += STEP_S
         phase = self._phase[cars]
         runs = phase == _RUN
+        none_held = bool(runs.all())
         base_x_m, base_y_m = self.simulator.cars.x_m[cars], self.simulator.cars.y_m[cars]
         x_m, y_m, heading_rad = self._front_points(cars)
         where = self.track.project(x_m, y_m)
@@ -248,31 +253,37 @@ class Race:
         rows["x_m"], rows["y_m"], rows["heading_rad"] = x_m, y_m, heading_rad
         rows["steering_rad"], rows["speed_mps"] = controls.steering_rad, controls.speed_mps
         rows["progress_pct"] = np.minimum(100.0 * self._travelled_m[cars] / self.track.length_m, 100.0)
-        rows["progress_pct"][status == EpisodeStatus.lap_complete] = 100.0
         rows["closest_waypoint"], rows["all_wheels_on_track"] = where.nearest_waypoint, wheels_on.all(axis=1)
         rows["status"], rows["time_s"] = status, self._time_s[cars]
         state = RaceState(rows, where, self._steps[cars], survey, crashed, off_track, self._clock_s[cars])
         params = self._params.build(state)
         rows["reward"] = self._scored(cars, params, runs)
 
-        truncated = status == EpisodeStatus.time_up
-        over = (status >= EpisodeStatus.lap_complete) & (status <= EpisodeStatus.time_up)
-        self._pause_s[cars] = np.maximum(self._pause_s[cars] - STEP_S, 0.0)
-        self._pause_s[cars[self._pause_s[cars] < _ROUNDING]] = 0.0
-        self._phase[cars[(self._pause_s[cars] == 0.0) & ~over]] = _RUN
-        broken = (status >= min(BROKEN)) & (status <= max(BROKEN))
-        for k in np.flatnonzero(over & broken & (self._resets[cars] < self.rules.resets)):
-            over[k] = False
-            self._put_back(int(cars[k]), int(status[k]), float(where.distance_m[k]), int(hits[k]))
-        rows["pause_s"] = self._pause_s[cars]
+        things = surroundings.course_of(survey)
+        drives = runs
+        if none_held and (status == _RUN).all():  # most steps, without what only the others need
+            over, truncated = np.zeros((2, len(cars)), np.bool_)
+        else:
+            truncated = status == _TIME_UP
+            over = (status >= _COMPLETE) & (status <= _TIME_UP)
+            self._pause_s[cars] = np.maximum(self._pause_s[cars] - STEP_S, 0.0)
+            self._pause_s[cars[self._pause_s[cars] < _ROUNDING]] = 0.0
+            self._phase[cars[(self._pause_s[cars] == 0.0) & ~over]] = _RUN
+            broken = (status >= min(BROKEN)) & (status <= max(BROKEN))
+            for k in np.flatnonzero(over & broken & (self._resets[cars] < self.rules.resets)):
+                over[k] = False
+                self._put_back(int(cars[k]), int(status[k]), float(where.distance_m[k]), int(hits[k]))
+            rows["pause_s"] = self._pause_s[cars]
+            # held is also who has just been put back; whose episode is over drives on, into the next lap if there is
+            # one
+            drives = runs & ~(broken & ~over)
 
         self._last_m[cars] = where.distance_m
         self._last_x_m[cars], self._last_y_m[cars] = base_x_m, base_y_m
-        self._drove_x_m[cars[runs]], self._drove_y_m[cars[runs]] = base_x_m[runs], base_y_m[runs]
+        ran = cars if none_held else cars[runs]
+        self._drove_x_m[ran] = base_x_m if none_held else base_x_m[runs]
+        self._drove_y_m[ran] = base_y_m if none_held else base_y_m[runs]
         self._clock_s[cars] += STEP_S
-        things = surroundings.course_of(survey)
-        # held is also who has just been put back; whose episode is over drives on, into the next lap if there is one
-        drives = runs & ~(broken & ~over)
         if drives.all():
             self.simulator.step(cars, controls)
         elif drives.any():
@@ -306,16 +317,15 @@ class Race:
         if self.rules.duration_s > 0.0:
             late |= (self._steps[cars] - 1) * STEP_S > self.rules.duration_s + _ROUNDING
         complete = (self._travelled_m[cars] >= self.track.length_m) & (phase != EpisodeStatus.prepare)
-        rules = [
-            (complete, EpisodeStatus.lap_complete),
-            (runs & crashed, EpisodeStatus.crashed),
-            (runs & off_track, EpisodeStatus.off_track),
-            (self._idle_steps[cars] >= PATIENCE_STEPS, EpisodeStatus.immobilized),
-            (late, EpisodeStatus.time_up),
-            (self._falling_steps[cars] >= self._reverse_steps, EpisodeStatus.reversed),
-        ]
-        said, outcome = zip(*rules, strict=True)
-        return np.select(said, [int(it) for it in outcome], phase).astype(np.int64)
+        status = phase.copy()
+        # the first that says something wins, so it is written last
+        status[self._falling_steps[cars] >= self._reverse_steps] = EpisodeStatus.reversed
+        status[late] = _TIME_UP
+        status[self._idle_steps[cars] >= PATIENCE_STEPS] = EpisodeStatus.immobilized
+        status[runs & off_track] = EpisodeStatus.off_track
+        status[runs & crashed] = EpisodeStatus.crashed
+        status[complete] = _COMPLETE
+        return status
 
     def _put_back(self, car: int, status: int, front_m: float, hit: int) -> None:
         """After a broken rule: the car is held for the penalty, where it is put back; after running into another car

@@ -1,6 +1,6 @@
 """The races of a run's training as its config describes them, and how their episodes begin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contract.config import RunConfig
 from contract.protocols import Simulator
@@ -23,7 +23,13 @@ def training_scenes(
     """The race of the training episodes, one reward a car; two with ALTERNATE_DRIVING_DIRECTION, of even and of odd
     episodes. `track` is in the run's own direction; `worlds` is how many the run's episodes take turns in."""
     training, evaluation = config.training, config.evaluation
-    rules = RaceRules.of(evaluation, training.max_episode_steps, training.number_of_resets)
+    rules = replace(
+        RaceRules.of(evaluation, training.max_episode_steps, training.number_of_resets),
+        off_track_penalty_s=training.off_track_penalty,
+        collision_penalty_s=training.collision_penalty,
+        reverse_penalty_s=None,
+        immobilized_penalty_s=0.0,
+    )
     ranges = config.randomization if config.enable_domain_randomization else None
 
     def scene(track: Track, is_reversed: bool) -> Scene:

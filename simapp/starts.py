@@ -39,7 +39,7 @@ def between(race: Race, config: TrainingConfig, scatter: EvaluationConfig, train
         trials = config.min_eval_trials
         race.furnish(car, random, distance_m)
         clock_s = _clock_s(race, trained * (trials + 1) - trials + episode % trials)
-        race.start(car, distance_m, *_scattered(scatter, random), clock_s)
+        race.start(car, distance_m, *_scattered(scatter, random), clock_s, beside=scatter.start_beside)
 
     return start
 
@@ -51,7 +51,7 @@ def start_line(race: Race, config: EvaluationConfig) -> Start:
         scatter = _scattered(config, random)
         distance_m = config.start_position_offset % 1.0 * race.track.length_m
         race.furnish(car, random, distance_m)
-        race.start(car, distance_m, *scatter, _clock_s(race, episode))
+        race.start(car, distance_m, *scatter, _clock_s(race, episode), beside=config.start_beside)
 
     return start
 

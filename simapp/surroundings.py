@@ -7,7 +7,7 @@ import numpy as np
 
 from contract.config import RaceConfig
 from contract.protocols import Simulator
-from contract.state import BoolArray, FloatArray, IntArray, Poses, ThingKind, Things
+from contract.state import STEP_S, BoolArray, FloatArray, IntArray, Poses, ThingKind, Things
 from contract.vehicle import FRONT_POINT_X_M, LENGTH_M, WIDTH_M
 from simapp.bots import Bots
 from simapp.contact import collision_outlines, overlaps
@@ -17,6 +17,7 @@ from simapp.tracks import Track
 CLEAR_AHEAD_M, CLEAR_BESIDE_M = 0.2, 0.04
 """Room that a car needs around it where it is put down."""
 STEP_BACK_M = 0.25
+ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
@@ -52,6 +53,8 @@ class Surroundings:
         places = self._things.places + self._rivals.shape[1]
         self._standing = self._things.places - self._bots.count
         self._pushed = np.zeros((len(worlds), places), np.bool_)  # by whom each car is run into
+        self._halt_s = race.penalty_seconds if race.bots_halt else None
+        self._halted = np.zeros(count, np.int64)  # steps for which the world's bots still stand
 
     @property
     def empty(self) -> bool:
@@ -68,16 +71,27 @@ class Surroundings:
         row = self._course.things(random, keep_clear_m)
         self._things.put(one, row)
         self._bots.start(world, row, random)
+        self._halted[world] = 0
         self._simulator.furnish(one, row)
 
     def advance(self, cars: IntArray) -> None:
-        """Let the bot cars of these cars' worlds drive one step; one that has run up behind a car waits."""
+        """Let the bot cars of these cars' worlds drive one step; when one has run up behind a car, all of its world
+        stand for penalty_seconds (bot_cars_agent_ctrl.py `judge_action`), or it waits alone."""
         if not self._bots.count:
             return
         worlds = np.unique(self._simulator.worlds[cars])
         blocked = np.zeros((len(self._things.kind), self._things.places), np.bool_)
         np.logical_or.at(blocked, self._simulator.worlds, self._pushed[:, : self._things.places])
-        self._bots.step(worlds, self._things, blocked[worlds])
+        if self._halt_s is None:
+            self._bots.step(worlds, self._things, blocked[worlds])
+        else:
+            rams = worlds[blocked[worlds].any(axis=1) & (self._halted[worlds] == 0)]
+            # and then they drive a step, whoever is in their way
+            self._halted[rams] = max(math.ceil(self._halt_s / STEP_S - ROUNDING), 1) + 1
+            stands = self._halted[worlds] > 1
+            self._halted[worlds] = np.maximum(self._halted[worlds] - 1, 0)
+            self._bots.stand(worlds[stands], self._things)
+            self._bots.step(worlds[~stands], self._things, np.zeros_like(blocked[worlds[~stands]]))
         self._simulator.furnish(worlds, self._things.of(worlds))
 
     def around(self, cars: IntArray) -> Things:
@@ -87,9 +101,9 @@ class Surroundings:
     def survey(self, cars: IntArray) -> Survey:
         """Where everything around the cars (indices, (K,)) is now."""
         things = self.around(cars)
-        where = self._track.project(things.x_m.ravel(), things.y_m.ravel())
+        distance_m, offset_m = self._track.along(things.x_m.ravel(), things.y_m.ravel())
         shape = things.kind.shape
-        return Survey(things, where.distance_m.reshape(shape), where.offset_m.reshape(shape))
+        return Survey(things, distance_m.reshape(shape), offset_m.reshape(shape))
 
     def course_of(self, survey: Survey | None) -> Things | None:
         """The survey's things of the course (K, M), without the other cars; None where there are none."""
@@ -123,7 +137,7 @@ class Surroundings:
         if touching[:, self._standing :].any():
             x_m = things.x_m + FRONT_POINT_X_M * np.cos(things.heading_rad)
             y_m = things.y_m + FRONT_POINT_X_M * np.sin(things.heading_rad)
-            fronts_m = self._track.project(x_m.ravel(), y_m.ravel()).distance_m.reshape(x_m.shape)
+            fronts_m = self._track.along(x_m.ravel(), y_m.ravel())[0].reshape(x_m.shape)
             further = self._track.shortest_way(fronts_m - front_m[:, np.newaxis]) > 0.0
             charged = touching & (further | (np.arange(further.shape[1]) < self._standing))
         self._pushed[cars] = touching & ~charged

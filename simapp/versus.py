@@ -140,7 +140,7 @@ def _line_up(
         drawn = Conditions.nominal(1, random) if ranges is None else Conditions.drawn(ranges, random)
         race.simulator.vary(np.array([car]), drawn)
         distance_m, lane_m = grid[slot]
-        race.start(car, distance_m, lane_m + sideways_m, turn_rad, line_m=line_m)
+        race.start(car, distance_m, lane_m + sideways_m, turn_rad, line_m=line_m, beside=config.start_beside)
         driving[car] = Drive(world * laps, random)
     return driving
 

@@ -141,17 +141,19 @@ class Track:
 
     def project(self, x_m: ArrayLike, y_m: ArrayLike) -> Projection:
         """Project points (K,) on the nearest point of the centre polyline."""
-        # copies: contiguous and writable whatever came in, since each other memory layout is compiled anew
-        x = np.array(x_m, dtype=np.float64, order="C", ndmin=1)
-        y = np.array(y_m, dtype=np.float64, order="C", ndmin=1)
-        if x.ndim != 1 or x.shape != y.shape:
-            raise ValueError(f"project takes two arrays of one shape (K,), got {x.shape} and {y.shape}")
+        x, y = _points(x_m, y_m)
         line = self._line
         distance, offset, segment, fraction = line.project(x, y)
         width, is_left = np.empty(x.size), np.empty(x.size, dtype=np.bool_)
         edge_points(x, y, line.segments, segment, fraction, *self._edges, width, is_left)
         behind = line.rows[segment]
         return Projection(distance, offset, behind, behind + 1, line.headings_rad[segment], width, is_left, fraction)
+
+    def along(self, x_m: ArrayLike, y_m: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Distance along the centre line, and offset to its left, of points (K,): what `project` says of them, without
+        the road's edges there."""
+        distance, offset, _, _ = self._line.project(*_points(x_m, y_m))
+        return distance, offset
 
     def on_road(self, x_m: ArrayLike, y_m: ArrayLike) -> BoolArray:
         """Whether points (any shape) are on the road or its edge: within the outer of the two edges and not within the
@@ -193,6 +195,15 @@ class Track:
     def reversed(self) -> "Track":
         """The same road driven the other way: rows flipped, edges swapped so that inner stays left; same name."""
         return replace(self, route=self.route[::-1][:, [0, 1, 4, 5, 2, 3]])
+
+
+def _points(x_m: ArrayLike, y_m: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    # copies: contiguous and writable whatever came in, since each other memory layout is compiled anew
+    x = np.array(x_m, dtype=np.float64, order="C", ndmin=1)
+    y = np.array(y_m, dtype=np.float64, order="C", ndmin=1)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"project takes two arrays of one shape (K,), got {x.shape} and {y.shape}")
+    return x, y
 
 
 def _rings(inner: FloatArray, outer: FloatArray, closed: bool) -> tuple[Ring, ...]:

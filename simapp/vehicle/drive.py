@@ -63,7 +63,7 @@ class Makes:
 
     def of(self, cars: IntArray) -> "Makes":
         """Those of some cars (indices, (K,))."""
-        return Makes(*(getattr(self, name)[cars] for name in self.__slots__))
+        return Makes(*[getattr(self, name)[cars] for name in self.__slots__])
 
 
 def place_cars(state: CarBatch, cars: IntArray, poses: Poses) -> None:

@@ -90,11 +90,13 @@ SWITCHES = {
     "race.is_obstacle_bot_car": False,
     "race.randomize_bot_car_locations": False,
     "race.is_lane_change": False,
+    "race.bots_halt": True,
     "training.change_start_position": True,
     "training.alternate_driving_direction": False,
     "evaluation.is_continuous": False,
     "evaluation.mercy_reset": False,
     "evaluation.change_grid": False,
+    "evaluation.start_beside": False,
 }
 INFINITE = math.inf
 NUMBERS = [
@@ -110,6 +112,7 @@ NUMBERS = [
     ("race.lower_lane_change_time", 3.0, 5e-324, 5.0),
     ("race.upper_lane_change_time", 5.0, 3.0, INFINITE),
     ("race.lane_change_distance", 1.0, 5e-324, INFINITE),
+    ("race.penalty_seconds", 2.0, 0.0, INFINITE),
     ("race.number_of_reverse_counts", 15, 1, INFINITE),
     ("training.max_iterations", 60, 1, INFINITE),
     ("training.max_steps", 45_000, 1, INFINITE),
@@ -118,6 +121,8 @@ NUMBERS = [
     ("training.clean_evaluations", 5, 0, INFINITE),
     ("training.min_eval_trials", 5, 1, 100),
     ("training.number_of_resets", 0, 0, INFINITE),
+    ("training.off_track_penalty", 0.0, 0.0, INFINITE),
+    ("training.collision_penalty", 0.0, 0.0, INFINITE),
     ("training.round_robin_advance_dist", 0.05, 0.0, 1.0),
     ("training.start_position_offset", 0.0, 0.0, 1.0),
     ("training.max_episode_steps", 2_000, 20, INFINITE),

@@ -29,9 +29,9 @@ def test_keys_of_the_other_job_are_carried_and_those_of_the_job_are_not() -> Non
     with pytest.warns(UserWarning, match="NUMBER_OF_EPISODES: has no effect in EVALUATION"):
         evaluated = read_evaluation_params("NUMBER_OF_EPISODES: 3\nPENALTY_SECONDS: 1\nAWS_REGION: a", "x")
     assert evaluated.carried == {"NUMBER_OF_EPISODES": "3", "AWS_REGION": "a"}
-    with pytest.warns(UserWarning, match="PENALTY_SECONDS: has no effect in TRAINING"):
-        trained = read_training_params("PENALTY_SECONDS: 1\nJOB_TYPE: training\nMODEL_S3_PREFIX: a", "x")
-    assert trained.carried == {"PENALTY_SECONDS": "1"}
+    with pytest.warns(UserWarning, match="DONE_CONDITION: has no effect in TRAINING"):
+        trained = read_training_params("DONE_CONDITION: all\nJOB_TYPE: training\nMODEL_S3_PREFIX: a", "x")
+    assert trained.carried == {"DONE_CONDITION": "all"}
     assert trained.values == {}
 
 

@@ -10,11 +10,14 @@ from typer.testing import CliRunner
 
 from contract.config import EvaluationConfig, RaceConfig, RunConfig
 from contract.errors import InputError, InputWarning
-from contract.params import Job, RunParams, is_ours
+from contract.params import Job, RunParams, is_ours, read_training_params
+from contract.state import EpisodeStatus
 from scripts.cli import app
 from scripts.racing.params_cli import load_params, load_race
 from scripts.starting.new import Wish, new_folder
+from simapp.scenes import training_scenes
 from tests.conftest import REPO
+from tests.support import BlindSimulator, circle
 
 
 def keys(text: str) -> dict[str, Any]:
@@ -376,3 +379,16 @@ def test_check_tells_of_several_configurations(tmp_path: Path) -> None:
     (tmp_path / "worker-2.env").unlink()
     status, told = check("--params", tmp_path / "run.env")
     assert status == 0 and "no worker-2.env beside it" in told and "1 warn" in told
+
+
+def test_resets_of_training_episodes_are_set_by_a_trainings_file() -> None:
+    """rollout_worker.py: penalties are 0 s unless the file says so; keys of resets count there too."""
+    text = "NUMBER_OF_RESETS: 2\nENABLE_MERCY_RESET: true\nMAX_RESETS_AFTER_CRASH: 4\nRESET_AHEAD_DIST: 0.5\n"
+    text += "RESET_BEHIND_DIST: 0.75\nOFF_TRACK_PENALTY: 1.5"
+    config = RunConfig.build(read_training_params(text, "x.yaml").over({"name": "a"}), "x")
+    (scene,) = training_scenes(config, BlindSimulator(1), circle(), [lambda params: 1.0])
+    rules = scene.race.rules
+    assert (rules.resets, rules.mercy_after, rules.reset_ahead_m, rules.reset_behind_m) == (2, 4, 0.5, 0.75)
+    costs = [rules.penalty_s(status) for status in (EpisodeStatus.off_track, EpisodeStatus.crashed)]
+    assert costs == [1.5, 0.0]
+    assert [rules.penalty_s(status) for status in (EpisodeStatus.reversed, EpisodeStatus.immobilized)] == [1.5, 0.0]

@@ -15,7 +15,7 @@ from contract.errors import InputError
 from contract.params import (
     FIELDS,
     KNOWN,
-    PENALTY,
+    RESETS,
     evaluation_params,
     read_evaluation_params,
     read_training_params,
@@ -127,11 +127,10 @@ def test_every_key_that_the_config_names_sets_that_field() -> None:
             for name, info in model.model_fields.items():
                 keys = re.match(r"\[([A-Z_ or]+)\]", info.description or "")
                 for key in keys[1].split(" or ") if keys else ():
-                    if key != PENALTY:
-                        assert FIELDS[job].get(key) == prefix + name, key  # type: ignore[index]
-                        named.add(f"{job} {key}")
+                    assert FIELDS[job].get(key) == prefix + name, key  # type: ignore[index]
+                    named.add(f"{job} {key}")
     tables = {f"{job} {key}" for job, table in FIELDS.items() for key in table}
-    assert tables - named == {"TRAINING WORLD_NAME", "EVALUATION WORLD_NAME"}
+    assert tables - named == {"TRAINING WORLD_NAME", "EVALUATION WORLD_NAME", *(f"TRAINING {key}" for key in RESETS)}
 
 
 # --- files of the guidance -------------------------------------------------------------------------------------------
@@ -183,16 +182,18 @@ def test_a_training_file_in_the_guidances_manner() -> None:
 @pytest.mark.parametrize(
     ("lines", "penalties"),
     [
-        ("", (2.0, 5.0)),
-        ('PENALTY_SECONDS: "3.5"', (3.5, 3.5)),
-        ('OFF_TRACK_PENALTY: "1"', (1.0, 5.0)),
-        ("COLLISION_PENALTY: 0\nPENALTY_SECONDS: 4", (4.0, 0.0)),
+        ("", (2.0, 5.0, 2.0)),
+        ('PENALTY_SECONDS: "3.5"', (2.0, 5.0, 3.5)),
+        ('OFF_TRACK_PENALTY: "1"', (1.0, 5.0, 2.0)),
+        ("COLLISION_PENALTY: 0\nPENALTY_SECONDS: 4", (2.0, 0.0, 4.0)),
     ],
 )
-def test_penalty_seconds_stand_in_for_either_penalty(lines: str, penalties: tuple[float, float]) -> None:
+def test_penalty_seconds_are_those_of_bot_cars_alone(lines: str, penalties: tuple[float, ...]) -> None:
+    """evaluation_worker.py and bot_cars_agent_ctrl.py of AWS's simulator."""
     values = read_evaluation_params(lines, "x.yaml").over({"name": "a"})
-    evaluation = RunConfig.build(values, "x").evaluation
-    assert (evaluation.off_track_penalty, evaluation.collision_penalty) == penalties
+    config = RunConfig.build(values, "x")
+    told = config.evaluation.off_track_penalty, config.evaluation.collision_penalty, config.race.penalty_seconds
+    assert told == penalties
 
 
 @pytest.mark.parametrize(

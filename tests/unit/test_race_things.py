@@ -87,8 +87,29 @@ def bots(speed: float, count: int = 1, **keys: Any) -> RaceConfig:
     return config("HEAD_TO_BOT", number_of_bot_cars=count, bot_car_speed=speed, **keys)
 
 
-def test_a_car_that_a_bot_runs_into_is_not_charged_and_the_bot_waits_behind_it() -> None:
-    it = race(TRAINING, bots(1.0))
+def test_when_a_bot_runs_into_a_car_all_bots_stand_for_the_penalty_and_the_car_is_not_charged() -> None:
+    """By hand from bot_cars_agent_ctrl.py: 0.4 s are six steps; then all drive one step, and stand again if the car is
+    still there."""
+    it = race(TRAINING, bots(1.0, 2, penalty_seconds=0.4))
+    it.furnish(0, np.random.default_rng(0))
+    assert isinstance(it.simulator, BlindSimulator)
+    it.start(0, 2.7, LANE_M)  # the first bot stands at 2 m in the inner lane
+    speeds = []
+    for _ in range(60):
+        outcome = it.step(np.array([0]), Controls(np.zeros(1), np.zeros(1)))
+        speeds.append(it.simulator.things[0].speed_mps[0].tolist())
+        if outcome.rows["status"][0] == EpisodeStatus.immobilized:
+            break
+        assert outcome.rows["status"][0] in (EpisodeStatus.prepare, EpisodeStatus.in_progress)
+    first = speeds.index([0.0, 0.0])
+    assert speeds[:first] == [[1.0, 1.0]] * first
+    rest = speeds[first:]
+    assert len(rest) > 8
+    assert rest == [[0.0, 0.0] if i % 7 < 6 else [1.0, 1.0] for i in range(len(rest))]
+
+
+def test_a_bot_that_runs_into_a_car_waits_behind_it_where_the_run_says_so() -> None:
+    it = race(TRAINING, bots(1.0, bots_halt=False))
     it.furnish(0, np.random.default_rng(0))
     assert isinstance(it.simulator, BlindSimulator)
     it.start(0, 2.7, LANE_M)  # the bot stands at 2 m in the inner lane
@@ -108,7 +129,7 @@ def test_a_car_that_a_bot_runs_into_is_not_charged_and_the_bot_waits_behind_it()
 
 @pytest.mark.parametrize("leaves", [lambda it: it.park(0), lambda it: it.start(0, 6.0)], ids=["parked", "start"])
 def test_a_bot_that_waits_behind_a_car_drives_on_once_that_is_elsewhere(leaves: Any) -> None:
-    it = race(TRAINING, bots(1.0), cars_in_world=2)
+    it = race(TRAINING, bots(1.0, bots_halt=False), cars_in_world=2)
     it.furnish(0, np.random.default_rng(0))
     assert isinstance(it.simulator, BlindSimulator)
     it.start(0, 2.7, LANE_M)  # the bot stands at 2 m in the inner lane

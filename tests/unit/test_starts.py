@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from contract.config import EvaluationConfig, TrainingConfig
-from contract.state import STEP_S, Controls
+from contract.config import EvaluationConfig, RaceConfig, TrainingConfig
+from contract.state import STEP_S, Controls, EpisodeStatus
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.race import Race, RaceRules
 from simapp.starts import Start, between, round_robin, start_line
@@ -64,3 +64,31 @@ def test_the_simulators_clock_runs_on_from_episode_to_episode() -> None:
     assert clocks[0] == pytest.approx(STEP_S)  # the first call is in step 2
     laps = [begun(lambda race: start_line(race, STILL), trial)[1] for trial in range(3)]
     assert all(np.diff(laps) > MOST * STEP_S)
+
+
+@pytest.mark.parametrize("lane", [1, -1])
+def test_evaluations_look_for_room_at_the_start_only_where_the_run_says_so(lane: int) -> None:
+    """A box in either lane at the line reaches the middle of the road; by hand: 0.2 m of box and 0.1 m of car."""
+
+    def starts(start_of: Callable[[Race], Start]) -> tuple[float, int]:
+        config = RaceConfig(race_type="OBJECT_AVOIDANCE", object_positions=((0.0, lane),))  # type: ignore[arg-type]
+        race = Race(BlindSimulator(1), circle(), RaceRules(MOST), [lambda params: 1.0], config=config)
+        start_of(race)(0, 0, np.random.default_rng(0))
+        for _ in range(2):
+            row = race.step(ONE, Controls(np.zeros(1), np.ones(1))).rows[0]
+        return float(race.track.project(row["x_m"], row["y_m"]).offset_m[0]), int(row["status"])
+
+    looking = STILL.model_copy(update={"start_beside": True})
+    at_line = TRAINING.model_copy(update={"start_position_offset": 0.0})
+    for begin in (
+        lambda race: start_line(race, looking),
+        lambda race: between(race, at_line, looking, 0),
+        lambda race: round_robin(race, at_line),
+    ):
+        offset_m, status = starts(begin)
+        assert status == EpisodeStatus.in_progress
+        assert offset_m * lane < -0.1
+    for begin in (lambda race: start_line(race, STILL), lambda race: between(race, at_line, STILL, 0)):
+        offset_m, status = starts(begin)
+        assert status == EpisodeStatus.crashed
+        assert abs(offset_m) < 0.02
