@@ -52,6 +52,11 @@ def drive(
     return state
 
 
+def straight(version: int, **changed: float) -> Car:
+    """The version's car without the toe of its front wheels."""
+    return dataclasses.replace(car_of_version(version), steering_offset_deg=0.0, **changed)
+
+
 def steady(steering_deg: float, speed: float, car: Car, conditions: Conditions | None = None) -> CarBatch:
     return drive([(steering_deg, speed)] * 200, car, conditions)
 
@@ -108,7 +113,7 @@ def test_any_drive_under_any_conditions_agrees_with_scipy(
     state = drive(commands, car, under(**given))
     arm = REAR_AXLE_X_M + car.centre * WHEELBASE_M
     y = np.array([arm, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-    offset = before = math.radians(given["steering_offset_deg"])
+    offset = before = math.radians(given["steering_offset_deg"] + car.steering_offset_deg)
     for steering_deg, speed, seconds in in_force(commands, car.latency_steps + given["latency_steps"]):
         angle = car.steering_gain * given["steering_gain"] * math.radians(steering_deg) + offset
         target = min(given["speed_gain"] * speed * car.wheel_radius_m / car.command_radius_m, car.top_speed_mps)
@@ -134,7 +139,7 @@ def test_any_drive_under_any_conditions_agrees_with_scipy(
 def test_a_slow_car_turns_where_its_four_tyres_rub_least(version: int, steering_deg: float) -> None:
     """At a crawl forces must balance without inertia. Each force is the slope of a wheel's rubbing, so the car's motion
     is that of least rubbing: here searched, in the model integrated."""
-    car = dataclasses.replace(car_of_version(version), slide_mps=0.05)
+    car = straight(version, slide_mps=0.05)
     speed = 0.1 * car.wheel_radius_m / car.command_radius_m
     wheel = car.steering_gain * math.radians(steering_deg)
     rear_m = car.centre * WHEELBASE_M
@@ -158,7 +163,7 @@ def test_a_slow_car_turns_where_its_four_tyres_rub_least(version: int, steering_
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_speed_rises_at_what_friction_gives_and_ends_at_what_the_joints_allow(version: int) -> None:
-    car = dataclasses.replace(car_of_version(version), latency_steps=0.0, speed_lag_s=0.0)
+    car = straight(version, latency_steps=0.0, speed_lag_s=0.0)
     grip = car.friction * GRAVITY
     for steps in range(1, 4):
         state = drive([(0.0, 4.0)] * steps, car)
@@ -194,7 +199,7 @@ def test_a_car_at_4_mps_leaves_a_bend_of_1_m(version: int) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("latency", [0.0, 0.3, 1.0, 1.6])
 def test_late_commands_take_hold_within_the_step(version: int, latency: float) -> None:
-    car = dataclasses.replace(car_of_version(version), speed_lag_s=0.1, steering_kick_rad=0.0)
+    car = straight(version, speed_lag_s=0.1, steering_kick_rad=0.0)
     late = latency + car.latency_steps
     for steps in range(1, 6):
         state = drive([(10.0, 2.0)] * steps, car, under(latency_steps=latency))
@@ -207,7 +212,7 @@ def test_late_commands_take_hold_within_the_step(version: int, latency: float) -
 
 
 def test_a_new_command_kicks_the_hinges_of_version_4_and_then_they_creep() -> None:
-    car = dataclasses.replace(car_of_version(4), latency_steps=0.5)
+    car = straight(4, latency_steps=0.5)
     kick, keep = car.steering_kick_rad, math.exp(-0.5 * STEP_S / car.steering_lag_s)
     for degrees, jump in ((20.0, kick), (-20.0, -kick), (0.5, 2 * math.radians(0.5))):
         state = drive([(degrees, 1.0)], car)
@@ -239,7 +244,7 @@ def test_commands_are_clipped_to_the_car() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_gains_and_offset_are_those_of_other_commands(version: int) -> None:
-    car = car_of_version(version)
+    car = straight(version)
     varied = drive([(20.0, 2.0), (-10.0, 1.0)], car, under(speed_gain=0.9, steering_gain=1.1))
     plain = drive([(22.0, 1.8), (-11.0, 0.9)], car)
     assert varied.x_m[0] == pytest.approx(plain.x_m[0], rel=1e-12)
@@ -256,7 +261,8 @@ def test_gains_and_offset_are_those_of_other_commands(version: int) -> None:
 def test_mirrored_commands_give_the_mirrored_path(commands: Commands, version: int, latency: float) -> None:
     car = car_of_version(version)
     left = drive(commands, car, under(latency_steps=latency))
-    right = drive([(-steering, speed) for steering, speed in commands], car, under(latency_steps=latency))
+    twin = dataclasses.replace(car, steering_offset_deg=-car.steering_offset_deg)  # mirrored toe of version 4
+    right = drive([(-steering, speed) for steering, speed in commands], twin, under(latency_steps=latency))
     assert right.x_m[0] == pytest.approx(left.x_m[0], abs=1e-12)
     assert right.y_m[0] == pytest.approx(-left.y_m[0], abs=1e-12)
     assert math.remainder(right.heading_rad[0] + left.heading_rad[0], 2 * math.pi) == pytest.approx(0.0, abs=1e-12)
