@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from types import UnionType
@@ -11,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.fields import choice, number, whole
 from contract.yamlfile import Entry
 
@@ -35,10 +36,13 @@ def run_name(entry: Entry) -> str:
     return text.strip().rstrip("/").rsplit("/", 1)[-1]
 
 
-def read_field(entry: Entry, path: str) -> Any:
-    """The entry's value for a field of RunConfig such as "race.bot_car_speed", checked against the field's limits."""
+def read_field(entry: Entry, path: str, strict: bool = True) -> Any:
+    """The entry's value for a field of RunConfig such as "race.bot_car_speed", checked against the field's limits; not
+    strict, a number beyond them becomes the nearest one within, with a warning."""
     section, _, name = path.rpartition(".")
     info = _SECTIONS[section].model_fields[name]
+    if not strict:
+        entry = _within(entry, info)
     if path == "track" and (not entry.value or _PLACEHOLDER.search(_text(entry))):
         raise entry.refuse("the name of a track; the template is not filled in", "undercut tracks lists them")
     if path == "race.object_positions":
@@ -63,6 +67,21 @@ def _reader(info: FieldInfo) -> Callable[[Entry, FieldInfo], Any]:
     if get_origin(kind) is UnionType:  # float | None
         return lambda entry, info: None if str(entry.value).lower() in ("none", "") else _number(entry, info)
     return _number
+
+
+def _within(entry: Entry, info: FieldInfo) -> Entry:
+    """The entry, clipped to the field's limits where it is a number beyond them."""
+    kinds = {info.annotation, *get_args(info.annotation)}
+    try:
+        value = float(entry.value) if kinds & {int, float} and isinstance(entry.value, str) else math.nan
+    except ValueError:
+        value = math.nan
+    least, most, above = _limits(info)
+    nearest = min(max(value, least), most)
+    if not math.isfinite(value) or nearest == value or (above and nearest == least):
+        return entry
+    warnings.warn(f"{entry.place}: {value:g} is beyond {least:g}..{most:g}; {nearest:g} counts", InputWarning, 4)
+    return replace(entry, value=f"{nearest:g}")
 
 
 def _limits(info: FieldInfo) -> tuple[float, float, bool]:

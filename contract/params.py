@@ -142,7 +142,8 @@ class RunParams:
 def read_training_params(text: str, where: str, strict: bool = True) -> RunParams:
     """A training_params.yaml, the guidance's, DeepRacer-for-Cloud's or ours; `where` names it in errors.
 
-    InputError names file, line, key, value, rule and fix. With strict=False unknown keys only warn.
+    InputError names file, line, key, value, rule and fix. With strict=False unknown keys and numbers beyond
+    their limits only warn; such a number becomes the nearest one within.
     """
     return params_of(read_entries(text, where, strict), "TRAINING", strict)
 
@@ -181,7 +182,7 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
     worlds: list[dict[str, Any]] = []
     if job == "TRAINING":
         lists = {key: entry for key, entry in known.items() if key in PER_WORLD and _is_plain_list(entry)}
-        worlds = _worlds(lists)
+        worlds = _worlds(lists, strict)
         known = {key: _first(entry) if key in lists else entry for key, entry in known.items()}
     known = {key: one for key, entry in known.items() if (one := _single(entry)) is not None}
     if "JOB_TYPE" in known:
@@ -194,7 +195,7 @@ def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams
     for key, entry in known.items():
         path = FIELDS[job].get(key)
         if path:
-            _put(values, path, read_field(entry, path))
+            _put(values, path, read_field(entry, path, strict))
             places[path] = entry.place
         elif strict and key not in (*CARRIED, *NAMES, CLOCKWISE):
             warnings.warn(f"{entry.place}: has no effect in {job}", InputWarning, stacklevel=3)
@@ -270,7 +271,7 @@ def _first(entry: Entry) -> Entry:
     return Entry(entry.key, value[0], entry.place)
 
 
-def _worlds(lists: Mapping[str, Entry]) -> list[dict[str, Any]]:
+def _worlds(lists: Mapping[str, Entry], strict: bool) -> list[dict[str, Any]]:
     """The worlds that lists ask for, one value a world, nested as in RunConfig; the run's own is the first of each."""
     worlds: list[dict[str, Any]] = []
     for key, entry in lists.items():
@@ -280,7 +281,7 @@ def _worlds(lists: Mapping[str, Entry]) -> list[dict[str, Any]]:
             rule = f"as many values as {next(iter(lists))}, {len(worlds)}: one for each world"
             raise entry.refuse(rule, "write one value for all, or one for each world")
         for world, value in zip(worlds, several, strict=True):
-            _put(world, SHARED[key], read_field(Entry(key, value, entry.place), SHARED[key]))
+            _put(world, SHARED[key], read_field(Entry(key, value, entry.place), SHARED[key], strict))
     return worlds
 
 

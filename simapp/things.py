@@ -56,7 +56,7 @@ class Course:
         obstacles = _Sort(
             "obstacles",
             len(fixed) or race.number_of_obstacles,
-            race.min_distance_between_obstacles,
+            _obstacle_spacing_m(track, race),
             race.randomize_obstacle_locations and not fixed,
             "NUMBER_OF_OBSTACLES",
             "MIN_DISTANCE_BETWEEN_OBSTACLES",
@@ -259,6 +259,12 @@ class Course:
             f"set fewer of them, or smaller minimum distances: {self.places} things fit in any order if both are "
             f"at most {math.floor(100.0 * (self._track.length_m - END_M) / (2 * self.places)) / 100.0:g}",
         )
+
+
+def _obstacle_spacing_m(track: Track, race: RaceConfig) -> float:
+    if race.obstacle_distance_in == "metres":
+        return race.min_distance_between_obstacles
+    return max(0.01 * race.min_distance_between_obstacles * track.length_m, MIN_SPACING_M)
 
 
 def _check_needs(race: RaceConfig, obstacles: _Sort, bots: _Sort) -> None:

@@ -85,7 +85,7 @@ def import_model(
 def _name_of(source: str) -> str:
     """A run's name made of a path's last part."""
     last = source.rstrip("/").rpartition("/")[2] if source.startswith(S3) else Path(source).resolve().name
-    for suffix in (".gz", ".tgz", ".tar"):
+    for suffix in (".gz", ".tgz", ".tar", ".zip"):
         last = last.removesuffix(suffix)
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:64] or "imported"
 

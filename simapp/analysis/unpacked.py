@@ -11,7 +11,7 @@ from contract.errors import InputError, StoreError
 
 MOST_UNPACKED_BYTES = 2**30
 """Of one gzipped file."""
-_ARCHIVE = re.compile(r"(.*)\.(?:tar\.gz|tgz|tar)", re.IGNORECASE)
+_ARCHIVE = re.compile(r"(.*)\.(?:tar\.gz|tgz|tar|zip)", re.IGNORECASE)
 _ROLLED = re.compile(
     r"(.+\.(?:log|txt|out))(?:\.([0-9]{1,4}))?|(?:.*/)?(?:[^./]*(?:log|robomaker)[^./]*|[0-9]{6})", re.I
 )

@@ -122,6 +122,14 @@ def test_random_places_are_uniform_and_lanes_even() -> None:
     assert stats.binomtest(int(inner.sum()), inner.size).pvalue > 0.01
 
 
+@pytest.mark.parametrize(("percent", "first_m"), [(10.0, 0.1 * LAP_M), (2.0, max(0.02 * LAP_M, 0.5))])
+def test_minimum_distances_of_obstacles_in_per_cent_of_the_lap(percent: float, first_m: float) -> None:
+    """As obstacles_agent_ctrl.py reads them since 2024-10, but half a metre at least."""
+    config = race(number_of_obstacles=3, min_distance_between_obstacles=percent, obstacle_distance_in="percent")
+    expected = np.linspace(first_m, LAP_M - 1.0, 3)
+    assert along(circle(), placed(circle(), config)) == pytest.approx(expected, abs=CORNER_M)
+
+
 def test_evenly_spaced_in_alternating_lanes_from_the_inner_one() -> None:
     things = placed(circle(), race(number_of_obstacles=6))
     np.testing.assert_allclose(along(circle(), things), np.linspace(2.0, LAP_M - 1.0, 6), atol=CORNER_M)

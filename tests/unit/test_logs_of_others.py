@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def packed(files: dict[str, str], mode: str = "w:gz") -> bytes:
     return buffer.getvalue()
 
 
+def zipped(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key, text in {**files, "../outside.csv": "a"}.items():
+            archive.writestr(key, text)
+    return buffer.getvalue()
+
+
 def console_files(driven: list[Rollout], laps: list[Rollout]) -> dict[str, str]:
     """As the console's download of logs has them."""
     its = worker_files(as_worker(driven[:6]), 0, 1, "sim-trace/training/")
@@ -73,9 +82,10 @@ def console_files(driven: list[Rollout], laps: list[Rollout]) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["my-model-training_job_x_logs.tar.gz", "download.tgz", "in a folder"])
+@pytest.mark.parametrize("name", ["my-model-training_job_x_logs.tar.gz", "download.tgz", "download.zip", "in a folder"])
 def test_the_consoles_archive_of_logs(tmp_path: Path, driven: list[Rollout], laps: list[Rollout], name: str) -> None:
-    content = packed(console_files(driven, laps))
+    files = console_files(driven, laps)
+    content = zipped(files) if name.endswith(".zip") else packed(files)
     path = tmp_path / (name if "." in name else "folder/my-model_logs.tar.gz")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
@@ -94,6 +104,14 @@ def test_a_cut_archive_is_read_as_far_as_it_is_whole(
     (log,) = load(tmp_path / "x_logs.tar")
     assert [it.iteration for it in log.of(Kind.training)] == [0] * PER_ITERATION
     assert any("x_logs.tar" in it and "1 file before it" in it for it in log.problems), log.problems
+
+
+def test_a_cut_zip_is_said_to_be_damaged(tmp_path: Path, driven: list[Rollout], laps: list[Rollout]) -> None:
+    """Its list of files stands at the end."""
+    content = zipped(console_files(driven, laps))
+    (tmp_path / "x_logs.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"x_logs\.zip"):
+        load(tmp_path / "x_logs.zip")
 
 
 def test_a_cut_gzip_is_read_as_far_as_it_is_whole(tmp_path: Path, driven: list[Rollout]) -> None:

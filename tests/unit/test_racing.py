@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -164,6 +165,31 @@ def test_more_laps_win_then_more_progress_then_less_time() -> None:
     assert [s.folder for s in sorted((placed[k] for k in (3, 0, 6, 2, 5, 1, 4)), key=_rank)] == [
         s.folder for s in placed
     ]
+
+
+@pytest.mark.parametrize(
+    ("resets", "counts", "pauses"),
+    [(0, (1, 1), []), (3, (4, 4), [(30 - i) / 15 for i in range(1, 31)] * 3)],
+)
+def test_an_evaluation_by_a_file_counts_each_break_of_a_rule_and_logs_each_pause(
+    racers: Path, resets: int, counts: tuple[int, int], pauses: list[float]
+) -> None:
+    """Straight on from a circle: off the road, two seconds held, off again; by hand from the file."""
+    untrained_run("a", 2.0, 0.0, "7.0")
+    text = f'JOB_TYPE: EVALUATION\nNUMBER_OF_TRIALS: "2"\nNUMBER_OF_RESETS: "{resets}"\nOFF_TRACK_PENALTY: "2.0"\n'
+    Path("evaluation_params.yaml").write_text(text + 'IS_CONTINUOUS: "False"\n')
+    undercut("evaluate", "a", "--params", "evaluation_params.yaml", "--no-video")
+    rows = json.loads(Path("runs/a/evaluation_metrics.json").read_text())["metrics"]
+    assert [(row["off_track_count"], row["reset_count"]) for row in rows] == [counts] * 2
+    assert [(row["crash_count"], row["episode_status"]) for row in rows] == [(0, "Off track")] * 2
+    trace = pd.read_csv("runs/a/iteration-data/evaluation/evaluation-simtrace/0-iteration.csv")
+    for _, lap in trace.groupby("episode"):
+        held = lap[lap["episode_status"] == "pause"]
+        assert held["pause_duration"].tolist() == pytest.approx(pauses, abs=1e-9)
+        assert not held["reward"].any()
+        assert len(held.drop_duplicates(["X", "Y", "yaw"])) == resets  # it stands still
+        assert lap["steps"].tolist() == list(range(1, len(lap) + 1))
+        assert lap["pause_duration"].iloc[-1] == 0.0
 
 
 REWARD = "1.0 * params['is_reversed'] + 10.0 * (params['waypoints'][1][1] > params['waypoints'][0][1])"
