@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from contract import artifacts
-from contract.car import Car
+from contract.car import Car, car_of_version
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.host import GUI, ROS
@@ -235,6 +235,7 @@ def _show_evaluation(run: Run, which: str, driven: list[Rollout]) -> None:
         "run": run.config.name,
         "track": run.config.track,
         "checkpoint": checkpoint(run, which).iteration,
+        "car": dataclasses.asdict(run.config.car or car_of_version(run.files.metadata.version)),
         "statistics": dataclasses.asdict(lap_statistics(driven)),
         "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
     }

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contract import artifacts, simtrace
+from contract.car import car_of_version
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.metrics import evaluation_metrics_json, evaluation_rows
@@ -147,6 +148,11 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         "laps": laps,
         "is_continuous": config.evaluation.is_continuous,
         "seed": config.seed,
+        "simulator": config.simulator,
+        "cars": {
+            entry.folder: asdict(config.car or car_of_version(model.version))
+            for entry, model in zip(grid, models, strict=True)
+        },
         "winner": standings[0].folder,
         "standings": [asdict(standing) for standing in standings],
     }

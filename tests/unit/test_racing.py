@@ -50,6 +50,7 @@ def test_the_faster_run_wins_from_either_side_and_leaves_its_files(racers: Path)
         assert "1/2" not in table
         result = results[name] = result_of(name)
         assert (result["winner"], result["laps"], result["is_continuous"]) == ("fast", 2, False)
+        assert {name: car["latency_steps"] >= 0 for name, car in result["cars"].items()} == {"slow": True, "fast": True}
         first, second = result["standings"]
         assert (first["run"], first["heats_won"], first["checkpoint"]) == ("fast", 2, 3)
         assert (second["run"], second["heats_won"], second["crashes"]) == ("slow", 0, 0)
