@@ -28,9 +28,13 @@ Results = Sequence[NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Batch sizes, ascending, in which a frame's results are the same bits in every place of every one of them."""
+    """Batch sizes, ascending, in which a frame's results are the same bits in every place of every one of them.
+
+    `result` is a digest of those results for the frame that was tried.
+    """
 
     sizes: tuple[int, ...]
+    result: bytes = b""
 
     def split(self, count: int, streams: int = 1) -> list[tuple[int, int]]:
         """How to drive `count` frames, `streams` batches at a time: (frames, batch size) of each batch, in order.
@@ -47,11 +51,14 @@ ONE_BY_ONE = Blocks((1,))
 """What always holds: a batch of one frame has one place."""
 
 
-def found_blocks(run: Callable[[int], Results], candidates: Sequence[int], streams: int = 1) -> Blocks:
+def found_blocks(
+    run: Callable[[int], Results], candidates: Sequence[int], streams: int = 1, known: Blocks | None = None
+) -> Blocks:
     """The largest set of the candidates whose results agree in all places, and with each other.
 
     `run(size)` gives the results of all layers for one frame, `size` times in a batch; `streams` of them run at a time.
-    Of two sets of as many sizes the one with the largest size is taken; without any, frames go one by one.
+    Of two sets of as many sizes the one with the largest size is taken; without any, frames go one by one. `known`
+    blocks are kept, with the candidates that agree with them.
     """
     with ThreadPoolExecutor(streams) as pool:
         said = list(pool.map(lambda size: _place_free(run(size), size), candidates))
@@ -59,8 +66,10 @@ def found_blocks(run: Callable[[int], Results], candidates: Sequence[int], strea
     for size, digest in sorted(zip(candidates, said, strict=True)):
         if digest:
             groups.setdefault(digest, []).append(size)
-    best = max(groups.values(), key=lambda sizes: (len(sizes), sizes[-1]), default=None)
-    return Blocks(tuple(best)) if best else ONE_BY_ONE
+    if known is not None:
+        return Blocks((*known.sizes, *groups.get(known.result, [])), known.result)
+    best = max(groups, key=lambda digest: (len(groups[digest]), groups[digest][-1]), default=None)
+    return Blocks(tuple(groups[best]), best) if best else ONE_BY_ONE
 
 
 def _place_free(layers: Results, size: int) -> bytes:

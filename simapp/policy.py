@@ -18,8 +18,10 @@ from simapp.probe import Probe, shape_of, with_noise
 NETWORK = "main_level/agent/main/online"
 SAC_NETWORK = "main_level/agent/policy/online"
 BLOCKS = {"float32": (6, 8, 12, 16, 20, 24), "bfloat16": (4, 8, 12, 16, 20, 24)}
-"""Batch sizes that are tried: on CPUs with AVX2 6, 12 and 24 hold, on most others all. Larger batches are no faster a
-frame on one core, and float32's kernels are slow for fewer than 6."""
+"""Batch sizes that are tried: on CPUs with AVX2 6, 12 and 24 hold, on most others all. float32's kernels are slow for
+fewer than 6 frames."""
+LARGE_BLOCKS = (32, 40, 48, 64)
+"""And these, once so many cars drive side by side: each batch reads all weights. More would only leave the caches."""
 
 
 def settled_precision(precision: Precision) -> Precision:
@@ -110,11 +112,14 @@ class FrozenPolicy:
         self._inputs, self._outputs = inputs, [_before_softmax(tensor) for tensor in outputs]
         self._softmax = self._outputs[0] is not outputs[0]
         self._session = v1.Session(graph=graph, config=self._config)
+        self._pb = pb
         self._blocks = self._found_blocks(read)
 
     def distribution(self, observations: Observations) -> ActionDistribution:
         """Sensor name -> (K, ...) in, K distributions out."""
-        count = len(observations[self._metadata.camera])
+        count, v1 = len(observations[self._metadata.camera]), self._tf.compat.v1
+        if self._pb and count > self._streams * self._blocks.sizes[-1]:
+            self._blocks, self._pb = self._found_blocks(v1.GraphDef.FromString(self._pb), self._blocks), b""
         batches, begin = [], 0
         for frames, size in self._blocks.split(count, self._streams):
             batches.append(({name: observations[name][begin : begin + frames] for name in self._inputs}, size))
@@ -142,21 +147,23 @@ class FrozenPolicy:
     def _lowered(self, graph: Any) -> Any:
         return in_bfloat16(graph) if self._precision == "bfloat16" else graph
 
-    def _found_blocks(self, read: Any) -> Blocks:
-        """The batch sizes for this network here; on a GPU, whose kernels are others, those that are tried."""
+    def _found_blocks(self, read: Any, known: Blocks | None = None) -> Blocks:
+        """The batch sizes for this network here, with `known` ones the large ones too; on a GPU, whose kernels are
+        others, those that are tried."""
+        candidates = LARGE_BLOCKS if known else BLOCKS[self._precision]
         if self._tf.config.list_physical_devices("GPU"):
-            return Blocks(BLOCKS[self._precision])
-        key = (self._precision, self._cores, shape_of(read))
-        return blocks_of(key, lambda: self._probed(with_noise(read)))
+            return Blocks((*(known.sizes if known else ()), *candidates))
+        key = (self._precision, self._cores, shape_of(read), candidates)
+        return blocks_of(key, lambda: self._probed(with_noise(read), candidates, known))
 
-    def _probed(self, noisy: Any) -> Blocks:
+    def _probed(self, noisy: Any, candidates: tuple[int, ...], known: Blocks | None) -> Blocks:
         """Found by a network with weights of noise, so that no unit is idle and every policy's blocks are the same."""
         graph = self._tf.Graph()
         with graph.as_default():
             self._tf.import_graph_def(self._lowered(noisy), name="")
         with self._tf.compat.v1.Session(graph=graph, config=self._config) as session:
             probe = Probe(session, [it.name for it in self._inputs.values()], [it.name for it in self._outputs], noisy)
-            return found_blocks(probe.results, BLOCKS[self._precision], self._streams)
+            return found_blocks(probe.results, candidates, self._streams, known)
 
     def close(self) -> None:
         """Give the session and the threads back."""

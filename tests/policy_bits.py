@@ -35,7 +35,7 @@ def check(policy: FrozenPolicy, observations: Observations) -> None:
     assert len({row.tobytes() for row in alone}) > FRAMES // 2, "frames of different contents"
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None)
-    @given(st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=50))
+    @given(st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=60))
     def beside_each_other(rows: list[int]) -> None:
         np.testing.assert_array_equal(said(policy, observations, rows), alone[rows])
 

@@ -84,6 +84,8 @@ def test_sizes_are_those_whose_places_agree_with_each_other() -> None:
 
     assert found_blocks(run, (6, 8, 12, 16, 20, 24, 48, 64), streams=2).sizes == (6, 12, 16, 24)
     assert found_blocks(run, (8, 48, 64)).sizes == (48, 64)
+    known = found_blocks(run, (6, 12))
+    assert found_blocks(run, (30, 32, 36, 48), known=known).sizes == (6, 12, 30, 36)
 
 
 def test_without_any_such_size_frames_go_one_by_one() -> None:
