@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def drive(
     return state
 
 
-def straight(version: int, **changed: float) -> Car:
+def straight(version: int, **changed: Any) -> Car:
     """The version's car without the toe of its front wheels."""
     return dataclasses.replace(car_of_version(version), steering_offset_deg=0.0, **changed)
 
