@@ -1,5 +1,6 @@
 """Frozen policies that were never trained: graphs of constants with the contract's node names, and runs of them."""
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -9,15 +10,18 @@ import numpy as np
 from contract.config import RunConfig
 from contract.metadata import ModelMetadata
 from contract.runtime import quiet_import
-from contract.vehicle import WHEELBASE_M
 from scripts.runs import TRACKS, Run
 from simapp.policy import NETWORK
-from tests.support import ring
+from tests.support import hold_rad, ring
 from trainer.checkpoints import Checkpoints
 
 RADIUS_M, WIDTH_M = 1.5, 1.0
-HOLD_DEG = math.degrees(math.atan(WHEELBASE_M / RADIUS_M))
-"""Steering that goes round the track of `add_track`."""
+
+
+@functools.cache
+def hold_deg(speed_mps: float) -> float:
+    """Steering that goes round the track of `add_track`."""
+    return math.degrees(hold_rad(RADIUS_M, speed_mps))
 
 
 def constant_graph(metadata: ModelMetadata, action: int) -> bytes:
@@ -42,9 +46,11 @@ def add_track(name: str = "ring") -> None:
 
 
 def untrained_run(
-    name: str, speed: float, steering_deg: float = HOLD_DEG, reward: str = "1.0", **config: object
+    name: str, speed: float, steering_deg: float | None = None, reward: str = "1.0", **config: object
 ) -> Run:
-    """A run in the working directory whose only checkpoint always steers and drives like this; see `add_track`."""
+    """A run in the working directory whose only checkpoint always steers and drives like this, by default so that it
+    goes round the track; see `add_track`."""
+    steering_deg = hold_deg(speed) if steering_deg is None else steering_deg
     files = {
         "metadata.json": {
             "action_space": [{"steering_angle": s, "speed": speed} for s in (steering_deg, -30.0)],

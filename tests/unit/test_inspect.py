@@ -26,7 +26,7 @@ from simapp.media.action_use import action_use
 from simapp.media.diagnostics_plot import diagnostics_plot
 from simapp.media.inspection import InspectedLap, heat_over
 from simapp.media.saliency_video import saliency_frames
-from tests.frozen import HOLD_DEG, add_track, untrained_run
+from tests.frozen import add_track, hold_deg, untrained_run
 from tests.looking import looking_graph
 from tests.support import circle
 from trainer.checkpoints import Checkpoints
@@ -176,4 +176,4 @@ def test_observations_are_kept_only_when_asked_for(tmp_path: Path, monkeypatch: 
         assert frames.shape == (len(other), 120, 160, 1)
         moved = (frames[1:] != frames[:-1]).any(axis=(1, 2, 3))
         assert moved.tolist() == (~np.isin(other.steps["status"][:-1], HELD)).tolist(), "it moves but where it is held"
-        assert other.steps["steering_rad"] == pytest.approx(np.full(len(other), np.radians(HOLD_DEG)))
+        assert other.steps["steering_rad"] == pytest.approx(np.full(len(other), np.radians(hold_deg(1.5))))

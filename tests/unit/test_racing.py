@@ -54,15 +54,17 @@ def test_the_faster_run_wins_from_either_side_and_leaves_its_files(racers: Path)
         first, second = result["standings"]
         assert (first["run"], first["heats_won"], first["checkpoint"]) == ("fast", 2, 3)
         assert (second["run"], second["heats_won"], second["crashes"]) == ("slow", 0, 0)
-        # the polyline's lap, less the front point's lead at the start, and the motor's lag
+        # the polyline's lap, less the front point's lead at the start, and what it takes to be at speed
         lap_m = 60 * 2 * RADIUS_M * np.sin(np.pi / 60)
         assert first["laps"]["mean_lap_time_s"] == pytest.approx((lap_m - 0.14) / 2.0 + 0.25, rel=0.1)
-        assert second["laps"]["mean_lap_time_s"] == pytest.approx((lap_m - 0.14) / 1.0 + 0.25, rel=0.1)
+        assert second["laps"]["mean_lap_time_s"] is None  # a heat ends when the first car is done
         assert first["total_time_s"] == pytest.approx(2 * first["laps"]["mean_lap_time_s"])
         for racer in ("slow", "fast"):
             rows = json.loads(Path(artifacts.race_metrics(name, racer)).read_text())["metrics"]
-            assert [row["completion_percentage"] for row in rows] == [100, 100]
-            assert Path(artifacts.race_simtrace(name, racer)).read_text().count("lap_complete") == 2
+            done = 100 if racer == "fast" else pytest.approx(50, abs=12)  # one of them starts a row ahead
+            assert [row["completion_percentage"] for row in rows] == [done, done]
+            laps = Path(artifacts.race_simtrace(name, racer)).read_text().count("lap_complete")
+            assert laps == (2 if racer == "fast" else 0)
             assert Path(artifacts.race_plot(name, racer)).read_bytes().startswith(b"\x89PNG")
         assert "HEAD_TO_MODEL" in Path(artifacts.race_params(name)).read_text()
     again = undercut("race", "slow", "fast", "--laps", "2", "--name", "one")
@@ -73,7 +75,7 @@ def test_the_faster_run_wins_from_either_side_and_leaves_its_files(racers: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_a_tournament_ranks_by_speed(racers: Path, count: int) -> None:
-    speeds = {"a": 1.0, "b": 3.2, "c": 1.2, "d": 2.0}
+    speeds = {"a": 0.7, "b": 2.4, "c": 1.0, "d": 1.6}
     names = list(speeds)[:count]
     for name in names:
         untrained_run(name, speeds[name])
