@@ -111,7 +111,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     execute(folder, [UNDERCUT, "race", "fast", "mine", "--name", "final", "--laps", "1", "--no-video"])
     trace = folder / "runs" / "mine" / artifacts.evaluation_simtrace()
     shutil.copy(trace, folder / "26-iteration.csv")
-    for name in ("FOLDER", "FOLDER2"):
+    for name in ("FOLDER", "FOLDER2", "LOGS", "LOGS2"):
         shutil.copytree(folder / "runs" / "mine" / "iteration-data", folder / name)
     return folder
 
