@@ -206,7 +206,7 @@ def test_a_page_of_several_runs(store: LocalStore, tmp_path: Path) -> None:
     assert {it.name for it in made.pictures} >= {"compare_training", "compare_evaluation", "compare_entropy"}
     for it in made.pictures:
         assert it.name.startswith("compare") == ("another" in it.svg), "both names are in the legends"
-    assert "another: no simtraces of training iterations 1" in made.html
+    assert "another: no simtraces of training iteration 1: their" in made.html
     assert report([load(store), load(other)]) == made, "equal logs have equal pages"
 
 
