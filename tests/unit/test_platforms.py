@@ -76,7 +76,9 @@ def closure(name: str, python: tuple[int, int], extra: str) -> list[dict[str, An
         ]
 
     [own] = [package for package in LOCK["package"] if package["name"] == "undercut"]
+    # rl_coach comes from a group of the checkout's own (pyproject.toml says why)
     waiting = chosen(own["dependencies"]) + chosen(own["optional-dependencies"][extra])
+    waiting += chosen(own["dev-dependencies"]["coach"])
     found: dict[tuple[str, str], dict[str, Any]] = {}
     while waiting:
         wanted, version, extras = waiting.pop()
