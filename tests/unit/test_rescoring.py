@@ -107,10 +107,14 @@ def test_sums_correlations_ranks_and_sectors(log: RunLog, tmp_path: Path) -> Non
     rows = np.concatenate([it.episode.steps for it in result.episodes])
     rows["progress_pct"][np.isin(rows["status"], HELD)] = 0.0  # no reward
     angle = np.arctan2(rows["y_m"], rows["x_m"]) / (2.0 * np.pi) % 1.0
-    for sector in range(SECTORS):
-        # at the sectors' edges, where chords and circle differ, a car that is held for 30 rows counts here or there
+    # chords and circle differ at the sectors' edges, where the 30 rows of a car that is held count here or there
+    rests = (angle * SECTORS)[np.isin(rows["status"], HELD)]
+    edges = np.round(rests[np.abs(rests - np.round(rests)) < 0.1])
+    clear = {sector for sector in range(SECTORS) if not np.isin((sector, sector + 1), edges).any()}
+    assert len(clear) >= 2
+    for sector in clear:
         here = (angle * SECTORS > sector) & (angle * SECTORS < sector + 1)
-        assert result.by_sector[sector, 1] == pytest.approx(rows["progress_pct"][here].mean(), rel=0.1)
+        assert result.by_sector[sector, 1] == pytest.approx(rows["progress_pct"][here].mean(), rel=0.02)
 
 
 def test_params_that_no_trace_tells_are_told_when_they_are_read(log: RunLog, tmp_path: Path) -> None:
