@@ -43,10 +43,14 @@ class RaceConfig(BaseModel):
 
     race_type: RaceType = Field(default="TIME_TRIAL", description="[RACE_TYPE]")
     number_of_obstacles: int = Field(default=0, ge=0, le=50, description="[NUMBER_OF_OBSTACLES]")
-    min_distance_between_obstacles: float = Field(default=2.0, gt=0, description="[MIN_DISTANCE_BETWEEN_OBSTACLES] m")
+    min_distance_between_obstacles: float = Field(default=2.0, gt=0, description="[MIN_DISTANCE_BETWEEN_OBSTACLES]")
     obstacle_distance_in: Literal["metres", "percent"] = Field(
-        default="metres",
-        description="what that is; per cent of the lap since AWS's simulator of 2024-10, 0.5 m at least",
+        default="percent",
+        description="what that is: per cent of the lap, 0.5 m at least, as AWS's simulator since 2024-10; or metres",
+    )
+    objects_heading_in: Literal["degrees", "radians"] = Field(
+        default="degrees",
+        description="a reward param: degrees as AWS documents it, or radians as its simulator gives it",
     )
     randomize_obstacle_locations: bool = Field(default=False, description="[RANDOMIZE_OBSTACLE_LOCATIONS] each episode")
     is_obstacle_bot_car: bool = Field(default=False, description="[IS_OBSTACLE_BOT_CAR] parked cars instead of boxes")

@@ -87,15 +87,17 @@ def _rows(
 ) -> Iterator[list[str]]:
     lengths_m = [track_length_m] if isinstance(track_length_m, int | float) else track_length_m
     before, flying = 0, False
-    for rollout in rollouts:
+    for rollout, following in zip(rollouts, [*rollouts[1:], None], strict=True):
         length_m = lengths_m[rollout.episode % len(lengths_m)]
         last = len(rollout) - 1
         actions = rollout.actions.tolist()
-        # a lap that begins as the car drives (IS_CONTINUOUS) goes on counting the steps of the one before
-        if not (flying and rollout.steps["status"][0] != EpisodeStatus.prepare):
+        if not flying:  # a lap that begins as the car drives goes on counting the steps of the one before
             before = 0
+        flies = following is not None and _flies(rollout, following)
         for i, step in enumerate(rollout.steps):
             status = EpisodeStatus(int(step["status"]))
+            if i == last and flies:  # AWS's simulator logs no end where the next lap follows
+                status = EpisodeStatus.in_progress
             yield [
                 str(rollout.episode),
                 _number(before + i + 1),
@@ -116,8 +118,13 @@ def _rows(
                 _number(step["pause_s"]),
             ]
         before += len(rollout)
-        flying = rollout.status == EpisodeStatus.lap_complete
+        flying = flies
         start_time_s += rollout.time_s
+
+
+def _flies(rollout: Rollout, following: Rollout) -> bool:
+    """Whether the next lap began as the car drove over the line (IS_CONTINUOUS)."""
+    return rollout.status == EpisodeStatus.lap_complete and following.steps["status"][0] != EpisodeStatus.prepare
 
 
 def _number(value: float) -> str:

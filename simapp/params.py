@@ -64,10 +64,12 @@ class RaceState:
 class RewardParams:
     """Builds params (contract: reward function) for cars on one track."""
 
-    def __init__(self, track: Track, is_reversed: bool = False) -> None:
+    def __init__(self, track: Track, is_reversed: bool = False, heading_in_radians: bool = False) -> None:
         """`is_reversed` tells that `track` is driven against its route's own order (REVERSE_DIR, or every other episode
-        of ALTERNATE_DRIVING_DIRECTION). As in AWS's simulator it is the race's setting, not what the car does."""
+        of ALTERNATE_DRIVING_DIRECTION): as in AWS's simulator it is the race's setting, not what the car does.
+        `heading_in_radians` is of `objects_heading` alone."""
         self._is_reversed = is_reversed
+        self._heading_in_radians = heading_in_radians
         self._track_length_m = float(track.length_m)
         self._waypoints: list[tuple[float, float]] = [(x, y) for x, y in track.route[:, :2].tolist()]
 
@@ -149,10 +151,11 @@ class RewardParams:
         return behind, ahead
 
     def _objects(self, state: RaceState, survey: Survey) -> list[dict[str, Any]]:
-        """The objects_* params of K cars. Headings are in degrees, as AWS documents (its simulator gives radians), and
-        a box's is 0."""
+        """The objects_* params of K cars. Headings are in degrees, as AWS documents, or in radians, as its simulator
+        gives them; a box's is 0."""
         things = survey.things
         heading_rad = np.where(things.kind == ThingKind.car, things.heading_rad, 0.0)
+        heading_rad = (heading_rad + np.pi) % (2.0 * np.pi) - np.pi
         gap = (survey.distance_m - state.where.distance_m[:, None]) % self._track_length_m
         ahead, behind = gap.argmin(axis=1), gap.argmax(axis=1)
         seen = _in_camera(state.rows, survey, ahead)
@@ -161,7 +164,7 @@ class RewardParams:
             np.stack([things.x_m, things.y_m], axis=2).tolist(),
             (survey.offset_m > 0.0).tolist(),
             things.speed_mps.tolist(),
-            ((np.degrees(heading_rad) + 180.0) % 360.0 - 180.0).tolist(),
+            (heading_rad if self._heading_in_radians else np.degrees(heading_rad)).tolist(),
             np.abs(survey.offset_m).tolist(),
             survey.distance_m.tolist(),
             seen.tolist(),

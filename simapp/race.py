@@ -149,7 +149,7 @@ class Race:
         self.simulator, self.track, self.rules = simulator, track, rules
         colours = np.zeros(num_cars, np.int64) if colours is None else colours
         self.surroundings = Surroundings(simulator, track, config, is_reversed, colours)
-        self._rewards, self._params = rewards, RewardParams(track, is_reversed)
+        self._rewards, self._params = rewards, RewardParams(track, is_reversed, config.objects_heading_in == "radians")
         self._asks_outside = any(isinstance(reward, ServiceReward) for reward in rewards)
         self._reverse_steps = config.number_of_reverse_counts
         self._phase: IntArray = np.zeros(num_cars, np.int64)

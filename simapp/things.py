@@ -34,6 +34,8 @@ class _Sort:
     is_random: bool
     count_key: str
     spacing_key: str
+    spacing_unit_m: float = 1.0
+    """What the spacing key counts in."""
 
 
 class Course:
@@ -60,6 +62,7 @@ class Course:
             race.randomize_obstacle_locations and not fixed,
             "NUMBER_OF_OBSTACLES",
             "MIN_DISTANCE_BETWEEN_OBSTACLES",
+            1.0 if race.obstacle_distance_in == "metres" else 0.01 * track.length_m,
         )
         bots = _Sort(
             "bot cars",
@@ -241,7 +244,7 @@ class Course:
                 f"{sort.count} {sort.name} at least {sort.spacing_m:g} m apart need "
                 f"{sort.count * sort.spacing_m:.2f} m; {self._track.name} is {self._track.length_m:.2f} m long{at_end}",
                 f"set {sort.count_key} to {most} at most, or {sort.spacing_key} to "
-                f"{math.floor(100.0 * room_m / sort.count) / 100.0:g} at most",
+                f"{math.floor(100.0 * room_m / sort.count / sort.spacing_unit_m) / 100.0:g} at most",
             )
 
     def _require(self, fits: bool) -> None:
@@ -257,7 +260,7 @@ class Course:
             f"and a bot car {gap_m:g} m; together they have no room on {self._track.name}, "
             f"{self._track.length_m:.2f} m long",
             f"set fewer of them, or smaller minimum distances: {self.places} things fit in any order if both are "
-            f"at most {math.floor(100.0 * (self._track.length_m - END_M) / (2 * self.places)) / 100.0:g}",
+            f"at most {math.floor(100.0 * (self._track.length_m - END_M) / (2 * self.places)) / 100.0:g} m",
         )
 
 

@@ -75,10 +75,12 @@ def car_values(path: Path | None) -> dict[str, Any] | None:
 
 def race_values(race_type: str | None, obstacles: int | None, bots: int | None) -> dict[str, Any]:
     """RaceConfig's values that the options give. A number of things says which race it is, and draws places at random,
-    unless the race type does; a time trial that asks for nothing else is on an empty track."""
+    obstacles 2 m apart, unless the race type does; a time trial that asks for nothing else is on an empty track."""
     values: dict[str, Any] = {"number_of_obstacles": obstacles, "number_of_bot_cars": bots}
     if obstacles:
         values |= {"race_type": "OBJECT_AVOIDANCE", "randomize_obstacle_locations": True, "object_positions": ()}
+        # boxes in both lanes half a metre apart, which 2 per cent of a lap allow, leave no way through
+        values |= {"min_distance_between_obstacles": 2.0, "obstacle_distance_in": "metres"}
     if bots:
         values |= {"race_type": "HEAD_TO_BOT", "randomize_bot_car_locations": True}
     if race_type is not None:

@@ -103,7 +103,7 @@ BEST_MODEL_METRIC: "progress"           # progress, reward or laptime
 """
 _OBSTACLES = """\
 NUMBER_OF_OBSTACLES: "6"
-MIN_DISTANCE_BETWEEN_OBSTACLES: "2.0"   # metres along the road
+MIN_DISTANCE_BETWEEN_OBSTACLES: "2.0"   # per cent of the lap, half a metre at least
 RANDOMIZE_OBSTACLE_LOCATIONS: "true"    # new places for every episode
 IS_OBSTACLE_BOT_CAR: "false"            # parked cars instead of boxes
 """

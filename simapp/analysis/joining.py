@@ -114,8 +114,11 @@ def _joined(row: Episode | None, trace: Trace, kind: Kind, number: int, iteratio
         trace.actions,
         trace.track_length_m,
     )
-    if traced.outcome is EpisodeStatus.prepare:
-        traced = dataclasses.replace(traced, outcome=EpisodeStatus.in_progress)
+    if traced.outcome in (EpisodeStatus.prepare, EpisodeStatus.in_progress):
+        # no end is logged of a lap that another follows without a stop (IS_CONTINUOUS)
+        complete = traced.completion_pct >= 100.0
+        outcome = EpisodeStatus.lap_complete if complete else EpisodeStatus.in_progress
+        traced = dataclasses.replace(traced, outcome=outcome)
     if row is None or math.floor(traced.completion_pct) > row.completion_pct + 1.0:
         return traced  # the row is of another episode
     if is_whole(trace):

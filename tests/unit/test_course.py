@@ -30,7 +30,7 @@ def mirrored(track: Track) -> Track:
 
 
 def race(kind: str = "OBJECT_AVOIDANCE", **keys: Any) -> RaceConfig:
-    return RaceConfig.model_validate({"race_type": kind, **keys})
+    return RaceConfig.model_validate({"race_type": kind, "obstacle_distance_in": "metres", **keys})
 
 
 def placed(track: Track, config: RaceConfig, seed: int = 0, keep: tuple[float, ...] = ()) -> Things:
@@ -125,7 +125,9 @@ def test_random_places_are_uniform_and_lanes_even() -> None:
 @pytest.mark.parametrize(("percent", "first_m"), [(10.0, 0.1 * LAP_M), (2.0, max(0.02 * LAP_M, 0.5))])
 def test_minimum_distances_of_obstacles_in_per_cent_of_the_lap(percent: float, first_m: float) -> None:
     """As obstacles_agent_ctrl.py reads them since 2024-10, but half a metre at least."""
-    config = race(number_of_obstacles=3, min_distance_between_obstacles=percent, obstacle_distance_in="percent")
+    config = RaceConfig(
+        race_type="OBJECT_AVOIDANCE", number_of_obstacles=3, min_distance_between_obstacles=percent
+    )  # per cent is the default
     expected = np.linspace(first_m, LAP_M - 1.0, 3)
     assert along(circle(), placed(circle(), config)) == pytest.approx(expected, abs=CORNER_M)
 
@@ -189,6 +191,11 @@ def test_parked_cars_have_colours_and_numbers_decide_whatever_the_race_type_says
             race(number_of_obstacles=9, min_distance_between_obstacles=2.5, randomize_obstacle_locations=True),
             "NUMBER_OF_OBSTACLES",
             "to 6 at most, or MIN_DISTANCE_BETWEEN_OBSTACLES to 1.93 at most",
+        ),
+        (
+            race(number_of_obstacles=9, min_distance_between_obstacles=15.0, obstacle_distance_in="percent"),
+            "NUMBER_OF_OBSTACLES",
+            "MIN_DISTANCE_BETWEEN_OBSTACLES to 10.47 at most",  # (17.42 m - 1 m) / 9 is 10.47 % of 17.42 m
         ),
         (race("HEAD_TO_BOT", number_of_bot_cars=9), "NUMBER_OF_BOT_CARS", "set NUMBER_OF_BOT_CARS to 8 at most"),
         (race("HEAD_TO_BOT", number_of_bot_cars=6, number_of_obstacles=6), "NUMBER_OF_OBSTACLES and", "no room"),

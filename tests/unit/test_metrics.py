@@ -213,3 +213,6 @@ def test_steps_run_on_in_laps_that_begin_as_the_car_drives() -> None:
     rows = list(csv.DictReader(io.StringIO(to_csv(laps, 10.0, 0.0))))
     assert [row["episode"] for row in rows] == [*"000111222"]
     assert [float(row["steps"]) for row in rows] == [1, 2, 3, 4, 5, 6, 1, 2, 3]
+    # AWS's simulator logs no end of a lap that another follows without a stop
+    assert [row["episode_status"] for row in rows[2::3]] == ["in_progress", "lap_complete", "lap_complete"]
+    assert [row["done"] for row in rows[2::3]] == ["False", "True", "True"]

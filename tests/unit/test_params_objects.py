@@ -102,6 +102,20 @@ def test_lists_hold_obstacles_then_bots_then_rivals() -> None:
     assert all(isinstance(value, float) for value in params["objects_heading"] + params["objects_distance"])
 
 
+def test_headings_of_objects_in_radians_where_the_run_asks_for_them() -> None:
+    """`objects_heading_in`: as AWS's simulator gives them, though its documentation says degrees."""
+    found = []
+    for unit in ("degrees", "radians"):
+        race, told = watched(CIRCLE, MIXED.model_copy(update={"objects_heading_in": unit}), cars_in_world=2)
+        race.start(0, 6.0, 0.1)
+        race.start(1, 10.0, -0.15)
+        step(race)
+        step(race)
+        found.append(told[0][-1]["objects_heading"])
+    assert [math.radians(heading) for heading in found[0]] == pytest.approx(found[1])
+    assert max(map(abs, found[1])) > 0.5  # where the units differ
+
+
 def test_parked_cars_point_along_the_road_and_stand() -> None:
     race, told = watched(
         CIRCLE, RaceConfig(race_type="OBJECT_AVOIDANCE", object_positions=((0.4, 1),), is_obstacle_bot_car=True)
