@@ -100,7 +100,7 @@ class TrainingConfig(BaseModel):
         default=None, description="[TARGET_REWARD_SCORE] stop when an iteration's evaluations reach this mean reward"
     )
     clean_evaluations: int = Field(
-        default=5, ge=0, description="stop after this many evaluations in a row with only complete laps; 0 never stops"
+        default=3, ge=0, description="stop after this many evaluations in a row with only complete laps; 0 never stops"
     )
     min_eval_trials: int = Field(default=5, ge=1, le=100, description="[MIN_EVAL_TRIALS] laps after each iteration")
     number_of_resets: int = Field(default=0, ge=0, description="[NUMBER_OF_RESETS] in a training episode")

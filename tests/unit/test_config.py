@@ -118,7 +118,7 @@ NUMBERS = [
     ("training.max_steps", 45_000, 1, INFINITE),
     ("training.max_minutes", 0.0, 0.0, INFINITE),
     ("training.max_episodes", 0, 0, INFINITE),
-    ("training.clean_evaluations", 5, 0, INFINITE),
+    ("training.clean_evaluations", 3, 0, INFINITE),
     ("training.min_eval_trials", 5, 1, 100),
     ("training.number_of_resets", 0, 0, INFINITE),
     ("training.off_track_penalty", 0.0, 0.0, INFINITE),
