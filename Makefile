@@ -17,7 +17,7 @@ simulator = $(call option,--sim,$(SIM))
 in_stack = $(if $(filter compose cloud,$(BACKEND)),--backend $(BACKEND) $(overlay))
 in_cloud = $(call option,--instance-type,$(INSTANCE)) $(call option,--max-cost,$(MAX_COST))
 overlay = $(if $(filter 1,$(GPU)),--overlay gpu)
-PACKAGES = contract simapp trainer scripts
+PACKAGES = contract simapp trainer undercut scripts
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -149,7 +149,7 @@ def read_training_params(text: str, where: str, strict: bool = True) -> RunParam
 
 
 def read_evaluation_params(text: str, where: str, strict: bool = True) -> RunParams:
-    """An evaluation_params.yaml of one model; those of several are read by contract.races."""
+    """An evaluation_params.yaml of one model; those of several are read by undercut.races.params."""
     entries = read_entries(text, where, strict)
     prefix = entries.get("MODEL_S3_PREFIX")
     if prefix and isinstance(prefix.value, list) and len(prefix.value) > 1:

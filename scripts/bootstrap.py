@@ -23,7 +23,7 @@ DOWNLOAD_DEADLINE_S = 600.0
 SOCKET_TIMEOUT_S = 30.0
 DOWNLOAD_ATTEMPTS = 3
 PREPARED_IMPORTS = """
-import scripts.training.sessions
+import undercut.runs.sessions
 from trainer.coach import shim
 shim.install()
 import trainer.coach.ppo

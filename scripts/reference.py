@@ -21,8 +21,8 @@ from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingCon
 from contract.hyperparameters import BATCH_SIZES, EXPLORATION_TYPES, LOSS_TYPES, WIDER, Hyperparameters
 from contract.metadata import ALGORITHMS, CAMERAS, LIDARS, MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, NETWORKS
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
-from scripts.cli import app
-from scripts.statuses import BAD_INPUT, FAILED, INTERRUPTED
+from undercut.cli.main import app
+from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 MODELS: tuple[tuple[str, type[BaseModel]], ...] = (

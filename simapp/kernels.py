@@ -66,7 +66,7 @@ class Scope(StrEnum):
     """Videos and the live page's pictures, too."""
 
 
-FOR_PICTURES = ("media.", "camera.ground._cover_points")
+FOR_PICTURES = ("scene.", "camera.ground._cover_points")
 NOT_PLAIN = ("camera.rasterise.", "camera.effects.", "bots.", "contact.", "lanes.", "lidar.")
 """How the names of kernels begin that the smaller scopes do without."""
 
@@ -151,17 +151,14 @@ def _videos() -> None:
     import numpy as np
 
     from contract.state import Things
-    from simapp.media.lettering import panel, write
-    from simapp.media.scene import VIEWS, Bodies, SceneRenderer
+    from simapp.scene import VIEWS, Bodies, SceneRenderer
     from simapp.tracks import load_track
 
     track, still = load_track("first_oval"), [0.0]
     renderer = SceneRenderer(track, 64, 48)
     bodies, trail = Bodies.cars(still, still, still, still, [0]), np.zeros((2, 2))
     for view in VIEWS:
-        frame = renderer.render(view, bodies, trail_m=trail)
-    write(frame, "12.3 s", 2, 2, 10, (255, 255, 255))
-    panel(frame, 2, 2, 20, 10)
+        renderer.render(view, bodies, trail_m=trail)
     Bodies.of_things(Things.none(1, 1))
 
 

@@ -330,8 +330,8 @@ class SageMaker:
         (base / "input/config/resourceconfig.json").write_text(json.dumps(resources))
         (base / "input/config/inputdataconfig.json").write_text("{}")
         program = (
-            "import sys; from pathlib import Path; from scripts.cloud.job_run import Folders; "
-            "from scripts.cloud.sagemaker_job import main; sys.argv = ['undercut-job', 'train']; "
+            "import sys; from pathlib import Path; from undercut.backends.aws.job_run import Folders; "
+            "from undercut.backends.aws.sagemaker_job import main; sys.argv = ['undercut-job', 'train']; "
             f"main(Folders(Path({str(base)!r})))"
         )
         return subprocess.Popen(

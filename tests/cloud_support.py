@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 
 from contract.config import RunConfig
 from contract.errors import UndercutError
-from scripts.cli import app
-from scripts.cloud import cli as cloud_cli
-from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.workspace import bucket_place
 from tests.aws_server import AwsServer, aws
+from undercut.cli import cloud as cloud_cli
+from undercut.cli.main import app
+from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD, Run
+from undercut.runs.workspace import bucket_place
 
 SMALL = {
     "seed": 3,

@@ -60,7 +60,7 @@ class StackUnderTest:
     def undercut(self, *arguments: str, check: bool = True, **environment: str) -> "subprocess.CompletedProcess[str]":
         """The command line, in the folder of the runs."""
         run = subprocess.run(
-            [sys.executable, "-P", "-m", "scripts.cli", *arguments],
+            [sys.executable, "-P", "-m", "undercut", *arguments],
             cwd=self.folder,
             env={**self.environment, **environment},
             check=False,
@@ -75,7 +75,7 @@ class StackUnderTest:
         """The command line in the background, its output in output.txt."""
         with (self.folder / "output.txt").open("w") as output:
             return subprocess.Popen(
-                [sys.executable, "-P", "-m", "scripts.cli", *arguments],
+                [sys.executable, "-P", "-m", "undercut", *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=output,

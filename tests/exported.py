@@ -11,11 +11,11 @@ from contract import artifacts, metrics, simtrace
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from scripts.runs import Run
 from tests.frozen import add_track, untrained_run
 from tests.unit.synthetic import drive, made_up
 from trainer.journal import log_lines
 from trainer.learn import Iteration, Progress
+from undercut.runs.run import Run
 
 ENDS = (EpisodeStatus.off_track, EpisodeStatus.crashed, EpisodeStatus.time_up) + 2 * (EpisodeStatus.lap_complete,)
 PER_ITERATION, ITERATIONS, LENGTH_M = len(ENDS), 3, 9.4

@@ -10,10 +10,10 @@ import numpy as np
 from contract.config import RunConfig
 from contract.metadata import ModelMetadata
 from contract.runtime import quiet_import
-from scripts.runs import TRACKS, Run
 from simapp.policy import NETWORK
 from tests.support import hold_rad, ring
 from trainer.checkpoints import Checkpoints
+from undercut.runs.run import TRACKS, Run
 
 RADIUS_M, WIDTH_M = 1.5, 1.0
 

@@ -7,10 +7,10 @@ import pytest
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
 from contract.protocols import Simulator
-from scripts.simulators import gazebo_root
 from simapp.gazebo.process import Install
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.tracks import Track
+from undercut.runs.simulators import gazebo_root
 
 
 def _missing() -> str:

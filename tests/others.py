@@ -11,11 +11,11 @@ from contract import metrics, simtrace
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
-from simapp.analysis.loading import load_folder
-from simapp.analysis.log import RunLog
-from simapp.analysis.unpacked import OneFile
 from tests import recorded
 from tests.support import circle
+from undercut.analysis.loading import load_folder
+from undercut.analysis.log import RunLog
+from undercut.analysis.unpacked import OneFile
 
 LENGTH_M = circle().length_m
 PER_ITERATION, ITERATIONS = 3, 2

@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from scripts.view.server import application
 from tests.patience import PATIENCE_S
+from undercut.view.server import application
 
 Client = TestClient[web.Request, web.Application]
 

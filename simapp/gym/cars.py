@@ -16,9 +16,9 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import beside_ours
 from contract.state import BoolArray, EpisodeStatus, FloatArray, IntArray, Observations, UInt8Array
 from simapp.builtin import BuiltinSimulator
-from simapp.media.scene import VIEWS, Bodies, SceneRenderer
 from simapp.race import Reward
 from simapp.reward_source import load_reward
+from simapp.scene import VIEWS, Bodies, SceneRenderer
 from simapp.scenes import training_scenes
 from simapp.tracks import load_track
 

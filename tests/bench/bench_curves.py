@@ -30,11 +30,11 @@ from contract.rollout import Rollout
 from contract.runtime import is_bfloat16
 from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
-from scripts.runs import DEFAULT_REWARD, Run
-from scripts.training.local import LocalRollouts
 from tests.bench.record import RESULTS, write_result
 from tests.stock_coach import StockAgent
 from trainer.coach import CoachAgent
+from undercut.backends.local.rollouts import LocalRollouts
+from undercut.runs.run import DEFAULT_REWARD, Run
 
 METADATA = Path(__file__).parents[2] / "actions" / "front_shallow_two_speed.json"
 EPISODES, LAPS = 20, 5

@@ -14,15 +14,15 @@ from scipy.stats import spearmanr
 from contract.hyperparameters import Hyperparameters
 from contract.protocols import Phase, RolloutOrder
 from contract.runtime import quiet_import
-from scripts.runs import Run
-from scripts.training.local import evaluation_laps
-from scripts.training.sessions import checkpoint
 from tests.bench.record import write_result
 from tests.stock_coach import episode, metadata
 from trainer.checkpoints import Checkpoints
 from trainer.coach import CoachAgent
 from trainer.coach.export import HEAD
 from trainer.coach.saliency import Saliency
+from undercut.backends.local.rollouts import evaluation_laps
+from undercut.runs.run import Run
+from undercut.runs.sessions import checkpoint
 
 METHOD = (
     "cost: CPU seconds of a PPO epoch on 800 transitions with gauges over one without, in pairs of alternating order, "

@@ -12,12 +12,12 @@ import numpy as np
 from contract.metadata import ModelMetadata
 from contract.protocols import Simulator
 from contract.state import STEP_S, Controls
-from scripts.simulators import gazebo_root
 from simapp.builtin import BuiltinSimulator
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.gazebo.world import SUBSTEPS
 from simapp.tracks import load_track
 from tests.bench.record import write_result
+from undercut.runs.simulators import gazebo_root
 
 ROUNDS, STEPS = 3, 200
 TRACK = load_track("paddock", [])

@@ -27,9 +27,9 @@ def drive(cars: int, threads: int, seconds: float) -> None:
     """Be one process: say when ready, wait for a line, drive, and tell car-steps a second."""
     from contract.config import RunConfig
     from contract.protocols import Phase, RolloutOrder
-    from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-    from scripts.training.local import LocalRollouts
     from trainer.coach import make_agent
+    from undercut.backends.local.rollouts import LocalRollouts
+    from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -36,8 +36,6 @@ from contract.rollout import Rollout
 from contract.state import Observations
 from contract.stores.local import LocalStore
 from contract.wire import Delivery, RolloutRules, read_worker_message, rollout_of, rollout_to_bytes
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.training.workers import LocalWorkers, job_of
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
@@ -47,6 +45,8 @@ from tests.bench.record import write_result
 from tests.redis_server import RedisServer
 from trainer.coach import make_agent
 from trainer.remote import RemoteRollouts
+from undercut.backends.local.workers import LocalWorkers, job_of
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 
 WORKER, ORDER = "a" * 16, "b" * 64
 EPISODES = 20
@@ -143,7 +143,7 @@ def carry(
 
 def training_us_per_step(folder: Path, iterations: int) -> float:
     """Of a training in one process, without its first two iterations, which start and compile."""
-    command = [sys.executable, "-P", "-m", "scripts.cli", "train", "bench", "--iterations", str(iterations)]
+    command = [sys.executable, "-P", "-m", "undercut", "train", "bench", "--iterations", str(iterations)]
     limits = ["--clean-evaluations", "0", "--laps", "1", "--seed", "1"]
     progress(f"training {iterations} iterations")
     done = subprocess.run([*command, *limits], cwd=folder, capture_output=True, text=True, check=True, timeout=1800)

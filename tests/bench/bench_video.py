@@ -16,16 +16,16 @@ from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.state import Observations
-from scripts.looking.videos import DEFAULT_VIEWS
-from scripts.runs import DEFAULT_METADATA
-from simapp.media.footage import frame_count, moments
-from simapp.media.lap_video import VideoMaker
-from simapp.media.scene import VIEWS, SceneRenderer
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
+from simapp.scene import VIEWS, SceneRenderer
 from simapp.tracks import Track, load_track
 from tests.bench.record import write_result
 from tests.support import BlindSimulator
+from undercut.runs.run import DEFAULT_METADATA
+from undercut.video.footage import frame_count, moments
+from undercut.video.lap_video import VideoMaker
+from undercut.video.videos import DEFAULT_VIEWS
 
 METHOD = (
     "Laps of a car that steers after the centre line at 1 and 2 m/s, recorded as an evaluation records them. "

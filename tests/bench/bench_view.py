@@ -17,13 +17,13 @@ import aiohttp
 from contract.config import RunConfig
 from contract.hyperparameters import Hyperparameters
 from contract.protocols import Phase, RolloutOrder
-from scripts.live import LiveSession
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.training.local import LocalRollouts
 from tests.bench.record import write_result
 from tests.stock_coach import episode
 from tests.watching import drive
 from trainer.coach import CoachAgent
+from undercut.backends.local.rollouts import LocalRollouts
+from undercut.runs.live import LiveSession
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 
 CARS, VIEWERS, FPS = 16, 3, 15
 METHOD = (
@@ -92,7 +92,7 @@ def measure(pairs: int) -> dict[str, Any]:
 
         iteration()
         with (
-            subprocess.Popen([*python, "scripts.cli", "view", "--port", "0"], **pipes) as server,
+            subprocess.Popen([*python, "undercut", "view", "--port", "0"], **pipes) as server,
             subprocess.Popen([*python, "tests.bench.bench_view", "--view", _line(server)], **pipes) as viewers,
         ):
 

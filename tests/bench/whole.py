@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import SimulatorError
-from scripts.simulators import gazebo_root
 from simapp.gazebo.process import Install
 from tests.bench.record import RESULTS, write_result
+from undercut.runs.simulators import gazebo_root
 
 REPO = Path(__file__).parents[2]
 WHOLE: dict[str, list[str]] = {

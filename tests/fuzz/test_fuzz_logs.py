@@ -27,11 +27,11 @@ from contract.salvage import list_of_objects
 from contract.simtrace import Trace, log_lines, read_csv, to_csv
 from contract.state import STEP_DTYPE, EpisodeStatus, Things
 from contract.stores.local import LocalStore
-from scripts.view.data import details, listing
-from scripts.view.subject import Subject
-from simapp.analysis.loading import load_run
 from tests.fuzzing import damaged_bytes, damaged_json, damaged_text, damaged_values, examples, value_or_error
 from trainer.journal import IterationRow, read_iterations
+from undercut.analysis.loading import load_run
+from undercut.view.data import details, listing
+from undercut.view.subject import Subject
 
 TRAINING = [
     TrainingRow(12, 2000, 0, 2000, 1, 1, "training", 40, "Off track"),

@@ -16,11 +16,11 @@ from contract import artifacts
 from contract.archive import Archive
 from contract.errors import CheckpointError, InputError, StoreError, UndercutError
 from contract.stores.local import LocalStore
-from scripts.interchange.importing import import_model
 from tests.exported import driven_run
 from tests.fuzzing import ODD_WORDS, damaged_bytes, damaged_json, damaged_values, examples, value_or_error
 from trainer.checkpoints import Checkpoints, _digest
 from trainer.pretrained import ModelFolder
+from undercut.interchange.importing import import_model
 
 NAME = "0_Step-10.ckpt"
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.config import RaceConfig, RunConfig, WorldConfig
-from contract.drfc import VARIABLES, read_drfc_env
 from contract.fields import read_text
 from contract.host import VARIABLES as VARIABLES_HERE
 from contract.host import HostSettings, S3Address
@@ -23,8 +22,9 @@ from contract.params import (
     read_training_params,
     training_params,
 )
-from contract.races import race_params, read_race_params
 from tests.fuzzing import ODD_WORDS, damaged_bytes, damaged_json, damaged_text, examples, value_or_error
+from undercut.interchange.drfc import VARIABLES, read_drfc_env
+from undercut.races.params import race_params, read_race_params
 
 REPO = Path(__file__).resolve().parents[2]
 HYPERPARAMETERS = json.loads((REPO / "actions/hyperparameters.json").read_text()) | {

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from contract import artifacts
-from scripts.cloud import batch, sagemaker
-from scripts.cloud.jobs import Images
-from scripts.cloud.launching import bring, plan_of
-from scripts.cloud.resources import Resources
-from scripts.cloud.settings import CloudSettings
-from scripts.runs import Run
-from scripts.training.sessions import summary
 from tests.aws_server import BUCKET, REGION, ROLE
 from tests.cloud_support import Here, here, small_run
 from tests.docker_engine import built_image, docker, job_folders
+from undercut.backends.aws import batch, sagemaker
+from undercut.backends.aws.jobs import Images
+from undercut.backends.aws.launching import bring, plan_of
+from undercut.backends.aws.resources import Resources
+from undercut.backends.aws.settings import CloudSettings
+from undercut.runs.run import Run
+from undercut.runs.sessions import summary
 
 __all__ = ["here"]
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]

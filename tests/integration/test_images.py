@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
 from tests.docker_engine import built_image, docker, job_folders, until
+from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -36,7 +36,7 @@ def reward_function(params):
 
 def undercut(folder: Path, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "scripts.cli", *arguments],
+        [sys.executable, "-P", "-m", "undercut", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -49,7 +49,7 @@ def run_of(
     folder: Path, name: str, reward: str | None = None, config: str = CONFIG, hyperparameters: str = HYPERPARAMETERS
 ) -> list[str]:
     """Arguments of a training whose run.json is there, as a session before would have left it."""
-    from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
+    from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD
 
     place = folder / "runs" / name
     for key, content in {

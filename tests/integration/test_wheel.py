@@ -17,7 +17,7 @@ from tests.integration.test_training_with_workers import CONFIG
 
 pytestmark = pytest.mark.slow
 
-FOLDERS = ("contract", "simapp", "trainer", "scripts", "rewards", "actions", "compose")
+FOLDERS = ("contract", "simapp", "trainer", "undercut", "rewards", "actions", "compose")
 GYM = """
 import gymnasium
 import simapp.gym
@@ -57,7 +57,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
     assert set(tracked) - names == set()
     assert not [name for name in names if name.startswith("tests/") or name.endswith((".nbi", ".nbc", ".pyc"))]
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert {f"{package}/py.typed" for package in ("contract", "simapp", "trainer", "scripts")} <= names
+    assert {f"{package}/py.typed" for package in ("contract", "simapp", "trainer", "undercut")} <= names
 
 
 def test_a_bare_environment_makes_the_env_checks_a_folder_and_trains(wheel: Path, tmp_path: Path) -> None:

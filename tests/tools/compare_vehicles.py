@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 
 from contract.metadata import ModelMetadata
 from contract.state import STEP_S, Controls, FloatArray, Poses
-from scripts.simulators import gazebo_root
 from simapp.builtin import BuiltinSimulator
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.simulation import Simulation
 from simapp.tracks import load_track
 from tests.bench.record import write_result
 from tests.conftest import REPO
+from undercut.runs.simulators import gazebo_root
 
 SPEEDS_MPS = (1.0, 2.0, 3.0, 4.0)
 VERSIONS = (5, 4)

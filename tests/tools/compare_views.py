@@ -15,13 +15,13 @@ from PIL import Image
 
 from contract.metadata import ModelMetadata
 from contract.state import FloatArray, UInt8Array
-from scripts.simulators import gazebo_root
 from simapp.builtin import BuiltinSimulator
 from simapp.gazebo.simulator import GazeboSimulator
 from simapp.simulation import Simulation
 from simapp.tracks import Track, load_track
 from tests.camera_reference import ssim
 from tests.conftest import REPO
+from undercut.runs.simulators import gazebo_root
 
 CAMERA = "FRONT_FACING_CAMERA"
 TRACKS = ("paddock", "first_oval", "needle")

@@ -65,7 +65,7 @@ def main() -> None:
             "UNDERCUT_REDIS_PASSWORD_FILE": str(server.address.password_file),
         }
 
-        module = ["-m", "tests.mini_training"] if options.mini else ["-P", "-m", "scripts.cli"]
+        module = ["-m", "tests.mini_training"] if options.mini else ["-P", "-m", "undercut"]
         home_of_module = REPO if options.mini else folder
 
         def start(name: str, *arguments: str) -> "subprocess.Popen[bytes]":

@@ -17,12 +17,12 @@ from contract import artifacts
 from contract.rollout import Rollout
 from contract.state import BROKEN, STEP_DTYPE, STEP_S, EpisodeStatus, FloatArray
 from contract.stores.local import LocalStore
-from simapp.analysis.findings import Finding, findings
-from simapp.analysis.loading import load_run
-from simapp.analysis.log import EVALUATIONS, Kind, RunLog, fastest, rows_of
-from simapp.analysis.measures import iteration_table, jumps, sector_times, smoothness
-from simapp.analysis.places import SECTORS, LapScale, action_use, densest, exits, heat_maps
 from tests import recorded
+from undercut.analysis.findings import Finding, findings
+from undercut.analysis.loading import load_run
+from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest, rows_of
+from undercut.analysis.measures import iteration_table, jumps, sector_times, smoothness
+from undercut.analysis.places import SECTORS, LapScale, action_use, densest, exits, heat_maps
 
 Driven = tuple[list[list[Rollout]], list[list[Rollout]], list[Rollout]]
 

@@ -19,11 +19,11 @@ from contract.errors import InputError
 from contract.simtrace import COLUMNS
 from contract.state import STEP_S, CarBatch, Controls
 from contract.vehicle import FRONT_POINT_X_M
-from scripts.cli import app
 from simapp.calibration.measure import fitted, measured, pooled
 from simapp.calibration.recordings import read_recordings
 from simapp.tracks import load_track
 from simapp.vehicle import Makes, drive_cars
+from undercut.cli.main import app
 
 CARS = {"version 4": car_of_version(4), "version 5": car_of_version(5)}
 Rows = list[list[object]]

@@ -18,16 +18,16 @@ from contract.metadata import NETWORKS, ModelMetadata
 from contract.rollout import Rollout
 from contract.runtime import quiet_import
 from contract.state import EpisodeStatus
-from scripts.cli import app
-from scripts.interchange import car
-from scripts.runs import Run
-from scripts.training.sessions import checkpoint
 from tests.exported import content
 from tests.frozen import add_track, untrained_run
 from tests.unit.synthetic import drive
 from trainer.checkpoints import Checkpoints
 from trainer.coach import make_agent
 from trainer.coach.export import what_drives
+from undercut.cli.main import app
+from undercut.interchange import car
+from undercut.runs.run import Run
+from undercut.runs.sessions import checkpoint
 
 FRAMES = 40
 LIST = [{"steering_angle": angle, "speed": 1.0} for angle in (-30, -10, 0, 10, 30)]

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from contract.errors import InputError
 from contract.metadata import ModelMetadata
-from scripts.cli import app
-from scripts.starting.check import Given, check
-from scripts.starting.traps import find_traps
 from simapp.tracks import load_track
 from tests.conftest import REPO
+from undercut.check.check import Given, check
+from undercut.check.source import find_traps
+from undercut.cli.main import app
 
 ACTIONS = REPO / "actions" / "default.json"
 KNOWN = ("heading", "steering_angle", "speed", "progress", "steps", "waypoints", "objects_heading", "x", "y", "all")
@@ -166,7 +166,8 @@ def test_a_runs_folder_can_be_checked(folder: Path) -> None:
 
 def test_tensorflow_is_not_imported(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from scripts.starting.check import Given, check; import scripts.cli\n"
+        "import sys; from pathlib import Path; from undercut.check.check import Given, check\n"
+        "import undercut.cli.main\n"
         f"check(Given.in_folder(Path({str(folder)!r})))\n"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'rl_coach', 'matplotlib')))"
     )

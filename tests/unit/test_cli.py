@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from contract import artifacts
 from contract.errors import CheckpointError, InputError, RewardError
-from scripts.cli import app
 from tests.patience import PATIENCE_S
+from undercut.cli.main import app
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
 HYPERPARAMETERS = {"num_episodes_between_training": 5, "num_epochs": 3, "discount_factor": 0.95}
@@ -204,6 +204,6 @@ def test_no_runs_yet(racer: Path) -> None:
 
 def test_help_and_completion_import_nothing_that_takes_seconds() -> None:
     heavy = ("numba", "tensorflow", "matplotlib", "redis", "boto3", "aiohttp", "pandas", "scipy", "av", "docker")
-    asked = f"import sys, scripts.cli; print(*(name for name in {heavy} if name in sys.modules))"
+    asked = f"import sys, undercut.cli.main; print(*(name for name in {heavy} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from contract.errors import InputError
-from scripts.cloud import cli, cost, launching
-from scripts.cloud.plan import InstanceGroup, JobPlan
-from scripts.cloud.settings import CloudSettings
+from undercut.backends.aws import cost, launching
+from undercut.backends.aws.plan import InstanceGroup, JobPlan
+from undercut.backends.aws.settings import CloudSettings
+from undercut.cli import cloud as cli
 
 HOUR_S = 3600
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from contract.errors import InputError
-from scripts.cloud import jobs, launchers
-from scripts.cloud.launching import begin, finish, plan_of
-from scripts.cloud.session import CloudError, CloudSession
-from scripts.cloud.settings import CloudSettings
-from scripts.stack import engine
 from tests.aws_server import ACCOUNT, Fault
 from tests.cloud_support import Here, here, small_run
+from undercut.backends.aws import jobs, launchers
+from undercut.backends.aws.launching import begin, finish, plan_of
+from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.backends.aws.settings import CloudSettings
+from undercut.backends.compose import engine
 
 __all__ = ["here"]
 pytestmark = pytest.mark.slow
@@ -191,7 +191,7 @@ def test_down_is_refused_while_a_job_runs(here: Here) -> None:
 
 
 def test_the_limit_of_cost_shortens_the_job_and_stops_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scripts.cloud import cost
+    from undercut.backends.aws import cost
 
     monkeypatch.setattr(cost, "estimate", lambda plan: cost.Estimate(6.0, 6.0 * plan.max_runtime_s / 3600))
     small_run("mine", here.folder)

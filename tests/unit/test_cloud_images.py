@@ -13,13 +13,13 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from scripts.cloud import images
-from scripts.cloud.images import LocalImage, push, pushed, registry_digest, tag_of
-from scripts.cloud.session import CloudError, CloudSession
-from scripts.cloud.settings import CloudSettings
 from tests.aws_server import REGISTRY
 from tests.cloud_support import Here, here
 from tests.docker_engine import docker, need_engine
+from undercut.backends.aws import images
+from undercut.backends.aws.images import LocalImage, push, pushed, registry_digest, tag_of
+from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.backends.aws.settings import CloudSettings
 
 __all__ = ["here"]
 pytestmark = pytest.mark.slow

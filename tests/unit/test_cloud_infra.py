@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from scripts.cli import app
-from scripts.cloud import cli as cloud_cli
-from scripts.cloud import infra
-from scripts.cloud.session import CloudError, CloudSession
-from scripts.cloud.settings import CloudSettings
 from tests.aws_server import ACCOUNT, AwsServer, Fault, aws
+from undercut.backends.aws import infra
+from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.backends.aws.settings import CloudSettings
+from undercut.cli import cloud as cloud_cli
+from undercut.cli.main import app
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse")]
 BUCKET = f"undercut-{ACCOUNT}-us-east-1"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scripts.cloud import jobs
 from tests.aws_server import ACCOUNT, REGION, Fault
 from tests.cloud_support import Here, here, small_run
+from undercut.backends.aws import jobs
 
 __all__ = ["here"]
 pytestmark = pytest.mark.slow

@@ -14,14 +14,14 @@ from botocore.validate import ParamValidator
 
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts.cloud import batch, robomaker, sagemaker
-from scripts.cloud.hosts import Hosts, Meeting
-from scripts.cloud.jobs import Images, JobRecord, job_name
-from scripts.cloud.launching import attempts, plan_of, race_name
-from scripts.cloud.plan import JobPlan
-from scripts.cloud.resources import Resources
-from scripts.cloud.session import MODELS
-from scripts.cloud.settings import CloudSettings
+from undercut.backends.aws import batch, robomaker, sagemaker
+from undercut.backends.aws.hosts import Hosts, Meeting
+from undercut.backends.aws.jobs import Images, JobRecord, job_name
+from undercut.backends.aws.launching import attempts, plan_of, race_name
+from undercut.backends.aws.plan import JobPlan
+from undercut.backends.aws.resources import Resources
+from undercut.backends.aws.session import MODELS
+from undercut.backends.aws.settings import CloudSettings
 
 RESOURCES = Resources(
     region="us-east-1",

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from scripts.cloud import resources
-from scripts.cloud.template import TEMPLATE, planned, template
+from undercut.backends.aws import resources
+from undercut.backends.aws.template import TEMPLATE, planned, template
 
 RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
 EVERYWHERE = re.compile(r"0\.0\.0\.0(/\d+)?|::/0")

@@ -9,10 +9,10 @@ import pytest
 from contract import artifacts
 from contract.config import RunConfig
 from contract.stores.local import LocalStore
-from scripts.runs import Run
-from scripts.training.sessions import summary
 from tests.aws_server import BUCKET, SageMaker
 from tests.cloud_support import SMALL, Here, here, small_run
+from undercut.runs.run import Run
+from undercut.runs.sessions import summary
 
 __all__ = ["here"]
 pytestmark = pytest.mark.slow

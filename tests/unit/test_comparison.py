@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from contract.state import STEP_DTYPE
-from simapp.media.comparison import PARTED_M, comparison_plot, path_difference
 from simapp.tracks import load_track
+from undercut.figures.comparison import PARTED_M, comparison_plot, path_difference
 
 TRACK = load_track("paddock", [])
 

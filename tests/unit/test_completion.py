@@ -9,7 +9,7 @@ import click
 import pytest
 import typer
 
-from scripts.cli import PANELS, app
+from undercut.cli.main import PANELS, app
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
 ROOT = typer.main.get_command(app)

@@ -77,14 +77,14 @@ def test_packages_come_from_the_lock() -> None:
     build = " ".join(stages(COMPOSE / "Dockerfile")["packages"])
     assert "scripts/bootstrap.py" in build and "UV_NO_DEV=1" in build and "pip install" not in build
     scripts = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["scripts"]
-    assert scripts["undercut-job"] == "scripts.cloud.sagemaker_job:main"
+    assert scripts["undercut-job"] == "undercut.backends.aws.sagemaker_job:main"
 
 
 def test_build_context_takes_what_runs_and_nothing_else() -> None:
     ignore = (COMPOSE / "Dockerfile.dockerignore").read_text().split()
     assert ignore[0] == "*"
     taken = {line[1:] for line in ignore if line.startswith("!")}
-    assert {"contract", "simapp", "trainer", "scripts", "rewards", "actions", "uv.lock"} <= taken
+    assert {"contract", "simapp", "trainer", "undercut", "rewards", "actions", "uv.lock"} <= taken
     assert not taken & {".git", "runs", "tracks", "tests", "compose", "compose/secrets"}
 
 

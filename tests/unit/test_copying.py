@@ -12,12 +12,12 @@ from contract.config import RunConfig
 from contract.errors import InputError, StoreError
 from contract.protocols import Place
 from contract.stores.local import LocalStore
-from scripts.cli import app
-from scripts.interchange.copying import copy
-from scripts.runs import Run
 from tests.conftest import REPO
 from tests.minio_server import MinioServer
 from trainer.checkpoints import Checkpoints
+from undercut.cli.main import app
+from undercut.interchange.copying import copy
+from undercut.runs.run import Run
 
 FILES = (
     REPO / "rewards" / "follow_center_line.py",

@@ -11,9 +11,9 @@ import pytest
 import typer
 
 from scripts import reference
-from scripts.cli import app
 from tests.conftest import REPO
 from tests.documented import PAGES, Shown, anchors, inline_commands, links, shown_commands
+from undercut.cli.main import app
 
 ROOT: Any = typer.main.get_command(app)
 MAKEFILE = (REPO / "Makefile").read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from scripts.cli import app
-from scripts.doctor.checks import GIB, Finding, Machine, examine
+from undercut.cli.main import app
+from undercut.doctor import GIB, Finding, Machine, examine
 
 INFO = {"ServerVersion": "27.3.1", "DockerRootDir": "/var/lib/docker", "Runtimes": {"runc": {}}}
 

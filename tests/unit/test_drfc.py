@@ -3,9 +3,9 @@
 import pytest
 
 from contract.config import RunConfig
-from contract.drfc import VARIABLES, read_drfc_env
 from contract.errors import InputError
 from contract.params import KNOWN, Job
+from undercut.interchange.drfc import VARIABLES, read_drfc_env
 
 ENV = """\
 DR_RUN_ID=0

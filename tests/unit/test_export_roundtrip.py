@@ -10,15 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from contract import artifacts
-from contract.layouts import LAYOUTS
-from scripts.cli import app
-from scripts.interchange.exporting import export
-from scripts.interchange.importing import import_model
-from scripts.runs import Run
 from simapp.policy import FrozenPolicy
 from tests.exported import driven_run
 from tests.frozen import add_track
 from trainer.checkpoints import Checkpoints
+from undercut.cli.main import app
+from undercut.interchange.exporting import export
+from undercut.interchange.importing import import_model
+from undercut.interchange.layouts import LAYOUTS
+from undercut.runs.run import Run
 
 HYPERPARAMETERS = {"num_episodes_between_training": 5, "num_epochs": 3, "discount_factor": 0.95}
 SPACES: dict[str, dict[str, object]] = {

@@ -13,15 +13,16 @@ from deepracer.logs.handler import TarFileHandler
 from deepracer.logs.misc import LogFolderType, LogType
 from typer.testing import CliRunner
 
-from contract import artifacts, layouts
+from contract import artifacts
 from contract.errors import CheckpointError, InputError, StoreError
 from contract.params import read_training_params
 from contract.stores.local import LocalStore
-from scripts.cli import app
-from scripts.interchange.exporting import export
-from scripts.runs import Run
 from tests.exported import ITERATIONS, PER_ITERATION, Driven, content, driven_run, steps_of
 from trainer.checkpoints import Checkpoints
+from undercut.cli.main import app
+from undercut.interchange import layouts
+from undercut.interchange.exporting import export
+from undercut.runs.run import Run
 
 EVERYWHERE = {
     "model/3_Step-100.ckpt.index",

@@ -9,9 +9,9 @@ from contract.recording import Recording, of_traces
 from contract.simtrace import from_csv, to_csv
 from contract.state import STEP_S, EpisodeStatus, ThingKind
 from contract.vehicle import FRONT_POINT_X_M
-from simapp.media.footage import END_S, HOLD_S, Moment, frame_count, moments
 from tests.recordings import RADIUS_M, TRACK, box_at, lap_steps, race, recording, with_reset
 from tests.unit.synthetic import drive
+from undercut.video.footage import END_S, HOLD_S, Moment, frame_count, moments
 
 END = round(END_S * 15)
 

@@ -19,7 +19,6 @@ from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
 from contract.state import Controls
 from contract.vehicle import BASE_LINK_HEIGHT_M, CAR_COLORS, REAR_AXLE_X_M, WHEELBASE_M
-from scripts.simulators import gazebo_root
 from simapp.camera.look import WALL_MARGIN_M
 from simapp.gazebo.car import controllers
 from simapp.gazebo.process import PLUGIN, ROOT_PLUGINS, Install, Screen, Server
@@ -27,6 +26,7 @@ from simapp.gazebo.simulator import GazeboSimulator
 from simapp.gazebo.world import SUBSTEPS, CameraSize, write_world
 from simapp.tracks import load_track
 from tests.gazebo_support import needs_gazebo
+from undercut.runs.simulators import gazebo_root
 
 REPO = Path(__file__).resolve().parents[2]
 TRACK = load_track("paddock", [])

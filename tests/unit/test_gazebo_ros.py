@@ -20,8 +20,6 @@ from contract.errors import InputError, SimulatorError
 from contract.metadata import ModelMetadata
 from contract.state import Controls
 from contract.vehicle import BASE_LINK_HEIGHT_M
-from scripts import simulators
-from scripts.racing.ros_cli import node_laps
 from simapp.gazebo import roslink
 from simapp.gazebo.process import Install
 from simapp.gazebo.roslink import FIRST_STEP, RosLink, RosSimulator, ros_command
@@ -29,6 +27,8 @@ from simapp.gazebo.simulator import GazeboSimulator
 from simapp.tracks import load_track
 from tests.conftest import REPO
 from tests.gazebo_support import needs_gazebo
+from undercut.cli.ros import node_laps
+from undercut.runs import simulators
 
 TRACK = load_track("first_oval", [])
 MODEL = ModelMetadata.load(REPO / "actions" / "default.json")
@@ -258,7 +258,7 @@ def _node(uri: str, name: str) -> str:
 def test_a_racers_own_node_drives_a_lap_and_again_the_same(
     link: RosLink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("scripts.simulators.ros_link", lambda: link)
+    monkeypatch.setattr("undercut.runs.simulators.ros_link", lambda: link)
     (tmp_path / "ros_node.py").write_text((REPO / "docs/examples/ros_node.py").read_text())
     config = RunConfig.build({"name": "node", "track": "first_oval", "simulator": "gazebo"}, "here")
     laps = []
@@ -277,7 +277,7 @@ def test_a_racers_own_node_drives_a_lap_and_again_the_same(
 @pytest.mark.gazebo
 @pytest.mark.slow
 def test_what_is_missing_on_topics_is_named(link: RosLink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scripts.simulators.ros_link", lambda: link)
+    monkeypatch.setattr("undercut.runs.simulators.ros_link", lambda: link)
     monkeypatch.setattr(roslink, "NODE_S", 2.0)
     config = RunConfig.build({"name": "node", "track": "first_oval", "simulator": "gazebo"}, "here")
     with pytest.raises(SimulatorError, match=r"nothing on /racecar/left_rear_wheel_velocity(.|\n)*start the node"):

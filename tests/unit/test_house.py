@@ -12,7 +12,9 @@ import pytest
 from tests.conftest import REPO
 
 MAX_LINES = 400
-FOLDERS = ("contract", "simapp", "trainer", "scripts", "rewards", "actions", "compose", "tests", "docs", ".ci")
+FOLDERS = (
+    *("contract", "simapp", "trainer", "undercut", "scripts", "rewards", "actions", "compose", "tests", "docs", ".ci"),
+)
 TEXT_SUFFIXES = {".py", ".md", ".json", ".yaml", ".yml", ".toml", ".txt", ".cfg", ".sh", ".csv", ".svg", ""}
 
 
@@ -56,28 +58,32 @@ ALLOWED = {
     "contract/channels/__init__.py": "",
     "contract/channels/redis.py": "import redis",
     "simapp/policy.py": "import tensorflow",
-    "simapp/media/__init__.py": "import matplotlib",
+    "undercut/figures/__init__.py": "import matplotlib",
+    "undercut/report/__init__.py": "import matplotlib",
+    "undercut/video/__init__.py": "import matplotlib",
     "simapp/gym/__init__.py": "import gymnasium",
     "simapp/race.py": "import contract.state",
     "trainer/coach/__init__.py": "import rl_coach, tensorflow",
     "trainer/learn.py": "import contract.state",
-    "scripts/cli.py": "import typer, rich, simapp.race, trainer.learn",
-    "scripts/interchange/car.py": "import openvino",
-    "scripts/view/__init__.py": "import aiohttp",
+    "undercut/cli/main.py": "import typer, rich, simapp.race, trainer.learn",
+    "undercut/interchange/car.py": "import openvino",
+    "undercut/view/__init__.py": "import aiohttp",
 }
 # ... and one import against each rule.
 FORBIDDEN = {
     "contract imports nothing of ours": ("contract/bad.py", "import simapp.race"),
     "contract needs only numpy, pydantic and yaml": ("contract/stores/bad.py", "from scipy import signal"),
     "simapp and trainer do not know each other": ("simapp/bad.py", "from trainer import learn"),
-    "nothing imports scripts": ("trainer/bad.py", "def later():\n    import scripts.cli"),
+    "nothing imports scripts": ("trainer/bad.py", "def later():\n    import scripts.bootstrap"),
     "rl_coach only in trainer.coach": ("trainer/bad2.py", "import rl_coach.agents"),
     "tensorflow only in trainer.coach and the policy runtime": ("simapp/bad2.py", "import tensorflow as tf"),
     "redis and boto3 only in their adapters": ("trainer/bad3.py", "import redis"),
-    "typer and rich only in scripts": ("simapp/bad3.py", "from rich import console"),
-    "matplotlib only in simapp.media": ("trainer/bad4.py", "import matplotlib.pyplot"),
-    "openvino only in the check of car bundles": ("scripts/bad.py", "import openvino"),
-    "aiohttp only in the live view": ("scripts/bad2.py", "import aiohttp"),
+    "nothing below imports undercut": ("trainer/bad5.py", "def later():\n    import undercut.cli.main"),
+    "typer only in the command line": ("undercut/bad3.py", "import typer"),
+    "rich only in undercut": ("simapp/bad3.py", "from rich import console"),
+    "matplotlib only in figures, reports and videos": ("trainer/bad4.py", "import matplotlib.pyplot"),
+    "openvino only in the check of car bundles": ("undercut/bad.py", "import openvino"),
+    "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),
 }
 

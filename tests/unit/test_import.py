@@ -18,9 +18,6 @@ from contract.metadata import ModelMetadata
 from contract.metrics import EvaluationRow, TrainingRow, parse_training_metrics
 from contract.simtrace import from_csv
 from contract.state import FloatArray
-from scripts.cli import app
-from scripts.interchange.importing import Imported, import_model
-from scripts.runs import DEFAULT_REWARD, Run
 from simapp.policy import FrozenPolicy
 from tests.conftest import SHARED_REFERENCE
 from tests.foreign_model import CAMERA, FIVE, ForeignModel, checkpoint, metadata_json, pointers, write
@@ -28,6 +25,9 @@ from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.coach import make_agent
 from trainer.coach.weights import Weights
 from trainer.journal import RunJournal
+from undercut.cli.main import app
+from undercut.interchange.importing import Imported, import_model
+from undercut.runs.run import DEFAULT_REWARD, Run
 
 REWARD = "def reward_function(params):\n    return params['progress'] / 100.0\n"
 HYPERPARAMETERS = {"batch_size": "32", "num_epochs": 3, "num_episodes_between_training": 10, "some_new_key": 1}

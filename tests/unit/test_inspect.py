@@ -16,20 +16,20 @@ from contract.errors import InputError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.state import HELD, STEP_DTYPE
-from scripts.looking import inspecting
-from scripts.runs import Run
-from scripts.training.local import evaluation_laps
-from scripts.training.sessions import checkpoint
-from simapp.analysis.places import SECTORS, STEERING_BINS, command_label
-from simapp.media import video
-from simapp.media.action_use import action_use
-from simapp.media.diagnostics_plot import diagnostics_plot
-from simapp.media.inspection import InspectedLap, heat_over
-from simapp.media.saliency_video import saliency_frames
 from tests.frozen import add_track, hold_deg, untrained_run
 from tests.looking import looking_graph
 from tests.support import circle
 from trainer.checkpoints import Checkpoints
+from undercut.analysis.places import SECTORS, STEERING_BINS, command_label
+from undercut.backends.local.rollouts import evaluation_laps
+from undercut.figures.action_use import action_use
+from undercut.figures.diagnostics_plot import diagnostics_plot
+from undercut.figures.inspection import InspectedLap, heat_over
+from undercut.report import inspecting
+from undercut.runs.run import Run
+from undercut.runs.sessions import checkpoint
+from undercut.video import video
+from undercut.video.saliency_video import saliency_frames
 
 PNG = b"\x89PNG"
 

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 import simapp
-from scripts import compiling
 from simapp import kernels
 from simapp.kernels import Compiled, Scope
 from tests.conftest import REPO
+from undercut.runs import compiling
 
 PACKAGE = Path(simapp.__file__).parent
 

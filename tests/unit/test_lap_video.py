@@ -12,13 +12,13 @@ from scipy.fft import next_fast_len
 
 from contract.errors import InputError
 from contract.state import UInt8Array
-from simapp.media.footage import frame_count, moments
-from simapp.media.hud import Hud, clock
-from simapp.media.lap_video import VideoMaker
-from simapp.media.lettering import shortened, text_mask, text_width, write
-from simapp.media.scene import VIEWS, SceneRenderer, followed
-from simapp.media.video import mp4
+from simapp.scene import VIEWS, SceneRenderer, followed
 from tests.recordings import TRACK, box_at, lap_steps, race, recording, with_reset
+from undercut.video.footage import frame_count, moments
+from undercut.video.hud import Hud, clock
+from undercut.video.lap_video import VideoMaker
+from undercut.video.lettering import shortened, text_mask, text_width, write
+from undercut.video.video import mp4
 
 av: Any = importlib.import_module("av")
 MAKER = VideoMaker.of(TRACK)

@@ -17,10 +17,10 @@ from contract.protocols import Phase, RolloutOrder, UpdateReport
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from contract.stores.local import LocalStore
-from scripts.training.sessions import limits
 from trainer.checkpoints import Checkpoints
 from trainer.journal import RunJournal, read_iterations
 from trainer.learn import Iteration, Progress, epsilon, learn, stop_reason
+from undercut.runs.sessions import limits
 
 
 class CountingAgent:

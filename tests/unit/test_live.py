@@ -12,9 +12,9 @@ import pytest
 from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
 from contract.recording import Recording
-from scripts.live import LIVE, LiveSession, live_names, live_recording, session
 from tests.patience import PATIENCE_S
 from tests.watching import drive
+from undercut.runs.live import LIVE, LiveSession, live_names, live_recording, session
 
 CONFIG = RunConfig(name="mine", car_color="Red", track="paddock")
 TRAINING = RolloutOrder(Phase.training, 3, 60, 20)

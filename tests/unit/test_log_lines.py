@@ -13,8 +13,8 @@ import pytest
 from contract import artifacts
 from contract.metrics import parse_training_metrics
 from contract.simtrace import from_csv, log_lines
-from scripts.interchange.exporting import export
 from tests.exported import EPOCHS, ITERATIONS, PER_ITERATION, Driven, driven_run, steps_of
+from undercut.interchange.exporting import export
 
 METRIC_DEFINITIONS = {
     "reward-training": "^Training>.*Total reward=(.*?),",

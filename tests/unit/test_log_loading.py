@@ -13,14 +13,14 @@ from contract import artifacts
 from contract.errors import InputError
 from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
-from simapp.analysis.findings import findings
-from simapp.analysis.loading import load_folder, load_run
-from simapp.analysis.log import Kind, RunLog, rows_of
-from simapp.analysis.places import SECTORS, LapScale, action_use, exits
 from simapp.tracks import Track
 from tests import recorded
 from tests.conftest import SHARED_REFERENCE
 from tests.support import circle
+from undercut.analysis.findings import findings
+from undercut.analysis.loading import load_folder, load_run
+from undercut.analysis.log import Kind, RunLog, rows_of
+from undercut.analysis.places import SECTORS, LapScale, action_use, exits
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ from typer.testing import CliRunner
 from contract import artifacts, metrics, simtrace
 from contract.errors import InputError
 from contract.rollout import Rollout
-from scripts.cli import app
-from simapp.analysis.log import Kind
 from tests import recorded
 from tests.others import (
     HEAD,
@@ -30,6 +28,8 @@ from tests.others import (
     worker_files,
     write,
 )
+from undercut.analysis.log import Kind
+from undercut.cli.main import app
 
 
 @pytest.fixture(scope="module")

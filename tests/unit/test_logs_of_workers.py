@@ -12,11 +12,6 @@ from typer.testing import CliRunner
 from contract import metrics, simtrace
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from scripts.cli import app
-from scripts.interchange.workers import WorkersFiles
-from simapp.analysis.log import Episode, Kind
-from simapp.analysis.measures import iteration_table
-from simapp.analysis.workers import counted_together
 from tests.others import (
     ITERATIONS,
     LENGTH_M,
@@ -28,6 +23,11 @@ from tests.others import (
     worker_files,
     write,
 )
+from undercut.analysis.log import Episode, Kind
+from undercut.analysis.measures import iteration_table
+from undercut.analysis.workers import counted_together
+from undercut.cli.main import app
+from undercut.interchange.workers import WorkersFiles
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
-from scripts.cli import app
-from scripts.starting.check import Given, check
-from scripts.starting.new import RACES, Wish, new_folder
+from undercut.check.check import Given, check
+from undercut.cli.main import app
+from undercut.scaffold.new import RACES, Wish, new_folder
 
 
 @pytest.mark.parametrize("race", [RACES[0], *(pytest.param(race, marks=pytest.mark.slow) for race in RACES[1:])])

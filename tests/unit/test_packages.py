@@ -13,9 +13,9 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts.packages import Locked, installed, locked_for
-from scripts.runs import RacerFiles, Run
 from tests.conftest import REPO
+from undercut.runs.packages import Locked, installed, locked_for
+from undercut.runs.run import RacerFiles, Run
 
 FILES = REPO / "actions" / "default.json", REPO / "actions" / "hyperparameters.json"
 

@@ -9,9 +9,9 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.params import read_training_params
 from contract.state import EpisodeStatus
-from scripts.racing.params_cli import load_params
 from simapp.scenes import training_scenes
 from tests.support import BlindSimulator, circle
+from undercut.runs.params_files import load_params
 
 
 def test_resets_of_training_episodes_are_set_by_a_trainings_file() -> None:

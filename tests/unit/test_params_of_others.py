@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from contract.config import EvaluationConfig, RaceConfig, RunConfig
 from contract.errors import InputError, InputWarning
 from contract.params import Job, RunParams, is_ours
-from scripts.cli import app
-from scripts.racing.params_cli import load_params, load_race
-from scripts.starting.new import Wish, new_folder
 from tests.conftest import REPO
+from undercut.cli.main import app
+from undercut.runs.params_files import load_params, load_race
+from undercut.scaffold.new import Wish, new_folder
 
 
 def keys(text: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from contract.params import (
     training_params,
 )
 from contract.yamlfile import read_entries
-from scripts.racing.params_cli import load_params, load_race
 from tests.conftest import REPO
+from undercut.runs.params_files import load_params, load_race
 
 TEMPLATES = REPO / "actions" / "params"
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from contract.metrics import TrainingRow, training_evaluation_rows, training_rows
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
-from simapp.analysis.joining import by_iteration
-from simapp.media import plots
-from simapp.media.plots import Updates, lap_plot, training_plot
-from simapp.media.road import ROAD
 from simapp.tracks import Track
 from tests.unit.synthetic import drive
+from undercut.analysis.joining import by_iteration
+from undercut.figures import plots
+from undercut.figures.plots import Updates, lap_plot, training_plot
+from undercut.figures.road import ROAD
 
 
 def _pixels(png: bytes) -> NDArray[np.float64]:

@@ -18,9 +18,6 @@ from contract.metadata import ModelMetadata
 from contract.runtime import quiet_import
 from contract.state import UInt8Array
 from contract.stores.local import LocalStore
-from scripts.cli import app
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, Run
-from scripts.training import pretraining
 from simapp.policy import FrozenPolicy
 from tests.foreign_model import CAMERA, FIVE, ForeignModel, checkpoint, metadata_json, pointers, write
 from tests.stock_coach import episode
@@ -28,6 +25,9 @@ from trainer.checkpoints import Checkpoints
 from trainer.coach import CoachAgent, SacAgent
 from trainer.coach.weights import checkpoint_weights
 from trainer.pretrained import ModelFolder, Pretrained, begin_from
+from undercut.cli.main import app
+from undercut.runs import pretraining
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, Run
 
 MODEL = ModelMetadata.parse(metadata_json())
 FAST = [(angle, speed + 2.0) for angle, speed in FIVE]

@@ -8,13 +8,13 @@ import pytest
 
 from contract.metadata import ModelMetadata
 from contract.state import Controls
-from scripts.starting import lap
-from scripts.starting.check import Given, Report, check
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
 from simapp.reward import RewardFunction
 from simapp.tracks import load_track
 from tests.conftest import REPO
+from undercut.check import lap
+from undercut.check.check import Given, Report, check
 
 RACERS = REPO / "tests" / "racers"
 ACTIONS = REPO / "actions" / "default.json"

@@ -4,8 +4,8 @@ import pytest
 
 from contract.config import EvaluationConfig, RaceConfig
 from contract.errors import InputError
-from contract.races import RaceParams, Racer, race_of, race_params, read_race_params
-from scripts.racing.params_cli import load_race
+from undercut.races.params import RaceParams, Racer, race_of, race_params, read_race_params
+from undercut.runs.params_files import load_race
 
 HEAD_TO_HEAD = """\
 JOB_TYPE:                             "EVALUATION"

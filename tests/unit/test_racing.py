@@ -13,13 +13,13 @@ from contract import artifacts
 from contract.errors import CheckpointError, InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.state import BROKEN, HELD, EpisodeStatus
-from scripts.cli import app
-from scripts.racing.races import Standing, _rank
-from scripts.training.local import LocalRollouts
-from scripts.training.statistics import lap_statistics
 from tests.frozen import RADIUS_M, add_track, untrained_run
 from tests.unit.synthetic import drive
 from trainer.checkpoints import Checkpoints
+from undercut.backends.local.rollouts import LocalRollouts
+from undercut.cli.main import app
+from undercut.races.races import Standing, _rank
+from undercut.runs.statistics import lap_statistics
 
 
 @pytest.fixture

@@ -19,17 +19,17 @@ from matplotlib.figure import Figure
 
 from contract import artifacts
 from contract.stores.local import LocalStore
-from simapp.analysis.findings import Finding, findings, headline
-from simapp.analysis.loading import load_run
-from simapp.analysis.log import EVALUATIONS, Kind, RunLog, fastest
-from simapp.analysis.measures import iteration_table
-from simapp.analysis.places import STEERING_BINS, LapScale, action_use
-from simapp.media.report import curves, maps, page
-from simapp.media.report import report as reporting
-from simapp.media.report.canvas import Picture, picture
-from simapp.media.report.report import report
-from simapp.media.report.tables import best_laps_table, comparison_table, episode_table, iteration_rows
 from tests import recorded
+from undercut.analysis.findings import Finding, findings, headline
+from undercut.analysis.loading import load_run
+from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest
+from undercut.analysis.measures import iteration_table
+from undercut.analysis.places import STEERING_BINS, LapScale, action_use
+from undercut.report import curves, maps, page
+from undercut.report import report as reporting
+from undercut.report.canvas import Picture, picture
+from undercut.report.report import report
+from undercut.report.tables import best_laps_table, comparison_table, episode_table, iteration_rows
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 MAX_BYTES = 3_000_000

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from contract import artifacts
 from contract.errors import InputError, RewardError
 from contract.state import EpisodeStatus
-from scripts.cli import app
-from scripts.looking import report_cli
-from simapp.analysis.log import Kind
 from tests import recorded
+from undercut.analysis.log import Kind
+from undercut.cli import report as report_cli
+from undercut.cli.main import app
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from scipy import stats
 from contract.errors import InputError, RewardError
 from contract.state import HELD
 from contract.stores.local import LocalStore
-from simapp.analysis.loading import load_run
-from simapp.analysis.log import Kind, RunLog
-from simapp.analysis.places import SECTORS
-from simapp.analysis.rescoring import params_of, rescore
 from simapp.reward import RewardFunction
 from tests import recorded
+from undercut.analysis.loading import load_run
+from undercut.analysis.log import Kind, RunLog
+from undercut.analysis.places import SECTORS
+from undercut.analysis.rescoring import params_of, rescore
 
 EVERYTHING = """
 def reward_function(params):

@@ -17,7 +17,6 @@ from contract.config import RunConfig
 from contract.errors import InputError, RewardError
 from contract.metadata import ModelMetadata
 from contract.stores.local import LocalStore
-from scripts.runs import RacerFiles, Run
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules, Reward
 from simapp.reward_service.description import read_description
@@ -27,6 +26,7 @@ from simapp.tracks import load_track
 from tests.conftest import REPO
 from tests.lambda_server import LambdaServer
 from tests.patience import PATIENCE_S, until
+from undercut.runs.run import RacerFiles, Run
 
 PROGRAMS = REPO / "rewards" / "programs"
 PARAMS: dict[str, Any] = {

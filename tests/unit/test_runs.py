@@ -11,11 +11,11 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.params import read_evaluation_params, read_training_params
 from contract.stores.local import LocalStore
-from scripts.runs import RacerFiles, Run, default_hyperparameters, run_names
-from scripts.workspace import workspace
 from tests.conftest import REPO
 from tests.minio_server import MinioServer
 from tests.support import ring
+from undercut.runs.run import RacerFiles, Run, default_hyperparameters, run_names
+from undercut.runs.workspace import workspace
 
 FILES = (
     REPO / "rewards" / "follow_center_line.py",

@@ -16,11 +16,11 @@ from contract import artifacts
 from contract.errors import StoreError
 from contract.protocols import Place
 from contract.stores.local import LocalStore
-from scripts.cli import app
-from scripts.workspace import bucket_place
 from tests.minio_server import BUCKET, MinioServer, minio_program
 from tests.patience import PATIENCE_S
 from trainer.checkpoints import Checkpoints
+from undercut.cli.main import app
+from undercut.runs.workspace import bucket_place
 
 pytestmark = [pytest.mark.minio, pytest.mark.slow]
 UNDERCUT = Path(sys.executable).parent / "undercut"

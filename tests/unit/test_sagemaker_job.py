@@ -12,12 +12,12 @@ import pytest
 from contract import artifacts
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts.cloud import sagemaker_job
-from scripts.cloud.job_run import Folders, config_of, open_or_create, run_store
-from scripts.cloud.sagemaker_job import FAILURE_CHARACTERS, main, set_variables, settings_of
-from scripts.runs import DEFAULT_METADATA, DEFAULT_REWARD
 from simapp.reward_service.service import RewardService
 from tests.conftest import REPO
+from undercut.backends.aws import sagemaker_job
+from undercut.backends.aws.job_run import Folders, config_of, open_or_create, run_store
+from undercut.backends.aws.sagemaker_job import FAILURE_CHARACTERS, main, set_variables, settings_of
+from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD
 
 GUIDANCE = {
     "s3_bucket": "deepracer",

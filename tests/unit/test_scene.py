@@ -12,8 +12,8 @@ from contract.state import FloatArray, ThingKind, Things, UInt8Array
 from contract.vehicle import CAR_COLORS
 from simapp.camera import Camera
 from simapp.camera.look import CAR_RGB, DASH_RGB
-from simapp.media.scene import VIEWS, Bodies, SceneRenderer, followed
-from simapp.media.scene.views import CHASES
+from simapp.scene import VIEWS, Bodies, SceneRenderer, followed
+from simapp.scene.views import CHASES
 from tests.camera_picture import render_rgb
 from tests.support import RADIUS_M, circle
 

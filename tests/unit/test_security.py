@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-PACKAGES = ("contract", "simapp", "trainer", "scripts")
+PACKAGES = ("contract", "simapp", "trainer", "undercut", "scripts")
 TREES = {
     str(path.relative_to(REPO)): ast.parse(path.read_text())
     for package in PACKAGES
@@ -61,8 +61,8 @@ def test_data_files_run_nothing() -> None:
 def test_what_listens_is_what_the_page_says() -> None:
     assert _files("bind", "listen", "create_server", "TCPServer", "HTTPServer") == {
         "contract/channels/unix.py",
-        "scripts/doctor/checks.py",  # looks whether a port is free
-        "scripts/view/ports.py",
+        "undercut/doctor.py",  # looks whether a port is free
+        "undercut/view/ports.py",
         "simapp/gazebo/process.py",  # looks for a free port, on 127.0.0.1
     }
 

@@ -13,9 +13,6 @@ from contract.errors import InputError
 from contract.metadata import DiscreteActions
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from simapp.analysis.log import Kind
-from simapp.analysis.measures import iteration_table
-from simapp.analysis.simlog import read_simulator_log
 from tests import recorded
 from tests.others import (
     DRESSES,
@@ -32,6 +29,9 @@ from tests.others import (
     worker_files,
     write,
 )
+from undercut.analysis.log import Kind
+from undercut.analysis.measures import iteration_table
+from undercut.analysis.simlog import read_simulator_log
 
 
 @pytest.fixture(scope="module")

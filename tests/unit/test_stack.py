@@ -16,14 +16,14 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.stack import training as stack_training
-from scripts.stack.cli import without_backend
-from scripts.stack.engine import Stack, StackError, engine_info, set_variables
-from scripts.stack.secrets import CONTAINER_ID, make_secrets, owner
-from scripts.stack.training import Trainer, bring, is_training, job_file, mounts, pull
-from scripts.statuses import BAD_INPUT, status_of
 from tests.conftest import REPO
+from undercut.backends.compose import training as stack_training
+from undercut.backends.compose.engine import Stack, StackError, engine_info, set_variables
+from undercut.backends.compose.secrets import CONTAINER_ID, make_secrets, owner
+from undercut.backends.compose.training import Trainer, bring, is_training, job_file, mounts, pull
+from undercut.cli.stack import without_backend
+from undercut.exit_codes import BAD_INPUT, status_of
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 
 # --- secrets and settings --------------------------------------------------------------------------------------------
 
@@ -260,7 +260,14 @@ def test_status_of_a_service(last: str, code: int, status: int) -> None:
 
 
 def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> None:
-    command = [str(REPO / ".venv" / "bin" / "python"), "-m", "scripts.stack.service", "tracks", "show", "nowhere"]
+    command = [
+        str(REPO / ".venv" / "bin" / "python"),
+        "-m",
+        "undercut.backends.compose.service",
+        "tracks",
+        "show",
+        "nowhere",
+    ]
     run = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert "nowhere" in run.stderr
     assert status_of(run.stdout.splitlines()[-1], run.returncode) == BAD_INPUT and run.returncode == 0

@@ -10,8 +10,8 @@ from scipy import stats
 
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from scripts.training.statistics import lap_statistics, wilson
 from tests.unit.synthetic import drive
+from undercut.runs.statistics import lap_statistics, wilson
 
 COMPLETE, CRASHED, OFF = EpisodeStatus.lap_complete, EpisodeStatus.crashed, EpisodeStatus.off_track
 

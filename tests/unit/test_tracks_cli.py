@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from contract.errors import InputError
 from contract.state import FloatArray
-from scripts.tracks_cli import app
-from simapp.media.road import CENTRE, ROAD
-from simapp.media.track_picture import save_track_picture
 from simapp.tracks import Track, available_tracks, load_track
+from undercut.cli.tracks import app
+from undercut.figures.road import CENTRE, ROAD
+from undercut.figures.track_picture import save_track_picture
 
 ROAD_RGB, CENTRE_RGB = to_rgb(ROAD), to_rgb(CENTRE)
 
@@ -24,7 +24,7 @@ ROAD_RGB, CENTRE_RGB = to_rgb(ROAD), to_rgb(CENTRE)
 @pytest.fixture(autouse=True)
 def workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scripts.tracks_cli.console", Console(width=200))
+    monkeypatch.setattr("undercut.cli.tracks.console", Console(width=200))
     return tmp_path
 
 

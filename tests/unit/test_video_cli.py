@@ -13,13 +13,13 @@ from contract.config import RaceConfig, RunConfig
 from contract.errors import InputError
 from contract.recording import Recording
 from contract.state import EpisodeStatus
-from scripts.cli import app
-from scripts.looking import videos
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 from tests.frozen import add_track, untrained_run
 from tests.recordings import TRACK, box_at, lap_steps, race, recording
 from tests.unit.synthetic import drive
 from tests.unit.test_lap_video import decoded
+from undercut.cli.main import app
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
+from undercut.video import videos
 
 LAP = recording([lap_steps(5)], [box_at(0.5, 5)])
 FRAMES = 5 + 18

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from contract.errors import InputError
-from scripts.cli import app
-from scripts.view.cli import HOST
-from scripts.view.ports import is_loopback, listener, owner
 from tests.patience import PATIENCE_S
 from tests.watching import write_run
+from undercut.cli.main import app
+from undercut.cli.view import HOST
+from undercut.view.ports import is_loopback, listener, owner
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
 
@@ -82,7 +82,7 @@ def test_the_command_serves_until_ctrl_c(racer: Path) -> None:
 
 
 def test_a_page_stays_after_its_session_until_ctrl_c(racer: Path) -> None:
-    script = "from scripts.view.cli import page\nwith page('run', 'mine', True):\n    print('driving')\n"
+    script = "from undercut.cli.view import page\nwith page('run', 'mine', True):\n    print('driving')\n"
     with subprocess.Popen(
         [sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -97,7 +97,7 @@ def test_a_page_stays_after_its_session_until_ctrl_c(racer: Path) -> None:
 def test_a_page_beside_a_session_ends_with_it(racer: Path) -> None:
     """However the session ends: here it is killed."""
     script = (
-        "import sys\nfrom scripts.view.cli import page\n"
+        "import sys\nfrom undercut.cli.view import page\n"
         "with page('run', 'mine', True):\n    sys.stdout.flush()\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(

@@ -14,11 +14,11 @@ from contract.protocols import Phase, RolloutOrder
 from contract.recording import RecordedEpisode, RecordedRacer, Recording
 from contract.state import STEP_S, ThingKind, Things
 from contract.vehicle import FRONT_POINT_X_M
-from scripts.live import LIVE, LiveSession, live_recording
-from scripts.view.laps import COLUMNS, MAX_CARS, THING_COLUMNS, LapReader, Laps, Show
-from scripts.view.pictures import Pictures, grid, things_around
-from scripts.view.subject import RECORDING, Subject, subjects
 from tests.watching import TRACK, drive, write_race, write_run
+from undercut.runs.live import LIVE, LiveSession, live_recording
+from undercut.view.laps import COLUMNS, MAX_CARS, THING_COLUMNS, LapReader, Laps, Show
+from undercut.view.pictures import Pictures, grid, things_around
+from undercut.view.subject import RECORDING, Subject, subjects
 
 MINE = Subject("run", "mine")
 

@@ -12,13 +12,13 @@ import aiohttp
 import pytest
 
 from contract import artifacts
-from scripts.view.laps import LapReader
-from scripts.view.server import MAX_VIEWERS
-from scripts.view.stage import WINDOW, Album, Stage, Viewer, frame_messages
-from scripts.view.subject import Subject
 from tests.patience import PATIENCE_S
 from tests.viewing import run, served
 from tests.watching import write_run
+from undercut.view.laps import LapReader
+from undercut.view.server import MAX_VIEWERS
+from undercut.view.stage import WINDOW, Album, Stage, Viewer, frame_messages
+from undercut.view.subject import Subject
 
 
 @pytest.fixture(autouse=True)

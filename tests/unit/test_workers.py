@@ -12,12 +12,20 @@ from contract.config import RunConfig
 from contract.errors import RewardError, UndercutError
 from contract.protocols import Phase, RolloutOrder
 from contract.wire import Job
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, Run
-from scripts.training import local, workers
-from scripts.training.workers import MOST_RESTARTS, OUT_OF_MEMORY, JobDriver, LocalWorkers, job_of, reason_of_death
 from tests.patience import until
 from tests.support import ring
 from tests.unit.test_worlds import Even
+from undercut.backends.local import rollouts as local
+from undercut.backends.local import workers
+from undercut.backends.local.workers import (
+    MOST_RESTARTS,
+    OUT_OF_MEMORY,
+    JobDriver,
+    LocalWorkers,
+    job_of,
+    reason_of_death,
+)
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, Run
 
 REWARD = """
 from weights import centre

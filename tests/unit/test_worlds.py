@@ -15,9 +15,9 @@ from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.simtrace import from_csv, to_csv
 from contract.state import STEP_DTYPE, EpisodeStatus, Observations
-from scripts.runs import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
-from scripts.training import local
 from simapp.tracks import load_track
+from undercut.backends.local import rollouts as local
+from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 
 TWO = {
     "name": "two",

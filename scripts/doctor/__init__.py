@@ -1,1 +1,0 @@
-"""What this machine lacks, and what to do."""

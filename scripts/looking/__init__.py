@@ -1,1 +1,0 @@
-"""Reports, videos, logs and what a policy looks at."""

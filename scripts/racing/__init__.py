@@ -1,1 +1,0 @@
-"""Races between runs, and a model in both simulators."""

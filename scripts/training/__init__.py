@@ -1,1 +1,0 @@
-"""Training and evaluation from the command line."""

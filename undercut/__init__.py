@@ -1,0 +1,1 @@
+"""Train AWS DeepRacer models on your own machine."""

@@ -1,0 +1,1 @@
+"""Where a run is trained: this machine, Docker Compose, AWS."""

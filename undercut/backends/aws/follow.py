@@ -1,0 +1,160 @@
+"""Following a job: its log lines as they come, the guidance's metrics in them, its end, and the limit of its cost."""
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, LogSource
+from undercut.backends.aws.sagemaker import METRICS
+from undercut.backends.aws.session import CloudError, CloudSession
+
+TAIL = 30
+"""Lines that are shown of a job that failed."""
+STARTS_S = 1_800.0
+"""What a job may take beyond its run time: machines, images, and stopping."""
+LATE_S = 6.0
+"""Log lines may come so much later than the job's end."""
+ABSENT = ("ResourceNotFoundException",)
+_ITERATION = re.compile(r"Training iteration=(\d+)")
+Say = Callable[[str], None]
+
+
+@dataclass
+class LogReader:
+    """The lines of a job's logs, each once."""
+
+    session: CloudSession
+    tokens: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def new(self, sources: list[LogSource]) -> list[str]:
+        """Lines since the last call; those of others than the first machine's begin with who says it."""
+        lines = []
+        for source in sources:
+            first = True
+            for stream in self._streams(source):
+                who = source.who or ("" if first else stream.removeprefix(source.prefix).split("-1")[0])
+                first = False
+                lines += [f"[{who}] {line}" if who else line for line in self._lines(source.group, stream)]
+        return lines
+
+    def _streams(self, source: LogSource) -> list[str]:
+        answer = self.session.call(
+            "logs",
+            "DescribeLogStreams",
+            logGroupName=source.group,
+            logStreamNamePrefix=source.prefix,
+            absent=ABSENT,
+        )
+        return sorted(str(stream["logStreamName"]) for stream in answer.get("logStreams", []))
+
+    def _lines(self, group: str, stream: str) -> list[str]:
+        lines: list[str] = []
+        while True:
+            token = self.tokens.get((group, stream))
+            answer = self.session.call(
+                "logs",
+                "GetLogEvents",
+                logGroupName=group,
+                logStreamName=stream,
+                startFromHead=True,
+                absent=ABSENT,
+                **({"nextToken": token} if token else {}),
+            )
+            lines += [str(event["message"]).rstrip("\n") for event in answer.get("events", [])]
+            following = str(answer.get("nextForwardToken", ""))
+            if not following or following == token or not answer.get("events"):
+                return lines
+            self.tokens[group, stream] = following
+
+
+@dataclass
+class Metrics:
+    """Values of the guidance's metrics, by name, in the order of the log."""
+
+    values: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name, _ in METRICS})
+    iteration: int = -1
+
+    def take(self, line: str) -> bool:
+        """Whether the line has one of them."""
+        found = False
+        for name, regex in METRICS:
+            for text in re.findall(regex, line, re.M):
+                self.values[name].append(float(text))
+                found = True
+        if number := _ITERATION.search(line):
+            self.iteration = max(self.iteration, int(number[1]))
+        return found
+
+    def summary(self) -> str:
+        """The last value of each."""
+        told = [f"{name} {values[-1]:g}" for name, values in self.values.items() if values]
+        return ", ".join(told)
+
+
+@dataclass
+class Followed:
+    """How a job ended, and the end of its log."""
+
+    state: JobState
+    tail: list[str]
+    metrics: Metrics
+
+
+def follow(
+    session: CloudSession, launcher: Launcher, record: JobRecord, say: Say, everything: bool = False
+) -> Followed:
+    """Show the job's lines until it has ended, metric lines only with `everything`. A job whose cost reaches its limit
+    is stopped. CloudError when it takes longer than it may."""
+    reader, metrics = LogReader(session), Metrics()
+    tail: list[str] = []
+    plan, settings = record.plan, record.plan.settings
+    longest_s = plan.max_runtime_s if not plan.spot else max(settings.max_wait_minutes * 60, 2 * plan.max_runtime_s)
+    shown, stopped = "", False
+    ended_s: float | None = None
+    while True:
+        state = launcher.state(record)
+        if state.detail != shown:
+            shown = state.detail
+            say(f"{record.job}: {state.phase}{f' ({shown})' if shown.lower() != state.phase else ''}")
+        for line in reader.new(list(launcher.logs(record))):
+            tail = [*tail, line][-TAIL:]
+            if not metrics.take(line) or everything:
+                say(line)
+            ended_s = None  # more may come
+        if state.ended:
+            ended_s = ended_s or time.monotonic()
+            if time.monotonic() - ended_s >= min(LATE_S, 3 * settings.poll_s):
+                return Followed(state, tail, metrics)
+        elif not stopped and 0 < settings.max_cost <= spent(record, state):
+            dollars = f"${spent(record, state):.2f}"
+            say(f"{record.job} has cost about {dollars}: stopping it, by --max-cost {settings.max_cost:g}")
+            launcher.stop(record)
+            stopped = True
+        elif time.time() - record.created_s > longest_s + STARTS_S:
+            launcher.stop(record)
+            what = f"{record.job} has run for {(time.time() - record.created_s) / 60:.0f} minutes and was told to stop"
+            raise CloudError(
+                what, f"a job takes at most {(longest_s + STARTS_S) / 60:.0f} minutes", "see AWS's console"
+            )
+        time.sleep(settings.poll_s)
+
+
+def spent(record: JobRecord, state: JobState) -> float:
+    """US dollars so far: the time since the machines were there, at the estimate's price."""
+    began = (state.told or {}).get("TrainingStartTime")
+    if not isinstance(began, datetime):
+        return 0.0
+    return record.hourly * (time.time() - began.timestamp()) / 3600
+
+
+def failure(followed: Followed, record: JobRecord) -> CloudError:
+    """The error of a job that failed: AWS's reason and the end of its log."""
+    log = "\n".join(f"  | {line}" for line in followed.tail) or "  | (no log: its container did not start)"
+    reason = followed.state.reason.strip() or "AWS gives no reason"
+    return CloudError(
+        f"{record.job} failed: {reason}\n{log}",
+        "a job ends by itself or is stopped",
+        f"see the messages above; undercut cloud logs {record.job}",
+    )

@@ -1,0 +1,256 @@
+"""From a run of this folder to a job in the cloud, and back."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from contract import artifacts
+from contract.config import RunConfig
+from contract.errors import InputError
+from contract.host import S3Address
+from contract.protocols import Place
+from trainer.checkpoints import Checkpoints
+from undercut.backends.aws import cost, follow, resources
+from undercut.backends.aws.images import images_of
+from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, check, job_name, settings_problem
+from undercut.backends.aws.launchers import launcher
+from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
+from undercut.backends.aws.resources import Resources
+from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.backends.aws.settings import CloudSettings
+from undercut.cli.copying import copy_between
+from undercut.runs.run import Run
+from undercut.runs.workspace import RUNS_PREFIX, bucket_place, workspace
+
+SHORTEST_S = 600
+"""A job that may run for less would end before it has done anything."""
+NO_ROOM = ("CapacityError", "ResourceLimitExceeded", "InsufficientCapacityException")
+RACES = "races"
+Say = Callable[[str], None]
+
+
+def plan_of(
+    settings: CloudSettings, region: str, work: Work, runs: Sequence[str], arguments: Sequence[str] = ()
+) -> JobPlan:
+    """What the settings ask for. `max_cost` shortens how long the job may run."""
+    groups = [InstanceGroup("trainer", settings.instance_type, 1)]
+    if settings.simulators and work == "train":
+        kind = settings.simulator_type or settings.instance_type
+        service = settings.launcher
+        name = kind if service == "sagemaker" else kind.removeprefix("ml.")
+        groups.append(InstanceGroup("simulators", name, settings.simulators, service))
+    if len({group.instance_type for group in groups}) == 1 and len(groups) > 1 and settings.launcher == "sagemaker":
+        groups = [InstanceGroup("trainer", settings.instance_type, 1 + settings.simulators)]
+    return JobPlan(
+        job=job_name(runs[0]),
+        work=work,
+        runs=tuple(runs),
+        region=region,
+        launcher=settings.launcher,
+        groups=tuple(groups),
+        settings=settings,
+        max_runtime_s=int(settings.max_runtime_minutes * 60),
+        volume_gb=settings.volume_gb,
+        spot=settings.spot,
+        arguments=tuple(arguments),
+        streams=settings.simulators if settings.launcher == "robomaker" and work == "train" else 0,
+    )
+
+
+def within_cost(plan: JobPlan) -> tuple[JobPlan, cost.Estimate]:
+    """The plan with a run time that its limit of cost allows, and its estimate. InputError when that is too short."""
+    estimate = cost.estimate(plan)
+    limit = plan.settings.max_cost
+    if limit and estimate.total > limit:
+        fixed = max(estimate.total - estimate.hourly * plan.max_runtime_s / 3600, 0.0)
+        affordable_s = int((limit - fixed) / estimate.hourly * 3600)
+        if affordable_s < SHORTEST_S:
+            raise settings_problem(plan.settings, affordable_s / 60)
+        plan = replace(plan, max_runtime_s=affordable_s)
+        estimate = cost.estimate(plan)
+    return plan, estimate
+
+
+def attempts(settings: CloudSettings, region: str) -> Iterator[CloudSettings]:
+    """The settings with each instance type in turn, in each region in turn: the stated list."""
+    for where in dict.fromkeys((region, *settings.fallback_regions)):
+        for kind in dict.fromkeys((settings.instance_type, *settings.fallback_instance_types)):
+            yield settings.model_copy(update={"region": where, "instance_type": kind})
+
+
+# --- the run goes there and comes back -------------------------------------------------------------------------------
+
+
+def needed_runs(name: str, place: Place) -> list[str]:
+    """The run, and before it the one it begins from, while it has no checkpoint; InputError where that is no run."""
+    config = Run.open(name, place.below(RUNS_PREFIX + name)).config
+    if not config.pretrained or Checkpoints(place.below(RUNS_PREFIX + name)).last() is not None:
+        return [name]
+    if config.pretrained.startswith("s3://"):
+        return [name]
+    if not place.below(RUNS_PREFIX + config.pretrained).exists(artifacts.RUN_CONFIG):
+        rule = "a job in the cloud begins from a run or from s3://bucket/prefix, not from a file of this machine"
+        fix = f"undercut import {config.pretrained}, then name the run that it makes"
+        raise InputError(f"run {name}: pretrained", config.pretrained, rule, fix)
+    return [config.pretrained, name]
+
+
+def bring(names: Sequence[str], there: Resources) -> None:
+    """Bring the bucket's runs up to date with those here. A run that is only there is fine."""
+    here = workspace()
+    for name in names:
+        RunConfig.build({"name": name}, "command line")
+        if here.below(RUNS_PREFIX + name).exists(artifacts.RUN_CONFIG):
+            for one in needed_runs(name, here):
+                copy_between(one, here, there.store())
+        elif not there.store().below(RUNS_PREFIX + name).exists(artifacts.RUN_CONFIG):
+            known = ", ".join(there.store().folders(RUNS_PREFIX)) or "none"
+            rule = f"a run of this folder or of {there.address} (there are: {known})"
+            raise InputError("run", name, rule, f"undercut train {name} --backend cloud makes one and trains it there")
+
+
+def pull(record: JobRecord) -> list[str]:
+    """Bring what the job wrote to this folder; returns the places."""
+    there, here = bucket_place(S3Address(record.bucket, record.prefix)), workspace()
+    if record.plan.work == "race":
+        path = f"{RACES}/{race_name(record.plan.arguments)}"
+        source = there.below(path)
+        for key in source.list(""):
+            here.below(path).put(key, source.get(key))
+        return [path]
+    for run in record.plan.runs:
+        copy_between(run, there, here)
+    return [f"{RUNS_PREFIX}{run}" for run in record.plan.runs]
+
+
+def race_name(arguments: Sequence[str]) -> str:
+    """Of `undercut race`'s arguments: --name, by default "race"."""
+    for one, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if one == "--name":
+            return following
+        if one.startswith("--name="):
+            return one.partition("=")[2]
+    return "race"
+
+
+# --- launching -------------------------------------------------------------------------------------------------------
+
+
+def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, Launcher]:
+    """Check, estimate, bring, push, launch: in this order, so that what cannot be done costs nothing.
+
+    When this is broken off, nothing is left running: what was launched meanwhile is stopped.
+    """
+    starter = launcher(session, plan.launcher)
+    session.account()
+    there = resources.find(session)
+    check(plan, starter.can, there)
+    plan, estimate = within_cost(plan)
+    for line in told(plan, estimate):
+        say(line)
+    bring(plan.runs, there)
+    images = images_of(session, plan, there, say)
+    record = JobRecord(
+        plan=plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=estimate.hourly
+    ).save()
+    try:
+        record = starter.launch(record, there, images)
+    except BaseException:
+        with _uninterrupted():
+            left = undone(starter, record)
+        say(left)
+        raise
+    say(f"launched {record.job} in {session.region}; Ctrl-C leaves it running: undercut cloud stop {plan.runs[0]}")
+    return record, starter
+
+
+def undone(starter: Launcher, record: JobRecord) -> str:
+    """Stop what a launch that broke off may have begun; what is left, in words."""
+    try:
+        starter.stop(record)
+        state = starter.state(record)
+        if state.phase == "absent":
+            time.sleep(record.plan.settings.poll_s)  # its request may still have been on the way
+            starter.stop(record)
+            state = starter.state(record)
+    except Exception as error:
+        return f"{record.job} may be running, since AWS could not be asked: undercut cloud stop {record.job}\n{error}"
+    record.changed(ended=state.phase == "absent")
+    return f"{record.job} was {'not launched' if state.phase == 'absent' else 'stopped'}: nothing is left running"
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A second Ctrl-C waits until this is done."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def told(plan: JobPlan, estimate: cost.Estimate) -> list[str]:
+    """What will be launched and what it will cost, before it is."""
+    machines = ", ".join(f"{group.count} x {group.instance_type} ({group.name})" for group in plan.groups)
+    spot = ", spare capacity" if plan.spot else ""
+    lines = [f"{plan.work} {', '.join(plan.runs)} by {plan.launcher} in {plan.region}: {machines}{spot}"]
+    lines += [f"  {what:44s}{amount:>24s}  ${dollars:8.2f}" for what, amount, dollars in estimate.lines]
+    most = f"at most ${estimate.total:.2f} in {plan.max_runtime_s / 60:.0f} minutes, ${estimate.hourly:.2f} an hour"
+    return [*lines, f"  {most}{f'; prices of {estimate.dated}' if estimate.dated else ''}"]
+
+
+def run(
+    settings: CloudSettings, work: Work, runs: Sequence[str], arguments: Sequence[str], say: Say, detach: bool = False
+) -> JobRecord:
+    """A job from its launch to its files: other instance types and regions are tried, by the settings' lists, where AWS
+    has no machine to give. CloudError when it fails."""
+    refused: CloudError | None = None
+    for chosen in attempts(settings, CloudSession(settings).region):
+        session = CloudSession(chosen)
+        plan = plan_of(chosen, session.region, work, runs, arguments)
+        try:
+            record, starter = begin(session, plan, say)
+        except CloudError as error:
+            if error.code not in NO_ROOM:
+                raise
+            refused = error
+            say(f"{chosen.instance_type} in {session.region}: {error.code}; going on with the next of the list")
+            continue
+        if detach:
+            return record
+        ended = finish(session, starter, record, say)
+        if ended is None:
+            return record
+        if not ended.state.no_capacity:
+            raise follow.failure(ended, record)
+        refused = follow.failure(ended, record)
+        say(f"{chosen.instance_type} in {session.region}: no capacity; going on with the next of the list")
+    assert refused is not None
+    raise refused
+
+
+def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say) -> follow.Followed | None:
+    """Follow a job to its end and bring its files; None when it is done or was stopped, else how it failed."""
+    try:
+        followed = follow.follow(session, starter, record, say)
+    except KeyboardInterrupt:
+        run = record.plan.runs[0]
+        say(f"{record.job} goes on in the cloud: undercut cloud watch {run} follows it, stop {run} ends it")
+        raise
+    record = record.changed(ended=True)
+    if followed.metrics.summary():
+        say(f"metrics: {followed.metrics.summary()}")
+    if followed.state.phase not in ("done", "stopped"):
+        return followed
+    for place in pull(record):
+        say(f"brought {place}")
+    say(spent(record, followed.state))
+    return None
+
+
+def spent(record: JobRecord, state: JobState) -> str:
+    """What an ended job did cost, in words."""
+    actual = cost.actual(record.plan, state.told or {})
+    return f"it did cost about ${actual.total:.2f}"

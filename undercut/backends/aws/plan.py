@@ -1,0 +1,37 @@
+"""What a job will use, before it is launched: what launchers launch and what the cost estimate is made of."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from undercut.backends.aws.settings import CloudSettings, LauncherName
+
+Work = Literal["train", "evaluate", "race"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceGroup:
+    """So many machines of one type; SageMaker's begin with "ml.", those of AWS Batch do not."""
+
+    name: str
+    instance_type: str
+    count: int
+    service: Literal["sagemaker", "batch", "robomaker"] = "sagemaker"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """One job. `job` is its name in AWS, `runs` the runs that it trains or drives, `arguments` those of the command."""
+
+    job: str
+    work: Work
+    runs: tuple[str, ...]
+    region: str
+    launcher: LauncherName
+    groups: tuple[InstanceGroup, ...]
+    settings: CloudSettings
+    max_runtime_s: int
+    volume_gb: int = 30
+    spot: bool = False
+    arguments: tuple[str, ...] = ()
+    streams: int = 0
+    """Kinesis Video streams."""

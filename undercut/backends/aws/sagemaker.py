@@ -1,0 +1,137 @@
+"""Launcher: a SageMaker training job, with simulators beside the trainer or on machines of their own."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from contract.host import STORE
+from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource, Phase
+from undercut.backends.aws.plan import JobPlan
+from undercut.backends.aws.resources import Resources
+from undercut.backends.aws.session import CloudSession
+from undercut.backends.aws.settings import LauncherName
+
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+ABSENT = ("Requested resource not found", "Could not find training job", "ResourceNotFound")
+ENDED = ("The request was rejected because the training job is in status",)
+METRICS = (
+    ("reward-training", "^Training>.*Total reward=(.*?),"),
+    ("ppo-surrogate-loss", "^Policy training>.*Surrogate loss=(.*?),"),
+    ("ppo-entropy", "^Policy training>.*Entropy=(.*?),"),
+    ("reward-testing", "^Testing>.*Total reward=(.*?),"),
+)
+"""The guidance's metric definitions: name and regular expression."""
+_PHASES: dict[str, Phase] = {
+    "InProgress": "running",
+    "Completed": "done",
+    "Failed": "failed",
+    "Stopping": "stopping",
+    "Stopped": "stopped",
+}
+_STARTING = (
+    "Starting",
+    "Pending",
+    "LaunchingMLInstances",
+    "PreparingTrainingStack",
+    "Downloading",
+    "DownloadingTrainingImage",
+)
+
+
+class SageMakerLauncher:
+    """One training job; `simulators` more machines make it a heterogeneous cluster with rollouts over Redis."""
+
+    name: LauncherName = "sagemaker"
+    can = Capabilities(works=("train", "evaluate", "race"), spot=True, simulators=(0, 20))
+
+    def __init__(self, session: CloudSession) -> None:
+        self._session = session
+
+    def launch(self, record: JobRecord, resources: Resources, images: Images) -> JobRecord:
+        self._session.call("sagemaker", "CreateTrainingJob", **request(record.plan, resources, images.trainer))
+        return record.changed(launched=True)
+
+    def state(self, record: JobRecord) -> JobState:
+        told = self._session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=record.job, absent=ABSENT)
+        return state_of(told)
+
+    def stop(self, record: JobRecord) -> None:
+        self._session.call("sagemaker", "StopTrainingJob", TrainingJobName=record.job, absent=(*ABSENT, *ENDED))
+
+    def logs(self, record: JobRecord) -> Sequence[LogSource]:
+        return [LogSource(LOG_GROUP, f"{record.job}/")]
+
+
+def state_of(told: dict[str, Any]) -> JobState:
+    """DescribeTrainingJob's answer in our words."""
+    if not told:
+        return JobState("absent")
+    phase = _PHASES.get(told["TrainingJobStatus"], "running")
+    detail = str(told.get("SecondaryStatus", ""))
+    if phase == "running" and detail in _STARTING:
+        phase = "starting"
+    return JobState(phase, detail or told["TrainingJobStatus"], str(told.get("FailureReason", "")), told)
+
+
+def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "") -> dict[str, Any]:
+    """CreateTrainingJob's request. `rollouts` "redis": simulators come from elsewhere."""
+    settings = plan.settings
+    trainers = [group for group in plan.groups if group.service == "sagemaker"]
+    if len(trainers) == 1:
+        machines: dict[str, Any] = {"InstanceType": trainers[0].instance_type, "InstanceCount": trainers[0].count}
+    else:
+        machines = {
+            "InstanceGroups": [
+                {"InstanceGroupName": one.name, "InstanceType": one.instance_type, "InstanceCount": one.count}
+                for one in trainers
+            ]
+        }
+    several = sum(group.count for group in trainers) > 1
+    stopping = {"MaxRuntimeInSeconds": plan.max_runtime_s}
+    if plan.spot:
+        wait_s = int(settings.max_wait_minutes * 60) or 2 * plan.max_runtime_s
+        stopping["MaxWaitTimeInSeconds"] = max(wait_s, plan.max_runtime_s)
+    key = settings.kms_key
+    folder = resources.address.below(f"jobs/{plan.job}")
+    made: dict[str, Any] = {
+        "TrainingJobName": plan.job,
+        "RoleArn": resources.role_arn,
+        "AlgorithmSpecification": {
+            "TrainingImage": image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": name, "Regex": regex} for name, regex in METRICS],
+        },
+        "HyperParameters": hyperparameters(plan, resources, rollouts),
+        "OutputDataConfig": {"S3OutputPath": str(folder), **({"KmsKeyId": key} if key else {})},
+        "ResourceConfig": {
+            **machines,
+            "VolumeSizeInGB": plan.volume_gb,
+            **({"VolumeKmsKeyId": key} if key else {}),
+        },
+        "StoppingCondition": stopping,
+        "EnableManagedSpotTraining": plan.spot,
+        "EnableInterContainerTrafficEncryption": several,
+        "Environment": {STORE: str(resources.address), "AWS_REGION": plan.region},
+        "Tags": [{"Key": TAG, "Value": plan.runs[0]}],
+    }
+    if plan.spot:  # an interrupted job goes on from the bucket; SageMaker asks for this place all the same
+        made["CheckpointConfig"] = {"S3Uri": str(folder.below("checkpoints")), "LocalPath": "/opt/ml/checkpoints"}
+    if resources.subnets:
+        made["VpcConfig"] = {
+            "Subnets": list(resources.subnets),
+            "SecurityGroupIds": list(resources.security_groups),
+        }
+    return made
+
+
+def hyperparameters(plan: JobPlan, resources: Resources, rollouts: str = "") -> dict[str, str]:
+    """What the container reads: the run by its place in the bucket, under the guidance's names."""
+    told = {"aws_region": plan.region}
+    if plan.work != "train":
+        return told | {"job": plan.work, "arguments": json.dumps([*plan.runs, *plan.arguments])}
+    told |= {"s3_bucket": resources.bucket, "s3_prefix": resources.run_prefix(plan.runs[0])}
+    if plan.settings.workers:
+        told["workers"] = str(plan.settings.workers)
+    if rollouts:
+        told["rollouts"] = rollouts
+    return told

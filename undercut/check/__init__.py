@@ -1,0 +1,1 @@
+"""A check of what is in a racer's folder."""

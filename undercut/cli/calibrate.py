@@ -1,0 +1,119 @@
+"""`undercut calibrate`: how near the simulated cars are to recorded ones, and cars fitted to recordings."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from contract import artifacts
+from contract.car import Car, car_of_version
+from contract.config import is_run_name
+from contract.errors import InputError
+from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.race import CarOption
+from undercut.runs.workspace import RUNS_PREFIX, workspace
+
+console = Console()
+PICTURE = "calibration.png"
+VERSIONS = {"version 4": 4, "version 5": 5}
+
+
+def calibrate(
+    logs: Annotated[
+        list[str], typer.Argument(metavar="LOGS ...", help="simtraces: a run, files, folders, logs or archives of them")
+    ],
+    track: Annotated[
+        str | None,
+        typer.Option(help="the logs' track: a name, or a .npy route; checked, and drawn", show_default=False),
+    ] = None,
+    car: CarOption = None,
+    fit: Annotated[
+        Path | None, typer.Option(help="fit a car to the logs and write its file (.yaml)", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replay recorded commands with the simulated cars: how far they stray from the recorded path, at what speeds."""
+    from simapp.calibration.measure import fitted, measured, pooled
+    from simapp.calibration.recordings import read_recordings
+    from undercut.report.calibrating import picture_of, track_of
+
+    if fit is not None and fit.suffix not in (".yaml", ".yml"):
+        raise InputError("--fit", str(fit), "a car file ends in .yaml", f"--fit {fit.with_suffix('.yaml')}")
+    cars = {name: car_of_version(version) for name, version in VERSIONS.items()}
+    if car is not None:
+        cars[car.stem] = Car.load(car)
+    recordings = [recording for name in logs for recording in read_recordings(_path(name))]
+    road = track_of(recordings, track)
+    found = [measured(recording, cars) for recording in recordings]
+    told: dict[str, Any] = {"recordings": [one.told() for one in found]}
+    if len(found) == 1:
+        told |= {"nearest": told["recordings"][0]["nearest"]}
+    if fit is not None:
+        pieces = pooled(found)
+        totals = {
+            name: sum(one.errors_m(name)["1 s"] * len(one.pieces) for one in found) / len(pieces) for name in cars
+        }
+        begun = min(totals, key=lambda name: totals[name])
+        result = fitted(pieces, cars[begun], fit.stem)
+        comments = [
+            f"Fitted by undercut calibrate to {', '.join(one.recording.name for one in found)}, from {begun}.",
+            f"On {result.held_out} held-out replays of a second, median distance at the end: "
+            f"{result.errors_m['1 s']:.3f} m ({begun}: {result.before_m['1 s']:.3f} m).",
+        ]
+        fit.parent.mkdir(parents=True, exist_ok=True)
+        fit.write_text(result.car.to_yaml(comments))
+        told["fit"] = {
+            "file": str(fit),
+            "from": begun,
+            "pieces": result.pieces,
+            "held_out_pieces": result.held_out,
+            "held_out_errors_m": {fit.stem: result.errors_m, begun: result.before_m},
+        }
+        found = [measured(recording, cars | {fit.stem: result.car}) for recording in recordings]
+    place = workspace().below(artifacts.report_folder("calibration"))
+    place.put(PICTURE, picture_of(found, road))
+    told["picture"] = place.where(PICTURE)
+    if as_json:
+        show_json(told)
+        return
+    _show(told)
+
+
+def _path(name: str) -> Path:
+    """A run's folder, or the path itself."""
+    run = Path(workspace().where(RUNS_PREFIX + name)) if is_run_name(name) else None
+    return run if run is not None and run.is_dir() and not Path(name).exists() else Path(name)
+
+
+def _show(told: dict[str, Any]) -> None:
+    for one in told["recordings"]:
+        rows = "rows of 1/15 s" if one["rows_last"] == "1/15 s" else "rows as long as their time stamps say"
+        title = f"{one['recording']}: {one['episodes']} episodes, {one['pieces']} replays of a second, {rows}"
+        horizons = list(next(iter(one["errors_m"].values())))
+        table = Table("commanded", "replays", title=title, title_justify="left")
+        for name in one["errors_m"]:
+            table.add_column(f"{name}\n{' · '.join(horizons)}", justify="right")
+        for part in one["by_speed"]:
+            table.add_row(
+                f"{part['from_mps']:g} to {part['to_mps']:g} m/s", str(part["pieces"]), *_cells(part["errors_m"])
+            )
+        table.add_row("all", str(one["pieces"]), *_cells(one["errors_m"]), style="bold")
+        console.print(table)
+        for problem in one["problems"]:
+            console.print(f"passed over: {problem}", style="yellow", markup=False, soft_wrap=True)
+    if "fit" in told:
+        fit = told["fit"]
+        (name, mine), (begun, before) = fit["held_out_errors_m"].items()
+        console.print(
+            f"{fit['file']}: on held-out episodes {mine['1 s']:.3f} m after 1 s, {begun} {before['1 s']:.3f} m\n"
+            f"  drive it: undercut train --car {fit['file']}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"picture: {told['picture']}", highlight=False, soft_wrap=True)
+
+
+def _cells(errors_m: dict[str, dict[str, float]]) -> list[str]:
+    return [" · ".join(f"{value:.3f}" for value in errors.values()) + " m" for errors in errors_m.values()]

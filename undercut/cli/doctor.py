@@ -1,0 +1,31 @@
+"""`undercut doctor`: what this machine has and lacks."""
+
+import dataclasses
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.stack import Backend, BackendOption
+from undercut.doctor import Machine, examine
+
+STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def doctor(
+    as_json: JsonOption = False,
+    backend: BackendOption = Backend.local,
+) -> None:
+    """Check this machine for what undercut needs, and say what to do. Exit status 1 when something has to be done."""
+    findings = examine(Machine(), backend == Backend.compose)
+    if as_json:
+        show_json([dataclasses.asdict(it) for it in findings])
+    else:
+        table = Table.grid(padding=(0, 2))
+        for it in findings:
+            told = f"{escape(it.text)}\n[dim]-> {escape(it.fix)}[/]" if it.fix else escape(it.text)
+            table.add_row(f"[{STYLES[it.level]}]{it.level}[/]", it.name, told)
+        Console(highlight=False).print(table)
+    raise typer.Exit(int(any(it.level == "fail" for it in findings)))

@@ -1,0 +1,1 @@
+"""Pictures of tracks, laps and trainings, as PNG files."""

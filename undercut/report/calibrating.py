@@ -1,0 +1,59 @@
+"""The track of recordings, and the picture of their replays."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from contract.errors import InputError
+from simapp.calibration.measure import Measured
+from simapp.calibration.recordings import Recording
+from simapp.tracks import Track, available_tracks, load_track
+from undercut.analysis.log import same_length
+from undercut.figures.calibration import calibration_plot
+from undercut.runs.run import TRACKS
+
+ON_THE_ROAD = 0.9
+"""Share of a recording's rows that lie no further from the centre line than the road is wide."""
+
+
+def track_of(recordings: Sequence[Recording], name: str | None) -> Track | None:
+    """The track that the racer names, or a known one that fits the first recording; None where none does.
+
+    InputError when the named one does not exist, or when a recording was driven on another.
+    """
+    if name is None:
+        for known in available_tracks([TRACKS]):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    track = load_track(known, [TRACKS])
+                except InputError:
+                    continue
+            if _why_not(recordings[0], track) is None:
+                return track
+        return None
+    track = load_track(name, [TRACKS])
+    for recording in recordings:
+        why = _why_not(recording, track)
+        if why is not None:
+            raise InputError(
+                "--track", f"{track.name}, {track.length_m:.2f} m", f"the track of {recording.name}: {why}", "give that"
+            )
+    return track
+
+
+def _why_not(recording: Recording, track: Track) -> str | None:
+    if not same_length(track.length_m, recording.track_length_m):
+        return f"its lap is {recording.track_length_m:.2f} m"
+    steps = np.concatenate([trace.steps for trace in recording.traces])
+    steps = steps[:: max(1, len(steps) // 2000)]
+    where = track.project(steps["x_m"], steps["y_m"])
+    share = float((np.abs(where.offset_m) <= where.width_m).mean())
+    return None if share >= ON_THE_ROAD else f"only {share:.0%} of its rows lie near that road"
+
+
+def picture_of(found: Sequence[Measured], track: Track | None) -> bytes:
+    """The first recording on its track, and errors of all."""
+    title = found[0].recording.name + (f" and {len(found) - 1} more" if len(found) > 1 else "")
+    return calibration_plot(found, track, title)

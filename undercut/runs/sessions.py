@@ -1,0 +1,217 @@
+"""A training or evaluation session of a run in this process: composes the parts, shows progress, leaves the files."""
+
+import contextlib
+import dataclasses
+import json
+from typing import Any
+
+from rich.console import Console
+
+from contract import artifacts, simtrace
+from contract.config import RunConfig, TrainingConfig
+from contract.errors import CheckpointError, InputError, StoreError, UndercutError
+from contract.hyperparameters import Hyperparameters
+from contract.metadata import DiscreteActions
+from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
+from contract.protocols import Agent, Phase, RolloutOrder
+from contract.rollout import Rollout
+from undercut.runs.compiling import compile_for
+from undercut.runs.live import LiveSession
+from undercut.video import videos
+from undercut.runs.run import Run
+from undercut.runs import pretraining
+from undercut.backends.local.rollouts import evaluation_laps
+from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
+from undercut.runs.statistics import lap_statistics
+from undercut.backends.local.workers import rollout_source
+from undercut.figures.plots import Updates, lap_plot, training_plot
+from simapp.things import Course
+from trainer.checkpoints import CheckpointRecord, Checkpoints
+from trainer.coach import make_agent
+from trainer.journal import RunJournal, read_iterations
+from trainer.learn import Iteration, Progress, learn
+
+MANY_LAPS = 20
+"""From here on laps are not listed one by one."""
+
+
+def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) -> None:
+    """Train or resume the run, with so many processes to drive: 0 means this one, or those at a Redis.
+
+    Every `video_every`th iteration's evaluation laps become videos, drawn beside the training; 0 means none.
+
+    On any end, also Ctrl-C, the files of the last whole iteration are complete.
+    """
+    config, files, track = run.config, run.files, run.track()
+    spread = files.metadata.actions
+    actions = f"{spread.size} actions" if isinstance(spread, DiscreteActions) else "continuous actions"
+    others = len(config.worlds) - 1
+    worlds = f" and {others} other world{'s' * (others != 1)}" if others > 0 else ""
+    console.print(
+        f"run [bold]{config.name}[/] on {track.name} ({track.length_m:.1f} m){worlds}, seed {config.seed}, "
+        f"{config.cars} cars, "
+        f"{actions}",
+        highlight=False,
+    )
+    compile_for(config, [files.metadata], console)
+    journal = RunJournal(
+        run.store,
+        config.name,
+        [dataclasses.replace(run, config=world).track().length_m for world in config.each_world()],
+        config.training.best_model_metric,
+        files.hyperparameters.lr,
+        actions=spread.size if isinstance(spread, DiscreteActions) else 0,
+        max_sample_count=files.hyperparameters.max_sample_count,
+        sampling_frequency=files.hyperparameters.sampling_frequency,
+    )
+    films = videos.IterationVideos(run, video_every)
+    with (
+        LiveSession("run", "training", config, console.print) as live,
+        TrainingView(console, config.training, live) as view,
+    ):
+        try:
+            view.doing("building the networks")
+            agent = make_agent(
+                files.metadata, files.hyperparameters, config.seed, config.threads or None, run.preset, config.precision
+            )
+            for line in pretraining.begin(run, agent):
+                console.print(line, highlight=False, markup=False)
+            with rollout_source(
+                run, workers, lambda line: console.print(line, highlight=False, markup=False)
+            ) as source:
+                reason = learn(
+                    agent,
+                    NarratedRollouts(source, view, live),
+                    _Filmed(journal, films),
+                    limits(config, files.hyperparameters),
+                    files.hyperparameters,
+                    view,
+                )
+        except StoreError:
+            raise  # nothing more can be written
+        except BaseException:
+            films.abandon()
+            with contextlib.suppress(UndercutError):  # what stopped the training is the news
+                _finish(run, journal)
+            raise
+        view.doing("writing plot and car bundle")
+        _finish(run, journal)
+        view.doing("drawing videos")
+        films.finish(console, view.interrupted())
+    console.print(f"training ended: {reason}", highlight=False)
+    if view.interrupted():
+        raise KeyboardInterrupt
+
+
+class _Filmed:
+    """The journal of a training some of whose iterations are filmed, once they are saved."""
+
+    def __init__(self, journal: RunJournal, films: videos.IterationVideos) -> None:
+        self._journal, self._films = journal, films
+
+    def resume(self, agent: Agent) -> Progress:
+        return self._journal.resume(agent)
+
+    def save(self, iteration: Iteration, agent: Agent, policy: bytes) -> None:
+        self._journal.save(iteration, agent, policy)
+        self._films.add(iteration.before.iteration, iteration.evaluation)
+
+
+def limits(run: RunConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
+    """The config's limits, or the hyperparameters' term_cond_* where those are met sooner, and a lap in each world."""
+    config = run.training
+    episodes = [limit for limit in (config.max_episodes, hyperparameters.term_cond_max_episodes) if limit > 0]
+    targets = [
+        target for target in (config.target_reward_score, hyperparameters.term_cond_avg_score) if target is not None
+    ]
+    laps = max(config.min_eval_trials, len(run.worlds))
+    return config.model_copy(
+        update={"max_episodes": min(episodes), "target_reward_score": min(targets), "min_eval_trials": laps}
+    )
+
+
+def _finish(run: Run, journal: RunJournal) -> None:
+    iterations = read_iterations(run.store)
+    if not iterations:
+        return
+    journal.bundle(run.files.metadata.complete_json().encode())
+    metrics = run.store.get(artifacts.TRAINING_METRICS).decode()
+    updates = Updates(
+        steps=[row.steps for row in iterations],
+        entropy=[row.entropy for row in iterations],
+        policy_loss=[row.policy_loss for row in iterations],
+        value_loss=[row.value_loss for row in iterations],
+    )
+    title = f"{run.config.name} on {run.config.track}"
+    rows = parse_training_metrics(metrics, artifacts.TRAINING_METRICS)
+    run.store.put(artifacts.TRAINING_PLOT, training_plot(rows, updates, title))
+
+
+def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]:
+    """Drive laps with the best or last checkpoint; write metrics, simtrace, recording and plot; show the lap table."""
+    record = checkpoint(run, which)
+    policy = Checkpoints(run.store).load_policy(record)
+    order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
+    compile_for(run.config, [run.files.metadata], console)
+    with LiveSession("run", "evaluation", run.config, console.print) as live:
+        live.doing(f"driving {laps} laps with checkpoint {record.iteration}")
+        driven = evaluation_laps(run, policy, order)
+    track = run.track()
+    title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
+    run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())
+    run.store.put(artifacts.evaluation_simtrace(), simtrace.to_csv(driven, track.length_m, 0.0).encode())
+    recording = videos.recording_of(run.config, track, driven)
+    run.store.put(artifacts.evaluation_recording(), recording.to_bytes())
+    standing = Course(track, run.config.race, run.config.reverse_dir).fixed()
+    run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title, standing))
+    if laps <= MANY_LAPS:
+        console.print(lap_table(driven, title))
+    console.print(statistics_line(lap_statistics(driven)), highlight=False)
+    return driven
+
+
+def checkpoint(run: Run, which: str) -> CheckpointRecord:
+    """The `best` or `last` checkpoint of the run."""
+    if which not in ("best", "last"):
+        raise InputError("--checkpoint", which, "best or last", "leave it out for the best one")
+    checkpoints = Checkpoints(run.store)
+    record = checkpoints.best() if which == "best" else checkpoints.last()
+    if record is None:
+        raise CheckpointError(
+            f"run {run.config.name} has no checkpoint yet\n"
+            f"  rule: an evaluation drives a trained policy\n"
+            f"  fix:  undercut train {run.config.name}"
+        )
+    return record
+
+
+def show_files(run: Run, console: Console) -> None:
+    """Name the files that a person would open next."""
+    for key, what in (
+        (artifacts.TRAINING_PLOT, "training plot"),
+        (artifacts.LAP_PLOT, "laps of the evaluation"),
+        (artifacts.TRAINING_METRICS, "training metrics"),
+        (artifacts.EVALUATION_METRICS, "evaluation metrics"),
+        (artifacts.car_bundle(run.config.name), "bundle for the car"),
+    ):
+        if run.store.exists(key):
+            console.print(f"{what + ':':24s}{run.store.where(key)}", highlight=False, soft_wrap=True)
+    console.print(f"{'a page about all this:':24s}undercut report {run.config.name}", highlight=False, soft_wrap=True)
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """One row of `undercut runs`."""
+    iterations = read_iterations(run.store)
+    best = max((row.evaluation_completion_pct for row in iterations), default=None)
+    laps = None
+    if run.store.exists(artifacts.EVALUATION_METRICS):
+        rows = json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"]
+        laps = f"{sum(row['completion_percentage'] == 100 for row in rows)}/{len(rows)}"
+    return {
+        "run": run.config.name,
+        "track": run.config.track,
+        "iterations": len(iterations),
+        "steps": iterations[-1].steps if iterations else 0,
+        "best_evaluation": None if best is None else f"{best:.0f} %",
+        "laps": laps,
+    }

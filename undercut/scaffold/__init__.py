@@ -1,0 +1,1 @@
+"""A new folder of a racer."""

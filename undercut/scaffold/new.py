@@ -1,0 +1,135 @@
+"""`undercut new`: a racer's folder that passes the check and trains, ready to be changed."""
+
+import json
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.config import RUN_NAME_RULE, is_run_name
+from contract.errors import InputError
+from contract.fields import choice
+from simapp.tracks import load_track
+from undercut.runs.run import DEFAULT_METADATA, TRACKS, default_hyperparameters
+
+RACES = ("TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT")
+ACTION_KINDS = ("discrete", "continuous")
+ALGORITHMS = ("clipped_ppo", "sac")
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the folder is for. `new_folder` checks the words."""
+
+    name: str
+    actions: str | None = None
+    algorithm: str | None = None
+    race: str = "TIME_TRIAL"
+    track: str = "paddock"
+
+
+def new_folder(wish: Wish, at: Path) -> list[Path]:
+    """Write `at`/NAME whole or not at all; its files. InputError where there is something of that name already."""
+    target = at / wish.name
+    if not is_run_name(wish.name):
+        raise InputError("NAME", wish.name, f"a folder of this name: {RUN_NAME_RULE}", "choose another name")
+    if target.exists():
+        raise InputError(
+            "NAME", str(target), "a folder that does not exist yet", "choose another name, or move it away"
+        )
+    contents = _contents(wish)
+    stage = at / f".new-{secrets.token_hex(8)}"
+    try:
+        stage.mkdir(parents=True)
+        for name, text in contents.items():
+            (stage / name).write_text(text, encoding="utf-8")
+        stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    return [target / name for name in contents]
+
+
+def _contents(wish: Wish) -> dict[str, str]:
+    race = choice(wish.race, "--race", RACES)
+    algorithm = choice(wish.algorithm or "clipped_ppo", "--algorithm", ALGORITHMS)
+    kind = choice(wish.actions or ("continuous" if algorithm == "sac" else "discrete"), "--actions", ACTION_KINDS)
+    if algorithm == "sac" and kind == "discrete":
+        raise InputError("--actions", kind, "SAC needs a continuous action space", "leave --actions out")
+    load_track(wish.track, [TRACKS])
+    metadata = DEFAULT_METADATA
+    if kind == "continuous":
+        metadata = metadata.with_name(f"front_shallow_continuous_{'sac' if algorithm == 'sac' else 'ppo'}.json")
+    reward = (_TEMPLATES / ("time_trial.py" if race == "TIME_TRIAL" else "things.py")).read_text(encoding="utf-8")
+    speeds = json.loads(metadata.read_text(encoding="utf-8"))["action_space"]
+    if isinstance(speeds, dict):
+        slow, fast = speeds["speed"]["low"], speeds["speed"]["high"]
+        reward = reward.replace("SLOWEST, FASTEST = 1.0, 2.0", f"SLOWEST, FASTEST = {float(slow)}, {float(fast)}")
+    return {
+        "reward_function.py": reward,
+        "model_metadata.json": metadata.read_text(encoding="utf-8"),
+        "hyperparameters.json": default_hyperparameters(metadata).read_text(encoding="utf-8"),
+        "training_params.yaml": _params(wish, race),
+        "README.md": _readme(wish),
+    }
+
+
+def _params(wish: Wish, race: str) -> str:
+    things = {
+        "TIME_TRIAL": "",
+        "OBJECT_AVOIDANCE": _OBSTACLES,
+        "HEAD_TO_BOT": _BOTS,
+    }[race]
+    return _PARAMS.format(name=wish.name, track=wish.track, race=race) + things
+
+
+def _readme(wish: Wish) -> str:
+    return _README.format(name=wish.name)
+
+
+_PARAMS = """\
+# How {name} is trained: undercut train {name} --folder {name}
+# Every key, with what it means: actions/params/training_params.yaml
+
+JOB_TYPE: "TRAINING"
+MODEL_NAME: "{name}"
+WORLD_NAME: "{track}"                   # undercut tracks list; NAME_cw and NAME_ccw choose the direction
+RACE_TYPE: "{race}"
+CHANGE_START_POSITION: "true"           # the start moves on from episode to episode
+ALTERNATE_DRIVING_DIRECTION: "false"    # every other episode the other way round
+ENABLE_DOMAIN_RANDOMIZATION: "false"    # light, colours, camera and car a little different in every episode
+MIN_EVAL_TRIALS: "5"                    # laps after each iteration
+BEST_MODEL_METRIC: "progress"           # progress, reward or laptime
+"""
+_OBSTACLES = """\
+NUMBER_OF_OBSTACLES: "6"
+MIN_DISTANCE_BETWEEN_OBSTACLES: "2.0"   # per cent of the lap, half a metre at least
+RANDOMIZE_OBSTACLE_LOCATIONS: "true"    # new places for every episode
+IS_OBSTACLE_BOT_CAR: "false"            # parked cars instead of boxes
+"""
+_BOTS = """\
+NUMBER_OF_BOT_CARS: "3"
+BOT_CAR_SPEED: "0.2"                    # m/s
+MIN_DISTANCE_BETWEEN_BOT_CARS: "2.0"    # metres along the road
+RANDOMIZE_BOT_CAR_LOCATIONS: "true"     # new places for every episode
+IS_LANE_CHANGE: "false"
+"""
+_README = """\
+# {name}
+
+```
+undercut check {name}
+undercut train {name} --folder {name}
+undercut evaluate {name}
+```
+
+The first says in a second whether everything fits together, and what the reward function pays for. The second trains
+into `runs/{name}/` and goes on where it stopped when it is run again. The third drives laps and makes videos.
+
+| file | what it is |
+|---|---|
+| `reward_function.py` | what the car is told to want |
+| `model_metadata.json` | actions, sensors, network |
+| `hyperparameters.json` | how it learns |
+| `training_params.yaml` | track, race and how episodes begin |
+"""

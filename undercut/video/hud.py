@@ -1,0 +1,111 @@
+"""What videos tell in words and bars: who drives, lap, time, speed, resets, penalties, and what just happened."""
+
+from dataclasses import dataclass
+
+from contract.state import EpisodeStatus, UInt8Array
+from contract.vehicle import MAX_SPEED_MPS, MAX_STEERING_RAD
+from undercut.video.footage import Moment
+from undercut.video.lettering import Rgb, panel, shortened, text_width, write
+
+TOP_PX, BOTTOM_PX = 56, 54
+"""Of a picture 640 wide: what the HUD takes above and below."""
+_WHITE: Rgb = (255, 255, 255)
+_SOFT: Rgb = (196, 204, 214)
+_BAR: Rgb = (86, 96, 108)
+_SPEED: Rgb = (88, 196, 255)
+_DONE: Rgb = (126, 211, 94)
+_ALERT: Rgb = (196, 38, 38)
+_FINE: Rgb = (28, 128, 58)
+
+
+@dataclass(frozen=True, slots=True)
+class Hud:
+    """`title` is the racer's name, `subtitle` the leaderboard's, the model's, or what is shown; `racers` drive."""
+
+    title: str
+    subtitle: str = ""
+    racers: int = 1
+
+    def draw(self, frame: UInt8Array, moment: Moment) -> None:
+        """Draw over a frame (H, W, 3), in proportion to its width."""
+        self._who(frame)
+        self._when(frame, moment)
+        self._how(frame, moment)
+        if moment.banner:
+            _banner(frame, moment.banner)
+
+    def _who(self, frame: UInt8Array) -> None:
+        px = _Scale(frame)
+        most = px(330)
+        title = shortened(self.title, px(17), True, most)
+        subtitle = shortened(self.subtitle, px(12), False, most)
+        width = max(text_width(title, px(17), True), text_width(subtitle, px(12))) + px(20)
+        panel(frame, px(8), px(8), width, px(44 if subtitle else 30))
+        write(frame, title, px(18), px(11), px(17), _WHITE, bold=True)
+        if subtitle:
+            write(frame, subtitle, px(18), px(33), px(12), _SOFT)
+
+    def _when(self, frame: UInt8Array, moment: Moment) -> None:
+        px = _Scale(frame)
+        time = clock(moment.time_s)
+        lap = f"Lap {moment.lap}/{moment.laps}"
+        if moment.place:
+            lap += f"   P{moment.place}/{self.racers}"
+        width = max(text_width(time, px(21), True), text_width(lap, px(12))) + px(20)
+        left = frame.shape[1] - width - px(8)
+        panel(frame, left, px(8), width, px(44))
+        right = frame.shape[1] - px(17)
+        write(frame, time, right - text_width(time, px(21), True), px(9), px(21), _WHITE, bold=True)
+        write(frame, lap, right - text_width(lap, px(12)), px(34), px(12), _SOFT)
+
+    def _how(self, frame: UInt8Array, moment: Moment) -> None:
+        px = _Scale(frame)
+        top = frame.shape[0] - px(50)
+        panel(frame, px(8), top, px(384), px(42))
+        write(frame, f"{moment.speed_mps:.2f}", px(18), top + px(4), px(18), _WHITE, bold=True)
+        write(frame, "m/s", px(64), top + px(9), px(12), _SOFT)
+        _bar(frame, px(18), top + px(30), px(72), 0.0, moment.speed_mps / MAX_SPEED_MPS, _SPEED)
+        write(frame, "steering", px(112), top + px(9), px(12), _SOFT)
+        turn = 0.5 - 0.5 * moment.steering_rad / MAX_STEERING_RAD
+        _bar(frame, px(106), top + px(30), px(72), min(turn, 0.5), max(turn, 0.5), _SPEED)
+        write(frame, f"{moment.progress_pct:.0f} %", px(196), top + px(6), px(15), _WHITE, bold=True)
+        _bar(frame, px(196), top + px(30), px(72), 0.0, moment.progress_pct / 100.0, _DONE)
+        resets = f"{moment.resets} resets" if moment.resets != 1 else "1 reset"
+        write(frame, resets, px(288), top + px(6), px(13), _WHITE if moment.resets else _SOFT, bold=moment.resets > 0)
+        penalty = f"+{moment.penalty_s:.1f} s penalty"
+        write(frame, penalty, px(288), top + px(23), px(12), _WHITE if moment.penalty_s else _SOFT)
+
+
+class _Scale:
+    """Pixels of a picture 640 wide -> pixels of this one."""
+
+    def __init__(self, frame: UInt8Array) -> None:
+        self._scale = float(frame.shape[1] / 640.0)
+
+    def __call__(self, pixels: float) -> int:
+        return max(round(pixels * self._scale), 1)
+
+
+def clock(time_s: float) -> str:
+    """0:07.350, to the thousandth."""
+    thousandths = round(max(time_s, 0.0) * 1000)
+    return f"{thousandths // 60000}:{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
+
+
+def _bar(frame: UInt8Array, left: int, top: int, width: int, first: float, last: float, rgb: Rgb) -> None:
+    """A bar that is filled between two shares of its width."""
+    high = max(round(5 * frame.shape[1] / 640.0), 2)
+    frame[top : top + high, left : left + width] = _BAR
+    begin, end = (left + round(width * min(max(share, 0.0), 1.0)) for share in (first, last))
+    frame[top : top + high, begin : max(end, begin + 2)] = rgb
+
+
+def _banner(frame: UInt8Array, text: str) -> None:
+    px = _Scale(frame)
+    rgb = _ALERT
+    if text.startswith(EpisodeStatus.lap_complete.title):
+        rgb = _FINE
+    width = text_width(text, px(22), True) + px(36)
+    left, top = (frame.shape[1] - width) // 2, px(72)
+    panel(frame, left, top, width, px(40), rgb, 0.88, px(8))
+    write(frame, text, left + px(18), top + px(6), px(22), _WHITE, bold=True)

@@ -1,0 +1,262 @@
+"""Playback: laps of a run at real time, drawn once for everybody who watches them the same way.
+
+A viewer never holds anybody up: what it has not taken yet is replaced by what is newer, and one that takes nothing for
+a while is let go. Nothing here reaches the session that is watched; it is another process, whose files are read.
+"""
+
+import asyncio
+import json
+import struct
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from contract.errors import UndercutError
+from contract.state import EpisodeStatus
+from contract.vehicle import CAR_COLORS
+from simapp.tracks import Track
+from undercut.view.laps import COLUMNS, THING_COLUMNS, LapReader, Laps, Show
+from undercut.view.pictures import Pictures, grid
+from undercut.view.subject import Subject
+
+FPS = 15
+HOLD_S = 1.5
+"""How long the end of the laps is shown before the next ones."""
+PATIENCE_S = 30.0
+"""Laps that take longer are cut short when newer ones are there."""
+LOOK_S = 1.0
+"""From one look for newer laps to the next."""
+WINDOW = 3
+"""Frames that may be on their way to a viewer; the round trip of a phone is below 3/15 s."""
+SPEEDS = (0.5, 1, 2, 4)
+
+
+class StalledError(Exception):
+    """A viewer took nothing for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a viewer wants to see; those with the same Watch share a stage. `iteration` None is the newest."""
+
+    subject: Subject
+    show: Show
+    iteration: int | None
+    speed: float
+
+
+class Viewer:
+    """One page. `send` and `drop` are its connection's; `car` is the one that it wants to see from behind."""
+
+    def __init__(self, send: Callable[[bytes], Awaitable[None]], deadline_s: float) -> None:
+        self._send, self._deadline_s = send, deadline_s
+        self._waiting: dict[str, bytes] = {}
+        self._wake = asyncio.Event()
+        self._sent = self._taken = 0
+        self._since_s = 0.0
+        self.car = 0
+
+    def offer(self, slot: str, message: bytes) -> None:
+        """Have a message sent, in place of the one of its slot that is still waiting."""
+        self._waiting[slot] = message
+        self._wake.set()
+
+    def forget(self) -> None:
+        """Drop what is waiting: the viewer looks at something else now."""
+        self._waiting.clear()
+
+    def took(self, frames: int) -> None:
+        """The page says how many frames it has got in all."""
+        if self._taken < frames <= self._sent:
+            self._taken = frames
+            self._since_s = asyncio.get_running_loop().time()
+            self._wake.set()
+
+    async def pump(self) -> None:
+        """Send until cancelled. Raises StalledError."""
+        clock = asyncio.get_running_loop().time
+        self._since_s = clock()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for slot in ("problem", "laps", "frame"):
+                on_their_way = self._sent - self._taken
+                if on_their_way and clock() - self._since_s > self._deadline_s:
+                    raise StalledError
+                if slot not in self._waiting or (slot == "frame" and on_their_way >= WINDOW):
+                    continue
+                if not on_their_way:
+                    self._since_s = clock()
+                self._sent += slot == "frame"  # before it is sent: the answer may be there before sending returns
+                try:
+                    async with asyncio.timeout(self._deadline_s):
+                        await self._send(self._waiting.pop(slot))
+                except TimeoutError:
+                    raise StalledError from None
+
+
+class Album:
+    """Pictures of the tracks that were shown last: drawing a ground takes a second."""
+
+    KEPT = 3
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "ground")
+        self._drawn: dict[bytes, asyncio.Future[Pictures]] = {}
+
+    def of(self, track: Track) -> "asyncio.Future[Pictures]":
+        key = track.route.tobytes()
+        found = self._drawn.pop(key, None)
+        if found is None:
+            found = asyncio.get_running_loop().run_in_executor(self._pool, Pictures, track)
+        self._drawn[key] = found  # the last one is the one last used
+        while len(self._drawn) > self.KEPT:
+            self._drawn.pop(next(iter(self._drawn)))
+        return found
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(slots=True)
+class Stage:
+    """Plays the laps of a Watch to its viewers."""
+
+    reader: LapReader
+    speed: float
+    album: Album
+    pool: ThreadPoolExecutor
+    viewers: set[Viewer] = field(default_factory=set)
+    _laps: Laps | None = None
+    _next: Laps | None = None
+    _number: int = 0
+    _announced: bytes = b""
+    _problem: str = ""
+
+    def join(self, viewer: Viewer) -> None:
+        """Begin to play to the viewer."""
+        self.viewers.add(viewer)
+        if self._announced:
+            viewer.offer("laps", self._announced)
+        viewer.offer("problem", _problem_message(self._problem))
+
+    async def run(self) -> None:
+        """Play until cancelled."""
+        while True:
+            fresh = self._next or await self._look()
+            self._next = None
+            if fresh is not None:
+                self._laps, self._number = fresh, self._number + 1
+                self._announced = laps_message(fresh, self._number)
+                self._tell("laps", self._announced)
+            if self._laps is None:
+                await asyncio.sleep(LOOK_S)
+            else:
+                await self._play(self._laps)
+
+    def say(self, problem: str) -> None:
+        """Have the page show what is wrong; empty: nothing."""
+        if problem != self._problem:
+            self._problem = problem
+            self._tell("problem", _problem_message(problem))
+
+    async def _look(self) -> Laps | None:
+        problem, fresh = self._problem, None
+        try:
+            fresh = await self._in_pool(self.reader.newest)
+        except (UndercutError, OSError) as error:
+            problem = str(error)
+        else:
+            if fresh is not None:
+                problem = fresh.problem
+        self.say(problem)
+        return fresh
+
+    async def _play(self, laps: Laps) -> None:
+        clock = asyncio.get_running_loop().time
+        painting = None if laps.track is None else self.album.of(laps.track)
+        began_s = due_s = looked_s = clock()
+        time_s = 0.0
+        while time_s < laps.duration_s + HOLD_S * self.speed:
+            drawn = painting.result() if painting is not None and painting.done() else None
+            cars = {min(viewer.car, len(laps.cars) - 1) for viewer in self.viewers}
+            frames = await self._in_pool(frame_messages, laps, self._number, time_s, drawn, cars)
+            for viewer in self.viewers:
+                drawn_for = frames.get(min(viewer.car, len(laps.cars) - 1))
+                if drawn_for is not None:  # else it has just chosen another car, which the next moment has
+                    viewer.offer("frame", drawn_for)
+            now_s = clock()
+            if self._next is None and now_s - began_s > PATIENCE_S and now_s - looked_s > LOOK_S:
+                looked_s = now_s
+                self._next = await self._look()
+            if self._next is not None:
+                return
+            time_s += self.speed / FPS
+            due_s = max(due_s + 1.0 / FPS, now_s - 1.0 / FPS)  # after a hold-up go on from here, and do not rush
+            await asyncio.sleep(max(due_s - now_s, 0.0))
+
+    def _tell(self, slot: str, message: bytes) -> None:
+        for viewer in self.viewers:
+            viewer.offer(slot, message)
+
+    async def _in_pool(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *arguments)
+
+
+def frame_messages(
+    laps: Laps, number: int, time_s: float, pictures: Pictures | None, cars: set[int]
+) -> dict[int, bytes]:
+    """The message of a moment for those who look at each of the cars."""
+    rows = laps.rows(time_s)
+    cameras = b"" if pictures is None else pictures.cameras(laps, rows)
+    header = {"type": "frame", "laps": number, "t": round(time_s, 4), "cameras": len(cameras)}
+    return {
+        car: message({**header, "car": car}, cameras, b"" if pictures is None else pictures.chase(laps, rows, car))
+        for car in cars
+    }
+
+
+def laps_message(laps: Laps, number: int) -> bytes:
+    """Everything about laps that the page needs to play them: who, where, and all steps."""
+    columns, rows = grid(len(laps.cars))
+    track = laps.track
+    header = {
+        "type": "laps",
+        "laps": number,
+        "title": laps.title,
+        "phase": laps.phase.value,
+        "hidden": laps.hidden,
+        "grid": [columns, rows],
+        "columns": COLUMNS,
+        "statuses": [status.title for status in EpisodeStatus],
+        "thing_columns": THING_COLUMNS,
+        "cars": [
+            {
+                "label": car.label,
+                "colour": CAR_COLORS[car.colour],
+                "steps": len(car.steps),
+                "things": 0 if car.things is None else car.things.places,
+            }
+            for car in laps.cars
+        ],
+        "track": None if track is None else outline(track),
+    }
+    return message(header, *(car.columns() for car in laps.cars))
+
+
+def outline(track: Track) -> dict[str, Any]:
+    """The road for the page's map, in metres."""
+    edges = {"centre": track.centre, "inner": track.inner, "outer": track.outer}
+    shape = {name: [[round(x, 3), round(y, 3)] for x, y in line.tolist()] for name, line in edges.items()}
+    return {"name": track.name, "length_m": round(track.length_m, 2), "closed": track.closed, **shape}
+
+
+def message(header: dict[str, Any], *bodies: bytes) -> bytes:
+    """Length of the header as 4 bytes, header as JSON, what follows it."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"".join([struct.pack(">I", len(text)), text, *bodies])
+
+
+def _problem_message(problem: str) -> bytes:
+    return message({"type": "problem", "problem": problem})
