@@ -26,7 +26,7 @@ PREPARED_IMPORTS = """
 import undercut.runs.sessions
 from trainer.coach import shim
 shim.install()
-import trainer.coach.ppo
+import trainer.ppo.update
 """
 
 

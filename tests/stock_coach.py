@@ -12,7 +12,8 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, EpisodeStatus, IntArray, Observations
-from trainer.coach import networks, shim
+from trainer.coach import shim
+from trainer.common import networks
 
 CAMERA = "FRONT_FACING_CAMERA"
 

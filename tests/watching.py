@@ -22,7 +22,7 @@ from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from contract.stores.local import LocalStore
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.tracks import load_track
-from trainer.journal import IterationRow
+from trainer.iterations import IterationRow
 
 TRACK = "paddock"
 

@@ -14,7 +14,7 @@ from contract.fields import text_of
 from contract.protocols import ObjectStore
 from contract.rollout import Rollout
 from contract.state import FloatArray
-from trainer.coach.events import Histogram, event_file
+from trainer.common.events import Histogram, event_file
 
 BINS = 30
 """Of the histograms of continuous steering and speed."""

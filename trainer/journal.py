@@ -3,14 +3,11 @@
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated
+from dataclasses import asdict
 
 import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter
 
 from contract import artifacts, simtrace
-from contract.fields import parse_json, validated
 from contract.metrics import (
     parse_training_metrics,
     rows_text,
@@ -23,31 +20,14 @@ from contract.protocols import Agent, ObjectStore
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from trainer.checkpoints import Checkpoints
-from trainer.coach.export import what_drives
+from trainer.common.export import what_drives
 from trainer.diagnostics import Diagnostics
 from trainer.export import car_bundle
+from trainer.iterations import IterationRow, read_iterations
 from trainer.learn import Iteration, Progress
 from trainer.samples import samples
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class IterationRow:
-    """What a training plot shows of an iteration; means over its episodes, losses over the update's last epoch."""
-
-    iteration: Annotated[int, Field(ge=0, lt=2**53)]
-    steps: Annotated[int, Field(ge=0, lt=2**53)]
-    reward: FiniteFloat
-    completion_pct: FiniteFloat
-    evaluation_completion_pct: FiniteFloat
-    entropy: FiniteFloat
-    policy_loss: FiniteFloat
-    value_loss: FiniteFloat
-    kl_divergence: FiniteFloat
-
-
-_ITERATIONS = TypeAdapter(list[IterationRow])
 
 
 class RunJournal:
@@ -129,16 +109,6 @@ class RunJournal:
 
     def _trace(self, rollouts: Sequence[Rollout], start_s: float) -> str:
         return simtrace.to_csv(rollouts, self._track_length_m, start_s)
-
-
-def read_iterations(store: ObjectStore) -> list[IterationRow]:
-    """Rows of iterations.json; none in a fresh run. InputError when the file is damaged."""
-    if not store.exists(artifacts.ITERATIONS):
-        return []
-    fix = "restore the file from a copy of the run"
-    text = store.get(artifacts.ITERATIONS).decode(errors="replace")
-    rows = parse_json(text, artifacts.ITERATIONS, fix)
-    return validated(_ITERATIONS, rows, artifacts.ITERATIONS, fix)
 
 
 def log_lines(done: Iteration, lr: float) -> list[str]:

@@ -18,8 +18,8 @@ from contract.errors import CheckpointError, InputError
 from contract.fields import text_of
 from contract.metadata import ModelMetadata
 from contract.protocols import Agent
-from trainer.coach.export import what_drives
-from trainer.coach.weights import Weights, checkpoint_weights, graph_weights
+from trainer.common.export import what_drives
+from trainer.common.weights import Weights, checkpoint_weights, graph_weights
 from trainer.transfer import check_same_kind, transfer
 
 Which = Literal["best", "last"]

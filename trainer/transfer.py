@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.errors import InputError
 from contract.metadata import ContinuousActions, DiscreteActions, ModelMetadata
-from trainer.coach.weights import Weights
+from trainer.common.weights import Weights
 
 Actions = DiscreteActions | ContinuousActions
 

@@ -32,7 +32,7 @@ from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
 from tests.bench.record import RESULTS, write_result
 from tests.stock_coach import StockAgent
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 from undercut.backends.local.rollouts import LocalRollouts
 from undercut.runs.run import DEFAULT_REWARD, Run
 

@@ -16,42 +16,42 @@ from contract.protocols import Phase, RolloutOrder
 from contract.runtime import quiet_import
 from tests.bench.record import write_result
 from tests.stock_coach import episode, metadata
+from trainer.agents import CoachAgent
 from trainer.checkpoints import Checkpoints
-from trainer.coach import CoachAgent
-from trainer.coach.export import HEAD
-from trainer.coach.saliency import Saliency
+from trainer.common.export import HEAD
+from trainer.common.saliency import Saliency
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint
 
 METHOD = (
-    "cost: CPU seconds of a PPO epoch on 800 transitions with gauges over one without, in pairs of alternating order, "
-    "median; an update reads gauges in its last epoch only. Heat maps (--run): Spearman's rank correlation between "
-    "the mean heat of 16 x 16 patches, 8 pixels apart, and the absolute change of log p / (1 - p) of the likeliest "
-    "action when a patch is replaced by its surroundings' mean, 24 frames of an evaluation lap; mean over the frames"
+    "cost: CPU seconds of a PPO epoch on 800 transitions with diagnostics over one without, in pairs of alternating "
+    "order, median; an update reads them in its last epoch only. Heat maps (--run): Spearman's rank correlation "
+    "between the mean heat of 16 x 16 patches, 8 pixels apart, and the absolute change of log p / (1 - p) of the "
+    "likeliest action when a patch is replaced by its surroundings' mean, 24 frames of an evaluation lap; mean over the frames"
 )
 PATCH, PITCH, FRAMES = 16, 8, 24
 
 
-def gauge_cost(pairs: int) -> float:
-    """CPU time of an epoch with gauges, over one without."""
+def diagnostics_cost(pairs: int) -> float:
+    """CPU time of an epoch with diagnostics, over one without."""
     agent = CoachAgent(metadata(), Hyperparameters(), seed=1)
-    from trainer.coach import ppo  # imports rl_coach, for which the agent has made room
+    from trainer.ppo import update as ppo  # imports rl_coach, for which the agent has made room
 
     data = agent._dataset([episode(i, 50, metadata()) for i in range(16)])
     rng = np.random.default_rng(0)
 
-    def seconds(gauged: bool) -> float:
+    def seconds(diagnosed: bool) -> float:
         batches = ppo.minibatches(rng.permutation(len(data)), 64)
         start = time.process_time()
-        agent._ppo.epoch(data, batches, "bench", gauged=gauged)
+        agent._ppo.epoch(data, batches, "bench", diagnosed=diagnosed)
         return time.process_time() - start
 
-    for gauged in (True, False):
-        seconds(gauged)
+    for diagnosed in (True, False):
+        seconds(diagnosed)
     ratios = []
     for i in range(pairs):
-        took = {gauged: seconds(gauged) for gauged in ((True, False) if i % 2 else (False, True))}
+        took = {diagnosed: seconds(diagnosed) for diagnosed in ((True, False) if i % 2 else (False, True))}
         ratios.append(took[True] / took[False])
     return statistics.median(ratios)
 
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--run", help="a trained run in runs/, for the heat maps")
     options = parser.parse_args()
-    payload: dict[str, Any] = {"gauged_epoch_over_plain": gauge_cost(options.pairs)}
+    payload: dict[str, Any] = {"gauged_epoch_over_plain": diagnostics_cost(options.pairs)}
     if options.run:
         run = Run.open(options.run)
         race = f"{run.config.race.race_type} on {run.config.track}, {checkpoint(run, 'best').name}"

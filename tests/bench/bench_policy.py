@@ -26,7 +26,7 @@ from simapp.blocks import Blocks
 from simapp.policy import FrozenPolicy
 from tests.bench.record import write_result
 from tests.stock_coach import CAMERA, StockAgent, episode, metadata
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 CARS = (1, 5, 8, 20, 64)
 PRECISIONS: dict[Precision, int] = {"float32": 8, "bfloat16": 4}

@@ -27,7 +27,7 @@ def drive(cars: int, threads: int, seconds: float) -> None:
     """Be one process: say when ready, wait for a line, drive, and tell car-steps a second."""
     from contract.config import RunConfig
     from contract.protocols import Phase, RolloutOrder
-    from trainer.coach import make_agent
+    from trainer.agents import make_agent
     from undercut.backends.local.rollouts import LocalRollouts
     from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run
 

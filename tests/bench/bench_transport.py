@@ -43,7 +43,7 @@ from simapp.starts import round_robin
 from simapp.tracks import load_track
 from tests.bench.record import write_result
 from tests.redis_server import RedisServer
-from trainer.coach import make_agent
+from trainer.agents import make_agent
 from trainer.remote import RemoteRollouts
 from undercut.backends.local.workers import LocalWorkers, job_of
 from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run

@@ -31,7 +31,7 @@ from contract.config import Precision
 from contract.hyperparameters import Hyperparameters
 from tests.bench.record import write_result
 from tests.stock_coach import StockAgent, episode, metadata, stock_minibatches
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 TARGET_RATIO = 0.33
 OURS = ("float32", "before", "bfloat16")

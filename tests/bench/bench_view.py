@@ -20,7 +20,7 @@ from contract.protocols import Phase, RolloutOrder
 from tests.bench.record import write_result
 from tests.stock_coach import episode
 from tests.watching import drive
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 from undercut.backends.local.rollouts import LocalRollouts
 from undercut.runs.live import LiveSession
 from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_METADATA, DEFAULT_REWARD, Run

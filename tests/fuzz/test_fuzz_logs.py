@@ -28,7 +28,7 @@ from contract.simtrace import Trace, log_lines, read_csv, to_csv
 from contract.state import STEP_DTYPE, EpisodeStatus, Things
 from contract.stores.local import LocalStore
 from tests.fuzzing import damaged_bytes, damaged_json, damaged_text, damaged_values, examples, value_or_error
-from trainer.journal import IterationRow, read_iterations
+from trainer.iterations import IterationRow, read_iterations
 from undercut.analysis.loading import load_run
 from undercut.view.data import details, listing
 from undercut.view.subject import Subject

@@ -21,9 +21,9 @@ from contract.state import EpisodeStatus
 from tests.exported import content
 from tests.frozen import add_track, untrained_run
 from tests.unit.synthetic import drive
+from trainer.agents import make_agent
 from trainer.checkpoints import Checkpoints
-from trainer.coach import make_agent
-from trainer.coach.export import what_drives
+from trainer.common.export import what_drives
 from undercut.cli.main import app
 from undercut.interchange import car
 from undercut.runs.run import Run

@@ -12,7 +12,7 @@ from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import CAMERA, episode, metadata
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 MODEL, CONTINUOUS = metadata(), metadata(continuous=True)
 HYPERPARAMETERS = Hyperparameters(batch_size=8, num_epochs=2, discount_factor=0.9)
@@ -159,17 +159,19 @@ def test_continuous_loss_against_numpy(continuous: CoachAgent) -> None:
     np.testing.assert_allclose(entropy, 2 * (0.5 * np.log(2 * np.pi * np.e) + np.log(deviation).mean()), rtol=1e-5)
 
 
-def test_gauges_against_numpy(fresh: CoachAgent) -> None:
+def test_diagnostics_against_numpy(fresh: CoachAgent) -> None:
     """Approximate KL and clip fraction from the outputs; gradient norms from how fast the loss falls along them."""
     fresh.train(rollouts(0), 0)
     data = fresh._dataset(rollouts(1))
     data.old_policy = [np.random.default_rng(0).dirichlet(np.full(5, 40.0), len(data)).astype(np.float32)]
     batch = np.arange(8)
-    network, gauges = fresh._ppo.online, fresh._ppo._gauges
+    network, diagnostics = fresh._ppo.online, fresh._ppo._diagnostics
     _, (new,) = fresh._ppo.evaluate({CAMERA: data.inputs[CAMERA][batch]})
     weights = network.sess.run(network.weights)
     gradients = network.sess.run(network.tensor_gradients, fresh._ppo._feed(data, batch))
-    read = dict(zip(gauges, fresh._ppo.minibatch(data, batch, "test", list(gauges.values()))[5:], strict=True))
+    read = dict(
+        zip(diagnostics, fresh._ppo.minibatch(data, batch, "test", list(diagnostics.values()))[5:], strict=True)
+    )
 
     actions = data.actions[batch]
     ratio = new[batch, actions].astype(np.float64) / data.old_policy[0][batch, actions]

@@ -8,7 +8,7 @@ from contract.config import Precision
 from contract.errors import TrainingError
 from contract.hyperparameters import Hyperparameters
 from tests.stock_coach import episode, metadata
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 MODEL = metadata()
 HYPERPARAMETERS = Hyperparameters(batch_size=8, num_epochs=3)

@@ -9,7 +9,7 @@ from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import episode, metadata
-from trainer.coach import DqnAgent, make_agent
+from trainer.agents import DqnAgent, make_agent
 
 EXAMPLE = Path(__file__).parents[2] / "actions" / "presets" / "double_dqn.py"
 MODEL = metadata()

@@ -16,7 +16,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, EpisodeStatus
-from trainer.coach import make_agent
+from trainer.agents import make_agent
 
 raw = json.load(open("actions/default.json")) | {"neural_network": "DEEP_CONVOLUTIONAL_NETWORK_DEEP"}
 rng = np.random.default_rng(0)
@@ -45,7 +45,8 @@ from pathlib import Path
 import numpy as np
 from contract.hyperparameters import Hyperparameters
 from tests.stock_coach import episode, metadata
-from trainer.coach import CoachAgent, footprint
+from trainer.agents import CoachAgent
+from trainer.common import memory_estimate
 
 def peak_gib():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 2**20
@@ -64,7 +65,7 @@ built = peak_gib()
 data = agent._dataset(episodes)
 for i in range(3):
     ppo.minibatch(data, np.arange(i * 64, i * 64 + 64), "test")
-layers_gib = 64 * footprint.layer_bytes(agent._session.graph) / 2**30
+layers_gib = 64 * memory_estimate.layer_bytes(agent._session.graph) / 2**30
 print(built, layers_gib, peak_gib())
 """
 

@@ -12,7 +12,7 @@ from contract.rollout import Rollout
 from contract.runtime import is_bfloat16
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import CAMERA, episode, metadata
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 HYPERPARAMETERS = Hyperparameters(batch_size=16, num_epochs=2)
 MODEL = metadata()

@@ -14,7 +14,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import CAMERA, episode, metadata
-from trainer.coach import CoachAgent, make_agent
+from trainer.agents import CoachAgent, make_agent
 
 MODEL = metadata()
 HYPERPARAMETERS = Hyperparameters(batch_size=32, num_epochs=1)

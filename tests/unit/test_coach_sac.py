@@ -15,9 +15,9 @@ from contract.rollout import Rollout
 from simapp.policy import FrozenPolicy
 from simapp.rollout import Drive, choose
 from tests.stock_coach import CAMERA, episode, metadata
-from trainer.coach import SacAgent, make_agent
-from trainer.coach.sac_memory import Batch
-from trainer.coach.sac_networks import TARGET_RATE
+from trainer.agents import SacAgent, make_agent
+from trainer.common.replay_buffer import Batch
+from trainer.sac.networks import TARGET_RATE
 
 ALPHA, DISCOUNT, LR = 0.3, 0.9, 1e-3
 HYPERPARAMETERS = Hyperparameters(

@@ -11,7 +11,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import LIDARS, NETWORKS, ModelMetadata
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import CAMERA, StockAgent, episode, metadata, stock_minibatches
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 STEREO = "STEREO_CAMERAS"
 HYPERPARAMETERS = Hyperparameters(batch_size=2, num_epochs=1)

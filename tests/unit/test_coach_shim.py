@@ -13,7 +13,8 @@ import pytest
 from contract.hyperparameters import Hyperparameters
 from tests.patience import PATIENCE_S
 from tests.stock_coach import episode, metadata
-from trainer.coach import CoachAgent, shim
+from trainer.agents import CoachAgent
+from trainer.coach import shim
 
 SETTINGS = Hyperparameters(batch_size=8, num_epochs=1)
 

@@ -5,7 +5,7 @@ import pytest
 
 from contract.hyperparameters import Hyperparameters
 from tests.stock_coach import StockAgent, episode, metadata, stock_minibatches
-from trainer.coach import CoachAgent
+from trainer.agents import CoachAgent
 
 
 @pytest.mark.parametrize(("continuous", "loss_type"), [(False, "huber"), (True, "mean squared error")])

@@ -13,8 +13,8 @@ from contract.rollout import Rollout
 from contract.runtime import quiet_import
 from contract.state import STEP_DTYPE
 from contract.stores.local import LocalStore
-from trainer.coach.gauges import value_gauges
 from trainer.diagnostics import BINS, Diagnostics, read_diagnostics
+from trainer.ppo.diagnostics import value_diagnostics
 
 ACTIONS = 4
 
@@ -118,7 +118,7 @@ def test_explained_variance_by_its_definition() -> None:
     advantages = np.array([1.0, -1.0, 1.0, -1.0])
 
     def explained(values: np.ndarray) -> float:
-        return value_gauges(values.astype(np.float32), targets, advantages)["explained_variance"]
+        return value_diagnostics(values.astype(np.float32), targets, advantages)["explained_variance"]
 
     assert explained(targets) == 1.0
     assert explained(targets + 5.0) == 1.0, "a constant error is no variance"
@@ -126,5 +126,5 @@ def test_explained_variance_by_its_definition() -> None:
     assert explained(-targets) == pytest.approx(-3.0)
     correlated = np.array([1.0, 3.0, 3.0, 8.0])
     assert explained(correlated) == pytest.approx(1.0 - np.var([0.0, -1.0, 1.0, 1.0]) / np.var(targets))
-    even = value_gauges(np.array([1.0, 2.0], np.float32), np.ones(2), np.ones(2))
+    even = value_diagnostics(np.array([1.0, 2.0], np.float32), np.ones(2), np.ones(2))
     assert even == {"explained_variance": 0.0, "value_mean": 1.5, "advantage_deviation": 0.0}

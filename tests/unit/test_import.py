@@ -21,9 +21,9 @@ from contract.state import FloatArray
 from simapp.policy import FrozenPolicy
 from tests.conftest import SHARED_REFERENCE
 from tests.foreign_model import CAMERA, FIVE, ForeignModel, checkpoint, metadata_json, pointers, write
+from trainer.agents import make_agent
 from trainer.checkpoints import CheckpointRecord, Checkpoints
-from trainer.coach import make_agent
-from trainer.coach.weights import Weights
+from trainer.common.weights import Weights
 from trainer.journal import RunJournal
 from undercut.cli.main import app
 from undercut.interchange.importing import Imported, import_model

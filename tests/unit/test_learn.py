@@ -18,7 +18,8 @@ from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from contract.stores.local import LocalStore
 from trainer.checkpoints import Checkpoints
-from trainer.journal import RunJournal, read_iterations
+from trainer.iterations import read_iterations
+from trainer.journal import RunJournal
 from trainer.learn import Iteration, Progress, epsilon, learn, stop_reason
 from undercut.runs.sessions import limits
 

@@ -15,7 +15,7 @@ from simapp.race import Race, RaceRules
 from simapp.rollout import ROOM_STEPS, collect
 from tests.stock_coach import episode, metadata
 from tests.support import BlindSimulator, circle
-from trainer.coach import CoachAgent, SacAgent
+from trainer.agents import CoachAgent, SacAgent
 
 GIB = 2**30
 

@@ -15,7 +15,7 @@ from simapp.blocks import ONE_BY_ONE, Blocks, Results, found_blocks
 from tests.stock_coach import CAMERA, metadata
 from tests.unit.test_coach_precision import PRESET
 from tests.unit.test_coach_sac import sac_metadata
-from trainer.coach import make_agent
+from trainer.agents import make_agent
 
 CAPS = {"": "", "SSE41": "avx", "AVX2": "avx512f", "AVX512_CORE": "avx512_bf16"}
 """Caps of oneDNN's instructions, and the CPU flag without which one changes nothing."""

@@ -16,7 +16,7 @@ from simapp.precision import in_bfloat16
 from tests.stock_coach import CAMERA, episode, metadata
 from tests.unit.test_coach_precision import PRESET, drive
 from tests.unit.test_coach_sac import sac_metadata
-from trainer.coach import make_agent
+from trainer.agents import make_agent
 
 STEREO = ("STEREO_CAMERAS", "SECTOR_LIDAR")
 

@@ -21,9 +21,9 @@ from contract.stores.local import LocalStore
 from simapp.policy import FrozenPolicy
 from tests.foreign_model import CAMERA, FIVE, ForeignModel, checkpoint, metadata_json, pointers, write
 from tests.stock_coach import episode
+from trainer.agents import CoachAgent, SacAgent
 from trainer.checkpoints import Checkpoints
-from trainer.coach import CoachAgent, SacAgent
-from trainer.coach.weights import checkpoint_weights
+from trainer.common.weights import checkpoint_weights
 from trainer.pretrained import ModelFolder, Pretrained, begin_from
 from undercut.cli.main import app
 from undercut.runs import pretraining

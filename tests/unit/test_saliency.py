@@ -11,7 +11,7 @@ from contract.errors import InputError
 from contract.metadata import ModelMetadata
 from tests.frozen import constant_graph
 from tests.looking import Conv, looking_graph
-from trainer.coach.saliency import CHUNK, Saliency
+from trainer.common.saliency import CHUNK, Saliency
 
 CAMERA = "FRONT_FACING_CAMERA"
 MEAN_8: Conv = (np.full((8, 8, 1, 1), 1.0 / 64.0), 8, "VALID")

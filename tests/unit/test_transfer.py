@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from contract.metadata import ContinuousActions, DiscreteActions
-from trainer.coach.weights import Weights
+from trainer.common.weights import Weights
 from trainer.transfer import Actions, origins, remapped
 
 HEAD = "main_level/agent/main/online/network_1/ppo_head_0"

@@ -20,7 +20,8 @@ from contract.fields import MISSING, nearest
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.pythonfile import compile_python, leaves_no_bytecode, read_python, told
-from trainer.coach import networks, shim
+from trainer.coach import shim
+from trainer.common import networks
 
 FUNCTION, OBJECT = "get_agent_params", "agent_params"
 _WHAT = "the preset"

@@ -16,7 +16,7 @@ from contract.rollout import Rollout
 from contract.state import FloatArray, Observations
 from simapp.policy import FrozenPolicy
 from trainer.checkpoints import Checkpoints
-from trainer.coach.export import what_drives
+from trainer.common.export import what_drives
 from trainer.export import car_bundle
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.runs.run import Run

@@ -17,9 +17,9 @@ from contract.metadata import ModelMetadata
 from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
 from contract.params import RunParams, read_training_params
 from contract.stores.local import LocalStore
+from trainer.agents import make_agent
 from trainer.checkpoints import Checkpoints
-from trainer.coach import make_agent
-from trainer.coach.export import what_drives
+from trainer.common.export import what_drives
 from trainer.export import car_bundle
 from trainer.learn import Progress
 from trainer.pretrained import Learner, ModelFolder, Pretrained, begin_from

@@ -12,7 +12,7 @@ from contract.rollout import Rollout
 from contract.state import STEP_S
 from simapp.tracks import Track
 from trainer.checkpoints import Checkpoints
-from trainer.coach.saliency import Saliency
+from trainer.common.saliency import Saliency
 from trainer.diagnostics import read_diagnostics
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.figures.action_use import action_use_plot

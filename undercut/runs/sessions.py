@@ -27,8 +27,9 @@ from undercut.backends.local.workers import rollout_source
 from undercut.figures.plots import Updates, lap_plot, training_plot
 from simapp.things import Course
 from trainer.checkpoints import CheckpointRecord, Checkpoints
-from trainer.coach import make_agent
-from trainer.journal import RunJournal, read_iterations
+from trainer.agents import make_agent
+from trainer.iterations import read_iterations
+from trainer.journal import RunJournal
 from trainer.learn import Iteration, Progress, learn
 
 MANY_LAPS = 20

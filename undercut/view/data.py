@@ -8,7 +8,7 @@ from contract.errors import UndercutError
 from contract.metrics import EvaluationRow, TrainingRow, parse_evaluation_metrics, parse_training_metrics
 from contract.protocols import Phase
 from contract.state import EpisodeStatus
-from trainer.journal import read_iterations
+from trainer.iterations import read_iterations
 from undercut.view.subject import WRITTEN_BY, Subject, subjects
 
 Json = dict[str, Any]

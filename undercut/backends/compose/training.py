@@ -16,7 +16,7 @@ from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
-from trainer.journal import read_iterations
+from trainer.iterations import read_iterations
 from undercut.backends.compose.engine import Stack, StackError, ask_docker
 from undercut.exit_codes import status_of
 from undercut.interchange import copying

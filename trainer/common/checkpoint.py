@@ -6,7 +6,7 @@ from typing import Any
 
 from contract.errors import CheckpointError
 from trainer.coach import shim
-from trainer.coach.weights import Weights, is_weight
+from trainer.common.weights import Weights, is_weight
 
 SUFFIXES = ("data-00000-of-00001", "index", "meta")
 
@@ -79,7 +79,7 @@ class Checkpoint:
                 )
 
 
-class Weighted:
+class CheckpointedAgent:
     """Base class of the agents: what they all can do with their weights."""
 
     _session: Any

@@ -4,7 +4,7 @@ from typing import Any
 
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
-from trainer.coach import networks
+from trainer.common import networks
 
 TARGET_RATE = 0.05
 """Share of the value network that its target takes over at every gradient step (the paper's tau). Ten times rl_coach's,

@@ -10,15 +10,16 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
-from trainer.coach import networks, shim
-from trainer.coach.agent import own_global_state, session_config
-from trainer.coach.checkpoint import Checkpoint
-from trainer.coach.footprint import Footprint
+from trainer.coach import shim
 from trainer.coach.preset import BUILD_RULE, load_preset
-from trainer.coach.replaying import Replaying
+from trainer.common import networks
+from trainer.common.checkpoint import Checkpoint
+from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.replay_buffer import ReplayAgent
+from trainer.common.session import own_global_state, session_config
 
 
-class DqnAgent(Replaying):
+class DqnAgent(ReplayAgent):
     """DQN or double DQN with any Q head, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. As in rl_coach there is a gradient step for every
@@ -37,8 +38,8 @@ class DqnAgent(Replaying):
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.coach.dqn import FusedDoubleDQN, FusedDQN
-        from trainer.coach.export import PolicyExport
+        from trainer.common.export import PolicyExport
+        from trainer.dqn.update import FusedDoubleDQN, FusedDQN
 
         self._seed = seed
         super().__init__(metadata)
@@ -59,8 +60,8 @@ class DqnAgent(Replaying):
         graph.finalize()
         network, algorithm = parameters.network_wrappers["main"], parameters.algorithm
         self._batch_size, self._learning_rate = int(network.batch_size), float(network.learning_rate)
-        self._footprint = Footprint(graph, self._batch_size, replay_bytes=self._memory_bytes)
-        self._footprint.check_network()
+        self._memory_estimate = MemoryEstimate(graph, self._batch_size, replay_bytes=self._memory_bytes)
+        self._memory_estimate.check_network()
         self._playing_steps = int(algorithm.num_consecutive_playing_steps.num_steps)
         self._copy_steps = int(algorithm.num_steps_between_copying_online_weights_to_target.num_steps)
         self._copy_rate = float(algorithm.rate_for_copying_weights_to_target)
@@ -75,7 +76,7 @@ class DqnAgent(Replaying):
         TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when
         there is not enough memory.
         """
-        self._footprint.check_update()
+        self._memory_estimate.check_update()
         driven = sum(map(len, rollouts))
         self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])

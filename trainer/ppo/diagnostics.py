@@ -9,7 +9,7 @@ from contract.state import FloatArray
 from trainer.coach import shim
 
 
-def update_gauges(network: Any) -> dict[str, Any]:
+def update_diagnostics(network: Any) -> dict[str, Any]:
     """Name -> scalar tensor of one minibatch, of a network with rl_coach's value and PPO heads.
 
     value_gradient_norm, policy_gradient_norm    global norms of the towers' gradients, before any clipping;
@@ -27,21 +27,21 @@ def update_gauges(network: Any) -> dict[str, Any]:
     towers = {"/network_0/": "value_gradient_norm", "/network_1/": "policy_gradient_norm"}
     if network.num_networks == 1:
         towers = {"/network_0/": "gradient_norm"}
-    gauges = {
+    diagnostics = {
         name: tf.linalg.global_norm([gradient for gradient, weight in pairs if tower in weight.op.name])
         for tower, name in towers.items()
     }
     head = network.output_heads[1]
     log_ratio = head.action_probs_wrt_policy - head.action_probs_wrt_old_policy  # rl_coach's names for log pi(a)
     ratio = head.likelihood_ratio
-    gauges["approximate_kl"] = tf.reduce_mean(ratio - 1.0 - log_ratio)
+    diagnostics["approximate_kl"] = tf.reduce_mean(ratio - 1.0 - log_ratio)
     if head.clip_likelihood_ratio_using_epsilon is not None:
         limit = head.clip_likelihood_ratio_using_epsilon * head.clip_param_rescaler
-        gauges["clip_fraction"] = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > limit, tf.float32))
-    return gauges
+        diagnostics["clip_fraction"] = tf.reduce_mean(tf.cast(tf.abs(ratio - 1.0) > limit, tf.float32))
+    return diagnostics
 
 
-def value_gauges(values: NDArray[np.float32], targets: FloatArray, advantages: FloatArray) -> dict[str, float]:
+def value_diagnostics(values: NDArray[np.float32], targets: FloatArray, advantages: FloatArray) -> dict[str, float]:
     """Of the values (N,) before the update, against the targets (N,) that it trains them on, and advantages (N,) as
     they are before they are normalised. Explained variance is 1 - var(targets - values) / var(targets): 1 is perfect,
     0 no better than a constant; 0 where all targets are equal."""

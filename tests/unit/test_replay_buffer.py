@@ -1,4 +1,4 @@
-"""ReplayMemory against plain lists of transitions."""
+"""ReplayBuffer against plain lists of transitions."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from contract.errors import CheckpointError, TrainingError
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, Observations
-from trainer.coach.sac_memory import ReplayMemory, Sensors
+from trainer.common.replay_buffer import ReplayBuffer, Sensors
 
 SENSORS: Sensors = {
     "CAMERA": ((2, 3, 1), np.dtype(np.uint8)),
@@ -29,7 +29,7 @@ def rollout(number: int, steps: int, truncated: bool) -> Rollout:
     return Rollout(number, 0, before, final, actions, rows, truncated)
 
 
-def transitions(memory: ReplayMemory, draws: int = 400) -> dict[tuple[int, int], tuple[float, ...]]:
+def transitions(memory: ReplayBuffer, draws: int = 400) -> dict[tuple[int, int], tuple[float, ...]]:
     """(episode, step) -> how often drawn, and what the batch says of it; checks that a draw is of one piece."""
     batch = memory.sample(np.random.default_rng(1), draws)
     assert batch.states["CAMERA"].dtype == np.uint8 and batch.next_states["LIDAR"].dtype == np.float32
@@ -46,7 +46,7 @@ def transitions(memory: ReplayMemory, draws: int = 400) -> dict[tuple[int, int],
 
 
 def test_only_the_end_by_the_rules_is_terminal() -> None:
-    memory = ReplayMemory(SENSORS)
+    memory = ReplayBuffer(SENSORS)
     memory.add([rollout(1, 3, truncated=False), rollout(2, 2, truncated=True)])
     found = transitions(memory)
     assert {key: terminal for key, (_, terminal) in found.items()} == {
@@ -55,7 +55,7 @@ def test_only_the_end_by_the_rules_is_terminal() -> None:
 
 
 def test_every_transition_is_as_likely() -> None:
-    memory = ReplayMemory(SENSORS)
+    memory = ReplayBuffer(SENSORS)
     memory.add([rollout(1, 1, False), rollout(2, 5, False), rollout(3, 14, False)])
     counts = [count for count, _ in transitions(memory, 4000).values()]
     assert len(counts) == len(memory) == 20
@@ -67,10 +67,10 @@ def test_every_transition_is_as_likely() -> None:
 @given(st.lists(st.tuples(st.integers(1, 12), st.booleans()), min_size=1, max_size=12), st.integers(600, 4000))
 def test_bytes_are_bounded_by_forgetting_the_oldest(episodes: list[tuple[int, bool]], limit: int) -> None:
     """What is left is a run of whole newest episodes, as many as fit; and it survives save and restore."""
-    memory = ReplayMemory(SENSORS, limit)
+    memory = ReplayBuffer(SENSORS, limit)
     sizes = []
     for number, (steps, truncated) in enumerate(episodes):
-        alone = ReplayMemory(SENSORS)
+        alone = ReplayBuffer(SENSORS)
         alone.add([rollout(number, steps, truncated)])
         sizes.append(alone.num_bytes)
         if sizes[-1] > limit:
@@ -82,21 +82,21 @@ def test_bytes_are_bounded_by_forgetting_the_oldest(episodes: list[tuple[int, bo
     kept = episodes[fits[0] :]
     assert memory.num_bytes == sum(sizes[fits[0] :]) <= limit
     assert len(memory) == sum(steps for steps, _ in kept)
-    again = ReplayMemory(SENSORS, limit)
+    again = ReplayBuffer(SENSORS, limit)
     again.restore(memory.save())
     assert again.save() == memory.save()
     assert transitions(again, 20) == transitions(memory, 20)
 
 
 def test_an_empty_memory_survives_too() -> None:
-    memory = ReplayMemory(SENSORS)
-    memory.restore(ReplayMemory(SENSORS).save())
+    memory = ReplayBuffer(SENSORS)
+    memory.restore(ReplayBuffer(SENSORS).save())
     assert len(memory) == memory.num_bytes == 0
 
 
 @pytest.mark.parametrize("cut", [0, 10, 300])
 def test_a_cut_file_is_refused(cut: int) -> None:
-    memory = ReplayMemory(SENSORS)
+    memory = ReplayBuffer(SENSORS)
     memory.add([rollout(1, 3, truncated=False)])
     whole = memory.save()
     with pytest.raises(CheckpointError, match="replay memory is corrupt"):
@@ -106,7 +106,7 @@ def test_a_cut_file_is_refused(cut: int) -> None:
 
 def test_frames_are_stored_once_and_compressed() -> None:
     """100 steps of a plain camera frame, 19,200 bytes each, take far less than 101 frames, let alone 200."""
-    memory = ReplayMemory({"CAMERA": ((120, 160, 1), np.dtype(np.uint8))})
+    memory = ReplayBuffer({"CAMERA": ((120, 160, 1), np.dtype(np.uint8))})
     long = rollout(1, 100, truncated=False)
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 4, (101, 120, 160, 1)).astype(np.uint8)  # two bits of noise a byte
@@ -120,7 +120,7 @@ def test_frames_are_stored_once_and_compressed() -> None:
 
 
 def test_discrete_actions() -> None:
-    memory = ReplayMemory(SENSORS)
+    memory = ReplayBuffer(SENSORS)
     discrete = rollout(1, 3, truncated=False)
     discrete.actions = np.arange(3)
     memory.add([discrete])

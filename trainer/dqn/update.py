@@ -8,9 +8,8 @@ from rl_coach.agents.dqn_agent import DQNAgent
 from rl_coach.schedules import LinearSchedule
 
 from trainer.coach import shim
-from trainer.coach.finite import not_finite
-from trainer.coach.sac_memory import Batch
-from trainer.coach.update import apply_gradients
+from trainer.common.replay_buffer import Batch
+from trainer.common.update import apply_gradients, not_finite
 
 MAX_EPSILON = 0.999
 """The exported policy always tells the best action from the others, so that an evaluation can take it."""

@@ -1,7 +1,9 @@
-"""Gradients applied inside the graph, in one session run with what they are computed from."""
+"""Gradients applied inside the graph, in one session run with what they are computed from, and the error of an update
+whose numbers are not finite."""
 
 from typing import Any
 
+from contract.errors import TrainingError
 from trainer.coach import shim
 
 
@@ -26,3 +28,12 @@ def apply_gradients(network: Any, parameters: Any) -> Any:
     assert len(gated) == len(gradients)
     apply = network.optimizer.apply_gradients(gated, global_step=network.global_step)
     return tf.group(apply, *v1.get_collection(v1.GraphKeys.UPDATE_OPS, scope=network.full_name))
+
+
+def not_finite(what: str, place: str, lower: str) -> TrainingError:
+    """`what` is not finite, `place` says where training stood, `lower` what the racer may lower."""
+    return TrainingError(
+        f"{what} in {place}\n"
+        "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"
+        f"  fix:  lower {lower}, and check that the reward stays within a few units a step"
+    )

@@ -20,7 +20,7 @@ from contract.errors import InputError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.runtime import quiet_import, session_threads
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, Observations
-from trainer.coach.export import HEAD, SAC_HEAD
+from trainer.common.export import HEAD, SAC_HEAD
 
 CHUNK = 32
 """Frames a run: activations and gradients of all of them are held at once."""

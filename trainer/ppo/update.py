@@ -15,10 +15,9 @@ from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
 from contract.state import FloatArray, IntArray
 from trainer.coach import shim
-from trainer.coach.finite import not_finite
-from trainer.coach.gauges import update_gauges
-from trainer.coach.pieces import Pieces
-from trainer.coach.update import apply_gradients
+from trainer.common.pieces import Pieces
+from trainer.common.update import apply_gradients, not_finite
+from trainer.ppo.diagnostics import update_diagnostics
 
 Float32Array = NDArray[np.float32]
 Rows = NDArray[Any] | Pieces
@@ -30,14 +29,14 @@ FORWARD_BATCH = 64
 @dataclass(slots=True)
 class Dataset:
     """All steps of one iteration: sensor name -> inputs (N and more, ...), actions (N,) or (N, 2), advantages (N,),
-    value_targets (N, 1), the old policy's outputs, each (N, A), and how good the values were (value_gauges)."""
+    value_targets (N, 1), the old policy's outputs, each (N, A), and how good the values were (value_diagnostics)."""
 
     inputs: Mapping[str, Rows]
     actions: IntArray | FloatArray
     advantages: FloatArray
     value_targets: FloatArray
     old_policy: list[Float32Array]
-    gauges: dict[str, float]
+    diagnostics: dict[str, float]
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -58,7 +57,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         online = self.online
         head = online.output_heads[1]
         self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
-        self._gauges = update_gauges(online)
+        self._diagnostics = update_diagnostics(online)
         self._apply = apply_gradients(online, self.ap.network_wrappers["main"])
         self._training = shim.training_switch(online)
         finite = [tf.reduce_all(tf.math.is_finite(weight)) for weight in online.weights]
@@ -92,16 +91,16 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         return advantages, targets
 
     def epoch(
-        self, data: Dataset, batches: Sequence[IntArray], place: str, gauged: bool = False
+        self, data: Dataset, batches: Sequence[IntArray], place: str, diagnosed: bool = False
     ) -> tuple[dict[str, float], dict[str, float]]:
         """Train once on each minibatch (indices into data, (B,)); means of the metrics over the minibatches, and of
-        the gauges if `gauged` (see trainer.coach.gauges).
+        the diagnostics if `diagnosed` (see trainer.ppo.diagnostics).
 
         TrainingError when a loss is not finite; `place` says where training stood.
         """
-        gauges = list(self._gauges.values()) if gauged else []
+        diagnostics = list(self._diagnostics.values()) if diagnosed else []
         results = np.array(
-            [self.minibatch(data, batch, f"{place}, minibatch {i}", gauges) for i, batch in enumerate(batches)]
+            [self.minibatch(data, batch, f"{place}, minibatch {i}", diagnostics) for i, batch in enumerate(batches)]
         )
         value_loss, surrogate_loss, kl_divergence, entropy, total_loss, *read = results.mean(axis=0).tolist()
         metrics = {
@@ -112,12 +111,12 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
             "total_loss": total_loss,
             "learning_rate": float(self.ap.network_wrappers["main"].learning_rate),
         }
-        return metrics, dict(zip(self._gauges, read, strict=True)) if gauged else {}
+        return metrics, dict(zip(self._diagnostics, read, strict=True)) if diagnosed else {}
 
-    def minibatch(self, data: Dataset, batch: IntArray, place: str, gauges: Sequence[Any] = ()) -> list[float]:
-        """One step of the optimiser; the metrics and gauges of the weights before it."""
+    def minibatch(self, data: Dataset, batch: IntArray, place: str, diagnostics: Sequence[Any] = ()) -> list[float]:
+        """One step of the optimiser; the metrics and diagnostics of the weights before it."""
         feed = self._feed(data, batch)
-        metrics, _ = self.online.sess.run([[*self._metrics, *gauges], self._apply], feed)
+        metrics, _ = self.online.sess.run([[*self._metrics, *diagnostics], self._apply], feed)
         for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):
             if not np.isfinite(value):
                 raise not_finite(f"{name} is {value}", place, self._lower())

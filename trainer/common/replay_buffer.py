@@ -1,4 +1,4 @@
-"""Replay memory: whole episodes with every observation stored once, compressed, and bounded in bytes."""
+"""Replay buffer: whole episodes with every observation stored once, compressed, and bounded in bytes."""
 
 import io
 import zipfile
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import CheckpointError, TrainingError
+from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from contract.state import Observations
+from trainer.common.checkpoint import CheckpointedAgent
 
 Float32Array = NDArray[np.float32]
 Sensors = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -58,7 +60,7 @@ class _Episode:
         return seen + self.actions.nbytes + self.rewards.nbytes
 
 
-class ReplayMemory:
+class ReplayBuffer:
     """Transitions of the newest episodes; the oldest whole episodes go when `limit_bytes` is exceeded.
 
     sensors      sensor name -> (shape of one observation, its type)
@@ -171,3 +173,32 @@ class ReplayMemory:
             episodes.append(_Episode(seen, actions[span], rewards[span], cut))
             first += count
         return episodes
+
+
+REPLAY = "replay"
+"""Suffix of the checkpoint file that holds the replay memory."""
+
+
+class ReplayAgent(CheckpointedAgent):
+    """Base class of the off-policy agents, whose memory is part of every checkpoint."""
+
+    def __init__(self, metadata: ModelMetadata, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._memory_bytes = memory_bytes
+        self._sensors: Sensors = {
+            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
+            for name, shape in metadata.observation_shapes().items()
+        }
+        self._memory = ReplayBuffer(self._sensors, memory_bytes)
+
+    def save(self) -> dict[str, bytes]:
+        """A TensorFlow checkpoint, optimisers and target included, and the replay memory: file suffix -> content."""
+        return self._checkpoint.save(self._session) | {REPLAY: self._memory.save()}
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
+        if REPLAY not in files:
+            raise CheckpointError(f"the checkpoint lacks .{REPLAY}\n  fix:  use another checkpoint")
+        memory = ReplayBuffer(self._sensors, self._memory_bytes)
+        memory.restore(files[REPLAY])
+        self._checkpoint.restore(self._session, files)
+        self._memory = memory

@@ -30,7 +30,7 @@ def layer_bytes(graph: Any) -> int:
     return total
 
 
-class Footprint:
+class MemoryEstimate:
     """What an agent needs beyond what its process has already taken."""
 
     def __init__(self, graph: Any, batch_size: int, replay_bytes: int = 0) -> None:

@@ -9,15 +9,15 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
-from trainer.coach import networks, shim
-from trainer.coach.agent import own_global_state, session_config
-from trainer.coach.checkpoint import Checkpoint
-from trainer.coach.footprint import Footprint
-from trainer.coach.replaying import Replaying
-from trainer.coach.sac_memory import MEMORY_BYTES
+from trainer.coach import shim
+from trainer.common import networks
+from trainer.common.checkpoint import Checkpoint
+from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.replay_buffer import MEMORY_BYTES, ReplayAgent
+from trainer.common.session import own_global_state, session_config
 
 
-class SacAgent(Replaying):
+class SacAgent(ReplayAgent):
     """Soft actor-critic with a policy, an action-value and a value network, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. An update takes as many gradient steps as PPO would take on the same rollouts,
@@ -39,9 +39,9 @@ class SacAgent(Replaying):
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.coach.export import PolicyExport
-        from trainer.coach.sac import FusedSAC
-        from trainer.coach.sac_networks import sac_parameters
+        from trainer.common.export import PolicyExport
+        from trainer.sac.networks import sac_parameters
+        from trainer.sac.update import FusedSAC
 
         self._hyperparameters, self._seed = hyperparameters, seed
         super().__init__(metadata, memory_bytes)
@@ -55,8 +55,8 @@ class SacAgent(Replaying):
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
             self._checkpoint = Checkpoint(graph)
         graph.finalize()
-        self._footprint = Footprint(graph, hyperparameters.batch_size, replay_bytes=self._memory_bytes)
-        self._footprint.check_network()
+        self._memory_estimate = MemoryEstimate(graph, hyperparameters.batch_size, replay_bytes=self._memory_bytes)
+        self._memory_estimate.check_network()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._sac.set_session(self._session)
         self._sac.networks["v"].update_target_network()
@@ -67,7 +67,7 @@ class SacAgent(Replaying):
         An epoch of the report is a `num_epochs`-th of the gradient steps. TrainingError when a loss or a weight is not
         finite; the agent is then of no further use. DoesNotFitError when there is not enough memory.
         """
-        self._footprint.check_update()
+        self._memory_estimate.check_update()
         self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
         settings = self._hyperparameters

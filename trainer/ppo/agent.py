@@ -1,9 +1,8 @@
 """CoachAgent: rl_coach's clipped PPO as the trainer's Agent."""
 
 import contextlib
-import random  # noqa: TID251 - only to shield it from rl_coach
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,18 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
-from contract.runtime import is_bfloat16, session_threads
-from trainer.coach import networks, shim
-from trainer.coach.checkpoint import Checkpoint, Weighted
-from trainer.coach.footprint import Footprint
-from trainer.coach.gauges import value_gauges
-from trainer.coach.pieces import Pieces
+from contract.runtime import is_bfloat16
+from trainer.coach import shim
 from trainer.coach.preset import BUILD_RULE, load_preset
+from trainer.common import networks
+from trainer.common.checkpoint import Checkpoint, CheckpointedAgent
+from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.pieces import Pieces
+from trainer.common.session import own_global_state, session_config
+from trainer.ppo.diagnostics import value_diagnostics
 
 
-class CoachAgent(Weighted):
+class CoachAgent(CheckpointedAgent):
     """Clipped PPO with a value and a policy network, on a graph and a session of its own.
 
     Implements contract.protocols.Agent. `seed` settles the first weights and the order of the minibatches; `threads`
@@ -45,8 +46,8 @@ class CoachAgent(Weighted):
         shim.install()
         tf = shim.tensorflow()
         from trainer.coach import shim_tf
-        from trainer.coach.export import PolicyExport
-        from trainer.coach.ppo import FusedClippedPPO
+        from trainer.common.export import PolicyExport
+        from trainer.ppo.update import FusedClippedPPO
 
         self._seed = seed
         gpu = bool(tf.config.list_physical_devices("GPU"))
@@ -67,8 +68,8 @@ class CoachAgent(Weighted):
             self._checkpoint = Checkpoint(graph)
         graph.finalize()
         self._batch_size = int(parameters.network_wrappers["main"].batch_size)
-        self._footprint = Footprint(graph, self._batch_size)
-        self._footprint.check_network()
+        self._memory_estimate = MemoryEstimate(graph, self._batch_size)
+        self._memory_estimate.check_network()
         self._epochs = int(parameters.algorithm.optimization_epochs)
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._ppo.set_session(self._session)
@@ -79,19 +80,20 @@ class CoachAgent(Weighted):
         TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when
         there is not enough memory.
         """
-        from trainer.coach import ppo
+        from trainer.ppo import update as ppo
 
-        self._footprint.check_update()
+        self._memory_estimate.check_update()
         data = self._dataset(rollouts)
-        diagnostics = dict(data.gauges)
+        diagnostics = dict(data.diagnostics)
         rng = np.random.default_rng([self._seed, iteration])
         epochs, count = [], 0
         for epoch in range(self._epochs):
             batches = ppo.minibatches(rng.permutation(len(data)), self._batch_size)
             is_last = epoch == self._epochs - 1
-            means, gauges = self._ppo.epoch(data, batches, f"iteration {iteration}, epoch {epoch}", gauged=is_last)
+            place = f"iteration {iteration}, epoch {epoch}"
+            means, of_update = self._ppo.epoch(data, batches, place, diagnosed=is_last)
             epochs.append(means)
-            diagnostics |= gauges
+            diagnostics |= of_update
             count += len(batches)
         self._ppo.check_weights(f"iteration {iteration}")
         last = epochs[-1]
@@ -110,7 +112,7 @@ class CoachAgent(Weighted):
 
         An episode that the race rules ended has no value after its last step; one cut by a step limit has V(final).
         """
-        from trainer.coach import ppo
+        from trainer.ppo import update as ppo
 
         finals = [rollout.final for rollout in rollouts if rollout.truncated]
         inputs = {
@@ -137,7 +139,7 @@ class CoachAgent(Weighted):
             advantages=(raw - raw.mean()) / (raw.std() or 1.0),
             value_targets=targets_of_all,
             old_policy=[part[:steps] for part in old_policy],
-            gauges=value_gauges(values[:steps], targets_of_all[:, 0], raw),
+            diagnostics=value_diagnostics(values[:steps], targets_of_all[:, 0], raw),
         )
 
     def export(self) -> bytes:
@@ -151,26 +153,3 @@ class CoachAgent(Weighted):
     def restore(self, files: dict[str, bytes]) -> None:
         """The reverse of save; CheckpointError when the files are corrupt or of another network."""
         self._checkpoint.restore(self._session, files)
-
-
-def session_config(tf: Any, threads: int | None) -> Any:
-    """TensorFlow's ConfigProto for a session on so many cores."""
-    config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-    config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = session_threads(threads)
-    config.gpu_options.allow_growth = True
-    return config
-
-
-@contextlib.contextmanager
-def own_global_state() -> Iterator[None]:
-    """rl_coach seeds the global generators and remembers variable scopes by name; neither may reach the outside."""
-    from rl_coach.architectures.tensorflow_components.general_network import GeneralTensorFlowNetwork
-
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    GeneralTensorFlowNetwork.variable_scopes_dict.clear()
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        GeneralTensorFlowNetwork.variable_scopes_dict.clear()

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rl_coach.agents.soft_actor_critic_agent import SoftActorCriticAgent
 
 from contract.state import Observations
-from trainer.coach.finite import not_finite
-from trainer.coach.sac_memory import Batch
+from trainer.common.replay_buffer import Batch
+from trainer.common.update import not_finite
 
 Float32Array = NDArray[np.float32]
 

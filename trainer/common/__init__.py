@@ -1,0 +1,1 @@
+"""What the agents share: networks, checkpoints, exported policies, the replay buffer."""

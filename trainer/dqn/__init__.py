@@ -1,0 +1,1 @@
+"""Deep Q-learning, by racers' presets."""
