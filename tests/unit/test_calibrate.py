@@ -19,10 +19,10 @@ from contract.errors import InputError
 from contract.simtrace import COLUMNS
 from contract.state import STEP_S, CarBatch, Controls
 from contract.vehicle import FRONT_POINT_X_M
-from simapp.calibration.measure import fitted, measured, pooled
-from simapp.calibration.recordings import read_recordings
 from simapp.tracks import load_track
 from simapp.vehicle import Makes, drive_cars
+from undercut.calibration.measure import fitted, measured, pooled
+from undercut.calibration.recordings import read_recordings
 from undercut.cli.main import app
 
 CARS = {"version 4": car_of_version(4), "version 5": car_of_version(5)}
@@ -123,7 +123,7 @@ def test_files_folders_archives_and_logs_say_the_same(tmp_path: Path) -> None:
         (recording,) = read_recordings(path)
         assert [len(trace.steps) for trace in recording.traces] == [40, 40]
         assert all((one.steps == other.steps).all() for one, other in zip(recording.traces, plain.traces, strict=True))
-    assert sorted(one.name for one in read_recordings(tmp_path)) == ["a", "b", "c", tmp_path.name]
+    assert sorted(one.name for one in read_recordings(tmp_path)) == ["a", "b", "c", "model_logs"]
 
 
 def _stamps_back(rows: Rows) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from contract.car import car_of_version
 from contract.simtrace import Trace, from_csv
-from simapp.calibration.pieces import AHEAD, cut
-from simapp.calibration.replay import replay
+from undercut.calibration.pieces import AHEAD, cut
+from undercut.calibration.replay import replay
 from tests.conftest import SHARED_REFERENCE
 
 SIMTRACES = SHARED_REFERENCE / "simtraces"

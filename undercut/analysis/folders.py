@@ -27,7 +27,7 @@ def _is_simulators(key: str) -> bool:
 def logs_in(keys: Sequence[str]) -> dict[str, list[str]]:
     """Folder of each log -> its keys. A metrics file that lies apart goes to the log whose name begins as its own:
     console-training_metrics.json to console-reinvent_base."""
-    groups = [_group(key) for key in keys]
+    groups = [group_of(key) for key in keys]
     paired = list(zip(keys, groups, strict=True))
     traced = sorted({group for key, group in paired if artifacts.parse_any_simtrace(key) or _is_simulators(key)})
     telling = traced or sorted({group for key, group in paired if is_metrics(key)})
@@ -42,7 +42,7 @@ def logs_in(keys: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _group(key: str) -> str:
+def group_of(key: str) -> str:
     """The folders before the first one that every layout has; of deepracer-for-cloud's own data/logs/robomaker/MODEL/
     the model's."""
     folders = key.split("/")[:-1]

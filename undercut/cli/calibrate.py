@@ -35,8 +35,8 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Replay recorded commands with the simulated cars: how far they stray from the recorded path, at what speeds."""
-    from simapp.calibration.measure import fitted, measured, pooled
-    from simapp.calibration.recordings import read_recordings
+    from undercut.calibration.measure import fitted, measured, pooled
+    from undercut.calibration.recordings import read_recordings
     from undercut.report.calibrating import picture_of, track_of
 
     if fit is not None and fit.suffix not in (".yaml", ".yml"):

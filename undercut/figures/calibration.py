@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from contract.state import STEP_S
-from simapp.calibration.measure import SPEEDS_MPS, Measured
-from simapp.calibration.pieces import AHEAD, PAST
 from simapp.tracks import Track
+from undercut.calibration.measure import SPEEDS_MPS, Measured
+from undercut.calibration.pieces import AHEAD, PAST
 from undercut.figures.png import png_of
 from undercut.figures.road import draw_road, limits
 

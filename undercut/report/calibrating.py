@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from contract.errors import InputError
-from simapp.calibration.measure import Measured
-from simapp.calibration.recordings import Recording
 from simapp.tracks import Track, available_tracks, load_track
 from undercut.analysis.log import same_length
+from undercut.calibration.measure import Measured
+from undercut.calibration.recordings import Recording
 from undercut.figures.calibration import calibration_plot
 from undercut.runs.run import TRACKS
 

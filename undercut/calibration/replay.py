@@ -10,8 +10,8 @@ from contract.car import Car
 from contract.conditions import Conditions
 from contract.state import CarBatch, Controls, FloatArray, Poses
 from contract.vehicle import FRONT_POINT_X_M, REAR_AXLE_X_M, WHEELBASE_M
-from simapp.calibration.pieces import AHEAD, PAST, Pieces
 from simapp.vehicle import Makes, drive_cars, place_cars
+from undercut.calibration.pieces import AHEAD, PAST, Pieces
 
 FITTED: dict[str, tuple[float, float]] = {
     "friction": (0.1, 2.0),

@@ -12,9 +12,9 @@ from contract.car import Car
 from contract.errors import InputError
 from contract.simtrace import Trace
 from contract.state import BoolArray, FloatArray
-from simapp.calibration.pieces import AHEAD, Pieces, cut
-from simapp.calibration.recordings import SHORTEST, Recording
-from simapp.calibration.replay import fit, replay
+from undercut.calibration.pieces import AHEAD, Pieces, cut
+from undercut.calibration.recordings import SHORTEST, Recording
+from undercut.calibration.replay import fit, replay
 
 HORIZONS = {"1/3 s": 5, "2/3 s": 10, "1 s": AHEAD}
 """Rows ahead that errors are told for."""
