@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.state import STEP_S, FloatArray
+from simapp.tracks import Track
 from undercut.analysis.log import Episode
 from undercut.analysis.places import SECTORS
-from simapp.tracks import Track
 
 CELL_M = 0.1
 """Laps are compared in cells of this length of the centre line."""
@@ -101,8 +101,7 @@ def _signed(track: Track, distance_m: float) -> float:
 
 
 def _at(edges: FloatArray, way: FloatArray, values: FloatArray, end: float | None) -> FloatArray:
-    """Values at the edges of cells: from 0 at the first to `end`, or as far as the last row's slope goes, at the last.
-    """
+    """Values at cells' edges: from 0 at the first to `end`, or as far as the last row's slope goes, at the last."""
     inner = np.interp(edges, way, values)
     past = edges > way[-1]
     slope = (values[-1] - values[-2]) / (way[-1] - way[-2])

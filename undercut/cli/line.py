@@ -1,4 +1,4 @@
-"""`undercut line`: the fastest lap of a track, and how fast that is."""
+"""`undercut line`: the fastest lap of a track; `undercut actions`: an action space for it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,5 +34,30 @@ def line(
     from undercut.line import reporting
 
     told = reporting.write(track, car, margin, wheels, out, Console(stderr=True) if as_json else console)
+    if as_json:
+        show_json(told)
+
+
+def actions(
+    track: TrackArgument,
+    count: Annotated[int, typer.Option(help="how many actions")] = 10,
+    car: LineCarOption = "v5",
+    margin: MarginOption = 0.0,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored/--not-mirrored", help="each action to the left has a twin to the right")
+    ] = False,
+    continuous: Annotated[
+        bool, typer.Option("--continuous", help="ranges of steering and speed in place of a list")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="where to write it")] = Path("model_metadata.json"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model_metadata.json with the actions of a track's fastest lap, and tell what they cost against it."""
+    from undercut.line import reporting
+
+    wanted = None if continuous else count
+    told = reporting.write_actions(
+        track, car, margin, wanted, mirrored, out, Console(stderr=True) if as_json else console
+    )
     if as_json:
         show_json(told)

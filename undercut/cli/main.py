@@ -87,6 +87,7 @@ app.command()(view_cli.view)
 app.command()(new_cli.new)
 app.command()(check_cli.check)
 app.command()(line_cli.line)
+app.command()(line_cli.actions)
 app.command()(doctor_cli.doctor)
 app.command()(video_cli.video)
 console = Console()
@@ -236,7 +237,7 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 PANELS = {
-    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "line"),
+    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "line", "actions"),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),
 }

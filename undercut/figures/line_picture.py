@@ -12,9 +12,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from contract.state import FloatArray
+from simapp.tracks import Track
 from undercut.figures.png import png_of
 from undercut.figures.road import draw_road, track_limits
-from simapp.tracks import Track
 
 _WIDTH_IN = 11.0
 _DRIVEN, _COMMANDED, _REPLAY = "#3b6fb6", "#d9772b", "#e02424"

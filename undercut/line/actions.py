@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.car import Car
+from contract.errors import InputError
 from contract.metadata import MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, ContinuousActions, DiscreteActions
 from contract.state import STEP_S, CarBatch, Controls, FloatArray, IntArray
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS, REAR_AXLE_X_M, WHEELBASE_M
@@ -18,6 +19,7 @@ from simapp.params import wheels_on_road
 from simapp.tracks import Track, heading_difference
 from simapp.vehicle import Makes, drive_cars
 from undercut.line.driver import Reference
+from undercut.line.raceline import RacingLine
 
 SCALE = np.array([15.0, 1.0])
 """Degrees of steering and m/s of speed that count alike when commands are compared."""
@@ -28,6 +30,18 @@ BEAM = 160
 _DRAWS = 12
 _GRID = (0.5, 0.05)
 """Actions are whole multiples of this many degrees and m/s."""
+
+
+def action_space(line: RacingLine, count: int | None, mirrored: bool = False) -> DiscreteActions | ContinuousActions:
+    """`count` actions for the line, or with None the ranges that hold all its commands. InputError for a count that
+    no model_metadata.json has."""
+    commands = np.column_stack([np.degrees(line.command_rad), line.command_mps])
+    if count is None:
+        return ranges(commands, mirrored)
+    if not MIN_ACTIONS <= count <= MAX_ACTIONS:
+        rule = f"{MIN_ACTIONS} to {MAX_ACTIONS} actions, as the console's form has them"
+        raise InputError("--count", count, rule, f"choose one of {MIN_ACTIONS} to {MAX_ACTIONS}")
+    return clustered(commands, np.diff(line.time_s), count, mirrored)
 
 
 def clustered(commands: FloatArray, seconds: FloatArray, count: int, mirrored: bool) -> DiscreteActions:
@@ -205,7 +219,12 @@ class _Beam:
         if not fits.any():
             return False
         score[~fits] = -np.inf
-        kept = _best_different(score, np.column_stack([where / 0.06, offset / 0.02, cars.heading_rad / 0.04, cars.speed_mps / 0.15, cars.steering_rad / 0.08]))
+        kept = _best_different(
+            score,
+            np.column_stack(
+                [where / 0.06, offset / 0.02, cars.heading_rad / 0.04, cars.speed_mps / 0.15, cars.steering_rad / 0.08]
+            ),
+        )
         self._cars = CarBatch(*(getattr(cars, name)[kept] for name in CarBatch.__slots__))
         self.travelled_m = travelled[kept]
         self._parents.append(parents[kept])

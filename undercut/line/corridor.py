@@ -136,13 +136,15 @@ def _edges(track: Track, x_m: FloatArray, y_m: FloatArray, heading_rad: FloatArr
     where = track.project(x_m, y_m)
     centre = track.centre[:-1]
     row = np.where(where.fraction <= 0.5, where.behind, where.ahead) % len(centre)
-    sides = []
-    for edge in (track.inner[:-1], track.outer[:-1]):
-        sides.append(_crossings(points, normal, edge, row, track.length_m))
-    return sides[0], sides[1]
+    left, right = (
+        _crossings(points, normal, edge, row, track.length_m) for edge in (track.inner[:-1], track.outer[:-1])
+    )
+    return left, right
 
 
-def _crossings(points: FloatArray, normal: FloatArray, edge: FloatArray, row: np.ndarray, length_m: float) -> FloatArray:
+def _crossings(
+    points: FloatArray, normal: FloatArray, edge: FloatArray, row: np.ndarray, length_m: float
+) -> FloatArray:
     """Offsets (N,) at which normals (N, 2) through points meet a closed edge (W, 2) near its rows (N,): of several
     crossings the one nearest to the row's own point."""
     rows = len(edge)
@@ -197,8 +199,7 @@ def _ring(count: int, weights: tuple[float, float, float]) -> csc_matrix:
 
 def least_squares_in_bounds(hessian: csc_matrix, slope: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
     """The x (N,) within bounds that minimises x' H x / 2 + slope' x, H positive definite and sparse: projected Newton
-    steps with line search (Bertsekas, Projected Newton methods for optimization problems with simple constraints, 1982).
-    """
+    steps with line search (Bertsekas, Projected Newton methods for problems with simple constraints, 1982)."""
     x = np.clip(np.zeros(len(low)), low, high)
 
     def value(at: FloatArray) -> float:

@@ -15,6 +15,7 @@ and the controls are the rates of `command` and `rim`. A car's latency shifts th
 from a lap; that commands change 15 times a second only is for the driver to cope with (undercut.line.replay).
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,8 @@ from undercut.line.corridor import Corridor
 
 GRAVITY_MPS2 = 9.81
 SKID = 0.3
+"""The rear wheels slide aside by at most this share of the car's speed (17 degrees): beyond it a car drifts. A drifting
+car of little grip is up to 2 % faster, since its tyres have grip along and across at once, but no model drives so."""
 SLOWEST_MPS = 0.3
 """Along the reference, at each point of a lap."""
 WHEELS = ("one", "all")
@@ -175,9 +178,7 @@ def solve(
     solver = ca.nlpsol("lap", "ipopt", problem, options)
     bounds = _variable_bounds(car, corridor, scale, control_scale)
     guess = np.concatenate([(begin.states / scale).ravel(), (begin.controls / control_scale).ravel()])
-    found = solver(
-        x0=guess, lbx=bounds[0], ubx=bounds[1], lbg=np.concatenate(low), ubg=np.concatenate(high)
-    )
+    found = solver(x0=guess, lbx=bounds[0], ubx=bounds[1], lbg=np.concatenate(low), ubg=np.concatenate(high))
     told = solver.stats()
     if not told["success"]:
         raise NoOptimumError(
@@ -207,10 +208,10 @@ def _rim_bounds(car: Car) -> tuple[float, float]:
 
 
 def _limits(ca: Any, car: Car, state: Any, control: Any) -> Any:
-    """What is bounded besides the variables: the rims' commanded speed, which they follow with a lag."""
-    n, xi, u, v, r, delta, command, rim = state
-    skid = (v - car.centre * WHEELBASE_M * r) / u
-    return ca.vertcat(rim + car.speed_lag_s * control[1], skid)
+    """What is bounded besides the variables: the rims' commanded speed, which they follow with a lag, and the slip of
+    the rear wheels."""
+    _, _, u, v, r, _, _, rim = state
+    return ca.vertcat(rim + car.speed_lag_s * control[1], (v - car.centre * WHEELBASE_M * r) / u)
 
 
 def _limit_bounds(car: Car) -> tuple[list[float], list[float]]:
@@ -260,7 +261,10 @@ def _edges(
         nowhere = np.full(len(left), np.inf)
         for ahead, half in ((front_x, FRONT_WHEEL_Y_M), (rear_x, REAR_WHEEL_Y_M)):
             rows += [n + ahead * sin + half * cos, n + ahead * sin - half * cos]
-            bounds += [(-nowhere, _shifted(left, corridor, ahead, np.minimum)), (_shifted(right, corridor, ahead, np.maximum), nowhere)]
+            bounds += [
+                (-nowhere, _shifted(left, corridor, ahead, np.minimum)),
+                (_shifted(right, corridor, ahead, np.maximum), nowhere),
+            ]
     offsets = ca.Function("offsets", [x], [ca.vertcat(*rows)]).map(len(left))(xs)
     return (
         offsets,
@@ -272,7 +276,10 @@ def _edges(
 def _shifted(edge: FloatArray, corridor: Corridor, ahead_m: float, worse: Any) -> FloatArray:
     """The edge's offsets (N,) as seen `ahead_m` further along, the reference's bend there and back taken off."""
     along = corridor.spacing_m * np.arange(len(edge) + 1)
-    return np.interp((along[:-1] + ahead_m) % corridor.length_m, along, np.append(edge, edge[0])) + 0.5 * corridor.curvature * ahead_m**2
+    return (
+        np.interp((along[:-1] + ahead_m) % corridor.length_m, along, np.append(edge, edge[0]))
+        + 0.5 * corridor.curvature * ahead_m**2
+    )
 
 
 def initial(corridor: Corridor, car: Car) -> Optimum:
@@ -281,7 +288,9 @@ def initial(corridor: Corridor, car: Car) -> Optimum:
     _, fast = _rim_bounds(car)
     speed = speed_profile(np.abs(corridor.curvature), corridor.spacing_m, grip, grip, 0.9 * fast)
     rate = speed * corridor.curvature
-    steering = np.clip(np.arctan(WHEELBASE_M * corridor.curvature) / 0.7, -0.9 * MAX_STEERING_RAD, 0.9 * MAX_STEERING_RAD)
+    steering = np.clip(
+        np.arctan(WHEELBASE_M * corridor.curvature) / 0.7, -0.9 * MAX_STEERING_RAD, 0.9 * MAX_STEERING_RAD
+    )
     count = len(speed)
     zero = np.zeros(count)
     states = np.column_stack([zero, zero, speed, zero, rate, steering, steering, speed])
@@ -299,6 +308,6 @@ def speed_profile(
     first = int(square.argmin())
     order = (first + np.arange(len(square) + 1)) % len(square)
     for path in (order, order[::-1]):
-        for before, after in zip(path[:-1], path[1:], strict=True):
+        for before, after in itertools.pairwise(path.tolist()):
             square[after] = min(square[after], square[before] + gain)
     return np.sqrt(square)

@@ -9,19 +9,21 @@ from rich.console import Console
 
 from contract.car import Car, car_of_version
 from contract.errors import InputError
+from contract.metadata import DiscreteActions
 from contract.state import FloatArray
 from contract.stores.local import LocalStore
 from simapp.tracks import Track, load_track
+from undercut.line.actions import action_space, best_lap
+from undercut.line.driver import Reference
 from undercut.line.raceline import RacingLine, racing_line
+from undercut.line.writing import metadata_json
 
 CARS = {"v4": 4, "v5": 5}
 """Names of the described cars, and a version of model_metadata.json that has each."""
 COLUMNS = ("x", "y", "speed", "time")
 """Of the .npy file, and the first of the .csv: metres, metres, m/s, and seconds from the row before to this one, as the
 racing lines have that racers share."""
-MORE_COLUMNS = (
-    *("heading", "distance", "offset", "commanded_speed", "commanded_steering", "steering", "lap_time"),
-)
+MORE_COLUMNS = (*("heading", "distance", "offset", "commanded_speed", "commanded_steering", "steering", "lap_time"),)
 
 
 def car_named(name: str) -> Car:
@@ -73,6 +75,51 @@ def write(name: str, car: str, margin_m: float, wheels: str, out: Path | None, c
     )
     for path in files.values():
         console.print(path, highlight=False, soft_wrap=True, markup=False)
+    return told
+
+
+def write_actions(
+    name: str, car: str, margin_m: float, count: int | None, mirrored: bool, out: Path, console: Console
+) -> dict[str, Any]:
+    """Find the line, its action space and what that costs; write model_metadata.json whole, and tell it."""
+    track, line = found_line(name, car, margin_m, "one", console)
+    actions = action_space(line, count, mirrored)
+    told: dict[str, Any] = {"track": track.name, "car": line.car.name, "margin_m": margin_m, "limit_s": line.limit_s}
+    if isinstance(actions, DiscreteActions):
+        with console.status(f"driving laps with {actions.size} actions"):
+            lap = best_lap(track, Reference.of_line(line, track), line.car, actions)
+        if lap is None:
+            raise InputError(
+                "--count",
+                count,
+                f"as many actions as a lap of {track.name} needs: all cars left the road with {actions.size}",
+                f"--count {actions.size + 2} or more, or without --mirrored",
+            )
+        lap_s: float | None = lap.lap_s
+        pairs = list(zip(actions.steering_deg.tolist(), actions.speed_mps.tolist(), strict=True))
+        shares = np.bincount(lap.taken, minlength=actions.size) / len(lap.taken)
+        told["actions"] = [
+            {"steering_angle": steering, "speed": speed, "share": float(share)}
+            for (steering, speed), share in zip(pairs, shares, strict=True)
+        ]
+        for (steering, speed), share in zip(pairs, shares, strict=True):
+            console.print(f"{steering:+6.1f}°  {speed:4.2f} m/s  {100 * share:3.0f} % of the lap", highlight=False)
+    else:
+        lap_s = line.replay_s
+        told["ranges"] = {"steering_angle": list(actions.steering_deg), "speed": list(actions.speed_mps)}
+        (right, left), (slow, fast) = actions.steering_deg, actions.speed_mps
+        console.print(f"steering {right:g} to {left:g} degrees, speed {slow:g} to {fast:g} m/s", highlight=False)
+    told |= {
+        "lap_s": lap_s,
+        "cost_s": None if lap_s is None else lap_s - line.limit_s,
+        "ratio": None if lap_s is None else lap_s / line.limit_s,
+    }
+    if lap_s is not None:
+        cost = f"{lap_s - line.limit_s:+.3f} s, {100 * (lap_s / line.limit_s - 1):+.1f} %"
+        console.print(f"limit {line.limit_s:.3f} s, best lap with these {lap_s:.3f} s ({cost})", highlight=False)
+    LocalStore(out.parent).put(out.name, metadata_json(actions, line).encode())
+    told["file"] = str(out)
+    console.print(str(out), highlight=False, soft_wrap=True, markup=False)
     return told
 
 
