@@ -10,16 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.car import Car
 from contract.errors import InputError
 from contract.metadata import MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, ContinuousActions, DiscreteActions
 from contract.state import STEP_S, CarBatch, Controls, FloatArray, IntArray
-from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS, REAR_AXLE_X_M, WHEELBASE_M
+from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 from simapp.params import wheels_on_road
 from simapp.tracks import Track, heading_difference
 from simapp.vehicle import Makes, drive_cars
-from undercut.line.driver import Reference
-from undercut.line.raceline import RacingLine
+from undercut.line.driver import Reference, centre_x_m
+from undercut.line.profile import RacingLine
 
 SCALE = np.array([15.0, 1.0])
 """Degrees of steering and m/s of speed that count alike when commands are compared."""
@@ -149,16 +148,15 @@ class DiscreteLap:
     taken: IntArray
 
 
-def best_lap(track: Track, reference: Reference, car: Car, actions: DiscreteActions) -> DiscreteLap | None:
+def best_lap(track: Track, line: RacingLine, actions: DiscreteActions) -> DiscreteLap | None:
     """The fastest lap that a beam search finds with these actions, begun at speed after a lap of the same; None where
     all cars leave the road."""
-    search = _Beam(track, reference, car, actions)
-    length = reference.corridor.length_m
-    for step in range(int(2.0 * 3.0 * reference.time_s[-1] / STEP_S) + 30):
-        if not search.advance(step):
+    search = _Beam(track, line, actions)
+    length = search.reference.path.length_m
+    for _ in range(int(2.0 * 3.0 * line.limit_s / STEP_S) + 30):
+        if not search.advance():
             return None
-        ahead = search.travelled_m.max()
-        if ahead >= 2.0 * length:
+        if search.travelled_m.max() >= 2.0 * length:
             return search.lap(int(search.travelled_m.argmax()), length)
     return None
 
@@ -166,31 +164,20 @@ def best_lap(track: Track, reference: Reference, car: Car, actions: DiscreteActi
 class _Beam:
     """Cars that take different actions, the best of them kept each step."""
 
-    def __init__(self, track: Track, reference: Reference, car: Car, actions: DiscreteActions) -> None:
-        self._track, self._reference, self._car = track, reference, car
+    def __init__(self, track: Track, line: RacingLine, actions: DiscreteActions) -> None:
+        self._track, self._car = track, line.car
+        self.reference = Reference.of(line)
         self._commands = np.column_stack([np.radians(actions.steering_deg), actions.speed_mps])
-        self._back_m = REAR_AXLE_X_M + car.centre * WHEELBASE_M
-        self._cars = self._begin()
+        self._back_m = centre_x_m(line.car)
+        self._cars = CarBatch.zeros(1)
+        self._cars.x_m[0], self._cars.y_m[0], self._cars.heading_rad[0] = self.reference.first_pose(line.car)
+        self.reference.push(self._cars, 0, line.car)
         self.travelled_m = np.zeros(1)
         self._parents: list[IntArray] = []
         self._taken: list[IntArray] = []
         self._travelled: list[FloatArray] = [np.zeros(1)]
 
-    def _begin(self) -> CarBatch:
-        cars, reference = CarBatch.zeros(1), self._reference
-        corridor = reference.corridor
-        line, heading, speed, _ = reference.at(np.zeros(1))
-        x, y = corridor.points(np.full(len(corridor.x_m), line[0]))[0]
-        cars.heading_rad[0] = heading[0]
-        cars.x_m[0] = x - self._back_m * np.cos(heading[0])
-        cars.y_m[0] = y - self._back_m * np.sin(heading[0])
-        cars.speed_mps[0] = cars.rim_mps[0] = speed[0]
-        steering, command = reference.commands(np.zeros(1))[0]
-        cars.commanded_steering_rad[0] = cars.earlier_steering_rad[0] = cars.steering_rad[0] = steering
-        cars.commanded_speed_mps[0] = cars.earlier_speed_mps[0] = command
-        return cars
-
-    def advance(self, step: int) -> bool:
+    def advance(self) -> bool:
         """One step of all cars with each action; whether any is left."""
         count, choices = len(self.travelled_m), len(self._commands)
         parents = np.repeat(np.arange(count), choices)
@@ -202,15 +189,15 @@ class _Beam:
         before = self.travelled_m[parents]
         x = cars.x_m + self._back_m * np.cos(cars.heading_rad)
         y = cars.y_m + self._back_m * np.sin(cars.heading_rad)
-        length = self._reference.corridor.length_m
-        where, offset = self._reference.locate(x, y, before + np.maximum(cars.speed_mps, 0.0) * STEP_S)
+        length = self.reference.path.length_m
+        where, offset = self.reference.locate(x, y, before + np.maximum(cars.speed_mps, 0.0) * STEP_S)
         moved = (where - before + 0.5 * length) % length - 0.5 * length
         travelled = before + moved
-        line, heading, speed, time = self._reference.at(where)
+        heading, speed, time = self.reference.at(where)
         laps = np.floor(travelled / length)
-        ahead_s = time + laps * self._reference.time_s[-1]
+        ahead_s = time + laps * self.reference.time_s[-1]
         strays = (
-            ((offset - line) / 0.10) ** 2
+            (offset / 0.10) ** 2
             + (heading_difference(cars.heading_rad, heading) / 0.2) ** 2
             + ((cars.speed_mps - speed) / 0.6) ** 2
         )

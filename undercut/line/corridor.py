@@ -57,7 +57,7 @@ class Corridor:
     def points(self, offset_m: FloatArray) -> FloatArray:
         """(N, 2) points at offsets (N,) to the left."""
         normal = np.column_stack([-np.sin(self.heading_rad), np.cos(self.heading_rad)])
-        return np.column_stack([self.x_m, self.y_m]) + offset_m[:, np.newaxis] * normal
+        return np.asarray(np.column_stack([self.x_m, self.y_m]) + offset_m[:, np.newaxis] * normal)
 
 
 def corridor_of(track: Track, inset_m: float, spacing_m: float = SPACING_M) -> Corridor:
@@ -163,7 +163,7 @@ def _crossings(
     best = away.argmin(axis=1)
     at = np.arange(len(points))
     # a normal that meets the edge nowhere near: its row's own point stands for it
-    return np.where(np.isfinite(away[at, best]), offset[at, best], expected)
+    return np.asarray(np.where(np.isfinite(away[at, best]), offset[at, best], expected))
 
 
 def _least_curvature(corridor: Corridor, inset_m: float) -> FloatArray:

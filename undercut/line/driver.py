@@ -6,17 +6,27 @@ little, and corrects them so that the car comes nearest to the lap's line, headi
 (one Gauss-Newton step of model predictive control a step, begun from the last step's corrections).
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from contract.car import Car
 from contract.state import STEP_S, CarBatch, Controls, FloatArray, IntArray
-from contract.vehicle import MAX_SPEED_MPS, MAX_STEERING_RAD, MIN_SPEED_MPS, REAR_AXLE_X_M, WHEELBASE_M
+from contract.vehicle import (
+    FRONT_POINT_X_M,
+    MAX_SPEED_MPS,
+    MAX_STEERING_RAD,
+    MIN_SPEED_MPS,
+    REAR_AXLE_X_M,
+    WHEELBASE_M,
+)
 from simapp.tracks import heading_difference
 from simapp.vehicle import Makes, drive_cars
 from undercut.line.corridor import Corridor
-from undercut.line.optimum import Optimum, rim_gain
+from undercut.line.optimum import rim_gain
+from undercut.line.profile import RacingLine
 
 HORIZON = 7
 """Steps: half a second, three times the lag of the steering."""
@@ -31,63 +41,89 @@ _NEAR = 16
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A lap to follow: by points of a corridor, offsets (N,), headings to it (N,), speeds (N,), and the commands by
-    time: steering in rad and speed in m/s, (N + 1,) with the first point again at the end of the lap."""
+    """A lap to follow, as the path of the car's centre of mass: N points, evenly spaced. Of fields of N + 1 the
+    last is the first again, at the end of the lap.
 
-    corridor: Corridor
-    offset_m: FloatArray
+    path          the points; its edges are not used
+    heading_rad   of the car against the path
+    speed_mps     ahead, as the car counts it
+    wheels_rad    angle of the front wheels
+    time_s        (N + 1,) since the first point
+    steering_rad  (N + 1,) commanded
+    command_mps   (N + 1,) commanded
+    """
+
+    path: Corridor
     heading_rad: FloatArray
     speed_mps: FloatArray
+    wheels_rad: FloatArray
     time_s: FloatArray
     steering_rad: FloatArray
     command_mps: FloatArray
 
     @classmethod
-    def of(cls, corridor: Corridor, lap: Optimum, car: Car) -> "Reference":
-        """A lap of the corridor."""
+    def of(cls, line: RacingLine) -> "Reference":
+        """A racing line's lap."""
+        ahead_m = FRONT_POINT_X_M - centre_x_m(line.car)
+        x = line.x_m - ahead_m * np.cos(line.heading_rad)
+        y = line.y_m - ahead_m * np.sin(line.heading_rad)
+        ring = np.column_stack([np.append(x, x[0]), np.append(y, y[0])])
+        chord = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(ring, axis=0).T))])
+        curve = CubicSpline(chord, ring, bc_type="periodic")
+        count = len(x)
+        at = chord[-1] * np.arange(count) / count
+        (px, py), (dx, dy), (ddx, ddy) = curve(at).T, curve(at, 1).T, curve(at, 2).T
+        tangent = np.unwrap(np.arctan2(dy, dx))
+        none = np.zeros(count)
+        path = Corridor(px, py, tangent, (dx * ddy - dy * ddx) / np.hypot(dx, dy) ** 3, none, none, chord[-1] / count)
+        whole = 2.0 * math.pi
+        turned = whole * round(float(line.heading_rad[-1] - line.heading_rad[0]) / whole)
+        heading = np.interp(at, chord, np.append(line.heading_rad, line.heading_rad[0] + turned))
+        slip = heading_difference(heading, tangent)
+
+        def mixed(values: FloatArray) -> FloatArray:
+            return np.asarray(np.interp(at, chord, np.append(values, values[0])))
 
         def closed(values: FloatArray) -> FloatArray:
             return np.append(values, values[0])
 
         return cls(
-            corridor,
-            lap.column("n"),
-            lap.column("xi"),
-            lap.column("u"),
-            lap.time_s,
-            closed(lap.column("command")),
-            closed(lap.column("rim") / rim_gain(car)),
+            path,
+            slip,
+            mixed(line.speed_mps) * np.cos(slip),
+            mixed(line.steering_rad),
+            np.append(np.interp(at, chord, line.time_s), line.time_s[-1]),
+            closed(mixed(line.command_rad)),
+            closed(mixed(line.command_mps)),
         )
 
     def locate(self, x_m: FloatArray, y_m: FloatArray, guess_m: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Distance along the corridor and offset to its left of points (K,), looked for near the guesses (K,)."""
-        corridor = self.corridor
-        count, step = len(corridor.x_m), corridor.spacing_m
+        """Distance along the path and offset to its left of points (K,), looked for near the guesses (K,)."""
+        path = self.path
+        count, step = len(path.x_m), path.spacing_m
         near = (np.rint(guess_m / step).astype(np.int64)[:, np.newaxis] + np.arange(-_NEAR, _NEAR + 1)) % count
-        dx, dy = x_m[:, np.newaxis] - corridor.x_m[near], y_m[:, np.newaxis] - corridor.y_m[near]
+        dx, dy = x_m[:, np.newaxis] - path.x_m[near], y_m[:, np.newaxis] - path.y_m[near]
         rows, best = np.arange(len(x_m)), (dx * dx + dy * dy).argmin(axis=1)
         point = near[rows, best]
-        heading = corridor.heading_rad[point]
+        heading = path.heading_rad[point]
         cos, sin = np.cos(heading), np.sin(heading)
         ahead = dx[rows, best] * cos + dy[rows, best] * sin
         aside = -dx[rows, best] * sin + dy[rows, best] * cos
-        bend = corridor.curvature[point]
+        bend = path.curvature[point]
         along = ahead / np.maximum(1.0 - aside * bend, 0.2)
         return point * step + along, aside - 0.5 * bend * along * ahead
 
-    def at(self, distance_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Offset, heading in the world, speed and time of the lap at distances (K,) along the corridor."""
-        length, count = self.corridor.length_m, len(self.offset_m)
-        place = (distance_m % length) / self.corridor.spacing_m
+    def at(self, distance_m: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Heading in the world, speed and time of the lap at distances (K,) along the path."""
+        path, count = self.path, len(self.speed_mps)
+        place = (distance_m % path.length_m) / path.spacing_m
         low = np.minimum(place.astype(np.int64), count - 1)
         share, high = place - low, (low + 1) % count
-
-        def mix(values: FloatArray) -> FloatArray:
-            return values[low] + share * (values[high] - values[low])
-
-        tangent = self.corridor.heading_rad[low] + share * self.corridor.curvature[low] * self.corridor.spacing_m
+        tangent = path.heading_rad[low] + share * path.curvature[low] * path.spacing_m
+        slip = self.heading_rad[low] + share * (self.heading_rad[high] - self.heading_rad[low])
+        speed = self.speed_mps[low] + share * (self.speed_mps[high] - self.speed_mps[low])
         time = self.time_s[low] + share * (self.time_s[low + 1] - self.time_s[low])
-        return mix(self.offset_m), tangent + mix(self.heading_rad), mix(self.speed_mps), time
+        return tangent + slip, speed, time
 
     def commands(self, time_s: FloatArray) -> FloatArray:
         """(K, 2) steering and speed at times of the lap."""
@@ -96,13 +132,38 @@ class Reference:
             [np.interp(at, self.time_s, self.steering_rad), np.interp(at, self.time_s, self.command_mps)]
         )
 
+    def first_pose(self, car: Car) -> tuple[float, float, float]:
+        """x, y and heading of base_link at the first point."""
+        heading = float(self.path.heading_rad[0] + self.heading_rad[0])
+        back = centre_x_m(car)
+        return (
+            float(self.path.x_m[0]) - back * math.cos(heading),
+            float(self.path.y_m[0]) - back * math.sin(heading),
+            heading,
+        )
+
+    def push(self, cars: CarBatch, car: int, make: Car) -> None:
+        """Give a car that stands at the first point the lap's velocities and commands there."""
+        cars.speed_mps[car] = self.speed_mps[0]
+        cars.sideways_mps[car] = -self.speed_mps[0] * math.tan(self.heading_rad[0])
+        turned = (self.path.heading_rad[1] + self.heading_rad[1]) - (self.path.heading_rad[0] + self.heading_rad[0])
+        cars.yaw_rate_rps[car] = turned / (self.time_s[1] - self.time_s[0])
+        cars.steering_rad[car], cars.rim_mps[car] = self.wheels_rad[0], self.command_mps[0] * rim_gain(make)
+        cars.commanded_speed_mps[car] = cars.earlier_speed_mps[car] = self.command_mps[0]
+        cars.commanded_steering_rad[car] = cars.earlier_steering_rad[car] = self.steering_rad[0]
+
+
+def centre_x_m(car: Car) -> float:
+    """The centre of mass, ahead of base_link."""
+    return REAR_AXLE_X_M + car.centre * WHEELBASE_M
+
 
 class Driver:
     """Follows a reference with one car; `controls` is asked once a step."""
 
     def __init__(self, reference: Reference, car: Car) -> None:
         self._reference, self._car = reference, car
-        self._centre_x_m = REAR_AXLE_X_M + car.centre * WHEELBASE_M
+        self._centre_x_m = centre_x_m(car)
         self._corrections = np.zeros((HORIZON, 2))
         self._distance_m = 0.0
         self._batch = CarBatch.zeros(1 + 2 * HORIZON)
@@ -120,9 +181,9 @@ class Driver:
         for name in CarBatch.__slots__:
             getattr(self._batch, name)[:] = getattr(cars, name)[car]
         where, _ = self._locate(np.array([self._distance_m] * len(self._cars)))
-        self._distance_m = float(where[0]) % reference.corridor.length_m
-        now_s = float(reference.at(where[:1])[3][0])
-        planned = reference.commands(now_s + STEP_S * (np.arange(HORIZON) + latency + 0.5))
+        self._distance_m = float(where[0]) % reference.path.length_m
+        now_s = float(reference.at(where[:1])[2][0])
+        planned = reference.commands(now_s + STEP_S * (np.arange(HORIZON, dtype=np.float64) + latency + 0.5))
         self._corrections = np.vstack([self._corrections[1:], np.zeros((1, 2))])
         base = _clipped(planned + self._corrections)
         tried = np.repeat(base[np.newaxis], len(self._cars), axis=0)
@@ -153,9 +214,9 @@ class Driver:
         for step in range(HORIZON):
             drive_cars(batch, self._cars, Controls(commands[:, step, 0], commands[:, step, 1]), self._makes)
             where_m, offset = self._locate(where_m + np.maximum(batch.speed_mps, 0.0) * STEP_S)
-            line, heading, speed, _ = self._reference.at(where_m)
+            heading, speed, _ = self._reference.at(where_m)
             found += [
-                (offset - line) / _SPREAD[0],
+                offset / _SPREAD[0],
                 heading_difference(batch.heading_rad, heading) / _SPREAD[1],
                 (batch.speed_mps - speed) / _SPREAD[2],
             ]

@@ -130,7 +130,9 @@ def solve(
 ) -> Optimum:
     """The fastest lap of the corridor. `margin_m` keeps the wheels so much further inside; `start` is a lap of a
     corridor of as many points to begin with. NoOptimumError when IPOPT finds none."""
-    import casadi as ca
+    import casadi
+
+    ca: Any = casadi  # its annotations tell its two kinds of symbols apart, which one set of equations serves
 
     count, step_m = len(corridor.x_m), corridor.spacing_m
     scale = np.array([_SCALE[name] for name in STATES])
@@ -262,8 +264,8 @@ def _edges(
         for ahead, half in ((front_x, FRONT_WHEEL_Y_M), (rear_x, REAR_WHEEL_Y_M)):
             rows += [n + ahead * sin + half * cos, n + ahead * sin - half * cos]
             bounds += [
-                (-nowhere, _shifted(left, corridor, ahead, np.minimum)),
-                (_shifted(right, corridor, ahead, np.maximum), nowhere),
+                (-nowhere, _shifted(left, corridor, ahead)),
+                (_shifted(right, corridor, ahead), nowhere),
             ]
     offsets = ca.Function("offsets", [x], [ca.vertcat(*rows)]).map(len(left))(xs)
     return (
@@ -273,13 +275,11 @@ def _edges(
     )
 
 
-def _shifted(edge: FloatArray, corridor: Corridor, ahead_m: float, worse: Any) -> FloatArray:
+def _shifted(edge: FloatArray, corridor: Corridor, ahead_m: float) -> FloatArray:
     """The edge's offsets (N,) as seen `ahead_m` further along, the reference's bend there and back taken off."""
     along = corridor.spacing_m * np.arange(len(edge) + 1)
-    return (
-        np.interp((along[:-1] + ahead_m) % corridor.length_m, along, np.append(edge, edge[0]))
-        + 0.5 * corridor.curvature * ahead_m**2
-    )
+    there = np.interp((along[:-1] + ahead_m) % corridor.length_m, along, np.append(edge, edge[0]))
+    return np.asarray(there + 0.5 * corridor.curvature * ahead_m**2)
 
 
 def initial(corridor: Corridor, car: Car) -> Optimum:

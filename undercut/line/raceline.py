@@ -2,13 +2,12 @@
 
 import hashlib
 import importlib.util
-import io
 import json
 import math
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,83 +15,19 @@ import numpy as np
 from contract.car import Car
 from contract.errors import InputError, UndercutError
 from contract.state import FloatArray
-from contract.vehicle import FRONT_POINT_X_M, REAR_AXLE_X_M, WHEELBASE_M
+from contract.vehicle import FRONT_POINT_X_M
 from simapp.tracks import Track
 from undercut.line.corridor import Corridor, corridor_of
+from undercut.line.driver import centre_x_m
 from undercut.line.optimum import WHEELS, NoOptimumError, Optimum, initial, rim_gain, solve
-from undercut.line.replay import Replay, replay
+from undercut.line.profile import RacingLine
+from undercut.line.replay import replay
 
 METHOD = 1
 """Counted up when the same question gets another answer, so that lines of before are found anew."""
 REPLAY_MARGINS_M = (0.0, 0.01, 0.03, 0.06)
 """How much further inside a lap is tried that the rules do not let pass: at the limit a millimetre decides."""
 MAX_MARGIN_M = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class RacingLine:
-    """N points of a lap, in driving order from the start line on; each array (N,) unless it says otherwise.
-
-    limit_s        the lap's time: the least that the car needs, in a flying lap
-    start_s        of the line of least curvature at two thirds of the grip, where the search began
-    replay_s       a lap that followed it in the simulator, under the rules of a race; None: none was clean
-    replay_margin_m  by which the followed line lies further inside
-    x_m, y_m       of the point that reward functions see, 0.14 m ahead of base_link
-    heading_rad    of the car, not wrapped
-    distance_m     of that point along the centre line, from 0 to the lap's length, rising
-    offset_m       of that point to the left of the centre line
-    speed_mps      of the car
-    command_mps    commanded speed, for a car of 0.1 to 4 m/s
-    command_rad    commanded steering, left positive
-    steering_rad   angle of the wheels
-    time_s         (N + 1,) since the first point; the last is limit_s
-    """
-
-    track: str
-    length_m: float
-    car: Car
-    margin_m: float
-    wheels: str
-    limit_s: float
-    start_s: float
-    replay_s: float | None
-    replay_margin_m: float
-    x_m: FloatArray
-    y_m: FloatArray
-    heading_rad: FloatArray
-    distance_m: FloatArray
-    offset_m: FloatArray
-    speed_mps: FloatArray
-    command_mps: FloatArray
-    command_rad: FloatArray
-    steering_rad: FloatArray
-    time_s: FloatArray
-
-    def to_bytes(self) -> bytes:
-        """An .npz file of everything."""
-        plain = {name: getattr(self, name) for name in _PLAIN} | {"car": asdict(self.car)}
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        content = io.BytesIO()
-        np.savez_compressed(content, told=np.frombuffer(json.dumps(plain).encode(), np.uint8), **arrays)
-        return content.getvalue()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "RacingLine":
-        """Of `to_bytes`; ValueError for anything else."""
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-                plain = json.loads(kept["told"].tobytes())
-                car = Car(**plain.pop("car"))
-                return cls(**plain, car=car, **{name: np.asarray(kept[name], np.float64) for name in _ARRAYS})
-        except Exception as problem:  # numpy's and zlib's readers raise what they like
-            raise ValueError(f"no racing line: {problem}") from problem
-
-
-_ARRAYS = (
-    *("x_m", "y_m", "heading_rad", "distance_m", "offset_m", "speed_mps", "command_mps", "command_rad"),
-    *("steering_rad", "time_s"),
-)
-_PLAIN = tuple(item.name for item in fields(RacingLine) if item.name not in (*_ARRAYS, "car"))
 
 
 def racing_line(
@@ -159,60 +94,51 @@ def find_line(
     corridor = corridor_of(track, margin_m)
     doing(f"fastest lap, {len(corridor.x_m)} points")
     lap = solve(corridor, car, margin_m, wheels)
-    driven, driven_margin = Replay(None, np.zeros(0)), 0.0
-    for driven_margin in REPLAY_MARGINS_M:
+    line = _made(track, corridor, lap, car, margin_m, wheels)
+    for more_m in REPLAY_MARGINS_M:
         doing("driving it in the simulator")
-        followed = lap
-        if driven_margin > 0.0:
+        followed = line
+        if more_m > 0.0:
             try:
-                followed = solve(corridor, car, margin_m + driven_margin, wheels, lap)
+                inside = solve(corridor, car, margin_m + more_m, wheels, lap)
             except NoOptimumError:
                 break
-        driven = replay(track, corridor, followed, car)
+            followed = _made(track, corridor, inside, car, margin_m + more_m, wheels)
+        driven = replay(track, followed)
         if driven.lap_s is not None:
-            break
-    return _made(track, corridor, lap, car, margin_m, wheels, driven.lap_s, driven_margin)
+            return replace(line, replay_s=driven.lap_s, replay_margin_m=more_m)
+    return line
 
 
-def _made(
-    track: Track,
-    corridor: Corridor,
-    lap: Optimum,
-    car: Car,
-    margin_m: float,
-    wheels: str,
-    replay_s: float | None,
-    replay_margin_m: float,
-) -> RacingLine:
+def _made(track: Track, corridor: Corridor, lap: Optimum, car: Car, margin_m: float, wheels: str) -> RacingLine:
     heading = corridor.heading_rad + lap.column("xi")
-    ahead = FRONT_POINT_X_M - (REAR_AXLE_X_M + car.centre * WHEELBASE_M)
+    ahead = FRONT_POINT_X_M - centre_x_m(car)
     points = corridor.points(lap.column("n")) + ahead * np.column_stack([np.cos(heading), np.sin(heading)])
     # rows begin where that point passes the start line: a few before the centre of mass does
     distance, offset = track.along(points[:, 0], points[:, 1])
     first = int(np.argmin(distance))
     order = (first + np.arange(len(points))) % len(points)
-    steps = np.diff(lap.time_s)
-    along = np.maximum.accumulate(distance[order])
-    turned = heading[order] + np.where(np.arange(len(order)) >= len(points) - first, _turn(heading, corridor), 0.0)
+    x, y = points[order].T.copy()
     return RacingLine(
-        track.name,
-        track.length_m,
-        car,
-        margin_m,
-        wheels,
-        lap.lap_s,
-        initial(corridor, car).lap_s,
-        replay_s,
-        replay_margin_m,
-        *points[order].T.copy(),
-        turned,
-        along,
-        offset[order],
-        np.hypot(lap.column("u"), lap.column("v"))[order],
-        (lap.column("rim") / rim_gain(car))[order],
-        lap.column("command")[order],
-        lap.column("delta")[order],
-        np.concatenate([[0.0], np.cumsum(steps[order])]),
+        track=track.name,
+        length_m=track.length_m,
+        car=car,
+        margin_m=margin_m,
+        wheels=wheels,
+        limit_s=lap.lap_s,
+        start_s=initial(corridor, car).lap_s,
+        replay_s=None,
+        replay_margin_m=0.0,
+        x_m=x,
+        y_m=y,
+        heading_rad=heading[order] + np.where(order < first, _turn(heading, corridor), 0.0),
+        distance_m=np.maximum.accumulate(distance[order]),
+        offset_m=offset[order],
+        speed_mps=np.hypot(lap.column("u"), lap.column("v"))[order],
+        command_mps=(lap.column("rim") / rim_gain(car))[order],
+        command_rad=lap.column("command")[order],
+        steering_rad=lap.column("delta")[order],
+        time_s=np.concatenate([[0.0], np.cumsum(np.diff(lap.time_s)[order])]),
     )
 
 

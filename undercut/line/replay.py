@@ -1,20 +1,16 @@
 """The proof of a lap: it is driven in the built-in simulator, under the rules of a race."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from contract.car import Car
 from contract.metadata import ModelMetadata
 from contract.state import STEP_S, EpisodeStatus
-from contract.vehicle import REAR_AXLE_X_M, WHEELBASE_M
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
-from simapp.tracks import Track
-from undercut.line.corridor import Corridor
+from simapp.tracks import Track, heading_difference
 from undercut.line.driver import Driver, Reference
-from undercut.line.optimum import STATES, Optimum, rim_gain
+from undercut.line.profile import RacingLine
 
 LAPS = 2
 """The first begins at speed, on the line; the last is timed."""
@@ -32,19 +28,23 @@ class Replay:
     rows: np.ndarray
 
 
-def replay(track: Track, corridor: Corridor, lap: Optimum, car: Car) -> Replay:
-    """Follow the lap."""
-    simulator = BuiltinSimulator(track, [_MODEL], car=car)
-    reference = Reference.of(corridor, lap, car)
-    race = Race(simulator, track, RaceRules(int(3.0 * lap.lap_s / STEP_S) + 60), [_nothing])
-    _begin(race, simulator, corridor, lap, car)
-    driver = Driver(reference, car)
+def replay(track: Track, line: RacingLine) -> Replay:
+    """Follow the line with its car."""
+    simulator = BuiltinSimulator(track, [_MODEL], car=line.car)
+    reference = Reference.of(line)
+    race = Race(simulator, track, RaceRules(int(3.0 * line.limit_s / STEP_S) + 60), [_nothing])
+    x, y, heading = reference.first_pose(line.car)
+    distance, offset = track.along([x], [y])
+    pose = track.pose_at(distance, offset)
+    turn = float(heading_difference(heading, pose.heading_rad)[0])
+    race.start(0, float(distance[0]), float(offset[0]), turn, line_m=0.0)
+    driver = Driver(reference, line.car)
     one, laps, rows = np.array([0]), 0, list[np.void]()
     while True:
         outcome = race.step(one, driver.controls(simulator.cars, 0))
         rows.append(outcome.rows[0])
         if len(rows) == 1 and laps == 0:
-            _push(simulator, lap, car)  # it was held for one step
+            reference.push(simulator.cars, 0, line.car)  # it was held for one step
         if not outcome.over[0]:
             continue
         laps += 1
@@ -54,26 +54,6 @@ def replay(track: Track, corridor: Corridor, lap: Optimum, car: Car) -> Replay:
             return Replay(_timed(rows), np.array(rows))
         rows = []
         race.carry_on(0)
-
-
-def _begin(race: Race, simulator: BuiltinSimulator, corridor: Corridor, lap: Optimum, car: Car) -> None:
-    """Put the car on the lap's first point, at rest."""
-    x, y = corridor.points(lap.column("n"))[0]
-    heading = float(corridor.heading_rad[0] + lap.column("xi")[0])
-    back = REAR_AXLE_X_M + car.centre * WHEELBASE_M
-    x, y = float(x - back * math.cos(heading)), float(y - back * math.sin(heading))
-    distance, offset = race.track.along([x], [y])
-    pose = race.track.pose_at(distance, offset)
-    race.start(0, float(distance[0]), float(offset[0]), heading - float(pose.heading_rad[0]), line_m=0.0)
-
-
-def _push(simulator: BuiltinSimulator, lap: Optimum, car: Car) -> None:
-    """Give the car the lap's first velocities and commands."""
-    cars, first = simulator.cars, {name: float(lap.column(name)[0]) for name in STATES}
-    cars.speed_mps[0], cars.sideways_mps[0], cars.yaw_rate_rps[0] = first["u"], first["v"], first["r"]
-    cars.steering_rad[0], cars.rim_mps[0] = first["delta"], first["rim"]
-    cars.commanded_speed_mps[0] = cars.earlier_speed_mps[0] = first["rim"] / rim_gain(car)
-    cars.commanded_steering_rad[0] = cars.earlier_steering_rad[0] = first["command"]
 
 
 def _timed(rows: list[np.void]) -> float:

@@ -14,8 +14,8 @@ from contract.state import FloatArray
 from contract.stores.local import LocalStore
 from simapp.tracks import Track, load_track
 from undercut.line.actions import action_space, best_lap
-from undercut.line.driver import Reference
-from undercut.line.raceline import RacingLine, racing_line
+from undercut.line.profile import RacingLine
+from undercut.line.raceline import racing_line
 from undercut.line.writing import metadata_json
 
 CARS = {"v4": 4, "v5": 5}
@@ -87,7 +87,7 @@ def write_actions(
     told: dict[str, Any] = {"track": track.name, "car": line.car.name, "margin_m": margin_m, "limit_s": line.limit_s}
     if isinstance(actions, DiscreteActions):
         with console.status(f"driving laps with {actions.size} actions"):
-            lap = best_lap(track, Reference.of_line(line, track), line.car, actions)
+            lap = best_lap(track, line, actions)
         if lap is None:
             raise InputError(
                 "--count",

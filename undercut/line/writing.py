@@ -9,7 +9,7 @@ import numpy as np
 from contract.car import LAST_VERSION_OF_EFFORT_CARS
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import FloatArray
-from undercut.line.raceline import RacingLine
+from undercut.line.profile import RacingLine
 from undercut.runs.run import DEFAULT_METADATA
 
 SPACING_M = 0.12
