@@ -25,6 +25,7 @@ from undercut.cli import doctor as doctor_cli
 from undercut.cli import exporting as export_cli
 from undercut.cli import importing as import_cli
 from undercut.cli import inspect as inspect_cli
+from undercut.cli import line as line_cli
 from undercut.cli import new as new_cli
 from undercut.cli import race as race_cli
 from undercut.cli import report as report_cli
@@ -85,6 +86,8 @@ app.command()(worker_cli.worker)
 app.command()(view_cli.view)
 app.command()(new_cli.new)
 app.command()(check_cli.check)
+app.command()(line_cli.line)
+app.command()(line_cli.actions)
 app.command()(doctor_cli.doctor)
 app.command()(video_cli.video)
 console = Console()
@@ -234,7 +237,7 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 PANELS = {
-    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks"),
+    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "line", "actions"),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),
 }

@@ -230,7 +230,8 @@ def told_on(as_json: bool) -> Console:
 
 def _show_evaluation(run: Run, which: str, driven: list[Rollout]) -> None:
     """The metrics file's rows with what they say together."""
-    from undercut.runs.sessions import checkpoint
+    from undercut.line.limits import gap_values
+    from undercut.runs.sessions import checkpoint, gap_of_laps
     from undercut.runs.statistics import lap_statistics
 
     told = {
@@ -239,6 +240,7 @@ def _show_evaluation(run: Run, which: str, driven: list[Rollout]) -> None:
         "checkpoint": checkpoint(run, which).iteration,
         "car": dataclasses.asdict(run.config.car or car_of_version(run.files.metadata.version)),
         "statistics": dataclasses.asdict(lap_statistics(driven)),
+        "gap": None if (gap := gap_of_laps(run, driven)) is None else gap_values(gap),
         "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
     }
     show_json(told)

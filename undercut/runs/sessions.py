@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from contract import artifacts, simtrace
+from contract.car import car_of_version
 from contract.config import RunConfig, TrainingConfig
 from contract.errors import CheckpointError, InputError, StoreError, UndercutError
 from contract.hyperparameters import Hyperparameters
@@ -15,22 +17,25 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
-from undercut.runs.compiling import compile_for
-from undercut.runs.live import LiveSession
-from undercut.video import videos
-from undercut.runs.run import Run
-from undercut.runs import pretraining
-from undercut.backends.local.rollouts import evaluation_laps
-from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
-from undercut.runs.statistics import lap_statistics
-from undercut.backends.local.workers import rollout_source
-from undercut.figures.plots import Updates, lap_plot, training_plot
+from contract.state import EpisodeStatus
 from simapp.things import Course
-from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.agents import make_agent
+from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.iterations import read_iterations
 from trainer.journal import RunJournal
 from trainer.learn import Iteration, Progress, learn
+from undercut.analysis.gap import Gap, best_gap_of
+from undercut.backends.local.rollouts import evaluation_laps
+from undercut.backends.local.workers import rollout_source
+from undercut.figures.plots import Updates, lap_plot, training_plot
+from undercut.line.limits import gap_line, hint, kept_limit
+from undercut.runs import pretraining
+from undercut.runs.compiling import compile_for
+from undercut.runs.live import LiveSession
+from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
+from undercut.runs.run import Run
+from undercut.runs.statistics import lap_statistics
+from undercut.video import videos
 
 MANY_LAPS = 20
 """From here on laps are not listed one by one."""
@@ -168,7 +173,19 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     if laps <= MANY_LAPS:
         console.print(lap_table(driven, title))
     console.print(statistics_line(lap_statistics(driven)), highlight=False)
+    gap = gap_of_laps(run, driven)
+    if gap is not None:
+        console.print(gap_line(gap), highlight=False)
+    elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
+        console.print(hint(track.name), highlight=False, soft_wrap=True, markup=False)
     return driven
+
+
+def gap_of_laps(run: Run, driven: Sequence[Rollout]) -> Gap | None:
+    """Of the best clean lap to the fastest possible one, where `undercut line` has found that before."""
+    track = run.track()
+    limit = kept_limit(track, run.config.car or car_of_version(run.files.metadata.version))
+    return None if limit is None else best_gap_of([lap.steps for lap in driven], limit, track)
 
 
 def checkpoint(run: Run, which: str) -> CheckpointRecord:
