@@ -4,6 +4,7 @@ import difflib
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,17 @@ from simapp.tracks.validation import crossed_rows, signed_area_m2
 SHIPPED = "shipped"
 _CATALOG = Path(__file__).parent / "catalog"
 _SUFFIXES = (".npy", ".track")
+_WORLD = ("world.json", "route.npy")
+"""What makes a folder an imported world (simapp.worlds.form)."""
 
 
 def load_track(name_or_path: str, search: Sequence[Path] = ()) -> Track:
     """The track of that name, or in that file.
 
-    A name is looked up in the `search` folders (NAME.npy, NAME.track), then among the shipped tracks. `NAME_ccw` and
-    `NAME_cw` choose the driving direction of a loop NAME: counter-clockwise or clockwise. Anything with a folder in it
-    or ending in .npy or .track is a path. InputError with the nearest names when there is no such track.
+    A name is looked up in the `search` folders (NAME/ of an imported world, NAME.npy, NAME.track), then among the
+    shipped tracks. `NAME_ccw` and `NAME_cw` choose the driving direction of a loop NAME: counter-clockwise or
+    clockwise. Anything with a folder in it or ending in .npy or .track is a path: of such a file, or of a world's
+    folder. InputError with the nearest names when there is no such track.
     """
     path = Path(name_or_path)
     if path.suffix in _SUFFIXES or path.name != name_or_path:
@@ -54,13 +58,18 @@ def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:
     for folder in reversed(search):
         for suffix in reversed(_SUFFIXES):
             files.update({path.stem: (path, str(path)) for path in sorted(folder.glob(f"*{suffix}"))})
+        worlds = sorted(path.parent for path in folder.glob(f"[!.]*/{_WORLD[0]}"))
+        files.update({path.name: (path, str(path)) for path in worlds})
     return files
 
 
 def _load_file(path: Path, source: str) -> Track:
     if path.suffix == ".track":
         return load_design(path, source)
-    track = Track(path.stem, read_route(path), source=source)
+    if all((path / name).is_file() for name in _WORLD):
+        track = Track(path.name, read_route(path / _WORLD[1]), source=source, world=path)
+    else:
+        track = Track(path.stem, read_route(path), source=source)
     rows = crossed_rows(track.route).tolist()
     if rows:
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
@@ -104,4 +113,4 @@ def _in_direction(track: Track, direction: str, name: str) -> Track:
         )
     clockwise = signed_area_m2(track.route) < 0.0
     chosen = track.reversed() if clockwise != (direction == "cw") else track
-    return Track(name, chosen.route, source=track.source)
+    return replace(chosen, name=name)
