@@ -136,19 +136,25 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Visual:
-    """A mesh of the racer's own, as Gazebo places it.
+    """A mesh of the racer's own, or a plain shape, as Gazebo places it.
 
+    kind      mesh, or box, plane, cylinder or sphere
     mesh      path below files/
     pose      x, y, z in metres, roll, pitch, yaw in radians, in the world's frame
     scale     along the mesh's own axes
     submesh   only this part of the mesh, if it is not empty; `centre` moves that part's middle to its origin
+    size      of another shape: x, y, z of a box, x, y of a plane, radius (and length), in metres
+    material  index into World.materials of what the SDF paints all of it with, or -1
     """
 
-    mesh: str
+    kind: str = "mesh"
+    mesh: str = ""
     pose: tuple[float, float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     scale: Xyz = (1.0, 1.0, 1.0)
     submesh: str = ""
     centre: bool = False
+    size: tuple[float, ...] = ()
+    material: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
