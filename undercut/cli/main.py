@@ -34,6 +34,7 @@ from undercut.cli import tracks as tracks_cli
 from undercut.cli import video as video_cli
 from undercut.cli import view as view_cli
 from undercut.cli import worker as worker_cli
+from undercut.cli import worlds as worlds_cli
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.completion import complete_by_name
 from undercut.cli.race import (
@@ -64,6 +65,7 @@ QUICK = {
 
 app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
+app.add_typer(worlds_cli.app, name="worlds")
 app.add_typer(stack_cli.app, name="stack")
 app.add_typer(cloud_cli.app, name="cloud")
 app.command("import")(import_cli.import_model)
@@ -234,7 +236,7 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 PANELS = {
-    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks"),
+    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "worlds"),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),
 }
