@@ -257,7 +257,7 @@ def _sdf(around: Surroundings, models: list[str], watcher: str, size: CameraSize
 <always_on>0</always_on><update_rate>0</update_rate><visualize>false</visualize><camera>
 <horizontal_fov>{CAMERA_HFOV_RAD}</horizontal_fov>
 <image><width>{size.width}</width><height>{size.height}</height><format>R8G8B8</format></image>
-<clip><near>0.02</near><far>300</far></clip></camera></sensor></link></model>
+<clip><near>0.02</near><far>200</far></clip></camera></sensor></link></model>
 {"".join(models)}
 {watcher}<plugin name="undercut_lockstep" filename="libundercut_lockstep.so">
 {plugin}</plugin>

@@ -28,10 +28,13 @@ MAX_MESH_BYTES = 96 * 2**20
 MAX_TRIANGLES = 1_000_000
 """Of a .dae at most, and of a world: the largest of the official worlds has 103,427."""
 
-_WHITE = Material("Gazebo/White")
-"""What Gazebo takes for a part without a material."""
-_LIT = ("lambert", "phong", "blinn")
-"""Gazebo reads only these; a material of another kind keeps its defaults, which no light falls on."""
+_WHITE = Material("Gazebo/White", specular=(0.1, 0.1, 0.1), shininess=128.0)
+"""What Gazebo takes for a part without a material (gazebo.material)."""
+_READ = ("lambert", "phong", "blinn")
+"""Gazebo reads only these; a material of another kind keeps its defaults."""
+_AMBIENT, _DIFFUSE = (0.4, 0.4, 0.4), (0.5, 0.5, 0.5)
+"""Where a file says nothing (Material::Material; measured in Gazebo 11.1). With a texture the diffuse colour is white,
+also where the texture's file is missing."""
 _LUMINANCE = np.array([0.212671, 0.715160, 0.072169])
 """ITU-R BT.709, of transparent colours, as in LoadTransparent."""
 
@@ -162,37 +165,35 @@ def _material(target: collada.material.Material | None) -> tuple[Material, str]:
         return _WHITE, ""
     effect = target.effect
     name = str(target.name or target.id or "")
-    if effect.shadingtype not in _LIT:
-        return Material(name, is_lit=False), ""
+    if effect.shadingtype not in _READ:
+        return Material(name, ambient=_AMBIENT, diffuse=_DIFFUSE), ""
     texture = ""
-    diffuse: Rgb = (1.0, 1.0, 1.0)
+    diffuse = _rgb(effect.diffuse, _DIFFUSE)
     if isinstance(effect.diffuse, Map):
+        diffuse = (1.0, 1.0, 1.0)
         texture = str(effect.diffuse.sampler.surface.image.path or "")
-    elif effect.diffuse is not None:
-        diffuse = _rgb(effect.diffuse)
-    element = next((it for it in effect.xmlnode.iter() if it.tag.rpartition("}")[2] == "transparent"), None)
-    mode = element.get("opaque") if element is not None else None
     material = Material(
         name,
         diffuse=diffuse,
-        ambient=_rgb(effect.ambient, (1.0, 1.0, 1.0)),
+        ambient=_rgb(effect.ambient, _AMBIENT),
         specular=_rgb(effect.specular),
         emission=_rgb(effect.emission),
         shininess=_number(effect.shininess, 0.0),
-        opacity=_opacity(effect, mode),
-        is_cutout=mode is not None and isinstance(effect.transparent, Map),
+        opacity=_opacity(effect),
     )
     return material, texture
 
 
-def _opacity(effect: Effect, mode: str | None) -> float:
-    """1 minus Gazebo's transparency (LoadTransparent): none without an opaque mode, or where a texture gives it."""
+def _opacity(effect: Effect) -> float:
+    """1 minus Gazebo's transparency (LoadTransparent): none without an opaque mode, or where a texture says it."""
+    element = next((it for it in effect.xmlnode.iter() if it.tag.rpartition("}")[2] == "transparent"), None)
+    mode = element.get("opaque") if element is not None else None
     if mode is None or effect.transparent is None or isinstance(effect.transparent, Map):
         return 1.0
-    amount = _number(effect.transparency, 1.0)
+    amount = min(max(_number(effect.transparency, 1.0), 0.0), 1.0)
     colour = np.asarray(effect.transparent, np.float64)
     weight = float(colour[:3] @ _LUMINANCE) if mode.startswith("RGB") else float(colour[3] if len(colour) > 3 else 1.0)
-    hidden = {"RGB_ZERO": weight * amount, "A_ZERO": weight * amount}.get(mode, 1.0 - weight * amount)
+    hidden = weight * amount if mode in ("RGB_ZERO", "A_ZERO") else 1.0 - weight * amount
     return 1.0 - min(max(hidden, 0.0), 1.0)
 
 

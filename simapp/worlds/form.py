@@ -84,9 +84,9 @@ class Material:
     """How a surface looks, colours 0..1 as in the mesh's file.
 
     picture    index into World.pictures of the diffuse texture, or -1
-    is_lit     Gazebo lights the surface; else it shows texture times diffuse as they are
-    is_cutout  the texture has pixels that are nearly transparent, and Gazebo blends by its alpha
-    opacity    1 is opaque; less is blended as a whole
+    is_lit     Gazebo lights the surface; else it shows its texture, or its diffuse colour, as it is
+    is_cutout  the texture has holes and Gazebo blends by its alpha; of an opaque material it ignores the alpha
+    opacity    1 is opaque; less is blended as a whole, and by the texture's alpha
     """
 
     name: str

@@ -25,6 +25,9 @@ from simapp.worlds.solids import solid
 CUT_OUT_ALPHA = 250
 """A texture with an alpha below this somewhere is one with holes."""
 
+SEEN_OPACITY = 1 / 255
+"""A material of less hides nothing."""
+
 Floats = NDArray[np.floating[Any]]
 
 _PAINT = Material("Gazebo/White")
@@ -127,6 +130,8 @@ class _Making:
             moved = _centred(chosen) if shape.centre and shape.submesh else chosen
             matrix = shape.matrix @ np.diag([*shape.scale, 1.0])
             for part in moved:
+                if part.material.opacity < SEEN_OPACITY and painted < 0:
+                    continue
                 material = painted if painted >= 0 else self._index(self._textured(part, path))
                 self._add(part.triangles, part.normals, part.uv, matrix, material)
             if moved:
@@ -180,7 +185,7 @@ class _Making:
         picture = self._picture(part.texture, mesh)
         if picture < 0:
             return replace(part.material, is_cutout=False)
-        has_holes = part.material.is_cutout and self._are_holes[list(self.pictures)[picture]]
+        has_holes = part.material.opacity < 1.0 and self._are_holes[list(self.pictures)[picture]]
         return replace(part.material, picture=picture, is_cutout=has_holes)
 
     def _picture(self, texture: str, mesh: str) -> int:
