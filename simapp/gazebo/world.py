@@ -2,8 +2,8 @@
 the built-in simulator has; of an imported world from the racer's own files (simapp.gazebo.imported).
 
 But for an imported world nothing is lit: textures and colours are what the built-in camera draws. Walls, boxes and
-other cars have no collision shapes, since contacts are the race rules' matter (contract.protocols.Simulator); ground and
-wheels have.
+other cars have no collision shapes, since contacts are the race rules' matter (contract.protocols.Simulator); ground
+and wheels have.
 """
 
 import math
