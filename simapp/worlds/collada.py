@@ -96,6 +96,8 @@ def _check_size(content: bytes, where: str) -> None:
     head = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not head.startswith(b"<"):
         raise InputError(where, head[:12], "a mesh is a COLLADA file, which is XML", "copy the file again")
+    if b"<COLLADA" not in content:
+        raise InputError(where, head[:40], "a mesh is a whole COLLADA file (.dae)", "copy the file again")
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
         raise InputError(where, "<!DOCTYPE", "a mesh declares no entities", "export it again")
 
