@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,10 +13,13 @@ from rich.text import Text
 
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.completion import world_names
 from undercut.runs.run import TRACKS
 
 app = typer.Typer(no_args_is_help=True, help="Worlds: AWS's tracks as they look, from your own copy of the simulator.")
 console = Console()
+
+VIEWS = 6
 
 
 @app.command("import")
@@ -113,6 +117,38 @@ def list_worlds(as_json: JsonOption = False) -> None:
             row["name"], length, *numbers, "yes" if row["sky"] else "no", str(len(row["unread"])), row["source"]
         )
     console.print(table)
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="an imported world, NAME_cw or NAME_ccw", autocompletion=world_names)
+    ],
+    out: Annotated[Path | None, typer.Option(help="where to write the picture; NAME.png if not given")] = None,
+) -> None:
+    """Write a picture of a world, its map and six views of the car's camera, and say what of it was not read."""
+    from simapp.tracks import load_track
+    from simapp.worlds import World
+    from undercut.figures.track_picture import save_world_picture
+    from undercut.runs.viewing import drawn
+
+    track = load_track(name, [TRACKS])
+    if track.world is None:
+        rule = "a world that is imported, as `undercut worlds list` says"
+        raise InputError("NAME", name, rule, "undercut worlds import FOLDER, or undercut tracks show")
+    world = World.load(track.world)
+    places = track.pose_at(track.length_m * np.arange(VIEWS) / VIEWS)
+    poses = np.column_stack([places.x_m, places.y_m, places.heading_rad])
+    path = out or Path(f"{track.name}.png")
+    save_world_picture(track, poses, drawn(track, poses, "builtin"), path)
+    lights = ", ".join(f"{light.kind} {light.name!r}" for light in world.lights)
+    console.print(
+        f"{world.name}: {world.triangle_count} triangles, {len(world.pictures)} textures, from {world.source}"
+    )
+    console.print(f"lights: {lights or 'none'}; sky: {'yes' if world.scene.has_sky else 'no'}", highlight=False)
+    for line in world.unread:
+        console.print(Text(f"not read: {line}", style="yellow"), soft_wrap=True)
+    typer.echo(path)
 
 
 def _row(path: Path) -> dict[str, Any]:
