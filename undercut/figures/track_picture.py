@@ -54,7 +54,7 @@ def save_world_picture(track: Track, poses: FloatArray, frames: UInt8Array, path
         arrow = {"arrowstyle": "-|>", "color": LABEL, "linewidth": 2.0}
         plan.annotate("", xy=tuple(pose[:2] + ahead), xytext=tuple(pose[:2]), arrowprops=arrow, zorder=5)
         box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LABEL}
-        plan.text(*pose[:2], str(k), ha="center", va="center", fontsize=9, bbox=box, zorder=6)
+        plan.text(float(pose[0]), float(pose[1]), str(k), ha="center", va="center", fontsize=9, bbox=box, zorder=6)
     _save(figure, path)
 
 
