@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from contract.errors import InputError, InputWarning
 from simapp.tracks.design import load_design
 from simapp.tracks.track import Track
 from simapp.tracks.validation import crossed_rows, signed_area_m2
+
+if TYPE_CHECKING:
+    from simapp.worlds.common import Paint
 
 SHIPPED = "shipped"
 _CATALOG = Path(__file__).parent / "catalog"
@@ -26,9 +30,36 @@ def load_track(name_or_path: str, search: Sequence[Path] = ()) -> Track:
 
     A name is looked up in the `search` folders (NAME/ of an imported world, NAME.npy, NAME.track), then among the
     shipped tracks. `NAME_ccw` and `NAME_cw` choose the driving direction of a loop NAME: counter-clockwise or
-    clockwise. Anything with a folder in it or ending in .npy or .track is a path: of such a file, or of a world's
+    clockwise. `TRACK@LOOK` is the track in another look (simapp.worlds.looks): classic, common, or an imported world's.
+    Anything with a folder in it or ending in .npy or .track is a path: of such a file, or of a world's
     folder. InputError with the nearest names when there is no such track.
     """
+    plain, at, look = name_or_path.rpartition("@")
+    if at and "/" not in look and Path(look).suffix not in _SUFFIXES:
+        return _dressed(_undressed(plain, search), name_or_path, look, search)
+    track = _undressed(name_or_path, search)
+    look = _paint(track).look
+    return _dressed(track, track.name, look, search) if look else track
+
+
+def _dressed(track: Track, name: str, look: str, search: Sequence[Path]) -> Track:
+    from simapp.worlds.looks import dressed  # which imports the track
+
+    worn = _files(search).get(look)
+    giver = worn[0] if worn is not None and (worn[0] / _WORLD[0]).is_file() else None
+    return dressed(track, name, look, giver, _paint(track))
+
+
+def _paint(track: Track) -> "Paint":
+    """What is said of a track's look beside its file."""
+    from simapp.worlds.common import Paint
+
+    own = None if track.source in ("memory", SHIPPED) or track.world is not None else Path(track.source)
+    return Paint() if own is None else Paint.beside(own)
+
+
+def _undressed(name_or_path: str, search: Sequence[Path]) -> Track:
+    """The track with its own look."""
     path = Path(name_or_path)
     if path.suffix in _SUFFIXES or path.name != name_or_path:
         return _load_file(path, str(path))

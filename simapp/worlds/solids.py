@@ -16,9 +16,9 @@ def solid(kind: str, size: tuple[float, ...]) -> Corners:
     """Triangles and normals (N, 3, 3) and texture coordinates (N, 3, 2) of a shape in its own frame, in metres: its
     middle is the origin, a plane faces up, and a cylinder stands upright."""
     if kind == "plane":
-        return _quads(np.array([[[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]]]) * [*size, 1.0])
+        return quads(np.array([[[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]]]) * [*size, 1.0])
     if kind == "box":
-        return _quads(_CUBE * np.asarray(size))
+        return quads(_CUBE * np.asarray(size))
     if kind == "sphere":
         return _sphere(size[0])
     if kind == "cylinder":
@@ -39,7 +39,7 @@ _CUBE = 0.5 * np.array(
 """Faces of a unit cube, counter-clockwise from outside."""
 
 
-def _quads(corners: FloatArray, normals: FloatArray | None = None) -> Corners:
+def quads(corners: FloatArray, normals: FloatArray | None = None) -> Corners:
     """Two triangles of each of the faces (Q, 4, 3), counter-clockwise; flat ones where no normals are given."""
     if normals is None:
         flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -60,7 +60,7 @@ def _around(radius_m: float) -> FloatArray:
 def _cylinder(radius_m: float, length_m: float) -> Corners:
     ring = _around(radius_m)
     heights = np.broadcast_to(np.array([-0.5, -0.5, 0.5, 0.5])[:, np.newaxis] * length_m, (ROUND, 4, 1))
-    side = _quads(np.concatenate([ring, heights], axis=2), np.concatenate([ring / radius_m, 0 * heights], axis=2))
+    side = quads(np.concatenate([ring, heights], axis=2), np.concatenate([ring / radius_m, 0 * heights], axis=2))
     caps = []
     for up in (-1.0, 1.0):
         fan = np.zeros((ROUND, 3, 3))
@@ -81,6 +81,6 @@ def _sphere(radius_m: float) -> Corners:
         tall = np.array([np.sin(low), np.sin(low), np.sin(high), np.sin(high)])[np.newaxis, :, np.newaxis]
         faces.append(np.concatenate([ring * wide, np.broadcast_to(tall, (ROUND, 4, 1))], axis=2))
     units = np.concatenate(faces)
-    triangles, normals, spots = _quads(radius_m * units, units)
+    triangles, normals, spots = quads(radius_m * units, units)
     kept = np.linalg.norm(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]), axis=1) > 0.0
     return triangles[kept], normals[kept], spots[kept]
