@@ -199,7 +199,7 @@ def own_track(name: str) -> str:
 
 
 def own_world(name: str) -> str:
-    """The imported world that the track of that name lies in, with all that is seen of it."""
+    """The imported world that the track of that name lies in, with all that is seen of it, beside its route."""
     return f"{TRACKS_PREFIX}{name}.world.zip"
 
 

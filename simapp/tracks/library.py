@@ -14,6 +14,7 @@ from contract.errors import InputError, InputWarning
 from simapp.tracks.design import load_design
 from simapp.tracks.track import Track
 from simapp.tracks.validation import crossed_rows, signed_area_m2
+from simapp.worlds.packed import WORLD_SUFFIX, unpacked
 
 if TYPE_CHECKING:
     from simapp.worlds.common import Paint
@@ -100,7 +101,7 @@ def _load_file(path: Path, source: str) -> Track:
     if all((path / name).is_file() for name in _WORLD):
         track = Track(path.name, read_route(path / _WORLD[1]), source=source, world=path)
     else:
-        track = Track(path.stem, read_route(path), source=source)
+        track = Track(path.stem, read_route(path), source=source, world=_packed_world(path))
     rows = crossed_rows(track.route).tolist()
     if rows:
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
@@ -111,6 +112,12 @@ def _load_file(path: Path, source: str) -> Track:
             stacklevel=3,
         )
     return track
+
+
+def _packed_world(route: Path) -> Path | None:
+    """The folder of the world that lies packed beside a route file, as runs keep it; None where there is none."""
+    packed = route.with_name(f"{route.stem}{WORLD_SUFFIX}")
+    return unpacked(packed.read_bytes(), str(packed)) if packed.is_file() else None
 
 
 def read_route(path: Path) -> np.ndarray:

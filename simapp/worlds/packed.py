@@ -11,6 +11,8 @@ from pathlib import Path
 from contract.errors import InputError
 from simapp.worlds.form import is_world, plain_parts
 
+WORLD_SUFFIX = ".world.zip"
+"""NAME.world.zip beside NAME.npy is the world of that track."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 """Of every member: the same world is the same bytes."""
 MAX_BYTES = 2**30

@@ -1,6 +1,7 @@
 """Textures of our own for the common look: the mean colours of the official worlds', and as rough at every scale."""
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -22,6 +23,7 @@ _SIZES = {"road": 1024, "grass": 512, "line": 512, "dash": 256}
 """Pixels a side, for one metre."""
 
 
+@cache
 def pictures() -> tuple[Picture, ...]:
     """Road, grass, line, dash, wall and start line: the same ones every time."""
     random = np.random.Generator(np.random.PCG64(20191201))
