@@ -35,6 +35,7 @@ from undercut.cli import tracks as tracks_cli
 from undercut.cli import video as video_cli
 from undercut.cli import view as view_cli
 from undercut.cli import worker as worker_cli
+from undercut.cli import worlds as worlds_cli
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.completion import complete_by_name
 from undercut.cli.race import (
@@ -65,6 +66,7 @@ QUICK = {
 
 app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
+app.add_typer(worlds_cli.app, name="worlds")
 app.add_typer(stack_cli.app, name="stack")
 app.add_typer(cloud_cli.app, name="cloud")
 app.command("import")(import_cli.import_model)
@@ -104,6 +106,10 @@ def train(
     track: Annotated[
         list[str] | None,
         typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route; several: trains on all"),
+    ] = None,
+    look: Annotated[
+        list[str] | None,
+        typer.Option(help="how each track looks: own, classic, common, or an imported world's name; several: in each"),
     ] = None,
     reward: Annotated[
         Path | None, typer.Option(help="reward function (.py), program, or a .yaml that names a program or a Lambda")
@@ -173,6 +179,7 @@ def train(
         if read:
             base = {**read.over(base), "name": name}
         limits = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
+        track = looking(track or ([base["track"]] if look and "track" in base else None), look)
         worlds = [{"track": one} for one in track] if track and len(track) > 1 else None
         given = {
             "track": track[0] if track else None,
@@ -221,6 +228,14 @@ def train(
         raise typer.Exit(stack_cli.train(stack, name, workers, video_every, view))
 
 
+def looking(tracks: list[str] | None, looks: list[str] | None) -> list[str] | None:
+    """Each track in each look: `TRACK@LOOK`, or the track as it is for the look `own`."""
+    if not looks:
+        return tracks
+    plain = [one.partition("@")[0] for one in tracks or [RunConfig.model_fields["track"].default]]
+    return [one if look == "own" else f"{one}@{look}" for one in plain for look in looks]
+
+
 @app.command()
 def runs(as_json: JsonOption = False) -> None:
     """List the runs of this folder, newest first."""
@@ -237,7 +252,9 @@ def runs(as_json: JsonOption = False) -> None:
 
 
 PANELS = {
-    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "line", "actions"),
+    "Train and race": (
+        *("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "worlds", "line", "actions"),
+    ),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),
 }
