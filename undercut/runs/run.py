@@ -25,9 +25,9 @@ from contract.params import (
 )
 from contract.protocols import Place
 from contract.yamlfile import Value
+from simapp.reward_source import RewardSource, load_reward
 from undercut.runs.packages import Locked, installed, locked_for
 from undercut.runs.workspace import RUNS_PREFIX, real_folder, run_place, workspace
-from simapp.reward_source import RewardSource, load_reward
 
 if TYPE_CHECKING:
     from simapp.tracks import Track

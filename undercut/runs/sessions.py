@@ -15,22 +15,22 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
-from undercut.runs.compiling import compile_for
-from undercut.runs.live import LiveSession
-from undercut.video import videos
-from undercut.runs.run import Run
-from undercut.runs import pretraining
-from undercut.backends.local.rollouts import evaluation_laps
-from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
-from undercut.runs.statistics import lap_statistics
-from undercut.backends.local.workers import rollout_source
-from undercut.figures.plots import Updates, lap_plot, training_plot
 from simapp.things import Course
-from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.agents import make_agent
+from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.iterations import read_iterations
 from trainer.journal import RunJournal
 from trainer.learn import Iteration, Progress, learn
+from undercut.backends.local.rollouts import evaluation_laps
+from undercut.backends.local.workers import rollout_source
+from undercut.figures.plots import Updates, lap_plot, training_plot
+from undercut.runs import pretraining
+from undercut.runs.compiling import compile_for
+from undercut.runs.live import LiveSession
+from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
+from undercut.runs.run import Run
+from undercut.runs.statistics import lap_statistics
+from undercut.video import videos
 
 MANY_LAPS = 20
 """From here on laps are not listed one by one."""
