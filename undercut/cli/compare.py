@@ -13,8 +13,8 @@ from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus
 from undercut.cli.as_json import JsonOption
-from undercut.cli.race import ReverseOption, SeedOption, TrackOption, WhichOption, overlaid
-from undercut.runs.run import Run
+from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption
+from undercut.runs.run import Run, overlaid
 
 SIMULATORS = ("builtin", "gazebo")
 console = Console()

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -29,7 +30,7 @@ from undercut.runs.compiling import compile_for
 from undercut.runs.live import LiveSession
 from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from undercut.runs.run import Run
-from undercut.runs.statistics import lap_statistics
+from undercut.runs.statistics import LapStatistics, lap_statistics
 from undercut.video import videos
 
 MANY_LAPS = 20
@@ -148,9 +149,24 @@ def _finish(run: Run, journal: RunJournal) -> None:
     run.store.put(artifacts.TRAINING_PLOT, training_plot(rows, updates, title))
 
 
-def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]:
-    """Drive laps with the best or last checkpoint; write metrics, simtrace, recording and plot; show the lap table."""
-    record = checkpoint(run, which)
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Laps that a run's checkpoint has driven: `checkpoint` is its iteration, `laps` the rollouts, in order."""
+
+    run: Run
+    checkpoint: int
+    laps: list[Rollout]
+
+    @property
+    def statistics(self) -> LapStatistics:
+        """Lap times and completion with their 95 % intervals."""
+        return lap_statistics(self.laps)
+
+
+def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
+    """Drive the config's number of laps with the best or last checkpoint; write metrics, simtrace, recording and plot;
+    show the lap table."""
+    record, laps = checkpoint(run, which), run.config.evaluation.number_of_trials
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     compile_for(run.config, [run.files.metadata], console)
@@ -168,7 +184,7 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
     if laps <= MANY_LAPS:
         console.print(lap_table(driven, title))
     console.print(statistics_line(lap_statistics(driven)), highlight=False)
-    return driven
+    return Evaluation(run, record.iteration, driven)
 
 
 def checkpoint(run: Run, which: str) -> CheckpointRecord:
