@@ -81,6 +81,18 @@ class Track:
     _edges: tuple[FloatArray, IntArray, IntArray, FloatArray, IntArray, IntArray] = field(init=False, repr=False)
     _rings: tuple[Ring, ...] = field(init=False, repr=False)
 
+    @classmethod
+    def load(cls, name_or_path: str) -> "Track":
+        """A shipped track, one of the working directory's tracks/, or a file; see `simapp.tracks.load_track`.
+
+        >>> track = Track.load("paddock_cw")
+        >>> track.closed, round(track.length_m, 2)
+        (True, 17.72)
+        """
+        from simapp.tracks.library import load_track
+
+        return load_track(name_or_path, [Path("tracks")])
+
     def __post_init__(self) -> None:
         where = self.name if self.source in ("memory", "shipped") else self.source
         route = checked_route(self.route, where)

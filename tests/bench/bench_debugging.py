@@ -28,8 +28,8 @@ METHOD = (
     "cost: CPU seconds of a PPO epoch on 800 transitions with diagnostics over one without, in pairs of alternating "
     "order, median; an update reads them in its last epoch only. Heat maps (--run): Spearman's rank correlation "
     "between the mean heat of 16 x 16 patches, 8 pixels apart, and the absolute change of log p / (1 - p) of the "
-    "likeliest action when a patch is replaced by its surroundings' mean, 24 frames of an evaluation lap; mean "
-    "over the frames"
+    "likeliest action when a patch is replaced by its surroundings' mean, 24 frames of an evaluation lap; mean over "
+    "the frames"
 )
 PATCH, PITCH, FRAMES = 16, 8, 24
 

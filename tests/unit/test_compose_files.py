@@ -37,7 +37,7 @@ def test_every_dockerfile_is_looked_at() -> None:
 
 
 def test_the_version_is_the_projects_where_the_command_line_does_not_set_it() -> None:
-    version = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
+    version = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["hatch"]["version"]["fallback-version"]
     found = {tag for path in FILES for tag in re.findall(r"\$\{STACK_VERSION:-([^}]*)\}", path.read_text())}
     assert found == {version}
 

@@ -20,7 +20,7 @@ from simapp.worlds.looks import metres_a_repeat, restyled, roles_of
 from simapp.worlds.textures import GRASS_RGB, ROAD_RGB, ROUGHNESS, pictures
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.made_worlds import Copy, Face, dae, flat, loop_route, plain_png
-from undercut.cli.main import looking
+from undercut.cli.train import looking
 from undercut.figures.track_picture import save_track_picture
 
 REAL = SHARED_REFERENCE / "worlds" / "bundle"

@@ -12,7 +12,7 @@ from contract.car import Car, car_of_version
 from contract.config import is_run_name
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.race import CarOption
+from undercut.cli.options import CarOption
 from undercut.runs.workspace import RUNS_PREFIX, workspace
 
 console = Console()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.race import VerboseOption
+from undercut.cli.options import VerboseOption
 
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 

@@ -17,8 +17,8 @@ from contract.metadata import DiscreteActions
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus, UInt8Array
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.race import ReverseOption, SeedOption, TrackOption, WhichOption, overlaid
-from undercut.runs.run import TRACKS, Run
+from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption
+from undercut.runs.run import TRACKS, Run, overlaid
 
 SIMULATORS = ("builtin", "gazebo")
 console = Console()

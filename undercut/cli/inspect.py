@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from contract.config import RunConfig
-from undercut.cli.race import (
+from undercut.cli.options import (
     BotsOption,
     ObstaclesOption,
     RaceTypeOption,
@@ -16,10 +16,9 @@ from undercut.cli.race import (
     SeedOption,
     TrackOption,
     WhichOption,
-    overlaid,
     race_values,
 )
-from undercut.runs.run import Run
+from undercut.runs.run import Run, overlaid
 
 MAX_LAPS = 20
 """Every frame of every lap is kept until the pictures are made."""

@@ -15,7 +15,7 @@ from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.vehicle import MAX_SPEED_MPS
-from undercut.cli.race import GuiOption, ObstaclesOption, ReverseOption, SeedOption, race_values
+from undercut.cli.options import GuiOption, ObstaclesOption, ReverseOption, SeedOption, race_values
 from undercut.runs.run import DEFAULT_METADATA, TRACKS
 
 FULL_LOCK_DEG = 30.0

@@ -2,8 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -27,7 +28,7 @@ from undercut.figures.plots import lap_plot
 from undercut.races.params import RaceParams
 from undercut.runs.compiling import compile_for
 from undercut.runs.live import LiveSession
-from undercut.runs.run import Run, track_of
+from undercut.runs.run import Run, overlaid, track_of
 from undercut.runs.sessions import checkpoint
 from undercut.runs.simulators import make_simulator
 from undercut.runs.statistics import LapStatistics, lap_statistics
@@ -68,6 +69,22 @@ def grid_of(params: RaceParams, which: str) -> list[Entry]:
         Entry(Run.open(racer.model), folder, racer.title, racer.car_color, which)
         for racer, folder in zip(params.racers, params.folders(), strict=True)
     ]
+
+
+def race_config(params: RaceParams, grid: Sequence[Entry], name: str, given: Mapping[str, Any]) -> RunConfig:
+    """The config of a race: what its parameters say, and over it what is given, those values that are not None.
+    InputError for a value that is none."""
+    base = {
+        "name": name,
+        "track": params.track or grid[0].run.config.track,
+        "reverse_dir": params.reverse_dir,
+        "race": params.race.model_dump(),
+        "evaluation": params.evaluation.model_dump(),
+        "enable_domain_randomization": params.enable_domain_randomization,
+        "leaderboard_type": params.leaderboard_type,
+        "leaderboard_name": params.leaderboard_name,
+    }
+    return RunConfig.build(overlaid(base, given), "command line")
 
 
 def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> list[Standing]:

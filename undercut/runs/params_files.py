@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from undercut.interchange.drfc import read_drfc_env, workers_in
 from contract.errors import InputError, InputWarning
 from contract.fields import read_text
 from contract.params import Job, RunParams, is_ours, read_evaluation_params, read_training_params, with_workers
+from undercut.interchange.drfc import read_drfc_env, workers_in
 from undercut.races.params import RaceParams, race_of, read_race_params
 
 _NUMBERED = re.compile(r"(.+)_([0-9]{1,3})(\.ya?ml)")

@@ -10,12 +10,12 @@ from contract.host import S3Address
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.stores.local import LocalStore
-from undercut.runs import run as runs
-from undercut.runs.workspace import bucket_place, run_place
-from undercut.analysis.unpacked import Unpacked, minio_folder
 from trainer.checkpoints import Checkpoints
 from trainer.pretrained import Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
+from undercut.analysis.unpacked import Unpacked, minio_folder
+from undercut.runs import run as runs
+from undercut.runs.workspace import bucket_place, run_place
 
 S3 = "s3://"
 RULE = "a run in runs/, a model's folder or .tar.gz, or s3://bucket/prefix"

@@ -13,9 +13,9 @@ from contract.config import TrainingConfig
 from contract.protocols import Phase, RolloutOrder, RolloutSource
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
+from trainer.learn import Iteration
 from undercut.runs.live import LiveSession
 from undercut.runs.statistics import LapStatistics
-from trainer.learn import Iteration
 
 HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy     time  at most"
 

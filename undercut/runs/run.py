@@ -4,9 +4,9 @@ import contextlib
 import io
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,9 +25,10 @@ from contract.params import (
 )
 from contract.protocols import Place
 from contract.yamlfile import Value
+from simapp.reward_source import RewardSource, load_reward
+from trainer.iterations import IterationRow, read_iterations
 from undercut.runs.packages import Locked, installed, locked_for
 from undercut.runs.workspace import RUNS_PREFIX, real_folder, run_place, workspace
-from simapp.reward_source import RewardSource, load_reward
 
 if TYPE_CHECKING:
     from simapp.tracks import Track
@@ -102,7 +103,16 @@ class Run:
             return None
         return real_folder(self.store, [artifacts.PRESET]) / artifacts.PRESET
 
+    def iterations(self) -> list[IterationRow]:
+        """What was trained so far, a row an iteration: steps, reward, completion, losses."""
+        return read_iterations(self.store)
+
+    def driven_as(self, config: RunConfig) -> "Run":
+        """The same run, about to be driven by another config."""
+        return replace(self, config=config)
+
     def track(self) -> "Track":
+        """The track of its config, in its driving direction."""
         track = track_of(self.store, self.config.track)
         return track.reversed() if self.config.reverse_dir else track
 
@@ -274,6 +284,17 @@ def run_names() -> list[str]:
         with contextlib.suppress(KeyError):
             found.append((place.modified_s(f"{RUNS_PREFIX}{name}/{artifacts.RUN_CONFIG}"), name))
     return [name for _, name in sorted(found, reverse=True)]
+
+
+def overlaid(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that are given, those that are not None, over the values of a config; nested one level deep."""
+    merged = dict(base)
+    for key, value in given.items():
+        if isinstance(value, Mapping):
+            merged[key] = {**(merged.get(key) or {}), **{k: v for k, v in value.items() if v is not None}}
+        elif value is not None:
+            merged[key] = value
+    return merged
 
 
 def _check_preset(preset: Path, files: RacerFiles) -> None:

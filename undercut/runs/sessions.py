@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -34,7 +35,7 @@ from undercut.runs.compiling import compile_for
 from undercut.runs.live import LiveSession
 from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from undercut.runs.run import Run
-from undercut.runs.statistics import lap_statistics
+from undercut.runs.statistics import LapStatistics, lap_statistics
 from undercut.video import videos
 
 MANY_LAPS = 20
@@ -153,9 +154,24 @@ def _finish(run: Run, journal: RunJournal) -> None:
     run.store.put(artifacts.TRAINING_PLOT, training_plot(rows, updates, title))
 
 
-def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]:
-    """Drive laps with the best or last checkpoint; write metrics, simtrace, recording and plot; show the lap table."""
-    record = checkpoint(run, which)
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Laps that a run's checkpoint has driven: `checkpoint` is its iteration, `laps` the rollouts, in order."""
+
+    run: Run
+    checkpoint: int
+    laps: list[Rollout]
+
+    @property
+    def statistics(self) -> LapStatistics:
+        """Lap times and completion with their 95 % intervals."""
+        return lap_statistics(self.laps)
+
+
+def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
+    """Drive the config's number of laps with the best or last checkpoint; write metrics, simtrace, recording and plot;
+    show the lap table."""
+    record, laps = checkpoint(run, which), run.config.evaluation.number_of_trials
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     compile_for(run.config, [run.files.metadata], console)
@@ -178,7 +194,7 @@ def evaluate(run: Run, console: Console, laps: int, which: str) -> list[Rollout]
         console.print(gap_line(gap), highlight=False)
     elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
         console.print(hint(track.name), highlight=False, soft_wrap=True, markup=False)
-    return driven
+    return Evaluation(run, record.iteration, driven)
 
 
 def gap_of_laps(run: Run, driven: Sequence[Rollout]) -> Gap | None:

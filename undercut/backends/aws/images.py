@@ -72,14 +72,16 @@ def built(target: Target, gpu: bool, say: Callable[[str], None]) -> LocalImage:
     if not (FOLDER / "Dockerfile").exists():
         rule = "images are built from a checkout of undercut"
         raise InputError(str(FOLDER / "Dockerfile"), "", rule, "give trainer_image and simapp_image in cloud.yaml")
-    name = f"undercut-{target}{'-gpu' if gpu else ''}:{importlib.metadata.version('undercut')}"
+    version = importlib.metadata.version("undercut")
+    name = f"undercut-{target}{'-gpu' if gpu else ''}:{version}"
     say(f"{target}: building {name}")
     ask_docker(
         [
             *("build", "--quiet", "--platform", "linux/amd64", "--file", str(FOLDER / "Dockerfile")),
             # one manifest of Docker's own form: SageMaker takes no index, which attestations make of an image
             *("--provenance=false", "--sbom=false", "--output", "type=docker"),
-            *("--target", target, "--build-arg", f"EXTRA={'gpu' if gpu else 'cpu'}", "--tag", name, str(FOLDER.parent)),
+            *("--target", target, "--build-arg", f"EXTRA={'gpu' if gpu else 'cpu'}"),
+            *("--build-arg", f"VERSION={version}", "--tag", name, str(FOLDER.parent)),
         ]
     )
     return LocalImage(name, ask_docker(["image", "inspect", "--format", "{{.Id}}", name]).strip())

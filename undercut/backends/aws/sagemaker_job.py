@@ -138,7 +138,7 @@ def train(folders: Folders, settings: Mapping[str, str], console: Console) -> No
         console.print(f"files of the run go to {run.store.where()}", highlight=False)
         try:
             sessions.train(run, console, whole(settings.get("workers", 0), f"{_NAME}: workers", 0))
-            sessions.evaluate(run, console, run.config.evaluation.number_of_trials, "best")
+            sessions.evaluate(run, console)
         finally:
             if run.store.exists(artifacts.car_bundle(run.config.name)):
                 export(run, folders)

@@ -1,0 +1,126 @@
+"""`undercut evaluate`: a trained model against the clock."""
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contract import artifacts
+from contract.car import car_of_version
+from contract.config import RunConfig
+from contract.errors import InputError
+from undercut.cli import stack as stack_cli
+from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.options import (
+    BotsOption,
+    CarOption,
+    ContinuousOption,
+    GuiOption,
+    LapsOption,
+    ObstaclesOption,
+    ParamsOption,
+    RaceTypeOption,
+    RandomizeOption,
+    ReverseOption,
+    RosOption,
+    SeedOption,
+    SimOption,
+    TrackOption,
+    VerboseOption,
+    VideoOption,
+    car_values,
+    race_values,
+    told_on,
+)
+from undercut.cli.view import ViewOption, page
+from undercut.runs.params_files import load_params, tell_unused
+from undercut.runs.run import Run, overlaid
+
+if TYPE_CHECKING:
+    from undercut.runs.sessions import Evaluation
+
+
+def evaluate(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run", show_default=False)] = None,
+    laps: LapsOption = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="best or last; else what --params says, or the best", show_default=False)
+    ] = None,
+    track: TrackOption = None,
+    sim: SimOption = None,
+    ros: RosOption = False,
+    gui: GuiOption = False,
+    race_type: RaceTypeOption = None,
+    obstacles: ObstaclesOption = None,
+    bots: BotsOption = None,
+    continuous: ContinuousOption = None,
+    reverse_dir: ReverseOption = None,
+    randomize: RandomizeOption = None,
+    car: CarOption = None,
+    seed: SeedOption = None,
+    params: ParamsOption = None,
+    view: ViewOption = False,
+    video: VideoOption = True,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    overlay: stack_cli.OverlayOption = None,
+) -> None:
+    """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
+    from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
+    from undercut.video import videos  # TensorFlow takes seconds to import; --help should not
+
+    read = load_params(params, "EVALUATION") if params else None
+    name = run or (read.model if read else None) or "default"
+    if read and verbose:
+        tell_unused(told_on(as_json), params, read.unused)
+    checkpoint = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
+    if backend == stack_cli.Backend.cloud:
+        raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
+    stack = stack_cli.begun(backend, overlay, name, to_train=False)
+    if stack is not None:
+        raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""], view))
+    opened = Run.open(name)
+    base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()
+    values = overlaid(
+        read.over(base) if read else base,
+        {
+            "track": track,
+            "simulator": sim,
+            "car": car_values(car),
+            "seed": seed,
+            "reverse_dir": reverse_dir,
+            "enable_domain_randomization": randomize,
+            "race": race_values(race_type, obstacles, bots),
+            "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
+        },
+    )
+    opened = opened.driven_as(RunConfig.build(values, "command line"))
+    opened.write_evaluation_params(opened.config, read.carried if read else None)
+    out = told_on(as_json)
+    with page("run", opened.config.name, view):
+        evaluation = sessions.evaluate(opened, out, checkpoint)
+        sessions.show_files(opened, out)
+    if video:
+        videos.after_evaluation(opened, out)
+    if as_json:
+        _show_evaluation(evaluation)
+
+
+def _show_evaluation(evaluation: "Evaluation") -> None:
+    """The metrics file's rows with what they say together."""
+    from undercut.line.limits import gap_values
+    from undercut.runs.sessions import gap_of_laps
+
+    run = evaluation.run
+    told = {
+        "run": run.config.name,
+        "track": run.config.track,
+        "checkpoint": evaluation.checkpoint,
+        "car": dataclasses.asdict(run.config.car or car_of_version(run.files.metadata.version)),
+        "statistics": dataclasses.asdict(evaluation.statistics),
+        "gap": None if (gap := gap_of_laps(run, evaluation.laps)) is None else gap_values(gap),
+        "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
+    }
+    show_json(told)

@@ -1,0 +1,84 @@
+"""Options that several commands have, and what their values mean in a config."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from contract.car import Car
+from contract.host import GUI, ROS
+
+console = Console()
+
+RaceTypeOption = Annotated[str | None, typer.Option(help="TIME_TRIAL, OBJECT_AVOIDANCE, HEAD_TO_BOT or HEAD_TO_MODEL")]
+ObstaclesOption = Annotated[int | None, typer.Option(help="boxes on the track; makes it OBJECT_AVOIDANCE")]
+BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; makes it HEAD_TO_BOT")]
+SimOption = Annotated[str | None, typer.Option("--sim", help="builtin or gazebo", show_default=False)]
+
+
+def _switched(name: str) -> Callable[[bool], bool]:
+    """Sets the host's variable, so that workers are started with it as well."""
+
+    def switch(asked: bool) -> bool:
+        if asked:
+            os.environ[name] = "1"
+        return asked
+
+    return switch
+
+
+RosOption = Annotated[bool, typer.Option("--ros", help="show Gazebo's cars on ROS topics", callback=_switched(ROS))]
+GuiOption = Annotated[bool, typer.Option("--gui", help="show Gazebo's world in a window", callback=_switched(GUI))]
+RandomizeOption = Annotated[
+    bool | None, typer.Option("--randomize/--no-randomize", help="domain randomisation (see the config's ranges)")
+]
+ParamsOption = Annotated[
+    Path | None, typer.Option(help="a YAML of run parameters, as the guidance has, or a run.env", show_default=False)
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", help="name what a file of run parameters says without an effect here")
+]
+CarOption = Annotated[
+    Path | None, typer.Option("--car", help="a car file, as `undercut calibrate --fit` writes it", show_default=False)
+]
+WhichOption = Annotated[str, typer.Option("--checkpoint", help="best or last")]
+TrackOption = Annotated[str | None, typer.Option(help="another track than the run was trained on")]
+LapsOption = Annotated[int | None, typer.Option(min=1, max=1_000, help="laps to drive")]
+ReverseOption = Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")]
+ContinuousOption = Annotated[
+    bool | None, typer.Option("--continuous/--no-continuous", help="laps in a row, without a stop between them")
+]
+VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="MP4s of the laps, of five at most")]
+SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
+
+
+def car_values(path: Path | None) -> dict[str, Any] | None:
+    """RunConfig's `car` that the option gives."""
+    return None if path is None else dataclasses.asdict(Car.load(path))
+
+
+def race_values(race_type: str | None, obstacles: int | None, bots: int | None) -> dict[str, Any]:
+    """RaceConfig's values that the options give. A number of things says which race it is, and draws places at random,
+    obstacles 2 m apart, unless the race type does; a time trial that asks for nothing else is on an empty track."""
+    values: dict[str, Any] = {"number_of_obstacles": obstacles, "number_of_bot_cars": bots}
+    if obstacles:
+        values |= {"race_type": "OBJECT_AVOIDANCE", "randomize_obstacle_locations": True, "object_positions": ()}
+        # boxes in both lanes half a metre apart, which 2 per cent of a lap allow, leave no way through
+        values |= {"min_distance_between_obstacles": 2.0, "obstacle_distance_in": "metres"}
+    if bots:
+        values |= {"race_type": "HEAD_TO_BOT", "randomize_bot_car_locations": True}
+    if race_type is not None:
+        values["race_type"] = race_type
+        if race_type == "TIME_TRIAL":
+            empty = {"number_of_obstacles": 0, "number_of_bot_cars": 0, "object_positions": ()}
+            values |= {key: value for key, value in empty.items() if not values.get(key)}
+    return values
+
+
+def told_on(as_json: bool) -> Console:
+    """Where progress goes: stdout belongs to the JSON, if there is some."""
+    return Console(stderr=True) if as_json else console

@@ -1,0 +1,21 @@
+"""`undercut runs`: what was trained in this folder."""
+
+from rich.table import Table
+
+from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.options import console
+from undercut.runs.run import Run, run_names
+
+
+def runs(as_json: JsonOption = False) -> None:
+    """List the runs of this folder, newest first."""
+    from undercut.runs.sessions import summary
+
+    rows = [summary(Run.open(name)) for name in run_names()]
+    if as_json:
+        show_json(rows)
+        return
+    table = Table("run", "track", "iterations", "steps", "best evaluation", "laps")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table if rows else "no runs yet: undercut train")
