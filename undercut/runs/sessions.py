@@ -16,7 +16,7 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
-from simapp.things import Course
+from simapp.objects import Course
 from trainer.agents import make_agent
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.iterations import read_iterations

@@ -75,12 +75,12 @@ def _contents(wish: Wish) -> dict[str, str]:
 
 
 def _params(wish: Wish, race: str) -> str:
-    things = {
+    objects = {
         "TIME_TRIAL": "",
         "OBJECT_AVOIDANCE": _OBSTACLES,
         "HEAD_TO_BOT": _BOTS,
     }[race]
-    return _PARAMS.format(name=wish.name, track=wish.track, race=race) + things
+    return _PARAMS.format(name=wish.name, track=wish.track, race=race) + objects
 
 
 def _readme(wish: Wish) -> str:
