@@ -23,7 +23,7 @@ class _Missing:
 
 
 MISSING = _Missing()
-MOST_TEXT_BYTES = 16 << 20
+MAX_TEXT_BYTES = 16 << 20
 """Of a racer's file; the longest that is known has 0.1 MB."""
 
 
@@ -31,9 +31,9 @@ def read_text(path: Path, what: str) -> str:
     """The file's text, without a byte order mark; InputError when it cannot be read. `what` names it for the racer."""
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_TEXT_BYTES + 1)
-        if len(content) > MOST_TEXT_BYTES:
-            shown = f"more than {MOST_TEXT_BYTES:,} bytes"
+            content = file.read(MAX_TEXT_BYTES + 1)
+        if len(content) > MAX_TEXT_BYTES:
+            shown = f"more than {MAX_TEXT_BYTES:,} bytes"
             raise InputError(str(path), shown, f"{what} is a short text", "check that this is the right file")
         return text_of(content, str(path), what).replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig
 from contract.errors import InputError, InputWarning
 from contract.fields import choice, number, whole
-from contract.yamlfile import Entry
+from contract.yamlfile import YamlEntry
 
 RACE_TYPES = {"HEAD_TO_HEAD_RACING": "HEAD_TO_BOT"}
 """Older names of RACE_TYPE."""
@@ -28,7 +28,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 _PLACEHOLDER = re.compile(r"\$\{[^{}]*\}|\$\w+|<[^<>]*>|\{\{[^{}]*\}\}")
 
 
-def run_name(entry: Entry) -> str:
+def run_name(entry: YamlEntry) -> str:
     """The run that MODEL_NAME or MODEL_S3_PREFIX names: the last part of the path."""
     text = _text(entry)
     if _PLACEHOLDER.search(text):
@@ -36,7 +36,7 @@ def run_name(entry: Entry) -> str:
     return text.strip().rstrip("/").rsplit("/", 1)[-1]
 
 
-def read_field(entry: Entry, path: str, strict: bool = True) -> Any:
+def read_field(entry: YamlEntry, path: str, strict: bool = True) -> Any:
     """The entry's value for a field of RunConfig such as "race.bot_car_speed", checked against the field's limits; not
     strict, a number beyond them becomes the nearest one within, with a warning."""
     section, _, name = path.rpartition(".")
@@ -54,7 +54,7 @@ def read_field(entry: Entry, path: str, strict: bool = True) -> Any:
     return _reader(info)(entry, info)
 
 
-def _reader(info: FieldInfo) -> Callable[[Entry, FieldInfo], Any]:
+def _reader(info: FieldInfo) -> Callable[[YamlEntry, FieldInfo], Any]:
     kind = info.annotation
     if kind is bool:
         return _boolean
@@ -69,7 +69,7 @@ def _reader(info: FieldInfo) -> Callable[[Entry, FieldInfo], Any]:
     return _number
 
 
-def _within(entry: Entry, info: FieldInfo) -> Entry:
+def _within(entry: YamlEntry, info: FieldInfo) -> YamlEntry:
     """The entry, clipped to the field's limits where it is a number beyond them."""
     kinds = {info.annotation, *get_args(info.annotation)}
     try:
@@ -94,16 +94,16 @@ def _limits(info: FieldInfo) -> tuple[float, float, bool]:
     return least, most, above
 
 
-def _number(entry: Entry, info: FieldInfo) -> float:
+def _number(entry: YamlEntry, info: FieldInfo) -> float:
     least, most, above = _limits(info)
     return number(entry.value, entry.place, least, most, above=above)
 
 
-def _boolean(entry: Entry, _: FieldInfo) -> bool:
+def _boolean(entry: YamlEntry, _: FieldInfo) -> bool:
     return truth(entry)
 
 
-def truth(entry: Entry) -> bool:
+def truth(entry: YamlEntry) -> bool:
     """Of true or false in any case; InputError for another word."""
     word = str(entry.value).strip().lower()
     if word not in ("true", "false"):
@@ -111,13 +111,13 @@ def truth(entry: Entry) -> bool:
     return word == "true"
 
 
-def _text(entry: Entry) -> str:
+def _text(entry: YamlEntry) -> str:
     if isinstance(entry.value, list):
         raise entry.refuse("one value", "write it behind the key, without a list")
     return entry.value or ""
 
 
-def _bounded_text(entry: Entry, info: FieldInfo) -> str:
+def _bounded_text(entry: YamlEntry, info: FieldInfo) -> str:
     text = _text(entry)
     most = min((limit.max_length for limit in info.metadata if hasattr(limit, "max_length")), default=len(text))
     if len(text) > most:
@@ -125,7 +125,7 @@ def _bounded_text(entry: Entry, info: FieldInfo) -> str:
     return text
 
 
-def _positions(entry: Entry) -> tuple[tuple[float, int], ...]:
+def _positions(entry: YamlEntry) -> tuple[tuple[float, int], ...]:
     """["0.25, +1", ...], [[0.25, 1], ...] or "0.25,+1;0.09,-1"."""
     items: Iterable[Any] = entry.value or ()
     if isinstance(items, str):
@@ -148,7 +148,7 @@ def _positions(entry: Entry) -> tuple[tuple[float, int], ...]:
     return tuple(found)
 
 
-def _park_positions(entry: Entry) -> tuple[tuple[float, float], ...]:
+def _park_positions(entry: YamlEntry) -> tuple[tuple[float, float], ...]:
     """["1.5, 2.0", ...] or [[1.5, 2.0], ...], metres."""
     found = []
     for item in entry.value if isinstance(entry.value, list) else [entry.value] if entry.value else ():

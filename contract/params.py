@@ -18,7 +18,7 @@ from contract.config import RunConfig
 from contract.errors import InputWarning
 from contract.fields import choice
 from contract.param_values import read_field, run_name, truth
-from contract.yamlfile import Entry, Value, check_entries, read_entries
+from contract.yamlfile import Value, YamlEntry, check_entries, read_entries
 
 Job = Literal["TRAINING", "EVALUATION"]
 
@@ -176,7 +176,7 @@ def beside_ours(path: Path) -> bool:
         return False
 
 
-def params_of(entries: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
+def params_of(entries: Mapping[str, YamlEntry], job: Job, strict: bool) -> RunParams:
     """Checked values of a job's entries; a key of the other job is carried, if strict with a warning."""
     known = check_entries(dict(entries), KNOWN, strict)
     worlds: list[dict[str, Any]] = []
@@ -242,36 +242,36 @@ def with_workers(first: RunParams, others: Sequence[RunParams]) -> RunParams:
     return replace(first, values={**first.values, "worlds": worlds})
 
 
-def _directed(track: str, clockwise: Entry) -> str:
+def _directed(track: str, clockwise: YamlEntry) -> str:
     """The track's name with the direction that a file gives apart from it; the name's own direction goes before."""
     if track.endswith(("_cw", "_ccw")):
         return track
     return f"{track}_cw" if truth(clockwise) else f"{track}_ccw"
 
 
-def _single(entry: Entry) -> Entry | None:
+def _single(entry: YamlEntry) -> YamlEntry | None:
     """DeepRacer-for-Cloud writes lists of one, and empty ones; keys without an effect may hold any."""
     if entry.key in ("OBJECT_POSITIONS", "PARK_POSITIONS") or not isinstance(entry.value, list):
         return entry
     if not entry.value:
         return None
     if len(entry.value) == 1 and not isinstance(entry.value[0], list):
-        return Entry(entry.key, entry.value[0], entry.place)
+        return YamlEntry(entry.key, entry.value[0], entry.place)
     if entry.key not in CARRIED:
         raise entry.refuse("one value, since this file is for one model", "keep one; several models are a race")
     return entry
 
 
-def _is_plain_list(entry: Entry) -> bool:
+def _is_plain_list(entry: YamlEntry) -> bool:
     return isinstance(entry.value, list) and len(entry.value) > 1 and not any(isinstance(v, list) for v in entry.value)
 
 
-def _first(entry: Entry) -> Entry:
+def _first(entry: YamlEntry) -> YamlEntry:
     value: Any = entry.value
-    return Entry(entry.key, value[0], entry.place)
+    return YamlEntry(entry.key, value[0], entry.place)
 
 
-def _worlds(lists: Mapping[str, Entry], strict: bool) -> list[dict[str, Any]]:
+def _worlds(lists: Mapping[str, YamlEntry], strict: bool) -> list[dict[str, Any]]:
     """The worlds that lists ask for, one value a world, nested as in RunConfig; the run's own is the first of each."""
     worlds: list[dict[str, Any]] = []
     for key, entry in lists.items():
@@ -281,7 +281,7 @@ def _worlds(lists: Mapping[str, Entry], strict: bool) -> list[dict[str, Any]]:
             rule = f"as many values as {next(iter(lists))}, {len(worlds)}: one for each world"
             raise entry.refuse(rule, "write one value for all, or one for each world")
         for world, value in zip(worlds, several, strict=True):
-            _put(world, SHARED[key], read_field(Entry(key, value, entry.place), SHARED[key], strict))
+            _put(world, SHARED[key], read_field(YamlEntry(key, value, entry.place), SHARED[key], strict))
     return worlds
 
 
@@ -290,7 +290,7 @@ def _put(values: dict[str, Any], path: str, value: Any) -> None:
     (values.setdefault(section, {}) if section else values)[name] = value
 
 
-def _check_together(values: Mapping[str, Any], entries: Mapping[str, Entry]) -> None:
+def _check_together(values: Mapping[str, Any], entries: Mapping[str, YamlEntry]) -> None:
     """Rules between two keys of one file, with a line; those between file and command line are RunConfig's."""
     keys = ("LOWER_LANE_CHANGE_TIME", "UPPER_LANE_CHANGE_TIME")
     if all(key in entries for key in keys):

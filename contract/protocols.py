@@ -8,13 +8,13 @@ from typing import Protocol, Self
 
 from contract.conditions import Conditions
 from contract.rollout import Rollout
-from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, Things
+from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, TrackObjects
 
 
 class Simulator(Protocol):
     """Physics and sensors of N cars on one track, in W worlds; no rules, no rewards. One step is exactly STEP_S.
 
-    Cars of one world see each other and its things; nothing is solid, collisions are the race rules' matter.
+    Cars of one world see each other and its objects; nothing is solid, collisions are the race rules' matter.
     """
 
     @property
@@ -25,8 +25,8 @@ class Simulator(Protocol):
     def worlds(self) -> IntArray:
         """(N,) the world that each car drives in, 0..W-1; never changes."""
 
-    def furnish(self, worlds: IntArray, things: Things) -> None:
-        """Put the things (K, M) into the worlds (indices, (K,)) in place of those that were there."""
+    def furnish(self, worlds: IntArray, objects: TrackObjects) -> None:
+        """Put the objects (K, M) into the worlds (indices, (K,)) in place of those that were there."""
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         """Let the cars (indices, (K,)) drive and see under these conditions from now on."""
@@ -221,7 +221,7 @@ class Place(ObjectStore, Protocol):
     def modified_s(self, key: str) -> float:
         """Seconds since the epoch, by the store's clock, when the key was put; KeyError when absent."""
 
-    def claimed(self, path: str, takeover: bool = False) -> AbstractContextManager[Self]:
+    def locked(self, path: str, takeover: bool = False) -> AbstractContextManager[Self]:
         """The place further down, for this process alone until the block ends. Its puts and deletes raise StoreError,
         and do nothing, once another process has taken it.
 

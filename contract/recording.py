@@ -20,20 +20,20 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from contract.errors import InputError
 from contract.rollout import Rollout
 from contract.simtrace import Trace
-from contract.state import STEP_DTYPE, IntArray, Things, broken_steps, broken_things
+from contract.state import STEP_DTYPE, IntArray, TrackObjects, broken_objects, broken_steps
 from contract.vehicle import CAR_COLORS
 
 MAGIC = b"UNDERCUT-RECORDING\n"
 VERSION = 1
-_MOST_HEADER_BYTES = 1 << 24
+_MAX_HEADER_BYTES = 1 << 24
 _STORED = {"f": "<f4", "i": "<i4", "b": "|u1", "u": "|u1"}
 """Kinds of STEP_DTYPE's columns -> as stored."""
-MOST_BYTES = 1 << 31
-"""Of unpacked arrays: a thousand laps of 5,000 steps past twenty things have less."""
-_THINGS = {"kind": "|u1", "colour": "|u1", "x_m": "<f4", "y_m": "<f4", "heading_rad": "<f4", "speed_mps": "<f4"}
+MAX_BYTES = 1 << 31
+"""Of unpacked arrays: a thousand laps of 5,000 steps past twenty objects have less."""
+_OBJECTS = {"kind": "|u1", "colour": "|u1", "x_m": "<f4", "y_m": "<f4", "heading_rad": "<f4", "speed_mps": "<f4"}
 _LAYOUT = {
     **{f"steps.{name}": _STORED[STEP_DTYPE[name].kind] for name in STEP_DTYPE.names or ()},
-    **{f"things.{name}": stored for name, stored in _THINGS.items()},
+    **{f"things.{name}": stored for name, stored in _OBJECTS.items()},
     "ticks": "<i4",
 }
 """Arrays in their order -> as stored."""
@@ -57,7 +57,7 @@ class RecordedEpisode:
     world: int
     number: int
     steps: np.ndarray
-    things: Things | None = None
+    objects: TrackObjects | None = None
     ticks: IntArray | None = None
 
 
@@ -75,13 +75,14 @@ class Recording:
 
     def to_bytes(self) -> bytes:
         """The file. Equal recordings give equal bytes."""
-        places = max((episode.things.places for episode in self.episodes if episode.things is not None), default=0)
+        places = max((episode.objects.places for episode in self.episodes if episode.objects is not None), default=0)
         arrays: dict[str, np.ndarray] = {}
         for name in STEP_DTYPE.names or ():
             arrays[f"steps.{name}"] = np.concatenate([e.steps[name] for e in self.episodes])
-        for name in _THINGS:
+        for name in _OBJECTS:
             columns = [
-                np.zeros((len(e.steps), places)) if e.things is None else getattr(e.things, name) for e in self.episodes
+                np.zeros((len(e.steps), places)) if e.objects is None else getattr(e.objects, name)
+                for e in self.episodes
             ]
             arrays[f"things.{name}"] = np.concatenate(columns)
         ticks = [np.full(len(e.steps), -1) if e.ticks is None else e.ticks for e in self.episodes]
@@ -98,7 +99,7 @@ class Recording:
             },
             "racers": [asdict(racer) for racer in self.racers],
             "episodes": [
-                [e.racer, e.world, e.number, len(e.steps), e.things is not None, e.ticks is not None]
+                [e.racer, e.world, e.number, len(e.steps), e.objects is not None, e.ticks is not None]
                 for e in self.episodes
             ],
             "arrays": [[name, array.dtype.str, list(array.shape)] for name, array in arrays.items()],
@@ -132,7 +133,7 @@ class Recording:
         if any(racer.color not in CAR_COLORS for racer in header.racers):
             raise ValueError(f"colours {[racer.color for racer in header.racers]}; known are {CAR_COLORS}")
         episodes, first = [], 0
-        for racer, world, number, count, has_things, has_ticks in header.episodes:
+        for racer, world, number, count, has_objects, has_ticks in header.episodes:
             rows = slice(first, first + count)
             if racer >= len(header.racers):
                 raise ValueError(f"episode {number} of racer {racer}")
@@ -141,14 +142,14 @@ class Recording:
                 steps[name] = arrays[f"steps.{name}"][rows]
             columns: dict[str, Any] = {
                 name: arrays[f"things.{name}"][rows].astype(np.uint8 if stored == "|u1" else np.float64)
-                for name, stored in _THINGS.items()
+                for name, stored in _OBJECTS.items()
             }
-            things = Things(**columns)
-            problem = broken_steps(steps) or (broken_things(things) if has_things else None)
+            objects = TrackObjects(**columns)
+            problem = broken_steps(steps) or (broken_objects(objects) if has_objects else None)
             if problem:
                 raise ValueError(f"episode {number}: {problem}")
             ticks = arrays["ticks"][rows].astype(np.int64) if has_ticks else None
-            episodes.append(RecordedEpisode(racer, world, number, steps, things if has_things else None, ticks))
+            episodes.append(RecordedEpisode(racer, world, number, steps, objects if has_objects else None, ticks))
             first += count
         return cls(
             title=header.title,
@@ -167,7 +168,7 @@ _Size = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class _Header(BaseModel):
-    """What stands before the arrays. An episode: racer, world, number, steps, has things, has ticks."""
+    """What stands before the arrays. An episode: racer, world, number, steps, has objects, has ticks."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -180,7 +181,7 @@ class _Header(BaseModel):
     racers: list[RecordedRacer]
     episodes: list[tuple[_Count, _Whole, _Whole, _Size, bool, bool]]
     arrays: list[tuple[str, str, list[_Count]]]
-    size: Annotated[int, Field(alias="bytes", ge=0, le=MOST_BYTES)]
+    size: Annotated[int, Field(alias="bytes", ge=0, le=MAX_BYTES)]
     crc32: int
 
 
@@ -190,12 +191,12 @@ _HEADER = TypeAdapter(_Header)
 def recorded(rollouts: Sequence[Rollout], racer: int = 0, in_a_row: int = 1) -> list[RecordedEpisode]:
     """Rollouts of one racer; `in_a_row` episodes each share a world (race_laps)."""
     return [
-        RecordedEpisode(racer, lap.episode // in_a_row, lap.episode, lap.steps, lap.things, lap.ticks)
+        RecordedEpisode(racer, lap.episode // in_a_row, lap.episode, lap.steps, lap.objects, lap.ticks)
         for lap in rollouts
     ]
 
 
-def of_traces(traces: Sequence[Trace], standing: Things | None = None) -> list[RecordedEpisode]:
+def of_traces(traces: Sequence[Trace], standing: TrackObjects | None = None) -> list[RecordedEpisode]:
     """Episodes of a simtrace, which knows nothing but the car; `standing` (1, M) is what is known to stand there."""
     return [
         RecordedEpisode(
@@ -216,7 +217,7 @@ def _open(content: bytes, where: str) -> tuple[_Header, bytes]:
     begin = len(MAGIC) + 4
     length = int.from_bytes(content[len(MAGIC) : begin], "little")
     text, packed = content[begin : begin + length], content[begin + length :]
-    if len(text) < length or length > _MOST_HEADER_BYTES:
+    if len(text) < length or length > _MAX_HEADER_BYTES:
         raise _broken(where, f"{len(content)} bytes, and a header of {length}")
     try:
         version = re.match(rb'{"version": ?(\d{1,9}),', text)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.state import EpisodeStatus, FloatArray, IntArray, Observations, Things
+from contract.state import EpisodeStatus, FloatArray, IntArray, Observations, TrackObjects
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Rollout:
     actions        (T,) int64 of action indices, or (T, 2) float64 in [-1, 1] as [steering, speed], before clipping
     steps          (T,) of contract.state.STEP_DTYPE
     truncated      ended by a step limit, not by the race rules: its value is bootstrapped, never zero
-    things         (T, M), what stood and drove on the road after each step, other racers aside; of evaluations, for
+    objects         (T, M), what stood and drove on the road after each step, other racers aside; of evaluations, for
                    videos. None: nothing, or not known
     ticks          (T,) int64, steps of the race's common clock when each step was driven; None for a car on its own
     """
@@ -29,7 +29,7 @@ class Rollout:
     actions: IntArray | FloatArray
     steps: np.ndarray
     truncated: bool
-    things: Things | None = None
+    objects: TrackObjects | None = None
     ticks: IntArray | None = None
 
     @property

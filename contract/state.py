@@ -76,6 +76,13 @@ class Controls:
     steering_rad: FloatArray
     speed_mps: FloatArray
 
+    @classmethod
+    def joined(cls, parts: "Sequence[Controls]") -> "Controls":
+        """Those of several groups of cars, one group after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__))
+
 
 @dataclass(slots=True)
 class CarBatch:
@@ -104,7 +111,7 @@ class CarBatch:
         return cls(*(np.zeros(num_cars) for _ in range(10)), *(np.zeros((num_cars, COMMANDS_KEPT)) for _ in range(2)))
 
 
-class ThingKind(IntEnum):
+class ObjectKind(IntEnum):
     """What may be in a car's way; outlines and heights are in contract.vehicle."""
 
     nothing = 0
@@ -113,10 +120,10 @@ class ThingKind(IntEnum):
 
 
 @dataclass(slots=True)
-class Things:
+class TrackObjects:
     """What is on the road of K worlds besides the cars that drive there: M places a world, each field (K, M).
 
-    kind        uint8 of ThingKind; the other fields of an empty place are 0
+    kind        uint8 of ObjectKind; the other fields of an empty place are 0
     x_m, y_m    middle of the outline (a car's base_link), float64
     heading_rad float64
     speed_mps   float64 along the heading; 0 for what stands
@@ -131,7 +138,7 @@ class Things:
     colour: UInt8Array
 
     @classmethod
-    def none(cls, worlds: int, places: int = 0) -> "Things":
+    def none(cls, worlds: int, places: int = 0) -> "TrackObjects":
         shape = (worlds, places)
         x_m, y_m, heading_rad, speed_mps = (np.zeros(shape) for _ in range(4))
         return cls(np.zeros(shape, np.uint8), x_m, y_m, heading_rad, speed_mps, np.zeros(shape, np.uint8))
@@ -140,27 +147,27 @@ class Things:
     def places(self) -> int:
         return int(self.kind.shape[1])
 
-    def of(self, worlds: IntArray) -> "Things":
+    def of(self, worlds: IntArray) -> "TrackObjects":
         """A copy of the rows of some worlds (K,)."""
-        return Things(*(getattr(self, name)[worlds] for name in self.__slots__))
+        return TrackObjects(*(getattr(self, name)[worlds] for name in self.__slots__))
 
-    def first(self, places: int) -> "Things":
+    def first(self, places: int) -> "TrackObjects":
         """The first places of each row, (K, places)."""
-        return Things(*(getattr(self, name)[:, :places] for name in self.__slots__))
+        return TrackObjects(*(getattr(self, name)[:, :places] for name in self.__slots__))
 
     @classmethod
-    def stacked(cls, rows: "Sequence[tuple[Things, int]]") -> "Things":
-        """One row each of several Things, (len(rows), M)."""
-        return cls(*(np.stack([getattr(things, name)[row] for things, row in rows]) for name in cls.__slots__))
+    def stacked(cls, rows: "Sequence[tuple[TrackObjects, int]]") -> "TrackObjects":
+        """One row each of several TrackObjects, (len(rows), M)."""
+        return cls(*(np.stack([getattr(objects, name)[row] for objects, row in rows]) for name in cls.__slots__))
 
-    def put(self, worlds: IntArray, things: "Things") -> None:
+    def put(self, worlds: IntArray, objects: "TrackObjects") -> None:
         """Overwrite the rows of some worlds (K,)."""
         for name in self.__slots__:
-            getattr(self, name)[worlds] = getattr(things, name)
+            getattr(self, name)[worlds] = getattr(objects, name)
 
-    def beside(self, others: "Things") -> "Things":
+    def beside(self, others: "TrackObjects") -> "TrackObjects":
         """Places of both, world by world: (K, M1 + M2)."""
-        return Things(*(np.concatenate([getattr(self, n), getattr(others, n)], axis=1) for n in self.__slots__))
+        return TrackObjects(*(np.concatenate([getattr(self, n), getattr(others, n)], axis=1) for n in self.__slots__))
 
 
 STEP_DTYPE = np.dtype(
@@ -199,10 +206,10 @@ def broken_steps(steps: np.ndarray) -> str | None:
     return None
 
 
-def broken_things(things: Things) -> str | None:
-    """The same of things on the road."""
-    placed = (things.x_m, things.y_m, things.heading_rad, things.speed_mps)
-    known = bool((things.kind <= max(ThingKind)).all() and (things.colour < len(CAR_COLORS)).all())
+def broken_objects(objects: TrackObjects) -> str | None:
+    """The same of objects on the road."""
+    placed = (objects.x_m, objects.y_m, objects.heading_rad, objects.speed_mps)
+    known = bool((objects.kind <= max(ObjectKind)).all() and (objects.colour < len(CAR_COLORS)).all())
     if not known or not all(bool(np.isfinite(values).all()) for values in placed):
-        return "a thing on the road of an unknown kind or colour, or nowhere"
+        return "an object on the road of an unknown kind or colour, or nowhere"
     return None

@@ -19,7 +19,7 @@ BOX_MARGIN_M = 0.1
 """What AWS's simulator adds to a box's length when it judges crashes: 0.5 m along the road, 0.4 m across
 (track_geom/constants.py BOX_OBSTACLE_DIMENSION)."""
 CAR_COLORS = ("Black", "Grey", "Blue", "Red", "Orange", "White", "Purple")
-"""Values of CAR_COLOR, in the order that Things.colour counts."""
+"""Values of CAR_COLOR, in the order that TrackObjects.colour counts."""
 STEREO_BASE_M = 0.06
 """The stereo lenses lie half of this left and right of the single one's place."""
 MAX_STEERING_RAD = math.radians(30.0)

@@ -21,17 +21,17 @@ from contract.errors import WireError
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, Things, broken_steps, broken_things
+from contract.state import STEP_DTYPE, TrackObjects, broken_objects, broken_steps
 
 MAGIC = b"UCUT"
 VERSION = 1
 _PREFIX = struct.Struct("<4sHHIQ")
 _CHECKSUM = struct.Struct("<I")
 OVERHEAD = _PREFIX.size + _CHECKSUM.size
-MOST_HEADER_BYTES = 1 << 20
-MOST_SMALL_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
+MAX_SMALL_BYTES = 1 << 20
 """Of a message without arrays."""
-MOST_JOB_BYTES = 64 << 20
+MAX_JOB_BYTES = 64 << 20
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "u1": np.dtype("u1"),
@@ -40,9 +40,9 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "i8": np.dtype("<i8"),
 }
 _STEP = "step"
-_THINGS = Things.__slots__
-MOST_THINGS = 200
-MOST_EPISODES = 100_000
+_OBJECTS = TrackObjects.__slots__
+MAX_OBJECTS = 200
+MAX_EPISODES = 100_000
 """Of an order."""
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -72,7 +72,7 @@ def unframe(data: bytes, most_bytes: int) -> tuple[bytes, memoryview]:
     _, version, zero, header, body = _PREFIX.unpack_from(data)
     if version != VERSION:
         raise WireError(f"a message of wire version {version}, and this is version {VERSION}: update the older side")
-    if zero or header > MOST_HEADER_BYTES or OVERHEAD + header + body != len(data):
+    if zero or header > MAX_HEADER_BYTES or OVERHEAD + header + body != len(data):
         raise WireError(f"a message of {len(data):,} bytes whose prefix says {OVERHEAD} + {header:,} + {body:,}")
     view = memoryview(data)
     if zlib.crc32(view[OVERHEAD:], zlib.crc32(view[: _PREFIX.size])) != _CHECKSUM.unpack_from(data, _PREFIX.size)[0]:
@@ -158,10 +158,10 @@ class Task(_Message):
     phase: Phase
     iteration: _Count
     first: _Count
-    count: Annotated[int, Field(ge=1, le=MOST_EPISODES)]
+    count: Annotated[int, Field(ge=1, le=MAX_EPISODES)]
     epsilon: Annotated[float, Field(ge=0, le=1)] | None
     trained: _Count = 0
-    episodes: Annotated[tuple[_Count, ...], Field(min_length=1, max_length=MOST_EPISODES)]
+    episodes: Annotated[tuple[_Count, ...], Field(min_length=1, max_length=MAX_EPISODES)]
 
     @model_validator(mode="after")
     def _episodes_are_of_the_order(self) -> Self:
@@ -194,7 +194,7 @@ def read_worker_message(data: bytes, most_bytes: int) -> tuple[WorkerMessage, me
 
 def read_task(data: bytes) -> Task:
     """WireError when it is none."""
-    header, body = unframe(data, MOST_SMALL_BYTES)
+    header, body = unframe(data, MAX_SMALL_BYTES)
     if len(body):
         raise WireError(f"a task with a body of {len(body):,} bytes")
     return _parse(_TASK, header)
@@ -220,8 +220,8 @@ def rollout_to_bytes(rollout: Rollout, worker: str, number: int, order: str) -> 
         *(_described(f"final/{name}", values) for name, values in rollout.final.items()),
         *(_described(f"seen/{name}", values) for name, values in rollout.observations.items()),
     ]
-    if rollout.things is not None:
-        arrays += [_described(f"things/{name}", getattr(rollout.things, name)) for name in _THINGS]
+    if rollout.objects is not None:
+        arrays += [_described(f"things/{name}", getattr(rollout.objects, name)) for name in _OBJECTS]
     header = Delivery(
         worker=worker,
         number=number,
@@ -265,7 +265,7 @@ class RolloutRules:
         """Of a message with one rollout."""
         seen = sum(math.prod(shape) * _sensor_dtype(shape).itemsize for shape in self.sensors.values())
         return (
-            OVERHEAD + MOST_HEADER_BYTES + (self.most_steps + 1) * (seen + STEP_DTYPE.itemsize + 16 + 34 * MOST_THINGS)
+            OVERHEAD + MAX_HEADER_BYTES + (self.most_steps + 1) * (seen + STEP_DTYPE.itemsize + 16 + 34 * MAX_OBJECTS)
         )
 
 
@@ -294,7 +294,7 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
         _expect(found, f"final/{name}", shape, _sensor_dtype(shape))
         if f"seen/{name}" in found:
             _expect(found, f"seen/{name}", (length, *shape), _sensor_dtype(shape))
-    things = _checked_things(found, length)
+    objects = _checked_objects(found, length)
     sensors = list(rules.sensors)
     seen = [name for name in sensors if f"seen/{name}" in found]
     if len(found) != 1 + len(sensors) + len(seen) or seen not in ([], sensors):
@@ -313,23 +313,23 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
         actions=actions,
         steps=steps,
         truncated=delivery.truncated,
-        things=things,
+        objects=objects,
     )
 
 
-def _checked_things(found: "dict[str, np.ndarray[Any, Any]]", length: int) -> Things | None:
+def _checked_objects(found: "dict[str, np.ndarray[Any, Any]]", length: int) -> TrackObjects | None:
     """Takes them out of the arrays."""
     if "things/kind" not in found:
         return None
     shape = (length, found["things/kind"].size // length)
-    if shape[1] > MOST_THINGS:
-        raise WireError(f"a rollout with {shape[1]} things on the road; at most {MOST_THINGS} can be")
-    for name in _THINGS:
+    if shape[1] > MAX_OBJECTS:
+        raise WireError(f"a rollout with {shape[1]} objects on the road; at most {MAX_OBJECTS} can be")
+    for name in _OBJECTS:
         _expect(found, f"things/{name}", shape, _DTYPES["u1" if name in ("kind", "colour") else "f8"])
-    things = Things(**{name: found.pop(f"things/{name}") for name in _THINGS})
-    if problem := broken_things(things):
+    objects = TrackObjects(**{name: found.pop(f"things/{name}") for name in _OBJECTS})
+    if problem := broken_objects(objects):
         raise WireError(f"a rollout with {problem}")
-    return things
+    return objects
 
 
 def _checked_steps(
@@ -372,14 +372,14 @@ class Job:
         """WireError when it is too large."""
         header = _JobHeader(version=self.version, run=self.run, files={k: len(v) for k, v in self.files.items()})
         data = frame(header.model_dump_json().encode(), *self.files.values())
-        if len(data) > MOST_JOB_BYTES:
-            raise WireError(f"the run's files are {len(data):,} bytes; at most {MOST_JOB_BYTES:,} go to workers")
+        if len(data) > MAX_JOB_BYTES:
+            raise WireError(f"the run's files are {len(data):,} bytes; at most {MAX_JOB_BYTES:,} go to workers")
         return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """WireError when they are no job."""
-        header, body = unframe(data, MOST_JOB_BYTES)
+        header, body = unframe(data, MAX_JOB_BYTES)
         read = _parse(_JOB, header)
         if sum(read.files.values()) != len(body):
             raise WireError(f"a job whose files have {sum(read.files.values()):,} bytes, and {len(body):,} follow")

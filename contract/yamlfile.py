@@ -9,7 +9,7 @@ import yaml
 from contract.errors import InputError, InputWarning
 from contract.fields import nearest
 
-MOST_ITEMS = 10_000
+MAX_ITEMS = 10_000
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
 """What PyYAML raises for what is no YAML: also endless nesting, dates that are none, escapes of no character."""
 Value = str | list["str | list[str | None] | None"] | None
@@ -17,7 +17,7 @@ Value = str | list["str | list[str | None] | None"] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlEntry:
     """One key with its value and its place, `file, line 3: KEY`, for errors."""
 
     key: str
@@ -28,7 +28,7 @@ class Entry:
         return InputError(self.place, self.value, rule, fix)
 
 
-def read_entries(text: str, where: str, strict: bool = True) -> dict[str, Entry]:
+def read_entries(text: str, where: str, strict: bool = True) -> dict[str, YamlEntry]:
     """The file's keys in order. Words stay as they are written ("0.20", "true"), quoted or not.
 
     InputError with line and column for what is no YAML, no mapping, a key that stands twice, or a nested mapping. Not
@@ -50,7 +50,7 @@ def read_entries(text: str, where: str, strict: bool = True) -> dict[str, Entry]
         return {}
     if not isinstance(root, yaml.MappingNode):
         raise InputError(f"{where}, line {_line(root)}", text[:40], "the file is lines of KEY: value", "add the keys")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, YamlEntry] = {}
     for key_node, value_node in root.value:
         key = str(key_node.value)
         place = f"{where}, line {_line(key_node)}: {key}"
@@ -60,13 +60,13 @@ def read_entries(text: str, where: str, strict: bool = True) -> dict[str, Entry]
                 rule = f"a key stands once in a file; it is on {first} too"
                 raise InputError(place, key, rule, "delete one of the two")
             warnings.warn(f"{place}: stands on {first} too; this one counts", InputWarning, stacklevel=3)
-        entries[key] = Entry(key, _value(value_node, place, iter(range(MOST_ITEMS))), place)
+        entries[key] = YamlEntry(key, _value(value_node, place, iter(range(MAX_ITEMS))), place)
     return entries
 
 
 def check_entries(
-    entries: dict[str, Entry], known: Collection[str], strict: bool, hint: str = "delete the key"
-) -> dict[str, Entry]:
+    entries: dict[str, YamlEntry], known: Collection[str], strict: bool, hint: str = "delete the key"
+) -> dict[str, YamlEntry]:
     """The entries with known keys; others are an InputError with the nearest known name, or not strict, a warning."""
     for entry in entries.values():
         if entry.key not in known:
@@ -85,7 +85,7 @@ def _line(node: yaml.Node) -> int:
 def _value(node: yaml.Node, place: str, left: Iterator[int], depth: int = 0) -> Value:
     """`left` counts down the items that the value may still have: aliases make many of few lines."""
     if next(left, None) is None:
-        raise InputError(place, f"over {MOST_ITEMS:,} items", "a value is a word or a short list", "shorten the list")
+        raise InputError(place, f"over {MAX_ITEMS:,} items", "a value is a word or a short list", "shorten the list")
     if isinstance(node, yaml.ScalarNode):
         return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
     if isinstance(node, yaml.SequenceNode) and depth < 2:

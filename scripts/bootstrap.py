@@ -34,8 +34,8 @@ class SetupError(Exception):
     """The environment cannot be set up; the message says what to do."""
 
 
-class Layout:
-    """Where the set-up keeps its things below the project's root."""
+class ProjectLayout:
+    """Where the set-up keeps its files below the project's root."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -52,7 +52,7 @@ class Layout:
 # --- what is there ---------------------------------------------------------------------------------------------------
 
 
-def chosen_extra(layout: Layout, asked: str | None) -> str:
+def chosen_extra(layout: ProjectLayout, asked: str | None) -> str:
     """The build asked for now, else the one asked for last, else cpu."""
     if asked:
         return asked
@@ -63,13 +63,13 @@ def chosen_extra(layout: Layout, asked: str | None) -> str:
     return "cpu"
 
 
-def digest(layout: Layout, extra: str) -> str:
+def digest(layout: ProjectLayout, extra: str) -> str:
     """Fingerprint of what .venv has to hold. The path is part of it: scripts in a moved .venv point to the old one."""
     parts = [layout.lock.read_bytes(), layout.pyproject.read_bytes(), extra.encode(), os.fsencode(layout.root)]
     return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
-def is_ready(layout: Layout, extra: str, only_this_python: bool = False) -> bool:
+def is_ready(layout: ProjectLayout, extra: str, only_this_python: bool = False) -> bool:
     """Whether .venv was completely set up for exactly these inputs and can still start."""
     try:
         stamped = layout.stamp.read_text(encoding="utf-8")
@@ -251,7 +251,7 @@ def install_uv(wheel: bytes, target: Path) -> None:
             partial.unlink()
 
 
-def find_uv(layout: Layout) -> str:
+def find_uv(layout: ProjectLayout) -> str:
     """A usable uv: the one on PATH when it is recent enough, else the locked one in .tools, downloaded once."""
     on_path = shutil.which("uv")
     if on_path and (uv_version(on_path) or ()) >= MIN_UV:
@@ -274,7 +274,7 @@ def say(message: str) -> None:
     print("setup: " + message, file=sys.stderr, flush=True)
 
 
-def remove_broken_venv(layout: Layout) -> None:
+def remove_broken_venv(layout: ProjectLayout) -> None:
     """Drop a .venv that uv would refuse (no working Python) or wrongly believe in (killed while it was writing)."""
     venv = layout.venv
     if not os.path.lexists(venv):
@@ -289,7 +289,7 @@ def remove_broken_venv(layout: Layout) -> None:
         shutil.rmtree(venv)
 
 
-def uv_environment(layout: Layout) -> dict[str, str]:
+def uv_environment(layout: ProjectLayout) -> dict[str, str]:
     """This process's environment, so that uv's own variables (mirrors, proxies, cache) count, and what we insist on."""
     import ssl
 
@@ -303,7 +303,7 @@ def uv_environment(layout: Layout) -> dict[str, str]:
     return environment
 
 
-def sync(layout: Layout, extra: str) -> None:
+def sync(layout: ProjectLayout, extra: str) -> None:
     """Make .venv hold what uv.lock says, then stamp it."""
     uv = find_uv(layout)
     remove_broken_venv(layout)
@@ -327,7 +327,7 @@ def sync(layout: Layout, extra: str) -> None:
     partial.replace(layout.stamp)
 
 
-def prepare(layout: Layout) -> None:
+def prepare(layout: ProjectLayout) -> None:
     """Do now, side by side, what the first command would wait for: the bytecode of the packages that a training
     imports, and the machine code of the simulator. The environment is complete without; who needs them makes them.
     """
@@ -348,7 +348,7 @@ def prepare(layout: Layout) -> None:
         imports.wait()
 
 
-def ensure(layout: Layout, asked: str | None, only_this_python: bool, only_packages: bool = False) -> None:
+def ensure(layout: ProjectLayout, asked: str | None, only_this_python: bool, only_packages: bool = False) -> None:
     """Set up .venv unless it already is as asked. Runs side by side wait for each other."""
     extra = chosen_extra(layout, asked)
     if extra == chosen_extra(layout, None) and is_ready(layout, extra, only_this_python):
@@ -376,13 +376,13 @@ def ensure(layout: Layout, asked: str | None, only_this_python: bool, only_packa
 
 
 def main(arguments: list[str]) -> int:
-    """Command line; returns the exit status."""
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="Set up .venv from uv.lock with nothing but a Python.")
     parser.add_argument("--extra", choices=("cpu", "gpu"), help="TensorFlow build; as last time, at first cpu")
     parser.add_argument("--this-python", action="store_true", help="rebuild a .venv that has another Python version")
     parser.add_argument("--only-packages", action="store_true", help="compile nothing ahead: an image has its own way")
     options = parser.parse_args(arguments)
-    layout = Layout(Path(__file__).resolve().parent.parent)
+    layout = ProjectLayout(Path(__file__).resolve().parent.parent)
     try:
         ensure(layout, options.extra, options.this_python, options.only_packages)
     except SetupError as error:

@@ -1,7 +1,7 @@
 """docs/reference.md, made from what the program itself reads: commands, run.json, files of racers, YAML, environment.
 
 .venv/bin/python -m scripts.reference          # writes it
-.venv/bin/python -m scripts.reference --check  # exit status 1 when it is stale
+.venv/bin/python -m scripts.reference --check  # exit code 1 when it is stale
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ def page() -> str:
 
 
 def _statuses() -> Iterator[str]:
-    yield from ("## Exit statuses", "", "| status | meaning |", "|---|---|")
+    yield from ("## Exit codes", "", "| status | meaning |", "|---|---|")
     yield "| 0 | it worked |"
     yield f"| {FAILED} | what was asked for did not work out, or a check found something to mend |"
     yield f"| {BAD_INPUT} | a file, key, option or name is not right; the message names it, the rule and the fix |"
@@ -233,7 +233,7 @@ def _flat(text: str | None) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Command line; returns the exit status."""
+    """Command line; returns the exit code."""
     made = page()
     if "--check" in arguments:
         return int(PAGE.read_text(encoding="utf-8") != made)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from contract.config import RaceConfig
-from contract.state import STEP_S, BoolArray, FloatArray, IntArray, Things
+from contract.state import STEP_S, BoolArray, FloatArray, IntArray, TrackObjects
 from simapp.contact import outlines
 from simapp.lanes import Lanes, lane_pose
 from simapp.tracks import Track
@@ -18,13 +18,13 @@ from simapp.tracks import Track
 GAP_M = 0.08
 """Room that a waiting bot leaves ahead; more in bends, where the inner lane is shorter than the centre line."""
 SIDE_GAP_M = 0.02
-"""Things nearer than this sideways are in the way."""
+"""TrackObjects nearer than this sideways are in the way."""
 
 _NONE = -1.0
 
 
 class Bots:
-    """The bot cars of W worlds: the last NUMBER_OF_BOT_CARS places of each world's things."""
+    """The bot cars of W worlds: the last NUMBER_OF_BOT_CARS places of each world's objects."""
 
     def __init__(self, track: Track, race: RaceConfig, worlds: int) -> None:
         self._track, self._lanes = track, Lanes.of(track)
@@ -55,44 +55,44 @@ class Bots:
         self._draws = np.zeros(shape, np.int64)
         self._seeds = np.zeros(self._worlds, np.uint64)
 
-    def start(self, world: int, things: Things, random: np.random.Generator) -> None:
-        """A new episode of a world whose things (1, M) stand on their lanes; `random` gives it its own lane changes."""
+    def start(self, world: int, objects: TrackObjects, random: np.random.Generator) -> None:
+        """A new episode of a world whose objects (1, M) stand on their lanes; `random` is of its lane changes."""
         if not self.count:
             return
-        if things.places != self._distance_m.shape[1]:
-            self._allocate(things.places)
+        if objects.places != self._distance_m.shape[1]:
+            self._allocate(objects.places)
         self._seeds[world] = random.integers(0, 2**64, dtype=np.uint64)
-        self._distance_m[world], fraction = self._places(things)
+        self._distance_m[world], fraction = self._places(objects)
         self._side[world] = np.where(fraction < 0.0, -1.0, 1.0)
-        is_bot = np.arange(things.places) >= things.places - self.count
+        is_bot = np.arange(objects.places) >= objects.places - self.count
         self._fraction[world] = np.where(is_bot, self._side[world], fraction)
         self._changed_m[world], self._draws[world], self._wait_s[world] = _NONE, 0, _NONE
-        length_m, width_m = outlines(things)
+        length_m, width_m = outlines(objects)
         self._sizes[world, :, 0], self._sizes[world, :, 1] = length_m[0], width_m[0]
 
-    def step(self, worlds: IntArray, things: Things, blocked: BoolArray) -> None:
-        """Move the bots of some worlds (K,) by STEP_S in `things` (all W worlds); a `blocked` (K, M) one stands."""
+    def step(self, worlds: IntArray, objects: TrackObjects, blocked: BoolArray) -> None:
+        """Move the bots of some worlds (K,) by STEP_S in `objects` (all W worlds); a `blocked` (K, M) one stands."""
         if not self.count:
             return
         _drive(
             worlds,
             blocked,
-            things.places - self.count,
+            objects.places - self.count,
             self._lanes.nodes,
             self._lanes.length_m,
             self._pace,
             self._seeds,
             (self._distance_m, self._fraction, self._side, self._changed_m, self._wait_s, self._draws, self._sizes),
-            (things.x_m, things.y_m, things.heading_rad, things.speed_mps),
+            (objects.x_m, objects.y_m, objects.heading_rad, objects.speed_mps),
         )
 
-    def stand(self, worlds: IntArray, things: Things) -> None:
+    def stand(self, worlds: IntArray, objects: TrackObjects) -> None:
         """The bots of some worlds (K,) stand for a step, and so do their times to change lanes."""
-        things.speed_mps[worlds, things.places - self.count :] = 0.0
+        objects.speed_mps[worlds, objects.places - self.count :] = 0.0
 
-    def _places(self, things: Things) -> tuple[FloatArray, FloatArray]:
-        """Centre-line distance and fraction of the way from the lanes' middle to the left one of each thing, (M,)."""
-        x_m, y_m = things.x_m[0], things.y_m[0]
+    def _places(self, objects: TrackObjects) -> tuple[FloatArray, FloatArray]:
+        """Centre-line distance and fraction of the way from the lanes' middle to the left one of each object, (M,)."""
+        x_m, y_m = objects.x_m[0], objects.y_m[0]
         where = self._track.project(x_m, y_m)
         distance = where.distance_m
         middle, half = self._lanes.middle_and_half(distance)

@@ -8,7 +8,7 @@ import numpy as np
 from contract.car import Car, car_of_version, other_car
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
-from contract.state import Controls, IntArray, Poses, Things, UInt8Array
+from contract.state import Controls, IntArray, Poses, TrackObjects, UInt8Array
 from simapp.camera import Camera
 from simapp.simulation import Simulation
 from simapp.tracks import Track
@@ -51,13 +51,13 @@ class BuiltinSimulator(Simulation):
         drive_cars(self._cars, cars, controls, self._makes.of(cars), self._conditions.of(cars))
         self._frames[cars] += 1
 
-    def _grey(self, cars: IntArray, things: Things, left_m: float) -> UInt8Array:
+    def _grey(self, cars: IntArray, objects: TrackObjects, left_m: float) -> UInt8Array:
         state = self._cars
         return self._camera.render(
             state.x_m[cars],
             state.y_m[cars],
             state.heading_rad[cars],
-            things=things if things.places else None,
+            objects=objects if objects.places else None,
             left_m=left_m,
             conditions=self._conditions.of(cars) if self._varied[cars].any() else None,
             frame=self._frames[cars],

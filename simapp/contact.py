@@ -5,23 +5,23 @@ import math
 import numpy as np
 from numba import njit
 
-from contract.state import BoolArray, FloatArray, ThingKind, Things
+from contract.state import BoolArray, FloatArray, ObjectKind, TrackObjects
 from contract.vehicle import BOX_LENGTH_M, BOX_MARGIN_M, BOX_WIDTH_M, LENGTH_M, WIDTH_M
 
 _LENGTHS = np.array([0.0, BOX_LENGTH_M, LENGTH_M])
 _WIDTHS = np.array([0.0, BOX_WIDTH_M, WIDTH_M])
-"""By ThingKind."""
+"""By ObjectKind."""
 
 
-def outlines(things: Things) -> tuple[FloatArray, FloatArray]:
-    """Length and width of each thing, (K, M) each in metres; 0 for ThingKind.nothing."""
-    return _LENGTHS[things.kind], _WIDTHS[things.kind]
+def outlines(objects: TrackObjects) -> tuple[FloatArray, FloatArray]:
+    """Length and width of each object, (K, M) each in metres; 0 for ObjectKind.nothing."""
+    return _LENGTHS[objects.kind], _WIDTHS[objects.kind]
 
 
-def collision_outlines(things: Things) -> tuple[FloatArray, FloatArray]:
+def collision_outlines(objects: TrackObjects) -> tuple[FloatArray, FloatArray]:
     """The same as crashes are judged by: a box is BOX_MARGIN_M longer."""
-    length_m, width_m = outlines(things)
-    return np.where(things.kind == ThingKind.box, length_m + BOX_MARGIN_M, length_m), width_m
+    length_m, width_m = outlines(objects)
+    return np.where(objects.kind == ObjectKind.box, length_m + BOX_MARGIN_M, length_m), width_m
 
 
 def overlaps(one: tuple[FloatArray, ...], others: tuple[FloatArray, ...]) -> BoolArray:

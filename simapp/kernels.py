@@ -129,19 +129,19 @@ def _plain() -> None:
     _drive(FILES[0], [0], randomised=False)
 
 
-def _things_and_effects() -> None:
+def _objects_and_effects() -> None:
     """Boxes and cars, blur and noise, without the camera around them."""
     import numpy as np
 
     from contract.conditions import Conditions
-    from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Things
+    from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, TrackObjects
     from simapp.camera.bodies import REACH_M, looks_of, tables
     from simapp.camera.effects import Views, finish_frames
     from simapp.camera.rasterise import draw_bodies
 
-    things, pose, one = Things.none(1, 1), np.zeros((1, 1)), np.ones((1, 4))
+    objects, pose, one = TrackObjects.none(1, 1), np.zeros((1, 1)), np.ones((1, 4))
     frames, room = np.zeros((1, CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8), (-1.0, -1.0, 1.0, 1.0, 1.0)
-    draw_bodies(one, one, np.ones(1), looks_of(things), pose, pose, pose, tables(), REACH_M, room, frames)
+    draw_bodies(one, one, np.ones(1), looks_of(objects), pose, pose, pose, tables(), REACH_M, room, frames)
     views = Views.of(Conditions.nominal(1), np.zeros(1, np.int64), 0.0)
     finish_frames(views.blur_px, views.noise, views.keys, frames)
 
@@ -150,7 +150,7 @@ def _videos() -> None:
     """The pictures of videos and of the live page."""
     import numpy as np
 
-    from contract.state import Things
+    from contract.state import TrackObjects
     from simapp.scene import VIEWS, Bodies, SceneRenderer
     from simapp.tracks import load_track
 
@@ -159,7 +159,7 @@ def _videos() -> None:
     bodies, trail = Bodies.cars(still, still, still, still, [0]), np.zeros((2, 2))
     for view in VIEWS:
         renderer.render(view, bodies, trail_m=trail)
-    Bodies.of_things(Things.none(1, 1))
+    Bodies.of_objects(TrackObjects.none(1, 1))
 
 
 def _races_and_sensors() -> None:
@@ -170,7 +170,7 @@ def _races_and_sensors() -> None:
 
 PARTS: dict[str, tuple[Scope, Callable[[], None]]] = {
     "plain": (Scope.plain, _plain),
-    "things": (Scope.drives, _things_and_effects),
+    "objects": (Scope.drives, _objects_and_effects),
     "videos": (Scope.all, _videos),
     "races": (Scope.drives, _races_and_sensors),
 }
@@ -343,7 +343,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Command line; returns the exit status."""
+    """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m simapp.kernels", description="Compile the simulator ahead.")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("scope", nargs="?", choices=[*Scope], default=Scope.all, type=Scope)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contract.state import BoolArray, FloatArray, IntArray, ThingKind
+from contract.state import BoolArray, FloatArray, IntArray, ObjectKind
 from contract.vehicle import (
     CAMERA_HFOV_RAD,
     CAMERA_X_M,
@@ -17,7 +17,7 @@ from contract.vehicle import (
     REAR_WHEEL_Y_M,
 )
 from simapp.contact import outlines
-from simapp.surroundings import Survey
+from simapp.nearby import Neighbours
 from simapp.tracks import Projection, Track
 
 _WHEELS = np.array(
@@ -46,7 +46,7 @@ class RaceState:
     rows         (K,) of contract.state.STEP_DTYPE; the reward column is not read
     where        Projection of the front points, (K,) each
     steps        (K,) steps since the episode began, this one included
-    survey       of the cars' surroundings, None when there is nothing
+    neighbours       of the cars' surroundings, None when there is nothing
     is_crashed   (K,) who has run into something, whatever else happened in the step
     is_offtrack  (K,) who has no wheel on the road, whatever else happened
     clock_s      (K,) of the simulator when the step begins
@@ -55,7 +55,7 @@ class RaceState:
     rows: np.ndarray
     where: Projection
     steps: IntArray
-    survey: Survey | None
+    neighbours: Neighbours | None
     is_crashed: BoolArray
     is_offtrack: BoolArray
     clock_s: FloatArray
@@ -95,7 +95,7 @@ class RewardParams:
             where.is_left.tolist(),
             where.width_m.tolist(),
             *self._waypoints_of(where),
-            [_NO_OBJECTS] * len(rows) if state.survey is None else self._objects(state, state.survey),
+            [_NO_OBJECTS] * len(rows) if state.neighbours is None else self._objects(state, state.neighbours),
         )
         return [
             {
@@ -150,23 +150,23 @@ class RewardParams:
             behind[k], ahead[k] = ahead[k], 0
         return behind, ahead
 
-    def _objects(self, state: RaceState, survey: Survey) -> list[dict[str, Any]]:
+    def _objects(self, state: RaceState, neighbours: Neighbours) -> list[dict[str, Any]]:
         """The objects_* params of K cars. Headings are in degrees, as AWS documents, or in radians, as its simulator
         gives them; a box's is 0."""
-        things = survey.things
-        heading_rad = np.where(things.kind == ThingKind.car, things.heading_rad, 0.0)
+        objects = neighbours.objects
+        heading_rad = np.where(objects.kind == ObjectKind.car, objects.heading_rad, 0.0)
         heading_rad = (heading_rad + np.pi) % (2.0 * np.pi) - np.pi
-        gap = (survey.distance_m - state.where.distance_m[:, None]) % self._track_length_m
+        gap = (neighbours.distance_m - state.where.distance_m[:, None]) % self._track_length_m
         ahead, behind = gap.argmin(axis=1), gap.argmax(axis=1)
-        seen = _in_camera(state.rows, survey, ahead)
+        seen = _in_camera(state.rows, neighbours, ahead)
         columns = (
             np.stack([behind, ahead], axis=1).tolist(),
-            np.stack([things.x_m, things.y_m], axis=2).tolist(),
-            (survey.offset_m > 0.0).tolist(),
-            things.speed_mps.tolist(),
+            np.stack([objects.x_m, objects.y_m], axis=2).tolist(),
+            (neighbours.offset_m > 0.0).tolist(),
+            objects.speed_mps.tolist(),
             (heading_rad if self._heading_in_radians else np.degrees(heading_rad)).tolist(),
-            np.abs(survey.offset_m).tolist(),
-            survey.distance_m.tolist(),
+            np.abs(neighbours.offset_m).tolist(),
+            neighbours.distance_m.tolist(),
             seen.tolist(),
         )
         return [
@@ -199,15 +199,15 @@ _NO_OBJECTS: dict[str, Any] = {
 """What AWS's simulator gives when there is nothing on the track."""
 
 
-def _in_camera(rows: np.ndarray, survey: Survey, places: IntArray) -> FloatArray:
+def _in_camera(rows: np.ndarray, neighbours: Neighbours, places: IntArray) -> FloatArray:
     """(K,) whether the middle or a corner of the given place's outline is within the camera's horizontal view."""
-    k, things = np.arange(len(rows)), survey.things
+    k, objects = np.arange(len(rows)), neighbours.objects
     heading = rows["heading_rad"]
-    outline = np.stack([size[k, places] for size in outlines(things)], axis=1)[:, None, :] * _OUTLINE_POINTS
-    turn = things.heading_rad[k, places] - heading
+    outline = np.stack([size[k, places] for size in outlines(objects)], axis=1)[:, None, :] * _OUTLINE_POINTS
+    turn = objects.heading_rad[k, places] - heading
     cos, sin = np.cos(turn)[:, None], np.sin(turn)[:, None]
     # relative to the lens, in the car's frame; rows hold the front point
-    dx, dy = things.x_m[k, places] - rows["x_m"], things.y_m[k, places] - rows["y_m"]
+    dx, dy = objects.x_m[k, places] - rows["x_m"], objects.y_m[k, places] - rows["y_m"]
     ahead = (dx * np.cos(heading) + dy * np.sin(heading) + FRONT_POINT_X_M - CAMERA_X_M)[:, None]
     left = (dy * np.cos(heading) - dx * np.sin(heading))[:, None]
     ahead = ahead + outline[..., 0] * cos - outline[..., 1] * sin

@@ -26,12 +26,12 @@ from contract.state import (
     FloatArray,
     IntArray,
     Poses,
-    Things,
+    TrackObjects,
 )
 from contract.vehicle import FRONT_POINT_X_M
+from simapp.nearby import NearbyObjects
 from simapp.params import RaceState, RewardParams, wheels_on_road
 from simapp.reward_service.service import ServiceReward, score_all
-from simapp.surroundings import Surroundings
 from simapp.tracks import Track
 
 IMMOBILE_M = 0.0003
@@ -108,14 +108,14 @@ class RaceRules:
 class StepOutcome:
     """What a step did to K cars: `rows` (K,) of STEP_DTYPE, `over` (K,) the episode ended, `truncated` (K,) by time.
 
-    `things` (K, M) is the course as it was when the cars were judged, other racers aside; None where nothing is.
+    `objects` (K, M) is the course as it was when the cars were judged, other racers aside; None where nothing is.
     `params` (K) are those of the reward function, which were not told to it where the car was held.
     """
 
     rows: np.ndarray
     over: BoolArray
     truncated: BoolArray
-    things: Things | None
+    objects: TrackObjects | None
     params: list[dict[str, Any]]
 
 
@@ -148,7 +148,7 @@ class Race:
         self.num_cars = num_cars = len(rewards)
         self.simulator, self.track, self.rules = simulator, track, rules
         colours = np.zeros(num_cars, np.int64) if colours is None else colours
-        self.surroundings = Surroundings(simulator, track, config, is_reversed, colours)
+        self.nearby = NearbyObjects(simulator, track, config, is_reversed, colours)
         self._rewards, self._params = rewards, RewardParams(track, is_reversed, config.objects_heading_in == "radians")
         self._asks_outside = any(isinstance(reward, ServiceReward) for reward in rewards)
         self._reverse_steps = config.number_of_reverse_counts
@@ -166,7 +166,7 @@ class Race:
 
     def furnish(self, car: int, random: np.random.Generator, *starts_m: float) -> None:
         """Lay out the obstacles and bot cars of the car's world anew, for cars that start at these distances."""
-        self.surroundings.furnish(int(self.simulator.worlds[car]), random, starts_m)
+        self.nearby.furnish(int(self.simulator.worlds[car]), random, starts_m)
 
     def start(
         self,
@@ -185,7 +185,7 @@ class Race:
         Where something stands in the way it starts in another lane, or further back, unless `beside` is false.
         """
         if beside:
-            distance_m, offset_m = self.surroundings.free_place(car, distance_m, offset_m)
+            distance_m, offset_m = self.nearby.free_place(car, distance_m, offset_m)
         pose = self.track.pose_at(distance_m, offset_m)
         pose.heading_rad = pose.heading_rad + turn_rad
         self._place(car, pose)
@@ -241,11 +241,11 @@ class Race:
         self._travelled_m[cars] += moved
         wheels_on = self._wheels_on_road(cars)
         off_track = np.asarray(~wheels_on.any(axis=1))
-        surroundings = self.surroundings
-        survey = None if surroundings.empty else surroundings.survey(cars)
+        nearby = self.nearby
+        neighbours = None if nearby.empty else nearby.around_cars(cars)
         hits = np.full(len(cars), -1)
-        if survey is not None:
-            hits = surroundings.charges(cars, survey, where.distance_m, runs, self._phase != EpisodeStatus.pause)
+        if neighbours is not None:
+            hits = nearby.charges(cars, neighbours, where.distance_m, runs, self._phase != EpisodeStatus.pause)
         crashed = np.asarray(hits >= 0)
         status = self._judge(cars, phase, moved, off_track, crashed)
 
@@ -255,11 +255,11 @@ class Race:
         rows["progress_pct"] = np.minimum(100.0 * self._travelled_m[cars] / self.track.length_m, 100.0)
         rows["closest_waypoint"], rows["all_wheels_on_track"] = where.nearest_waypoint, wheels_on.all(axis=1)
         rows["status"], rows["time_s"] = status, self._time_s[cars]
-        state = RaceState(rows, where, self._steps[cars], survey, crashed, off_track, self._clock_s[cars])
+        state = RaceState(rows, where, self._steps[cars], neighbours, crashed, off_track, self._clock_s[cars])
         params = self._params.build(state)
         rows["reward"] = self._scored(cars, params, runs)
 
-        things = surroundings.course_of(survey)
+        objects = nearby.course_of(neighbours)
         drives = runs
         if none_held and (status == _RUN).all():  # most steps, without what only the others need
             over, truncated = np.zeros((2, len(cars)), np.bool_)
@@ -288,8 +288,8 @@ class Race:
             self.simulator.step(cars, controls)
         elif drives.any():
             self.simulator.step(cars[drives], Controls(controls.steering_rad[drives], controls.speed_mps[drives]))
-        surroundings.advance(cars)
-        return StepOutcome(rows, over, truncated, things, params)
+        nearby.advance(cars)
+        return StepOutcome(rows, over, truncated, objects, params)
 
     def _scored(self, cars: IntArray, params: list[dict[str, Any]], runs: BoolArray) -> FloatArray:
         """The rewards (K,) of the cars: 0 for those that are held, whose functions are not called."""
@@ -335,7 +335,7 @@ class Race:
         crashed = status == EpisodeStatus.crashed
         state = self.simulator.cars
         here = Poses(*(values[car : car + 1].copy() for values in (state.x_m, state.y_m, state.heading_rad)))
-        if crashed and not self.surroundings.stands(hit):
+        if crashed and not self.nearby.stands(hit):
             self._place(car, here)
         elif crashed:
             self._place(car, self._way_back(car, front_m, float(here.x_m[0]), float(here.y_m[0])))
@@ -346,8 +346,8 @@ class Race:
     def _way_back(self, car: int, distance_m: float, x_m: float, y_m: float) -> Poses:
         """Where a car is put back that was at a centre-line distance, and at x, y: in the nearer lane there; with an
         obstacle near that place, behind the obstacle and in the other lane, or past it by mercy."""
-        if self.surroundings.has_obstacles:
-            obstacles = self.surroundings.obstacles(car)
+        if self.nearby.has_obstacles:
+            obstacles = self.nearby.obstacles(car)
             where = self.track.project(obstacles.x_m[0], obstacles.y_m[0])
             gaps = np.abs(self.track.shortest_way(where.distance_m - distance_m))
             nearest = int(gaps.argmin())
@@ -370,7 +370,7 @@ class Race:
 
     def _place(self, car: int, pose: Poses) -> None:
         self.simulator.place(np.array([car]), pose)
-        self.surroundings.forget(car)
+        self.nearby.forget(car)
 
     def _front_points(self, cars: IntArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         state = self.simulator.cars

@@ -20,7 +20,7 @@ ASK_AGAIN_S = 5.0
 _POLL_S = 1.0
 
 
-class Driver(Protocol):
+class EpisodeDriver(Protocol):
     """Drives episodes of one job."""
 
     def collect(self, policy: bytes, order: RolloutOrder) -> list[Rollout]: ...
@@ -35,7 +35,7 @@ class Worker:
     def __init__(
         self,
         connect: Callable[[str], WorkerEnd],
-        load: Callable[[Job, Callable[[int], None]], Driver],
+        load: Callable[[Job, Callable[[int], None]], EpisodeDriver],
         version: str,
         say: Callable[[str], None],
         idle_limit_s: float,
@@ -46,7 +46,7 @@ class Worker:
         self._load, self._version, self._say, self._idle_limit_s = load, version, say, idle_limit_s
         self._heartbeat_s = heartbeat_s
         self._number, self._steps = 1, 0
-        self._job: tuple[str, Driver] | None = None
+        self._job: tuple[str, EpisodeDriver] | None = None
         self._stop, self._ended = threading.Event(), threading.Event()
 
     def stop(self) -> None:
@@ -125,7 +125,7 @@ class Worker:
             )
             self._end.send(failed.to_bytes())
 
-    def _driver(self, digest: str) -> Driver | None:
+    def _driver(self, digest: str) -> EpisodeDriver | None:
         if self._job is None or self._job[0] != digest:
             blob = self._end.fetch(digest)
             if blob is None:

@@ -308,7 +308,7 @@ class SageMaker:
             job.training_job_status = job.secondary_status = "Completed"
 
     def _tries(self, request: dict[str, Any]) -> list[int]:
-        """The exit statuses of the job's machines."""
+        """The exit codes of the job's machines."""
         self.begun += 1
         name = request["TrainingJobName"]
         self.processes = [self._process(request, host) for host in self.hosts]

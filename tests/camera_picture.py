@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from contract.conditions import Conditions
-from contract.state import FloatArray, Things, UInt8Array
+from contract.state import FloatArray, TrackObjects, UInt8Array
 from simapp.camera import Camera
 from simapp.camera.bodies import LOOKS, SHADES, looks_of
 from simapp.camera.effects import STAIN_TEXEL_M, changed, stain_tile, tones_of
@@ -32,14 +32,14 @@ _SAMPLES = 2
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a picture shows: the road with its textures in its room (xmin, ymin, xmax, ymax), things (1, M), and the
+    """What a picture shows: the road with its textures in its room (xmin, ymin, xmax, ymax), objects (1, M), and the
     conditions (1,) under which they are seen.
     """
 
     road: Road
     look: Textures
     room_m: tuple[float, float, float, float]
-    things: Things
+    objects: TrackObjects
     conditions: Conditions
 
 
@@ -51,16 +51,16 @@ def render_rgb(
     width: int = 640,
     height: int = 480,
     *,
-    things: Things | None = None,
+    objects: TrackObjects | None = None,
     left_m: float = 0.0,
     conditions: Conditions | None = None,
 ) -> UInt8Array:
     """One colour picture (height, width, 3) uint8 of the camera's world.
 
-    things (1, M), left_m and conditions (1,) are as in `Camera.render`; blur and noise, which are counted in the small
+    objects (1, M), left_m and conditions (1,) are as in `Camera.render`; blur and noise, which are counted in the small
     frame's pixels, are left out.
     """
-    things = Things.none(1) if things is None else things
+    objects = TrackObjects.none(1) if objects is None else objects
     conditions = Conditions.nominal(1) if conditions is None else conditions
     pitch_deg, height_m, fov = (
         float(values[0]) for values in (conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov)
@@ -70,7 +70,7 @@ def render_rgb(
     lens = np.empty((1, 4))
     yaw = np.radians(conditions.camera_yaw_deg)
     place_lenses(x, y, heading, pinhole.ahead_m, float(left_m), yaw, camera._room, lens)
-    return _draw(pinhole, Scene(camera._road, camera._look, camera.room_m, things, conditions), lens[0])
+    return _draw(pinhole, Scene(camera._road, camera._look, camera.room_m, objects, conditions), lens[0])
 
 
 def _draw(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
@@ -97,19 +97,19 @@ def _draw(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
     ground = to_ground < reach
     spots = np.stack([at + to_ground[ground] * rays[..., i][ground] for i, at in enumerate((x, y))], axis=-1)
     colours[ground] = _ground_colours(spots, scene.road, scene.look, scene.conditions)
-    _draw_things(colours, rays, np.array([x, y, camera.height_m]), scene)
+    _draw_objects(colours, rays, np.array([x, y, camera.height_m]), scene)
     colours = np.minimum(colours * scene.conditions.light[0], 255.0)
     shape = (camera.height, _SAMPLES, camera.width, _SAMPLES, 3)
     picture: UInt8Array = np.rint(colours.reshape(shape).mean(axis=(1, 3))).clip(0, 255).astype(np.uint8)
     return picture
 
 
-def _draw_things(colours: FloatArray, rays: FloatArray, lens: FloatArray, scene: Scene) -> None:
+def _draw_objects(colours: FloatArray, rays: FloatArray, lens: FloatArray, scene: Scene) -> None:
     """Put the nearest block that each ray meets into colours; rays and colours are (height, width, 3)."""
     nearest = np.full(rays.shape[:2], np.inf)
-    things, room = scene.things, scene.room_m
+    objects, room = scene.objects, scene.room_m
     for look, x, y, heading in zip(
-        looks_of(things)[0], things.x_m[0], things.y_m[0], things.heading_rad[0], strict=True
+        looks_of(objects)[0], objects.x_m[0], objects.y_m[0], objects.heading_rad[0], strict=True
     ):
         if look < 0 or not (room[0] < x < room[2] and room[1] < y < room[3]):
             continue

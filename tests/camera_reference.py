@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 from shapely.ops import substring
 
-from contract.state import FloatArray, ThingKind, Things, UInt8Array
+from contract.state import FloatArray, ObjectKind, TrackObjects, UInt8Array
 from simapp.camera import bodies, ground, look
 from simapp.camera.pinhole import Pinhole
 from simapp.tracks import Track
@@ -85,12 +85,12 @@ class World:
         return grey
 
     def frame(
-        self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float, things: Things | None = None
+        self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float, objects: TrackObjects | None = None
     ) -> FloatArray:
         """The network's (120, 160) frame: 640x480 rounded to bytes, then the antialiased bilinear resize, unrounded."""
         picture = self.picture(camera, x_m, y_m, heading_rad)
-        if things is not None:
-            seen = cast_things(*lens_and_rays(camera, x_m, y_m, heading_rad, 640), things)
+        if objects is not None:
+            seen = cast_objects(*lens_and_rays(camera, x_m, y_m, heading_rad, 640), objects)
             picture = np.where(np.isnan(seen), picture, seen)
         return shrink(np.rint(picture.clip(0, 255)))
 
@@ -112,15 +112,15 @@ def lens_and_rays(
     return np.array([x_m, y_m, 0.0]) + camera.ahead_m * forward + np.array([0.0, 0.0, camera.height_m]), rays
 
 
-def cast_things(lens: FloatArray, rays: FloatArray, things: Things) -> FloatArray:
-    """Grey (H, W) of the nearest face that looks at the lens and that a ray meets, of things (1, M); NaN where none."""
+def cast_objects(lens: FloatArray, rays: FloatArray, objects: TrackObjects) -> FloatArray:
+    """Grey (H, W) of the nearest face that looks at the lens and a ray meets, of objects (1, M); NaN where none."""
     grey, nearest = np.full(rays.shape[:2], np.nan), np.full(rays.shape[:2], np.inf)
-    for m in np.flatnonzero(things.kind[0]):
-        is_car = things.kind[0, m] == ThingKind.car
-        turn = Rotation.from_euler("z", -things.heading_rad[0, m]).as_matrix()
-        eye = turn @ (lens - [things.x_m[0, m], things.y_m[0, m], 0.0])
+    for m in np.flatnonzero(objects.kind[0]):
+        is_car = objects.kind[0, m] == ObjectKind.car
+        turn = Rotation.from_euler("z", -objects.heading_rad[0, m]).as_matrix()
+        eye = turn @ (lens - [objects.x_m[0, m], objects.y_m[0, m], 0.0])
         local = rays @ turn.T
-        for block in bodies.LOOKS[1 + things.colour[0, m] if is_car else 0]:
+        for block in bodies.LOOKS[1 + objects.colour[0, m] if is_car else 0]:
             bounds = np.array([block.x_m, block.y_m, block.z_m])
             for axis, side in itertools.product(range(3), range(2)):
                 if (eye[axis] - bounds[axis, side]) * (2 * side - 1) <= 0:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from contract.errors import InputError, UndercutError
 
 _T = TypeVar("_T")
-MOST_CPU_S = 20.0
-MOST_MIB = 512
+MAX_CPU_S = 20.0
+MAX_MIB = 512
 """One small file may take no more than this of the processor, and of memory beyond what was taken before."""
 LONG_PROFILE = "fuzz"
 
@@ -43,8 +43,8 @@ def value_or_error(
             said = str(error)
             assert said.encode(), "cannot be printed"
             assert not names or any(name in said for name in names), said
-    assert time.process_time() - began_s < MOST_CPU_S
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024 < MOST_MIB
+    assert time.process_time() - began_s < MAX_CPU_S
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) / 1024 < MAX_MIB
     return value
 
 

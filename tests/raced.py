@@ -8,7 +8,7 @@ from shapely import Polygon
 
 from contract.config import RaceConfig
 from contract.rollout import Rollout
-from contract.state import Controls, EpisodeStatus, ThingKind
+from contract.state import Controls, EpisodeStatus, ObjectKind
 from contract.vehicle import LENGTH_M, WIDTH_M
 from simapp.race import Race, RaceRules
 from tests.support import RADIUS_M, BlindSimulator, circle, keep_lane, outline
@@ -18,7 +18,7 @@ LANE_M = ROAD_M / 4
 LAP_M = circle().length_m
 CRASHED = EpisodeStatus.crashed
 TRAINING = RaceRules(max_steps=2_000)
-SIZES = {ThingKind.box: (0.5, 0.4), ThingKind.car: (LENGTH_M, WIDTH_M)}
+SIZES = {ObjectKind.box: (0.5, 0.4), ObjectKind.car: (LENGTH_M, WIDTH_M)}
 """Lengths and widths by which crashes are judged."""
 
 
@@ -30,9 +30,9 @@ def boxes(*positions: tuple[float, int], **keys: Any) -> RaceConfig:
     return config(object_positions=positions, **keys)
 
 
-def race(rules: RaceRules, things: RaceConfig, cars_in_world: int = 1, reward: Any = lambda params: 1.0) -> Race:
+def race(rules: RaceRules, objects: RaceConfig, cars_in_world: int = 1, reward: Any = lambda params: 1.0) -> Race:
     simulator = BlindSimulator(cars_in_world, np.zeros(cars_in_world, np.int64))
-    return Race(simulator, circle(), rules, [reward] * cars_in_world, config=things)
+    return Race(simulator, circle(), rules, [reward] * cars_in_world, config=objects)
 
 
 def follow(it: Race, cars: list[int], offset_m: float | list[float], speed_mps: float | list[float]) -> Controls:
@@ -48,14 +48,14 @@ def car_outline(it: Race, car: int, longer_m: float = 0.0, wider_m: float = 0.0)
     return outline(*pose, LENGTH_M + longer_m, WIDTH_M + wider_m)
 
 
-def thing_outlines(it: Race) -> list[Polygon]:
+def object_outlines(it: Race) -> list[Polygon]:
     """Of what stands and drives in car 0's world, other cars aside, by what the simulator was told to show."""
     assert isinstance(it.simulator, BlindSimulator)
-    things = it.simulator.things[0]
+    objects = it.simulator.objects[0]
     shapes = []
-    for m, kind in enumerate(things.kind[0].tolist()):
-        x, y, heading = float(things.x_m[0, m]), float(things.y_m[0, m]), float(things.heading_rad[0, m])
-        shapes.append(outline(x, y, heading, *SIZES[ThingKind(kind)]))
+    for m, kind in enumerate(objects.kind[0].tolist()):
+        x, y, heading = float(objects.x_m[0, m]), float(objects.y_m[0, m]), float(objects.heading_rad[0, m])
+        shapes.append(outline(x, y, heading, *SIZES[ObjectKind(kind)]))
     return shapes
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from contract.recording import RecordedEpisode, RecordedRacer, Recording
-from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus, IntArray, ThingKind, Things
+from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus, IntArray, ObjectKind, TrackObjects
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.tracks import Track
 from tests.support import ring
@@ -53,24 +53,24 @@ def with_reset(steps: np.ndarray, at: int, penalty_s: float, back_rad: float = 1
     return np.concatenate([driven[: at + 1], held, driven[at + 1 :]])
 
 
-def box_at(angle_rad: float, count: int) -> Things:
+def box_at(angle_rad: float, count: int) -> TrackObjects:
     """A box that stands on the circle for so many steps."""
-    things = Things.none(count, 1)
-    things.kind[:] = ThingKind.box
-    things.x_m[:], things.y_m[:] = RADIUS_M * math.cos(angle_rad), RADIUS_M * math.sin(angle_rad)
-    return things
+    objects = TrackObjects.none(count, 1)
+    objects.kind[:] = ObjectKind.box
+    objects.x_m[:], objects.y_m[:] = RADIUS_M * math.cos(angle_rad), RADIUS_M * math.sin(angle_rad)
+    return objects
 
 
 def recording(
     laps: Sequence[np.ndarray],
-    things: Sequence[Things | None] | None = None,
+    objects: Sequence[TrackObjects | None] | None = None,
     title: str = "Zoë",
     color: str = "Orange",
     track: str = "circle",
 ) -> Recording:
     """One racer's laps, each in a world of its own."""
     episodes = [
-        RecordedEpisode(0, place, place, steps, things[place] if things else None) for place, steps in enumerate(laps)
+        RecordedEpisode(0, place, place, steps, objects[place] if objects else None) for place, steps in enumerate(laps)
     ]
     racers = (RecordedRacer(title, "fast", color),)
     return Recording("run", track, False, TRACK.length_m, racers, tuple(episodes), "August Open")

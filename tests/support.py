@@ -1,4 +1,4 @@
-"""Small real things that several tests drive with."""
+"""Small real parts that several tests drive with."""
 
 import functools
 import math
@@ -10,7 +10,7 @@ from shapely.affinity import rotate, translate
 
 from contract.conditions import Conditions
 from contract.errors import InputError
-from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, Things
+from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, TrackObjects
 from contract.vehicle import MAX_STEERING_RAD, WHEELBASE_M
 from simapp.tracks import Track
 from simapp.tracks.validation import crossed_rows
@@ -25,8 +25,8 @@ class BlindSimulator:
     def __init__(self, num_cars: int, worlds: IntArray | None = None) -> None:
         self._cars = CarBatch.zeros(num_cars)
         self._worlds = np.arange(num_cars) if worlds is None else worlds
-        self.things: dict[int, Things] = {}
-        """World -> its things (1, M) as they were furnished last."""
+        self.objects: dict[int, TrackObjects] = {}
+        """World -> its objects (1, M) as they were furnished last."""
 
     @property
     def cars(self) -> CarBatch:
@@ -36,9 +36,9 @@ class BlindSimulator:
     def worlds(self) -> IntArray:
         return self._worlds
 
-    def furnish(self, worlds: IntArray, things: Things) -> None:
+    def furnish(self, worlds: IntArray, objects: TrackObjects) -> None:
         for row, world in enumerate(worlds.tolist()):
-            self.things[world] = things.of(np.array([row]))
+            self.objects[world] = objects.of(np.array([row]))
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         pass
@@ -99,7 +99,7 @@ def keep_lane(x_m: FloatArray, y_m: FloatArray, heading_rad: FloatArray, offset_
 
 
 def outline(x_m: float, y_m: float, heading_rad: float, length_m: float, width_m: float) -> Polygon:
-    """A car's or a thing's outline for shapely."""
+    """A car's or an object's outline for shapely."""
     there = translate(box(-length_m / 2, -width_m / 2, length_m / 2, width_m / 2), x_m, y_m)
     return rotate(there, heading_rad, (x_m, y_m), use_radians=True)
 

@@ -37,9 +37,9 @@ LEASE_S = 20.0
 """Without a sign of life for so long, a worker has lost what it was to drive."""
 STALL_S = 900.0
 """Nor does it keep it when it drives no step for so long; loading the job and the first compilation count too."""
-MOST_ATTEMPTS = 10
+MAX_ATTEMPTS = 10
 """Workers that may lose one episode before training stops: it may be the episode that kills them."""
-MOST_REFUSED = 3
+MAX_REFUSED = 3
 """Broken rollouts that one worker may send before it gets no more work."""
 
 
@@ -104,7 +104,7 @@ class Dispatcher:
 
     @property
     def workers(self) -> int:
-        return sum(worker.refused < MOST_REFUSED for worker in self._workers.values())
+        return sum(worker.refused < MAX_REFUSED for worker in self._workers.values())
 
     @property
     def policies(self) -> set[str]:
@@ -207,8 +207,8 @@ class Dispatcher:
         self._say(f"refused from {worker or 'a worker'}: {error}")
         if worker is not None:
             worker.refused += 1
-            if worker.refused == MOST_REFUSED:
-                self._say(f"{worker} gets no more work: {MOST_REFUSED} of its rollouts were broken")
+            if worker.refused == MAX_REFUSED:
+                self._say(f"{worker} gets no more work: {MAX_REFUSED} of its rollouts were broken")
 
     # --- time
 
@@ -251,9 +251,9 @@ class Dispatcher:
             back = worker.episodes & opened.missing
             opened.unclaimed |= back
             worst = max(back, key=lambda episode: opened.attempts[episode], default=None)
-            if worst is not None and opened.attempts[worst] >= MOST_ATTEMPTS:
+            if worst is not None and opened.attempts[worst] >= MAX_ATTEMPTS:
                 self.failure = self.failure or TrainingError(
-                    f"episode {worst} of iteration {opened.order.iteration} was begun {MOST_ATTEMPTS} times and never "
+                    f"episode {worst} of iteration {opened.order.iteration} was begun {MAX_ATTEMPTS} times and never "
                     f"delivered; the last to lose it is {worker}\n"
                     f"  rule: an episode is given to another worker when one dies\n"
                     f"  fix:  read that worker's log; memory that runs out is the usual reason"
@@ -268,7 +268,7 @@ class Dispatcher:
         if self.failure is not None:
             return letters
         for worker in self._workers.values():
-            if not worker.is_waiting or worker.refused >= MOST_REFUSED:
+            if not worker.is_waiting or worker.refused >= MAX_REFUSED:
                 continue
             if worker.order is None and not self._claim(worker):
                 continue

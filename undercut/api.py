@@ -66,7 +66,7 @@ def train(
     """
     from undercut.runs import sessions
 
-    with workspace().claimed(RUNS_PREFIX + config.name, takeover) as place:
+    with workspace().locked(RUNS_PREFIX + config.name, takeover) as place:
         run = prepare(place, config, reward, metadata, hyperparameters, preset, requirements)
         sessions.train(run, Console(quiet=not progress), workers, video_every)
     return run

@@ -26,7 +26,7 @@ IMAGES_GIB, RUNS_GIB = 12, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DoctorFinding:
     """One line: what was looked at, how it is, and what to do about it unless it is fine."""
 
     name: str
@@ -48,7 +48,7 @@ class Machine:
         return shutil.which(program)
 
     def run(self, *command: str) -> tuple[int, str]:
-        """Exit status and output, both streams; 127 when it does not start or takes longer than 30 s."""
+        """Exit code and output, both streams; 127 when it does not start or takes longer than 30 s."""
         try:
             done = subprocess.run(
                 command, check=False, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
@@ -92,123 +92,125 @@ class Machine:
         return [name for name in ("libx264", "libopenh264", "h264") if name in av.codecs_available]
 
 
-def examine(machine: Machine, compose: bool) -> list[Finding]:
+def examine(machine: Machine, compose: bool) -> list[DoctorFinding]:
     """All findings. With `compose` the stack is wanted, so what is missing for it is a failure and not a warning."""
     missing: Level = "fail" if compose else "warn"
-    findings: list[Finding] = []
+    findings: list[DoctorFinding] = []
     for check in (_python, _cores, _memory, _disk, _folders, _encoder, _certificates, _proxy, _redis, _gpu):
         findings += check(machine)
     findings += _docker(machine, missing)
     return findings
 
 
-def _python(machine: Machine) -> Iterator[Finding]:
+def _python(machine: Machine) -> Iterator[DoctorFinding]:
     version = ".".join(map(str, machine.python))
     if machine.python in PYTHONS:
-        yield Finding("python", "ok", version)
+        yield DoctorFinding("python", "ok", version)
     else:
-        yield Finding("python", "fail", version, "make setup PYTHON=/path/to/python3.11 (or 3.12)")
+        yield DoctorFinding("python", "fail", version, "make setup PYTHON=/path/to/python3.11 (or 3.12)")
 
 
-def _cores(machine: Machine) -> Iterator[Finding]:
+def _cores(machine: Machine) -> Iterator[DoctorFinding]:
     text = f"{machine.cores} usable"
     if machine.cores < 2:
-        yield Finding("cores", "warn", text, "training works on one core, at about half the speed of two")
+        yield DoctorFinding("cores", "warn", text, "training works on one core, at about half the speed of two")
     else:
-        yield Finding("cores", "ok", text)
+        yield DoctorFinding("cores", "ok", text)
 
 
-def _memory(machine: Machine) -> Iterator[Finding]:
+def _memory(machine: Machine) -> Iterator[DoctorFinding]:
     gib = machine.memory_bytes() / GIB
     text = f"{gib:.1f} GiB"
     if gib < 2:
-        yield Finding("memory", "fail", text, "TensorFlow and a run need 2 GiB; the stack 6")
+        yield DoctorFinding("memory", "fail", text, "TensorFlow and a run need 2 GiB; the stack 6")
     elif gib < 6:
-        yield Finding("memory", "warn", text, "enough for training here; the stack wants 6 GiB, deep networks 4")
+        yield DoctorFinding("memory", "warn", text, "enough for training here; the stack wants 6 GiB, deep networks 4")
     else:
-        yield Finding("memory", "ok", text)
+        yield DoctorFinding("memory", "ok", text)
 
 
-def _disk(machine: Machine) -> Iterator[Finding]:
+def _disk(machine: Machine) -> Iterator[DoctorFinding]:
     yield _room(machine, "disk", machine.folder, RUNS_GIB, "delete old runs, or work in a folder on another disk")
 
 
-def _room(machine: Machine, name: str, path: Path, wanted_gib: int, fix: str) -> Finding:
+def _room(machine: Machine, name: str, path: Path, wanted_gib: int, fix: str) -> DoctorFinding:
     free = machine.free_bytes(path)
     if free is None:
-        return Finding(name, "ok", f"{path.absolute()} cannot be looked at from here")
+        return DoctorFinding(name, "ok", f"{path.absolute()} cannot be looked at from here")
     text = f"{free / GIB:.0f} GiB free in {path.absolute()}"
     level: Level = "fail" if free < GIB else "warn" if free < wanted_gib * GIB else "ok"
-    return Finding(name, level, text, "" if level == "ok" else f"{wanted_gib} GiB are comfortable: {fix}")
+    return DoctorFinding(name, level, text, "" if level == "ok" else f"{wanted_gib} GiB are comfortable: {fix}")
 
 
-def _folders(machine: Machine) -> Iterator[Finding]:
+def _folders(machine: Machine) -> Iterator[DoctorFinding]:
     for name in ("runs", "tracks"):
         folder = machine.folder / name
         why = machine.can_write(folder)
         if why is None:
-            yield Finding(f"folder {name}/", "ok", "can be written")
+            yield DoctorFinding(f"folder {name}/", "ok", "can be written")
         else:
             fix = f"sudo chown -R $USER {folder.absolute()}, or work in a folder of your own"
-            yield Finding(f"folder {name}/", "fail", f"{folder.absolute()}: {why}", fix)
+            yield DoctorFinding(f"folder {name}/", "fail", f"{folder.absolute()}: {why}", fix)
 
 
-def _encoder(machine: Machine) -> Iterator[Finding]:
+def _encoder(machine: Machine) -> Iterator[DoctorFinding]:
     found = machine.encoders()
     if found:
-        yield Finding("video encoder", "ok", found[0])
+        yield DoctorFinding("video encoder", "ok", found[0])
     else:
-        yield Finding("video encoder", "warn", "no H.264", "make clean setup brings a PyAV that has one")
+        yield DoctorFinding("video encoder", "warn", "no H.264", "make clean setup brings a PyAV that has one")
 
 
-def _certificates(machine: Machine) -> Iterator[Finding]:
+def _certificates(machine: Machine) -> Iterator[DoctorFinding]:
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "PIP_CERT"):
         path = machine.environment.get(name)
         if path and not Path(path).is_file():
-            yield Finding("certificates", "fail", f"{name}={path} is not there", f"correct or unset {name}")
+            yield DoctorFinding("certificates", "fail", f"{name}={path} is not there", f"correct or unset {name}")
             return
-    yield Finding("certificates", "ok", "as the system has them")
+    yield DoctorFinding("certificates", "ok", "as the system has them")
 
 
-def _proxy(machine: Machine) -> Iterator[Finding]:
+def _proxy(machine: Machine) -> Iterator[DoctorFinding]:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         proxy = machine.environment.get(name)
         if not proxy:
             continue
         shown = re.sub(r"//[^@/]*@", "//***@", proxy)
         if not urlsplit(proxy if "://" in proxy else f"http://{proxy}").hostname:
-            yield Finding("proxy", "fail", f"{name}={shown}", "write it as http://host:port")
+            yield DoctorFinding("proxy", "fail", f"{name}={shown}", "write it as http://host:port")
             return
         fix = "builds of images need it in ~/.docker/config.json as well: docs.docker.com/engine/cli/proxy"
-        yield Finding("proxy", "warn", f"{name}={shown}", fix)
+        yield DoctorFinding("proxy", "warn", f"{name}={shown}", fix)
         return
-    yield Finding("proxy", "ok", "none")
+    yield DoctorFinding("proxy", "ok", "none")
 
 
-def _redis(machine: Machine) -> Iterator[Finding]:
+def _redis(machine: Machine) -> Iterator[DoctorFinding]:
     if machine.which("redis-server"):
-        yield Finding("redis-server", "ok", machine.run("redis-server", "--version")[1].split(" sha=")[0])
+        yield DoctorFinding("redis-server", "ok", machine.run("redis-server", "--version")[1].split(" sha=")[0])
     else:
         fix = "only for workers on several machines without the stack, and for tests: apt-get install redis-server"
-        yield Finding("redis-server", "warn", "not here", fix)
+        yield DoctorFinding("redis-server", "warn", "not here", fix)
 
 
-def _gpu(machine: Machine) -> Iterator[Finding]:
+def _gpu(machine: Machine) -> Iterator[DoctorFinding]:
     if not machine.which("nvidia-smi"):
-        yield Finding("GPU", "ok", "no NVIDIA GPU: training uses the CPU")
+        yield DoctorFinding("GPU", "ok", "no NVIDIA GPU: training uses the CPU")
         return
     status, text = machine.run("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     if status != 0:
-        yield Finding("GPU", "warn", text.splitlines()[0][:120] if text else "nvidia-smi fails", "mend NVIDIA's driver")
+        yield DoctorFinding(
+            "GPU", "warn", text.splitlines()[0][:120] if text else "nvidia-smi fails", "mend NVIDIA's driver"
+        )
     else:
-        yield Finding("GPU", "ok", f"{'; '.join(text.splitlines())}: make setup GPU=1, or the stack with GPU=1")
+        yield DoctorFinding("GPU", "ok", f"{'; '.join(text.splitlines())}: make setup GPU=1, or the stack with GPU=1")
 
 
-def _docker(machine: Machine, missing: Level) -> Iterator[Finding]:
+def _docker(machine: Machine, missing: Level) -> Iterator[DoctorFinding]:
     """Engine, Compose, its builder, room, ports and GPU runtime."""
     if not machine.which("docker"):
         fix = "only the stack needs it: https://docs.docker.com/engine/install/"
-        yield Finding("docker", missing, "not here", fix)
+        yield DoctorFinding("docker", missing, "not here", fix)
         return
     status, text = machine.run("docker", "info", "--format", "{{json .}}")
     info: dict[str, Any] = {}
@@ -219,10 +221,10 @@ def _docker(machine: Machine, missing: Level) -> Iterator[Finding]:
         fix = "sudo systemctl start docker"
         if "permission denied" in why:
             fix = "sudo usermod -aG docker $USER, then log in again"
-        yield Finding("docker", missing, why, fix)
+        yield DoctorFinding("docker", missing, why, fix)
         return
     yield _version("docker engine", info.get("ServerVersion", ""), ENGINE, "update Docker Engine", missing)
-    parts: tuple[tuple[str, tuple[str, ...], Callable[[str], Finding]], ...] = (
+    parts: tuple[tuple[str, tuple[str, ...], Callable[[str], DoctorFinding]], ...] = (
         (
             "docker compose",
             ("docker", "compose", "version", "--short"),
@@ -231,40 +233,40 @@ def _docker(machine: Machine, missing: Level) -> Iterator[Finding]:
         (
             "docker buildx",
             ("docker", "buildx", "version"),
-            lambda it: Finding("docker buildx", "ok", " ".join(it.split()[1:2])),
+            lambda it: DoctorFinding("docker buildx", "ok", " ".join(it.split()[1:2])),
         ),
     )
     for name, command, found in parts:
         status, text = machine.run(*command)
         plugin = f"docker-{name.split()[1]}-plugin"
-        yield found(text) if status == 0 else Finding(name, missing, "not here", f"install {plugin}")
+        yield found(text) if status == 0 else DoctorFinding(name, missing, "not here", f"install {plugin}")
     yield _room(machine, "docker disk", Path(info["DockerRootDir"]), IMAGES_GIB, "docker system prune")
     yield from _ports(machine, missing)
     if machine.which("nvidia-smi"):
         has = "nvidia" in info.get("Runtimes", {})
         fix = "for GPU=1: install nvidia-container-toolkit, then sudo nvidia-ctk runtime configure --runtime=docker"
-        yield Finding(
+        yield DoctorFinding(
             "docker GPU", "ok" if has else "warn", "nvidia" if has else "no nvidia runtime", "" if has else fix
         )
 
 
-def _version(name: str, text: str, oldest: tuple[int, int], fix: str, missing: Level) -> Finding:
+def _version(name: str, text: str, oldest: tuple[int, int], fix: str, missing: Level) -> DoctorFinding:
     found = re.search(r"(\d+)\.(\d+)", text)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     if version < oldest:
-        return Finding(name, missing, text, f"{'.'.join(map(str, oldest))} or later: {fix}")
-    return Finding(name, "ok", text)
+        return DoctorFinding(name, missing, text, f"{'.'.join(map(str, oldest))} or later: {fix}")
+    return DoctorFinding(name, "ok", text)
 
 
-def _ports(machine: Machine, missing: Level) -> Iterator[Finding]:
+def _ports(machine: Machine, missing: Level) -> Iterator[DoctorFinding]:
     taken = machine.run("docker", "ps", "--filter", "label=com.docker.compose.project", "--format", "{{.Ports}}")[1]
     for variable, default in PORTS.items():
         text = machine.environment.get(variable) or str(default)
         port = int(text) if text.isdigit() else 0
         if f":{port}->" in taken:
-            yield Finding(f"port {port}", "ok", "a stack's own")
+            yield DoctorFinding(f"port {port}", "ok", "a stack's own")
         elif 0 < port < 65536 and machine.is_port_free(port):
-            yield Finding(f"port {port}", "ok", "free")
+            yield DoctorFinding(f"port {port}", "ok", "free")
         else:
             fix = f"stop what listens there (ss -ltnp), or choose another: {variable}=9010 make up"
-            yield Finding(f"port {text}", missing, "taken" if port else "no port", fix)
+            yield DoctorFinding(f"port {text}", missing, "taken" if port else "no port", fix)

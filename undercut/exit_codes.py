@@ -1,4 +1,4 @@
-"""Exit statuses, and how a container's log tells one that Docker was not to see."""
+"""Exit codes, and how a container's log tells one that Docker was not to see."""
 
 import re
 

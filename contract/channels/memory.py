@@ -7,7 +7,7 @@ from collections import deque
 
 from contract.errors import ChannelError
 
-MOST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """Of messages that the trainer has not taken yet; one more is let in below it, whatever its size."""
 ROOM_PATIENCE_S = 600.0
 
@@ -15,7 +15,7 @@ ROOM_PATIENCE_S = 600.0
 class MemoryChannel:
     """`TrainerEnd`; `worker_end` makes the workers' ends. `most_bytes` bounds what waits for the trainer."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES, room_patience_s: float = ROOM_PATIENCE_S) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES, room_patience_s: float = ROOM_PATIENCE_S) -> None:
         self._most_bytes, self._room_patience_s = most_bytes, room_patience_s
         self._changed = threading.Condition()
         self._inbox: deque[bytes] = deque()

@@ -35,7 +35,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from contract.channels.memory import MOST_BYTES, ROOM_PATIENCE_S
+from contract.channels.memory import MAX_BYTES, ROOM_PATIENCE_S
 from contract.errors import ChannelError
 from contract.host import RedisAddress
 
@@ -241,7 +241,7 @@ class RedisWorkerEnd:
     """`WorkerEnd` on a Redis server."""
 
     def __init__(
-        self, address: RedisAddress, worker: str, most_bytes: int = MOST_BYTES, patience_s: float = PATIENCE_S
+        self, address: RedisAddress, worker: str, most_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S
     ) -> None:
         self._server = _Server(address, patience_s)
         self._worker, self._most_bytes = worker, most_bytes

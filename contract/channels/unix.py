@@ -14,14 +14,14 @@ import tempfile
 import threading
 from pathlib import Path
 
-from contract.channels.memory import MOST_BYTES, MemoryChannel, MemoryWorkerEnd
+from contract.channels.memory import MAX_BYTES, MemoryChannel, MemoryWorkerEnd
 from contract.errors import ChannelError
 
 _HEAD = struct.Struct("<cQ")
 _WORKER, _MESSAGE, _FETCH, _BLOB, _NO_BLOB = b"W", b"M", b"F", b"B", b"N"
-_MOST_FRAME_BYTES = 1 << 30
+_MAX_FRAME_BYTES = 1 << 30
 FETCH_PATIENCE_S = 120.0
-_MOST_PATH_BYTES = 103
+_MAX_PATH_BYTES = 103
 """Of a socket: macOS's limit, Linux's is 107."""
 _OWN_PATH_BYTES = len("/undercut-12345678/channel")
 
@@ -29,7 +29,7 @@ _OWN_PATH_BYTES = len("/undercut-12345678/channel")
 class UnixChannel:
     """`TrainerEnd` that serves `path`, in a folder of its own that only this user may enter."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_BYTES) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="undercut-", dir=_short_folder())
         self.path = Path(self._folder.name) / "channel"
         self._post = MemoryChannel(most_bytes)
@@ -120,7 +120,7 @@ class UnixChannel:
 
 def _short_folder() -> str | None:
     """Where sockets go: the temporary folder, unless that is too deep for a socket's path."""
-    return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _MOST_PATH_BYTES - _OWN_PATH_BYTES else None
+    return "/tmp" if len(os.fsencode(tempfile.gettempdir())) > _MAX_PATH_BYTES - _OWN_PATH_BYTES else None
 
 
 class UnixWorkerEnd:
@@ -204,7 +204,7 @@ def _write(connection: socket.socket, kind: bytes, content: bytes) -> None:
 def _read(connection: socket.socket) -> tuple[bytes, bytes]:
     """(kind, content) of the next frame; OSError at the end of the connection."""
     kind, length = _HEAD.unpack(_exactly(connection, _HEAD.size))
-    if length > _MOST_FRAME_BYTES:
+    if length > _MAX_FRAME_BYTES:
         raise ConnectionError(f"a frame of {length:,} bytes")
     return kind, bytes(_exactly(connection, length))
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from contract.errors import StoreError
-from contract.stores.claims import Holder, held
+from contract.stores.locks import Holder, held
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 from contract.errors import StoreError
-from contract.stores.claims import folder_claim
 from contract.stores.keys import TEMPORARY, key_parts
+from contract.stores.locks import folder_lock
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -78,9 +78,9 @@ class LocalStore:
         return type(self)(self.path(path))
 
     @contextlib.contextmanager
-    def claimed(self, path: str, takeover: bool = False) -> Iterator[Self]:
+    def locked(self, path: str, takeover: bool = False) -> Iterator[Self]:
         place = self.below(path)
-        with folder_claim(place.root.parent / f".{place.root.name}.lock", place.where()):
+        with folder_lock(place.root.parent / f".{place.root.name}.lock", place.where()):
             yield place
 
     def folders(self, prefix: str) -> Sequence[str]:

@@ -140,7 +140,7 @@ class S3Store:
         return other
 
     @contextlib.contextmanager
-    def claimed(self, path: str, takeover: bool = False) -> Iterator[Self]:
+    def locked(self, path: str, takeover: bool = False) -> Iterator[Self]:
         place, (folder, _, name) = self.below(path), path.rpartition("/")
         beside = self.below(folder) if folder else self
         hasty = copy.copy(beside)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.state import FloatArray, IntArray, ThingKind, Things
+from contract.state import FloatArray, IntArray, ObjectKind, TrackObjects
 from contract.vehicle import (
     BOX_HEIGHT_M,
     BOX_LENGTH_M,
@@ -29,7 +29,7 @@ _SHELL_M = 0.125
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """An upright cuboid in its thing's frame (x ahead, y left, z up from the ground): (low, high) in metres each."""
+    """An upright cuboid in its object's frame (x ahead, y left, z up from the ground): (low, high) in metres each."""
 
     x_m: tuple[float, float]
     y_m: tuple[float, float]
@@ -57,24 +57,24 @@ LOOKS: tuple[tuple[Block, ...], ...] = (_box(), *(_car(CAR_RGB[name]) for name i
 height alone."""
 
 REACH_M = max(math.hypot(*(max(map(abs, side)) for side in (b.x_m, b.y_m))) for look in LOOKS for b in look)
-"""No block is further than this from its thing's middle."""
+"""No block is further than this from its object's middle."""
 
 
-def looks_of(things: Things) -> IntArray:
-    """Index into LOOKS of each thing, (K, M) int64; -1 where nothing stands.
+def looks_of(objects: TrackObjects) -> IntArray:
+    """Index into LOOKS of each object, (K, M) int64; -1 where nothing stands.
 
-    Raises ValueError for an unknown kind or colour, or a thing that is nowhere.
+    Raises ValueError for an unknown kind or colour, or an object that is nowhere.
     """
-    kind, colour = np.asarray(things.kind), np.asarray(things.colour)
-    present = kind != ThingKind.nothing
-    if (kind > max(ThingKind)).any():
-        raise ValueError(f"kind {kind.max()} of a thing; known are {[f'{int(k)} {k.name}' for k in ThingKind]}")
-    is_car = kind == ThingKind.car
+    kind, colour = np.asarray(objects.kind), np.asarray(objects.colour)
+    present = kind != ObjectKind.nothing
+    if (kind > max(ObjectKind)).any():
+        raise ValueError(f"kind {kind.max()} of an object; known are {[f'{int(k)} {k.name}' for k in ObjectKind]}")
+    is_car = kind == ObjectKind.car
     if (colour[is_car] >= len(CAR_COLORS)).any():
         raise ValueError(f"colour {colour[is_car].max()} of a car; there are {len(CAR_COLORS)}: {CAR_COLORS}")
     for name in ("x_m", "y_m", "heading_rad"):
-        if not np.isfinite(getattr(things, name)[present]).all():
-            raise ValueError(f"{name} of a thing is not finite")
+        if not np.isfinite(getattr(objects, name)[present]).all():
+            raise ValueError(f"{name} of an object is not finite")
     return np.where(is_car, 1 + colour.astype(np.int64), np.where(present, 0, -1))
 
 

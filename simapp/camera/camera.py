@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from contract.conditions import Conditions
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, Things, UInt8Array
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, TrackObjects, UInt8Array
 from simapp.camera.bodies import REACH_M, looks_of, tables
 from simapp.camera.effects import STAIN_TEXEL_M, Change, Views, changed, finish_frames, stain_tile
 from simapp.camera.ground import Road, paint_ground
@@ -72,19 +72,19 @@ class Camera:
         out: UInt8Array | None = None,
         threads: int = 1,
         *,
-        things: Things | None = None,
+        objects: TrackObjects | None = None,
         left_m: float = 0.0,
         conditions: Conditions | None = None,
         frame: IntArray | None = None,
     ) -> UInt8Array:
         """Frames (K, 120, 160) uint8 for base_link poses (K,) each; `out`, C-contiguous of that shape, is filled.
 
-        things      (K, M), a row a frame: what may be seen besides the track, other cars included
+        objects      (K, M), a row a frame: what may be seen besides the track, other cars included
         left_m      how far left of its place the lens sits, along the car's left (stereo)
         conditions  (K,), None is nominal; `frame` (K,) counts the frames since they began, for the noise
 
-        A car outside of the room is drawn from the nearest place inside, and things outside are not seen. Raises
-        ValueError when shapes disagree, or a pose or thing is not finite or of an unknown kind.
+        A car outside of the room is drawn from the nearest place inside, and objects outside are not seen. Raises
+        ValueError when shapes disagree, or a pose or object is not finite or of an unknown kind.
         """
         # copies: contiguous and writable whatever came in, since each other memory layout is compiled anew
         x, y, heading = (np.array(values, dtype=np.float64, order="C") for values in (x_m, y_m, heading_rad))
@@ -110,7 +110,7 @@ class Camera:
             views = Views.of(conditions, counts, left_m)
         lenses = np.empty((x.size, 4))
         place_lenses(x, y, heading, self.pinhole.ahead_m, float(left_m), views.yaw_rad, self._room, lenses)
-        bodies = None if things is None or things.places == 0 else _bodies(things, x.size)
+        bodies = None if objects is None or objects.places == 0 else _bodies(objects, x.size)
 
         cameras = np.empty((x.size, 4))
 
@@ -124,9 +124,9 @@ class Camera:
                     look = (views.shades, views.tones, self._stains)
                     render_frames(mine, lenses, camera, self._room, *look, self._ground, plan, frames)
             if bodies is not None:
-                look_of, thing_x, thing_y, turn = (values[part] for values in bodies)
+                look_of, object_x, object_y, turn = (values[part] for values in bodies)
                 lens, camera, light = lenses[part], cameras[part], views.lights[part]
-                seen = (look_of, thing_x, thing_y, turn, self._tables, REACH_M, self._room)
+                seen = (look_of, object_x, object_y, turn, self._tables, REACH_M, self._room)
                 draw_bodies(lens, camera, light, *seen, frames[part])
             if not views.is_plain:
                 finish_frames(views.blur_px[part], views.noise[part], views.keys[part], frames[part])
@@ -164,9 +164,9 @@ class Camera:
         return Pyramid.of(grey, texel_mm / 1000, LEVELS), origin_m
 
 
-def _bodies(things: Things, count: int) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
-    """Look, x, y, heading of the things as the kernel takes them."""
-    if things.kind.shape[0] != count:
-        raise ValueError(f"things are {things.kind.shape}; they must be ({count}, M), a row a frame")
-    x, y, heading = (np.array(v, dtype=np.float64, order="C") for v in (things.x_m, things.y_m, things.heading_rad))
-    return looks_of(things), x, y, heading
+def _bodies(objects: TrackObjects, count: int) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:
+    """Look, x, y, heading of the objects as the kernel takes them."""
+    if objects.kind.shape[0] != count:
+        raise ValueError(f"objects are {objects.kind.shape}; they must be ({count}, M), a row a frame")
+    x, y, heading = (np.array(v, dtype=np.float64, order="C") for v in (objects.x_m, objects.y_m, objects.heading_rad))
+    return looks_of(objects), x, y, heading

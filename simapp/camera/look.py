@@ -35,7 +35,7 @@ CAR_RGB = {
     "White": np.array([235.0, 235.0, 232.0]),
     "Purple": np.array([118.0, 60.0, 170.0]),
 }
-"""The shells of contract.vehicle.CAR_COLORS. Ours, like the box: no reference frame shows a thing."""
+"""The shells of contract.vehicle.CAR_COLORS. Ours, like the box: no reference frame shows an object."""
 
 TILE_MM = 600
 """Textures repeat after this many millimetres; one cell is one millimetre."""

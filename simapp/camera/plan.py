@@ -18,7 +18,7 @@ TEXEL_PER_PIXEL = 0.8
 triangle filter that shrinks 640x480 to 160x120 has pixel**2 / 6: equal at sqrt(2 / 3)."""
 
 
-MOST_LINES = 6
+MAX_LINES = 6
 """Lines that a row has at most."""
 
 
@@ -65,14 +65,14 @@ def _place_lines(
 
     Fewer lines than the footprint's length over its width: the finest that the frame rate affords.
     """
-    positions, heights = np.empty(MOST_LINES * (rows + 1)), np.empty(MOST_LINES * (rows + 1))
+    positions, heights = np.empty(MAX_LINES * (rows + 1)), np.empty(MAX_LINES * (rows + 1))
     size, row = 0, rows + 0.5
     while row > top:
         down_far, down_near = (max(row - 1.0, horizon + 0.5) - 0.5 * rows) / focal, (row - 0.5 * rows) / focal
         far = (cos - down_far * sin) * (height_m / (sin + down_far * cos))
         near = (cos - down_near * sin) * (height_m / (sin + down_near * cos))
         aspect = (far - near) / ((near * cos + height_m * sin) / focal)
-        height = 1.0 / min(max(math.ceil(aspect / 3.0), 2), MOST_LINES)
+        height = 1.0 / min(max(math.ceil(aspect / 3.0), 2), MAX_LINES)
         positions[size], heights[size] = row - height / 2, height
         size += 1
         row -= height
@@ -85,7 +85,7 @@ def _mix_rows(
 ) -> tuple[IntArray, IntArray, NDArray[np.int32]]:
     """first, count and weights of a ScanPlan; weights are rounded as a running sum, so that they add up exactly."""
     first, count = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    weights = np.zeros((rows, 2 * MOST_LINES + 2), np.int32)
+    weights = np.zeros((rows, 2 * MAX_LINES + 2), np.int32)
     for r in range(rows):
         total = 0.0
         for s in range(positions.size):

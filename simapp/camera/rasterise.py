@@ -1,7 +1,7 @@
 """Boxes and cars, drawn over finished frames: exact spans along four lines a picture row, nearest face first.
 
 The real camera takes 640x480 points and shrinks them with a triangle filter two pixels wide: four lines a row and the
-same filter here. All sums are whole numbers, so a pixel that no thing reaches keeps its bits.
+same filter here. All sums are whole numbers, so a pixel that no object reaches keeps its bits.
 """
 
 import math
@@ -181,8 +181,8 @@ def _draw_block(block, greys, light, eye, camera, spans, corners, sums, reach, t
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _may_hide(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
-    """Whether a ray from the lens may meet thing a and then b: not if a line along one of their sides has a on its one
-    side and b and the lens on the other. Of things that overlap the nearer one hides the other.
+    """Whether a ray from the lens may meet object a and then b: not if a line along one of their sides has a on its one
+    side and b and the lens on the other. Of objects that overlap the nearer one hides the other.
 
     poses (M, 5) are x, y, cos, sin, distance; outlines (M, 4) low and high x, low and high y in their own frames.
     """
@@ -211,7 +211,7 @@ def _may_hide(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _put_in_order(found, order, outlines, poses, x, y):  # type: ignore[no-untyped-def]
-    """Sort order[:found], the things in view, so that none hides an earlier one; near ones first where that is free."""
+    """Sort order[:found], objects in view, so that none hides an earlier one; near ones first where that is free."""
     for i in range(1, found):
         m, place = order[i], i
         while place > 0 and poses[order[place - 1], 4] > poses[m, 4]:
@@ -262,7 +262,7 @@ def _mix(sums, reach, frame):  # type: ignore[no-untyped-def]
 def draw_bodies(  # type: ignore[no-untyped-def]
     lenses, cameras, lights, look, x_m, y_m, heading_rad, bodies, reach_m, room, frames
 ):
-    """Draw things over K frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8.
+    """Draw objects over K frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8.
 
     lenses   (K, 4) x, y, cos and sin of the view's heading         lights  (K,) brightness factors
     cameras  (K, 4) focal_px, sin pitch, cos pitch, height_m

@@ -20,7 +20,7 @@ from contract.conditions import Conditions
 from contract.errors import SimulatorError
 from contract.metadata import ContinuousActions
 from contract.protocols import ActionDistribution, Simulator
-from contract.state import STEP_S, CarBatch, Controls, IntArray, Observations, Poses, Things
+from contract.state import STEP_S, CarBatch, Controls, IntArray, Observations, Poses, TrackObjects
 from contract.vehicle import BASE_LINK_HEIGHT_M
 from simapp.camera.pinhole import front_camera
 from simapp.gazebo.process import Install, end
@@ -145,8 +145,8 @@ class RosSimulator(Simulator):
     def worlds(self) -> IntArray:
         return self._inner.worlds
 
-    def furnish(self, worlds: IntArray, things: Things) -> None:
-        self._inner.furnish(worlds, things)
+    def furnish(self, worlds: IntArray, objects: TrackObjects) -> None:
+        self._inner.furnish(worlds, objects)
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
         self._inner.vary(cars, conditions)

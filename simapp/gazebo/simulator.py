@@ -12,7 +12,7 @@ from contract.car import Car, car_of_version
 from contract.conditions import Conditions
 from contract.errors import SimulatorError
 from contract.metadata import ModelMetadata
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, IntArray, Poses, Things, UInt8Array
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, IntArray, Poses, TrackObjects, UInt8Array
 from contract.vehicle import BASE_LINK_HEIGHT_M
 from simapp.camera.bodies import looks_of
 from simapp.camera.effects import changed, finish_frames, noise_keys
@@ -106,16 +106,16 @@ class GazeboSimulator(Simulation):
         """What lenses of the cars (indices, (K,)) see, in colour as Gazebo draws it: (K, 240, 320, 3)."""
         return self._frames_of(cars, self.seen_by(cars), left_m, 0, (self._size.height, self._size.width, 3))
 
-    def _grey(self, cars: IntArray, things: Things, left_m: float) -> UInt8Array:
-        frames = self._frames_of(cars, things, left_m, SCALE, (CAMERA_HEIGHT, CAMERA_WIDTH))
+    def _grey(self, cars: IntArray, objects: TrackObjects, left_m: float) -> UInt8Array:
+        frames = self._frames_of(cars, objects, left_m, SCALE, (CAMERA_HEIGHT, CAMERA_WIDTH))
         conditions = self._conditions.of(cars)
         finish_frames(conditions.blur_px, conditions.noise, noise_keys(conditions, self._frames[cars], left_m), frames)
         return frames
 
     def _frames_of(
-        self, cars: IntArray, things: Things, left_m: float, reduce: int, shape: tuple[int, ...]
+        self, cars: IntArray, objects: TrackObjects, left_m: float, reduce: int, shape: tuple[int, ...]
     ) -> UInt8Array:
-        looks, conditions = looks_of(things), self._conditions
+        looks, conditions = looks_of(objects), self._conditions
         asked = []
         for k, car in enumerate(cars.tolist()):
             change = (conditions.camera_pitch_deg[car], conditions.camera_height_m[car], conditions.camera_fov[car])
@@ -127,9 +127,9 @@ class GazeboSimulator(Simulation):
                 *(math.radians(conditions.camera_yaw_deg[car]), lens.hfov_rad, conditions.light[car]),
                 *(reduce, int(stands.sum())),
             )
-            bodies = np.zeros(int(stands.sum()), wire.THING_ITEM)
-            bodies["look"], bodies["heading"] = looks[k, stands], things.heading_rad[k, stands]
-            bodies["x"], bodies["y"] = things.x_m[k, stands], things.y_m[k, stands]
+            bodies = np.zeros(int(stands.sum()), wire.OBJECT_ITEM)
+            bodies["look"], bodies["heading"] = looks[k, stands], objects.heading_rad[k, stands]
+            bodies["x"], bodies["y"] = objects.x_m[k, stands], objects.y_m[k, stands]
             asked.append((row, bodies))
         connection = self._alive().connection
         return self._guarded(lambda: connection.frames(asked, shape))

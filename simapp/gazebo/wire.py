@@ -25,10 +25,10 @@ LOOK_ITEM = np.dtype(
         ("car", "<u4"),
         *((name, "<f8") for name in ("ahead", "left", "up", "pitch", "yaw", "hfov", "light")),
         ("reduce", "<u4"),
-        ("things", "<u4"),
+        ("objects", "<u4"),
     ]
 )
-THING_ITEM = np.dtype([("look", "<u4"), ("x", "<f8"), ("y", "<f8"), ("heading", "<f8")])
+OBJECT_ITEM = np.dtype([("look", "<u4"), ("x", "<f8"), ("y", "<f8"), ("heading", "<f8")])
 STATE = np.dtype(
     [
         *((name, "<f8") for name in ("x", "y", "z", "roll", "pitch", "heading")),
@@ -53,12 +53,12 @@ class Connection:
         return np.frombuffer(self._read(count * STATE.itemsize), STATE)
 
     def frames(self, looks: list[tuple[NDArray[np.void], NDArray[np.void]]], shape: tuple[int, ...]) -> UInt8Array:
-        """Frames (K, *shape) of K looks, each an item (1,) of LOOK_ITEM with its things (M,).
+        """Frames (K, *shape) of K looks, each an item (1,) of LOOK_ITEM with its objects (M,).
 
         The shape is (height, width, 3) of frames as they are drawn, or (height / n, width / n) of looks that reduce
         them to grey ones.
         """
-        count = self._ask(LOOK, len(looks), b"".join(look.tobytes() + things.tobytes() for look, things in looks))
+        count = self._ask(LOOK, len(looks), b"".join(look.tobytes() + objects.tobytes() for look, objects in looks))
         size = (count, *shape)
         return np.frombuffer(self._read(int(np.prod(size))), np.uint8).reshape(size)
 

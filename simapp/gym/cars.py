@@ -16,15 +16,15 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import beside_ours
 from contract.state import BoolArray, EpisodeStatus, FloatArray, IntArray, Observations, UInt8Array
 from simapp.builtin import BuiltinSimulator
+from simapp.episode_setup import episode_setups
 from simapp.race import Reward
 from simapp.reward_source import load_reward
 from simapp.scene import VIEWS, Bodies, SceneRenderer
-from simapp.scenes import training_scenes
 from simapp.tracks import load_track
 
 Params = dict[str, Any]
-RewardSource = str | Path | Callable[[Params], float]
-MetadataSource = str | Path | Mapping[str, Any] | ModelMetadata
+RewardLike = str | Path | Callable[[Params], float]
+MetadataLike = str | Path | Mapping[str, Any] | ModelMetadata
 
 _ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_REWARD = _ROOT / "rewards" / "follow_center_line.py"
@@ -52,8 +52,8 @@ class Cars:
         self,
         num_cars: int,
         track: str | None,
-        metadata: MetadataSource | None,
-        reward: RewardSource | None,
+        metadata: MetadataLike | None,
+        reward: RewardLike | None,
         config: RunConfig | Mapping[str, Any] | None,
         view: str,
     ) -> None:
@@ -78,7 +78,7 @@ class Cars:
         self._rewards = [self._new_reward() for _ in range(num_cars)]
         self._told: list[Params] = [{} for _ in range(num_cars)]
         asked = [self._asking(car) for car in range(num_cars)]
-        self._scenes = training_scenes(self.config, self.simulator, self.track, asked)
+        self._scenes = episode_setups(self.config, self.simulator, self.track, asked)
         self._random = [np.random.default_rng() for _ in range(num_cars)]
         self.episodes: IntArray = np.zeros(num_cars, np.int64)
         """(N,) the number of each car's episode since it was seeded, from 0."""
@@ -142,7 +142,7 @@ class Cars:
         scene = self._scenes[int(max(self.episodes[car], 0)) % len(self._scenes)]
         one = np.array([car])
         own = Bodies.of_batch(self.simulator.cars, one, np.zeros(1, np.int64))
-        return self._renderer.render(self._view, own.beside(Bodies.of_things(scene.race.surroundings.around(one))))
+        return self._renderer.render(self._view, own.beside(Bodies.of_objects(scene.race.nearby.around(one))))
 
     def close(self) -> None:
         """Give back what the simulator holds."""
@@ -170,7 +170,7 @@ def batched(seen: Observations) -> Any:
     return next(iter(seen.values())) if len(seen) == 1 else seen
 
 
-def _model(metadata: MetadataSource | None) -> ModelMetadata:
+def _model(metadata: MetadataLike | None) -> ModelMetadata:
     if isinstance(metadata, ModelMetadata):
         return metadata
     if isinstance(metadata, Mapping):

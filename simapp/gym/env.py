@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.state import STEP_S, BoolArray, FloatArray, UInt8Array
-from simapp.gym.cars import Cars, MetadataSource, RewardSource, Stepped, batched, checked_actions, split
+from simapp.gym.cars import Cars, MetadataLike, RewardLike, Stepped, batched, checked_actions, split
 
 RENDER_MODES = ("rgb_array",)
 METADATA: dict[str, Any] = {"render_modes": list(RENDER_MODES), "render_fps": round(1.0 / STEP_S)}
@@ -32,8 +32,8 @@ class DeepRacerEnv(gymnasium.Env[Any, Any]):
     def __init__(
         self,
         track: str | None = None,
-        metadata: MetadataSource | None = None,
-        reward: RewardSource | None = None,
+        metadata: MetadataLike | None = None,
+        reward: RewardLike | None = None,
         config: RunConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         render_view: str = "pip",
@@ -86,8 +86,8 @@ class DeepRacerVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self,
         num_envs: int = 1,
         track: str | None = None,
-        metadata: MetadataSource | None = None,
-        reward: RewardSource | None = None,
+        metadata: MetadataLike | None = None,
+        reward: RewardLike | None = None,
         config: RunConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
         render_view: str = "pip",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.metadata import LIDAR_RAYS, LIDARS, ModelMetadata
-from contract.state import FloatArray, IntArray, ThingKind, Things
+from contract.state import FloatArray, IntArray, ObjectKind, TrackObjects
 from contract.vehicle import BASE_LINK_HEIGHT_M, BOX_HEIGHT_M, HEIGHT_M
 from simapp.camera.look import WALL_MARGIN_M
 from simapp.contact import outlines
@@ -29,9 +29,9 @@ NOISE_M = 0.01
 LIDAR_CLIP_M = 1.0
 SECTORS, SECTOR_CLIP_M = 8, 0.5
 
-_SEEN = np.zeros(len(ThingKind), np.bool_)
-_SEEN[ThingKind.box] = BOX_HEIGHT_M > BASE_LINK_HEIGHT_M + MOUNT_Z_M
-_SEEN[ThingKind.car] = HEIGHT_M > BASE_LINK_HEIGHT_M + MOUNT_Z_M
+_SEEN = np.zeros(len(ObjectKind), np.bool_)
+_SEEN[ObjectKind.box] = BOX_HEIGHT_M > BASE_LINK_HEIGHT_M + MOUNT_Z_M
+_SEEN[ObjectKind.car] = HEIGHT_M > BASE_LINK_HEIGHT_M + MOUNT_Z_M
 
 
 class Lidar:
@@ -50,22 +50,22 @@ class Lidar:
         x_m: FloatArray,
         y_m: FloatArray,
         heading_rad: FloatArray,
-        things: Things,
+        objects: TrackObjects,
         seed: NDArray[np.uint64],
         frame: IntArray,
     ) -> dict[str, NDArray[np.float32]]:
-        """Sensor name -> (K, values) float32 for base_link poses (K,) among things (K, M).
+        """Sensor name -> (K, values) float32 for base_link poses (K,) among objects (K, M).
 
         LIDAR          (K, 64) metres, 0.15..1.0
         SECTOR_LIDAR   (K, 8) 1 where something is nearer than 0.5 m
-        DISCRETIZED_SECTOR_LIDAR  (K, num_sectors * num_values_per_sector) one-hot distance of the nearest thing in each
-                       sector in steps of clipping_dist / num_values_per_sector, all 0 beyond clipping_dist
+        DISCRETIZED_SECTOR_LIDAR  (K, num_sectors * num_values_per_sector) one-hot distance of the nearest object in
+                       each sector in steps of clipping_dist / num_values_per_sector, all 0 beyond clipping_dist
 
         Values are in the rays' order. The noise depends on (seed, frame, ray) alone, so an episode repeats.
         """
         if not self.sensors:
             return {}
-        ranges = self.ranges(x_m, y_m, heading_rad, things, seed, frame)
+        ranges = self.ranges(x_m, y_m, heading_rad, objects, seed, frame)
         return {name: self._values(name, ranges).astype(np.float32) for name in self.sensors}
 
     def ranges(
@@ -73,16 +73,16 @@ class Lidar:
         x_m: FloatArray,
         y_m: FloatArray,
         heading_rad: FloatArray,
-        things: Things,
+        objects: TrackObjects,
         seed: NDArray[np.uint64],
         frame: IntArray,
         noise_m: float = NOISE_M,
     ) -> FloatArray:
         """The rays' readings (K, 64) in metres, 0.15..12, in the order of RAY_ANGLES_RAD."""
         poses = np.stack([np.asarray(values, dtype=np.float64) for values in (x_m, y_m, heading_rad)])
-        length_m, width_m = outlines(things)
-        length_m = np.where(_SEEN[things.kind], length_m, 0.0)
-        boxes = np.stack([things.x_m, things.y_m, things.heading_rad, length_m, width_m])
+        length_m, width_m = outlines(objects)
+        length_m = np.where(_SEEN[objects.kind], length_m, 0.0)
+        boxes = np.stack([objects.x_m, objects.y_m, objects.heading_rad, length_m, width_m])
         out = np.empty((poses.shape[1], LIDAR_RAYS))
         limits = (MOUNT_X_M, MIN_RANGE_M, MAX_RANGE_M, noise_m)
         cast_rays(

@@ -10,7 +10,7 @@ from typing import Any
 
 from contract.errors import InputError
 from contract.fields import MISSING, check_keys, number, read_text
-from contract.yamlfile import Entry, read_entries
+from contract.yamlfile import YamlEntry, read_entries
 
 DEFAULT_TIMEOUT_S = 10.0
 MAX_TIMEOUT_S = 600.0
@@ -89,7 +89,7 @@ def _executable(path: Path) -> Description:
     return Description((f"./{path.name}",), (path.name,))
 
 
-def _function(entries: dict[str, Entry], timeout_s: float) -> Description:
+def _function(entries: dict[str, YamlEntry], timeout_s: float) -> Description:
     entry, region = entries["lambda"], entries.get("region")
     for key in ("command", "files"):
         if key in entries:
@@ -101,7 +101,7 @@ def _function(entries: dict[str, Entry], timeout_s: float) -> Description:
     return Description(function=entry.value, region=str(region.value) if region else None, timeout_s=timeout_s)
 
 
-def _program(folder: Path, entries: dict[str, Entry], timeout_s: float) -> Description:
+def _program(folder: Path, entries: dict[str, YamlEntry], timeout_s: float) -> Description:
     command = _words(entries["command"])
     named = entries.get("files")
     files = _words(named) if named else [word for word in command if _is_beside(folder, word)]
@@ -122,7 +122,7 @@ def _program(folder: Path, entries: dict[str, Entry], timeout_s: float) -> Descr
     return Description(tuple(command), tuple(dict.fromkeys(files)), timeout_s=timeout_s)
 
 
-def _words(entry: Entry) -> list[str]:
+def _words(entry: YamlEntry) -> list[str]:
     value = entry.value
     given = [*value] if isinstance(value, list) else [value]
     words = [word for word in given if isinstance(word, str) and word and "\0" not in word]

@@ -153,7 +153,7 @@ class Program:
             self._said += [line.decode(errors="replace")[:1000] for line in lines]
 
     def _how_it_ended(self) -> str:
-        """Waits for the rest of standard error and for the exit status, but not for long."""
+        """Waits for the rest of standard error and for the exit code, but not for long."""
         deadline_s = time.monotonic() + _GRACE_S
         while self._err in self._selector.get_map() and (left_s := deadline_s - time.monotonic()) > 0:
             for key, _ in self._selector.select(left_s):

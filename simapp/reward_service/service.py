@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TRIES = 2
 """How often a request is asked of a program that dies under it or gives no answer."""
-MOST_RESTARTS = 20
+MAX_RESTARTS = 20
 """Of one program in one session."""
 START_TIMES = 3
 """A program's first answer may take so many times its time-out: interpreters compile, machines are cold."""
@@ -134,9 +134,9 @@ class RewardService:
             self._program.kill()
         self.close()
         self._restarts += 1
-        if self._restarts > MOST_RESTARTS:
+        if self._restarts > MAX_RESTARTS:
             raise RewardError(
-                f"reward program {self.description} {problem}\n  rule: it may be started again {MOST_RESTARTS} times\n"
+                f"reward program {self.description} {problem}\n  rule: it may be started again {MAX_RESTARTS} times\n"
                 "  fix:  find out why it ends: its standard error is above"
             )
         if again:

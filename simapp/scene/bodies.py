@@ -6,14 +6,14 @@ from typing import Self
 
 import numpy as np
 
-from contract.state import CarBatch, FloatArray, IntArray, ThingKind, Things
+from contract.state import CarBatch, FloatArray, IntArray, ObjectKind, TrackObjects
 
 
 @dataclass(slots=True)
 class Bodies:
     """N bodies of one world, each field (N,).
 
-    kind         int64 of ThingKind; `nothing` is not drawn
+    kind         int64 of ObjectKind; `nothing` is not drawn
     x_m, y_m     middle of the outline (a car's base_link), float64
     heading_rad, steering_rad float64; steering turns the front wheels, left positive
     colour       int64, index into contract.vehicle.CAR_COLORS; boxes have one look
@@ -37,7 +37,7 @@ class Bodies:
     ) -> Self:
         """Cars at base_link poses."""
         x, y, heading, steering = (np.asarray(v, dtype=np.float64) for v in (x_m, y_m, heading_rad, steering_rad))
-        return cls(np.full(x.shape, int(ThingKind.car)), x, y, heading, steering, np.asarray(colour, dtype=np.int64))
+        return cls(np.full(x.shape, int(ObjectKind.car)), x, y, heading, steering, np.asarray(colour, dtype=np.int64))
 
     @classmethod
     def of_batch(cls, cars: CarBatch, which: IntArray, colour: IntArray) -> Self:
@@ -47,15 +47,15 @@ class Bodies:
         )
 
     @classmethod
-    def of_things(cls, things: Things, row: int = 0) -> Self:
-        """The things of one world, a row of Things."""
+    def of_objects(cls, objects: TrackObjects, row: int = 0) -> Self:
+        """The objects of one world, a row of TrackObjects."""
         return cls(
-            things.kind[row].astype(np.int64),
-            things.x_m[row],
-            things.y_m[row],
-            things.heading_rad[row],
-            np.zeros(things.places),
-            things.colour[row].astype(np.int64),
+            objects.kind[row].astype(np.int64),
+            objects.x_m[row],
+            objects.y_m[row],
+            objects.heading_rad[row],
+            np.zeros(objects.places),
+            objects.colour[row].astype(np.int64),
         )
 
     def beside(self, others: "Bodies") -> "Bodies":

@@ -20,7 +20,7 @@ LIGHT = np.array([-0.36, -0.48, 0.80])
 AMBIENT, DIFFUSE, SKYLIGHT = 0.55, 0.42, 0.10
 
 PAINTS: FloatArray = np.stack([CAR_RGB[name] for name in CAR_COLORS])
-"""(7, 3), by Things.colour."""
+"""(7, 3), by TrackObjects.colour."""
 TYRE_RGB = (24.0, 24.0, 26.0)
 RIM_RGB = (150.0, 152.0, 156.0)
 GLASS_RGB = (22.0, 30.0, 40.0)

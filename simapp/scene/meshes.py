@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from contract.state import FloatArray, IntArray, ThingKind
+from contract.state import FloatArray, IntArray, ObjectKind
 from contract.vehicle import (
     BOX_HEIGHT_M,
     BOX_LENGTH_M,
@@ -184,7 +184,7 @@ def box_mesh() -> Mesh:
 
 @dataclass(frozen=True, slots=True)
 class MeshTable:
-    """The meshes of all ThingKinds in one set of arrays; `first` (kinds + 1,) is where each begins."""
+    """The meshes of all ObjectKinds in one set of arrays; `first` (kinds + 1,) is where each begins."""
 
     first: IntArray
     corners: FloatArray
@@ -194,10 +194,10 @@ class MeshTable:
 
 
 def mesh_table() -> MeshTable:
-    """Meshes in the order of ThingKind; `nothing` has no triangles."""
-    meshes = {ThingKind.box: box_mesh(), ThingKind.car: car_mesh()}
-    counts = [len(meshes[kind].paint) if kind in meshes else 0 for kind in ThingKind]
-    found = [meshes[kind] for kind in ThingKind if kind in meshes]
+    """Meshes in the order of ObjectKind; `nothing` has no triangles."""
+    meshes = {ObjectKind.box: box_mesh(), ObjectKind.car: car_mesh()}
+    counts = [len(meshes[kind].paint) if kind in meshes else 0 for kind in ObjectKind]
+    found = [meshes[kind] for kind in ObjectKind if kind in meshes]
     return MeshTable(
         np.concatenate([[0], np.cumsum(counts)]),
         np.concatenate([mesh.corners for mesh in found]),

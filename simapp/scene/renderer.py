@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from contract.errors import InputError
-from contract.state import FloatArray, IntArray, ThingKind, UInt8Array
+from contract.state import FloatArray, IntArray, ObjectKind, UInt8Array
 from contract.vehicle import BOX_LENGTH_M, BOX_WIDTH_M, CAR_COLORS, LENGTH_M, WIDTH_M
 from simapp.camera.look import WALL_HEIGHT_M
 from simapp.camera.pinhole import Pinhole
@@ -174,7 +174,7 @@ class SceneRenderer:
         scale = max(car_px * plan.metres_per_px / LENGTH_M, 1.0)
         numbers = np.array(plan.numbers)
         # boxes stay as they are: larger ones would seem to close the road
-        scales = np.where(bodies.kind == ThingKind.car, scale, 1.0)
+        scales = np.where(bodies.kind == ObjectKind.car, scale, 1.0)
         draw_shadows(frame, True, _NO_LENS, _NO_PINHOLE, numbers, _shadows(bodies, scales, 0.035))
         colour = looks.PAINTS[bodies.colour[focus]]
         others = [_halo(bodies.x_m[focus], bodies.y_m[focus], 0.62 * LENGTH_M * scale, 1.6 * plan.metres_per_px)]
@@ -216,8 +216,8 @@ class SceneRenderer:
 def _check(bodies: Bodies, focus: int) -> None:
     if not 0 <= focus < len(bodies):
         raise ValueError(f"focus {focus} of {len(bodies)} bodies")
-    if ((bodies.kind < 0) | (bodies.kind > max(ThingKind))).any():
-        raise ValueError(f"kind {bodies.kind.tolist()} of bodies; known are {[int(kind) for kind in ThingKind]}")
+    if ((bodies.kind < 0) | (bodies.kind > max(ObjectKind))).any():
+        raise ValueError(f"kind {bodies.kind.tolist()} of bodies; known are {[int(kind) for kind in ObjectKind]}")
     if ((bodies.colour < 0) | (bodies.colour >= len(CAR_COLORS))).any():
         raise ValueError(f"colour {bodies.colour.tolist()} of bodies; there are {len(CAR_COLORS)}")
     for name in ("x_m", "y_m", "heading_rad", "steering_rad"):
@@ -232,8 +232,8 @@ def _word(rgb: FloatArray) -> int:
 
 def _shadows(bodies: Bodies, scales: FloatArray, soft_m: float) -> FloatArray:
     """What draw_shadows takes: outlines, moved away from the light."""
-    shown = bodies.kind != ThingKind.nothing
-    is_box, scale = bodies.kind[shown] == ThingKind.box, scales[shown]
+    shown = bodies.kind != ObjectKind.nothing
+    is_box, scale = bodies.kind[shown] == ObjectKind.box, scales[shown]
     away = np.where(is_box, 0.075, 0.028) * scale
     return np.column_stack([
         bodies.x_m[shown] - looks.LIGHT[0] / looks.LIGHT[2] * away,

@@ -1,4 +1,4 @@
-"""Frames a second of the front camera on one core, plain, with things and randomised.
+"""Frames a second of the front camera on one core, plain, with objects and randomised.
 
 python -m tests.bench.bench_camera
 """
@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from contract.conditions import Conditions, RandomizationConfig
-from contract.state import ThingKind, Things
+from contract.state import ObjectKind, TrackObjects
 from contract.vehicle import CAR_COLORS
 from simapp.camera import Camera
 from simapp.kernels import Scope, compile_missing
@@ -29,17 +29,17 @@ METHOD = (
 OBSTACLES = 6
 
 
-def some_things(track: Track, cars: int, kind: ThingKind, rng: np.random.Generator) -> Things:
+def some_objects(track: Track, cars: int, kind: ObjectKind, rng: np.random.Generator) -> TrackObjects:
     """OBSTACLES boxes or cars for each frame, as a race would place them."""
-    things = Things.none(cars, OBSTACLES)
+    objects = TrackObjects.none(cars, OBSTACLES)
     sixths = np.tile(np.arange(OBSTACLES), cars)
     along = (sixths + rng.uniform(0.1, 0.9, sixths.size)) / OBSTACLES * track.length_m
     poses = track.pose_at(along, rng.choice([-0.2, 0.2], along.size))
-    things.kind[:] = kind
+    objects.kind[:] = kind
     for name in ("x_m", "y_m", "heading_rad"):
-        getattr(things, name)[:] = getattr(poses, name).reshape(cars, OBSTACLES)
-    things.colour[:] = rng.integers(0, len(CAR_COLORS), things.colour.shape)
-    return things
+        getattr(objects, name)[:] = getattr(poses, name).reshape(cars, OBSTACLES)
+    objects.colour[:] = rng.integers(0, len(CAR_COLORS), objects.colour.shape)
+    return objects
 
 
 def some_conditions(cars: int, rng: np.random.Generator) -> Conditions:
@@ -60,12 +60,12 @@ def measure(name: str, cars: int, repeats: int) -> dict[str, float]:
     poses = track.pose_at(rng.uniform(0, track.length_m, cars), rng.uniform(-0.3, 0.3, cars))
     heading = poses.heading_rad + rng.normal(0, 0.3, cars)
     out, frame = np.empty((cars, 120, 160), np.uint8), np.arange(cars)
-    boxes, others = (some_things(track, cars, kind, rng) for kind in (ThingKind.box, ThingKind.car))
+    boxes, others = (some_objects(track, cars, kind, rng) for kind in (ObjectKind.box, ObjectKind.car))
     conditions = some_conditions(cars, rng)
 
-    def render(things: Things | None = None, conditions: Conditions | None = None) -> float:
+    def render(objects: TrackObjects | None = None, conditions: Conditions | None = None) -> float:
         start = time.perf_counter()
-        camera.render(poses.x_m, poses.y_m, heading, out, things=things, conditions=conditions, frame=frame)
+        camera.render(poses.x_m, poses.y_m, heading, out, objects=objects, conditions=conditions, frame=frame)
         return time.perf_counter() - start
 
     first = render(conditions=conditions)  # makes the plans

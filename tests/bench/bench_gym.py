@@ -14,10 +14,10 @@ from gymnasium.vector import SyncVectorEnv
 
 from contract.config import RunConfig
 from simapp.builtin import BuiltinSimulator
+from simapp.episode_setup import episode_setups
 from simapp.gym import DeepRacerEnv, DeepRacerVectorEnv
 from simapp.gym.cars import DEFAULT_METADATA, DEFAULT_REWARD
 from simapp.reward import RewardFunction
-from simapp.scenes import training_scenes
 from tests.bench.record import write_result
 
 CARS, STEPS, REPEATS = 20, 100, 7
@@ -28,7 +28,7 @@ def race_loop(env: DeepRacerVectorEnv) -> Callable[[], None]:
     model, track = env.cars.model, env.cars.track
     simulator = BuiltinSimulator(track, [model] * CARS)
     reward = RewardFunction.load(DEFAULT_REWARD)
-    (scene,) = training_scenes(RunConfig(name="bench"), simulator, track, [reward.instance() for _ in range(CARS)])
+    (scene,) = episode_setups(RunConfig(name="bench"), simulator, track, [reward.instance() for _ in range(CARS)])
     cars, random = np.arange(CARS), [np.random.default_rng(car) for car in range(CARS)]
     episodes = np.zeros(CARS, np.int64)
     for car in cars.tolist():

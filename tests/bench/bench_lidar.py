@@ -11,10 +11,10 @@ import numpy as np
 
 from contract.config import RaceConfig
 from contract.metadata import LIDARS, ModelMetadata
-from contract.state import Things
+from contract.state import TrackObjects
 from simapp.bots import Bots
 from simapp.lidar import Lidar
-from simapp.things import Course
+from simapp.objects import Course
 from simapp.tracks import load_track
 from tests.bench.record import write_result
 
@@ -22,7 +22,7 @@ METHOD = (
     "Lidar.scan of 20 cars at random along paddock among 6 boxes and 6 other cars each, 64 rays; Bots.step of 20 "
     "worlds with 6 bots that change lanes; the process pinned to one core; medians of the repeats"
 )
-CARS, WORLDS, THINGS = 20, 20, 6
+CARS, WORLDS, OBJECTS = 20, 20, 6
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
@@ -43,29 +43,29 @@ def scans_per_s(sensor: str, repeats: int) -> int:
     lidar = Lidar(track, ModelMetadata.parse(json.dumps(metadata)))
     race = RaceConfig(
         race_type="HEAD_TO_BOT",
-        number_of_obstacles=THINGS,
-        number_of_bot_cars=THINGS,
+        number_of_obstacles=OBJECTS,
+        number_of_bot_cars=OBJECTS,
         min_distance_between_obstacles=1.0,
         min_distance_between_bot_cars=1.0,
     )
-    things = Course(track, race).things(random).of(np.zeros(CARS, np.int64))
+    objects = Course(track, race).objects(random).of(np.zeros(CARS, np.int64))
     poses = track.pose_at(random.uniform(0.0, track.length_m, CARS))
     seed, frame = np.arange(CARS, dtype=np.uint64), np.arange(CARS)
-    taken = seconds(lambda: lidar.scan(poses.x_m, poses.y_m, poses.heading_rad, things, seed, frame), repeats)
+    taken = seconds(lambda: lidar.scan(poses.x_m, poses.y_m, poses.heading_rad, objects, seed, frame), repeats)
     return round(CARS / taken)
 
 
 def bots_step_us(repeats: int) -> float:
     track = load_track("paddock")
-    race = RaceConfig(race_type="HEAD_TO_BOT", number_of_bot_cars=THINGS, is_lane_change=True, bot_car_speed=1.0)
-    course, bots, things = Course(track, race), Bots(track, race, WORLDS), Things.none(WORLDS, THINGS)
+    race = RaceConfig(race_type="HEAD_TO_BOT", number_of_bot_cars=OBJECTS, is_lane_change=True, bot_car_speed=1.0)
+    course, bots, objects = Course(track, race), Bots(track, race, WORLDS), TrackObjects.none(WORLDS, OBJECTS)
     for world in range(WORLDS):
         random = np.random.default_rng(world)
-        row = course.things(random)
-        things.put(np.array([world]), row)
+        row = course.objects(random)
+        objects.put(np.array([world]), row)
         bots.start(world, row, random)
-    worlds, blocked = np.arange(WORLDS), np.zeros((WORLDS, THINGS), np.bool_)
-    return round(1e6 * seconds(lambda: bots.step(worlds, things, blocked), repeats), 1)
+    worlds, blocked = np.arange(WORLDS), np.zeros((WORLDS, OBJECTS), np.bool_)
+    return round(1e6 * seconds(lambda: bots.step(worlds, objects, blocked), repeats), 1)
 
 
 def main() -> None:

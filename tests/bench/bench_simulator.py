@@ -108,7 +108,7 @@ def main() -> None:
         "target_car_steps_per_s": 5_000,
         "races_on": RACES_ON,
         "races": compare(),
-        "target_of_time_trial_with_6_things": 0.5,
+        "target_of_time_trial_with_6_objects": 0.5,
     }
     print(json.dumps(payload, indent=2))
     write_result(

@@ -51,7 +51,7 @@ AWS_MINUTES = 74.0
 
 
 def run(small: bool) -> dict[str, Any]:
-    """Run each bench in a process of its own; seconds and exit status of each."""
+    """Run each bench in a process of its own; seconds and exit code of each."""
     found: dict[str, Any] = {}
     for name, arguments in WHOLE.items():
         print(f"== {name}", flush=True)

@@ -12,7 +12,7 @@ from contract.car import car_of_version
 from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
 from contract.protocols import Simulator
-from contract.state import STEP_S, CarBatch, Controls, FloatArray, Poses, ThingKind, Things
+from contract.state import STEP_S, CarBatch, Controls, FloatArray, ObjectKind, Poses, TrackObjects
 from contract.vehicle import REAR_AXLE_X_M, WHEELBASE_M
 from simapp.builtin import BuiltinSimulator
 from simapp.tracks import load_track
@@ -278,20 +278,20 @@ def test_lines_stand_in_the_same_pixels(simulator: Simulator) -> None:
 def test_a_box_ahead_covers_the_same_pixels(simulator: Simulator) -> None:
     reference = new_builtin()
     pose = poses(1.0, 6.0)
-    things = Things.none(CARS, 1)
-    things.kind[:] = ThingKind.box
-    things.x_m[:, 0] = pose.x_m + 0.9 * np.cos(pose.heading_rad) - 0.1 * np.sin(pose.heading_rad)
-    things.y_m[:, 0] = pose.y_m + 0.9 * np.sin(pose.heading_rad) + 0.1 * np.cos(pose.heading_rad)
-    things.heading_rad[:, 0] = pose.heading_rad
+    objects = TrackObjects.none(CARS, 1)
+    objects.kind[:] = ObjectKind.box
+    objects.x_m[:, 0] = pose.x_m + 0.9 * np.cos(pose.heading_rad) - 0.1 * np.sin(pose.heading_rad)
+    objects.y_m[:, 0] = pose.y_m + 0.9 * np.sin(pose.heading_rad) + 0.1 * np.cos(pose.heading_rad)
+    objects.heading_rad[:, 0] = pose.heading_rad
     covers = []
     for each in (simulator, reference):
         frames = []
-        for standing in (Things.none(CARS, 1), things):
+        for standing in (TrackObjects.none(CARS, 1), objects):
             each.furnish(BOTH, standing)
             each.place(BOTH, pose)
             frames.append(each.observe(BOTH)[CAMERA].astype(int))
         covers.append(np.abs(frames[1] - frames[0]) > 8)
-    simulator.furnish(BOTH, Things.none(CARS, 1))
+    simulator.furnish(BOTH, TrackObjects.none(CARS, 1))
     both, either = (covers[0] & covers[1]).sum(), (covers[0] | covers[1]).sum()
     assert either > 1000
     assert both / either > 0.97

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from contract.errors import WireError
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, EpisodeStatus, ThingKind, Things
+from contract.state import STEP_DTYPE, EpisodeStatus, ObjectKind, TrackObjects
 from contract.vehicle import CAR_COLORS
 from contract.wire import (
-    MOST_HEADER_BYTES,
-    MOST_THINGS,
+    MAX_HEADER_BYTES,
+    MAX_OBJECTS,
     OVERHEAD,
     Delivery,
     Job,
@@ -61,14 +61,14 @@ def rollout(length: int = 3, seed: int = 0, seen: bool = True, continuous: bool 
         actions=actions,
         steps=steps,
         truncated=bool(seed % 2),
-        things=None if seen else _things(random, length),
+        objects=None if seen else _objects(random, length),
     )
 
 
-def _things(random: np.random.Generator, length: int) -> Things:
+def _objects(random: np.random.Generator, length: int) -> TrackObjects:
     x_m, y_m, heading_rad, speed_mps = (random.normal(size=(length, 3)) for _ in range(4))
     kind, colour = (random.integers(0, 3, (length, 3), np.uint8) for _ in range(2))
-    return Things(kind, x_m, y_m, heading_rad, speed_mps, colour)
+    return TrackObjects(kind, x_m, y_m, heading_rad, speed_mps, colour)
 
 
 def read(data: bytes, rules: RolloutRules = RULES) -> tuple[Delivery, Rollout]:
@@ -81,10 +81,10 @@ def assert_same(a: Rollout, b: Rollout) -> None:
     assert (a.episode, a.iteration, a.truncated) == (b.episode, b.iteration, b.truncated)
     assert a.actions.dtype == b.actions.dtype and np.array_equal(a.actions, b.actions)
     assert a.steps.dtype == b.steps.dtype and a.steps.tobytes() == b.steps.tobytes()
-    assert (a.things is None) == (b.things is None)
-    if a.things is not None and b.things is not None:
-        for name in Things.__slots__:
-            assert np.array_equal(getattr(a.things, name), getattr(b.things, name))
+    assert (a.objects is None) == (b.objects is None)
+    if a.objects is not None and b.objects is not None:
+        for name in TrackObjects.__slots__:
+            assert np.array_equal(getattr(a.objects, name), getattr(b.objects, name))
     for mine, other in ((a.observations, b.observations), (a.final, b.final)):
         assert list(mine) == list(other)
         for name in mine:
@@ -185,8 +185,8 @@ def test_a_forged_header_with_a_right_checksum_is_read_within_its_bounds(place: 
         (lambda r: r.actions.__setitem__(0, -1), "not in 0..4"),
         (lambda r: r.final["LIDAR"].__setitem__(0, np.nan), "not finite"),
         (lambda r: r.observations.pop("LIDAR"), "sensors"),
-        (lambda r: setattr(r, "things", Things.none(4, 201)), "at most 200"),
-        (lambda r: setattr(r, "things", Things.none(3, 1)), "must be uint8"),
+        (lambda r: setattr(r, "objects", TrackObjects.none(4, 201)), "at most 200"),
+        (lambda r: setattr(r, "objects", TrackObjects.none(3, 1)), "must be uint8"),
         (lambda r: r.final.pop("LIDAR"), "missing"),
         (lambda r: r.observations.__setitem__("LIDAR", r.observations["LIDAR"][:, :3]), "must be float32"),
         (lambda r: r.observations.__setitem__("MORE", r.final["LIDAR"]), "sensors"),
@@ -204,18 +204,18 @@ def test_a_rollout_that_would_spoil_training_is_refused(change: Callable[[Rollou
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda things: things.kind.__setitem__((3, 1), len(ThingKind)), "unknown kind"),
-        (lambda things: things.colour.__setitem__((3, 1), len(CAR_COLORS)), "unknown kind or colour"),
-        (lambda things: things.heading_rad.__setitem__((0, 0), np.nan), "nowhere"),
-        (lambda things: things.speed_mps.__setitem__((3, 1), -np.inf), "nowhere"),
+        (lambda objects: objects.kind.__setitem__((3, 1), len(ObjectKind)), "unknown kind"),
+        (lambda objects: objects.colour.__setitem__((3, 1), len(CAR_COLORS)), "unknown kind or colour"),
+        (lambda objects: objects.heading_rad.__setitem__((0, 0), np.nan), "nowhere"),
+        (lambda objects: objects.speed_mps.__setitem__((3, 1), -np.inf), "nowhere"),
     ],
 )
-def test_things_on_the_road_that_are_none_are_refused(change: Callable[[Things], None], said: str) -> None:
+def test_objects_on_the_road_that_are_none_are_refused(change: Callable[[TrackObjects], None], said: str) -> None:
     sent = rollout(4)
-    sent.things = Things.none(4, 2)
-    sent.things.kind[3, 1], sent.things.colour[3, 1] = max(ThingKind), len(CAR_COLORS) - 1
+    sent.objects = TrackObjects.none(4, 2)
+    sent.objects.kind[3, 1], sent.objects.colour[3, 1] = max(ObjectKind), len(CAR_COLORS) - 1
     assert_same(read(rollout_to_bytes(sent, WORKER, 1, ORDER))[1], sent)
-    change(sent.things)
+    change(sent.objects)
     with pytest.raises(WireError, match=said):
         read(rollout_to_bytes(sent, WORKER, 1, ORDER))
 
@@ -266,7 +266,7 @@ def test_a_rollout_tells_of_its_end() -> None:
 
 
 def test_worlds_without_places_hold_nothing() -> None:
-    assert (Things.none(3).places, len(Things.none(3).kind)) == (0, 3)
+    assert (TrackObjects.none(3).places, len(TrackObjects.none(3).kind)) == (0, 3)
 
 
 @pytest.mark.parametrize("truth", [2, 255])
@@ -284,15 +284,15 @@ def test_more_steps_than_an_episode_may_have_are_refused() -> None:
         read_worker_message(bytes(RULES.most_bytes + 1), RULES.most_bytes)
 
 
-def test_the_bound_of_a_message_is_that_of_the_longest_episode_past_the_most_things() -> None:
+def test_the_bound_of_a_message_is_that_of_the_longest_episode_past_the_most_objects() -> None:
     sent = rollout(50, continuous=True)
     random = np.random.default_rng(0)
-    x_m, y_m, heading_rad, speed_mps = (random.normal(size=(50, MOST_THINGS)) for _ in range(4))
-    kind, colour = (random.integers(0, 3, (50, MOST_THINGS), np.uint8) for _ in range(2))
-    sent.things = Things(kind, x_m, y_m, heading_rad, speed_mps, colour)
+    x_m, y_m, heading_rad, speed_mps = (random.normal(size=(50, MAX_OBJECTS)) for _ in range(4))
+    kind, colour = (random.integers(0, 3, (50, MAX_OBJECTS), np.uint8) for _ in range(2))
+    sent.objects = TrackObjects(kind, x_m, y_m, heading_rad, speed_mps, colour)
     data = rollout_to_bytes(sent, WORKER, 1, ORDER)
     assert_same(read(data, CONTINUOUS)[1], sent)
     _, body = unframe(data, CONTINUOUS.most_bytes)
     # each step, and what is seen after the last one
-    rest = STEP_DTYPE.itemsize + 2 * 8 + MOST_THINGS * (1 + 1 + 4 * 8)
-    assert len(body) + rest == CONTINUOUS.most_bytes - OVERHEAD - MOST_HEADER_BYTES
+    rest = STEP_DTYPE.itemsize + 2 * 8 + MAX_OBJECTS * (1 + 1 + 4 * 8)
+    assert len(body) + rest == CONTINUOUS.most_bytes - OVERHEAD - MAX_HEADER_BYTES

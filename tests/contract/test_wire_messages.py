@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from contract.errors import WireError
 from contract.metadata import ModelMetadata
 from contract.protocols import Phase, RolloutOrder
-from contract.state import EpisodeStatus, ThingKind
+from contract.state import EpisodeStatus, ObjectKind
 from contract.wire import (
-    MOST_SMALL_BYTES,
+    MAX_SMALL_BYTES,
     Alive,
     Failed,
     Job,
@@ -39,7 +39,7 @@ WORKER, ORDER = "0123456789abcdef", "ab" * 32
     ],
 )
 def test_messages_come_back(message: Ready | Alive | Failed | Leaving) -> None:
-    assert read_worker_message(message.to_bytes(), MOST_SMALL_BYTES)[0] == message
+    assert read_worker_message(message.to_bytes(), MAX_SMALL_BYTES)[0] == message
 
 
 @pytest.mark.parametrize("episodes", [(5, 6, 7), (5, 7)])
@@ -66,14 +66,14 @@ def test_a_message_that_is_no_json_breaks_a_rule_of_the_header() -> None:
 def test_numbers_on_the_wire_and_in_recordings_keep_their_meaning() -> None:
     statuses = "prepare in_progress lap_complete crashed off_track immobilized reversed time_up pause park"
     assert {status.name: int(status) for status in EpisodeStatus} == {n: k for k, n in enumerate(statuses.split())}
-    assert {kind.name: int(kind) for kind in ThingKind} == {"nothing": 0, "box": 1, "car": 2}
+    assert {kind.name: int(kind) for kind in ObjectKind} == {"nothing": 0, "box": 1, "car": 2}
     over = {status.name for status in EpisodeStatus if status.is_over}
     assert over == {"lap_complete", "crashed", "off_track", "immobilized", "reversed", "time_up"}
 
 
 def test_counts_are_what_json_holds_exactly() -> None:
     last = Alive(worker=WORKER, number=2, steps=2**53 - 1)
-    assert read_worker_message(last.to_bytes(), MOST_SMALL_BYTES)[0] == last
+    assert read_worker_message(last.to_bytes(), MAX_SMALL_BYTES)[0] == last
     with pytest.raises(ValidationError, match="steps"):
         Alive(worker=WORKER, number=2, steps=2**53)
 
@@ -160,7 +160,7 @@ def test_a_header_may_have_a_mebibyte() -> None:
 def test_only_rollouts_have_a_body() -> None:
     ready = Ready(worker=WORKER, number=1, host="h", pid=7, version="1.0")
     with pytest.raises(WireError, match="only rollouts have one"):
-        read_worker_message(frame(ready.model_dump_json().encode(), b"more"), MOST_SMALL_BYTES)
+        read_worker_message(frame(ready.model_dump_json().encode(), b"more"), MAX_SMALL_BYTES)
     task = {"kind": "task", "number": 1, "job": ORDER, "policy": ORDER, "order": ORDER, "phase": "training"}
     task |= {"iteration": 0, "first": 5, "count": 3, "epsilon": None, "episodes": [5, 6, 7]}
     assert list(read_task(frame(json.dumps(task).encode())).episodes) == [5, 6, 7]

@@ -25,7 +25,7 @@ from contract.recording import MAGIC, RecordedEpisode, RecordedRacer, Recording
 from contract.rollout import Rollout
 from contract.salvage import list_of_objects
 from contract.simtrace import Trace, log_lines, read_csv, to_csv
-from contract.state import STEP_DTYPE, EpisodeStatus, Things
+from contract.state import STEP_DTYPE, EpisodeStatus, TrackObjects
 from contract.stores.local import LocalStore
 from tests.fuzzing import damaged_bytes, damaged_json, damaged_text, damaged_values, examples, value_or_error
 from trainer.iterations import IterationRow, read_iterations
@@ -64,7 +64,7 @@ RECORDING = Recording(
     track_length_m=17.7,
     racers=(RecordedRacer("me", "mine", "Red"), RecordedRacer("you", "yours", "Blue", "yours")),
     episodes=(
-        RecordedEpisode(0, 0, 0, steps(3, 0), Things.none(3, 2), np.arange(3)),
+        RecordedEpisode(0, 0, 0, steps(3, 0), TrackObjects.none(3, 2), np.arange(3)),
         RecordedEpisode(1, 0, 1, steps(2, 1)),
     ),
 )

@@ -14,9 +14,9 @@ from contract.channels.unix import UnixChannel, UnixWorkerEnd
 from contract.errors import WireError
 from contract.protocols import Phase
 from contract.rollout import Rollout
-from contract.state import STEP_DTYPE, EpisodeStatus, Observations, Things
+from contract.state import STEP_DTYPE, EpisodeStatus, Observations, TrackObjects
 from contract.wire import (
-    MOST_SMALL_BYTES,
+    MAX_SMALL_BYTES,
     Alive,
     Delivery,
     Failed,
@@ -41,11 +41,11 @@ RULES = RolloutRules({"LIDAR": (4,), "FRONT_FACING_CAMERA": (3, 4, 1)}, actions=
 def rollout(length: int = 3) -> Rollout:
     steps = np.zeros(length, STEP_DTYPE)
     steps["status"][-1] = EpisodeStatus.off_track
-    things = Things.none(length, 2)
-    things.kind[:, 0] = 1
+    objects = TrackObjects.none(length, 2)
+    objects.kind[:, 0] = 1
     camera = np.zeros((length, 3, 4, 1), np.uint8)
     seen: Observations = {"LIDAR": np.zeros((length, 4), np.float32), "FRONT_FACING_CAMERA": camera}
-    return Rollout(4, 1, seen, {k: v[0] for k, v in seen.items()}, np.zeros(length, np.int64), steps, False, things)
+    return Rollout(4, 1, seen, {k: v[0] for k, v in seen.items()}, np.zeros(length, np.int64), steps, False, objects)
 
 
 ROLLOUT = rollout_to_bytes(rollout(), WORKER, 3, DIGEST)
@@ -96,7 +96,7 @@ def test_forged_messages(data: bytes) -> None:
         again = read(rollout_to_bytes(got, WORKER, 3, DIGEST))
         assert again is not None and again.steps.tobytes() == got.steps.tobytes()
         assert len(got) == len(got.actions) and got.steps["status"].max() <= max(EpisodeStatus)
-        assert got.things is None or got.things.x_m.shape[0] == len(got)
+        assert got.objects is None or got.objects.x_m.shape[0] == len(got)
 
 
 @examples(60)
@@ -158,6 +158,6 @@ def test_a_socket_that_is_told_nonsense_serves_the_next_worker() -> None:
 
 def test_a_message_may_be_as_long_as_it_may_be_and_no_longer() -> None:
     header = json.dumps(HEADERS[1]).encode()
-    text = header + b" " * (MOST_SMALL_BYTES - len(frame(header)))
-    assert read_worker_message(frame(text), MOST_SMALL_BYTES)[0].number == 1
-    assert value_or_error(lambda: read_worker_message(frame(text + b" "), MOST_SMALL_BYTES), errors=WireError) is None
+    text = header + b" " * (MAX_SMALL_BYTES - len(frame(header)))
+    assert read_worker_message(frame(text), MAX_SMALL_BYTES)[0].number == 1
+    assert value_or_error(lambda: read_worker_message(frame(text + b" "), MAX_SMALL_BYTES), errors=WireError) is None

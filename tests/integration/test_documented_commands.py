@@ -1,7 +1,7 @@
 """Every command that README.md and docs/*.md show is run, in a racer's folder, with tiny settings.
 
 What needs Docker, Gazebo, a Redis, a bucket or AWS is listed with its reason and the tests that run it. All other
-commands have to end with exit status 0. `make` is taken at its word: what it would run, by `make -n`, is run.
+commands have to end with exit code 0. `make` is taken at its word: what it would run, by `make -n`, is run.
 """
 
 import json

@@ -80,7 +80,7 @@ def film(folder: Path, name: str) -> tuple[set[str], list[tuple[bytes, list[floa
     """Videos of the second iteration, and what they show: each lap's steps and where its obstacles stood."""
     store = LocalStore(folder / "runs" / name)
     laps = Recording.from_bytes(store.get(artifacts.training_recording(1)), name).episodes
-    shown = [(lap.steps.tobytes(), lap.things.x_m[-1].tolist() if lap.things else []) for lap in laps]
+    shown = [(lap.steps.tobytes(), lap.objects.x_m[-1].tolist() if lap.objects else []) for lap in laps]
     return {key for key in store.list("iteration-data/") if key.endswith(".mp4")}, shown
 
 

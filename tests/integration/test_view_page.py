@@ -1,4 +1,4 @@
-"""The page in a headless Chromium: during a real small training, on a phone, and when things are missing or broken."""
+"""The page in a headless Chromium: during a real small training, on a phone, and when files are missing or broken."""
 
 import asyncio
 import json

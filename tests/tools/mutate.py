@@ -31,7 +31,7 @@ HEAVY = ("numpy", "numba", "pydantic", "yaml", "hypothesis", "hypothesis.extra.n
 """Imported once, before the forks; nothing of ours may be among them or below them."""
 FUZZ = "tests/fuzz/test_fuzz_"
 TARGETS: dict[str, list[str]] = {
-    "simapp/race.py": ["tests/unit/test_race.py", "tests/unit/test_race_things.py", "tests/unit/test_versus.py"],
+    "simapp/race.py": ["tests/unit/test_race.py", "tests/unit/test_race_objects.py", "tests/unit/test_head_to_head.py"],
     "contract/wire.py": ["tests/contract/test_wire.py", "tests/contract/test_wire_messages.py", f"{FUZZ}wire.py"],
     "contract/rollout.py": ["tests/contract/test_wire.py", "tests/unit/test_metrics.py"],
     "contract/state.py": [

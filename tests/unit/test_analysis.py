@@ -18,7 +18,7 @@ from contract.rollout import Rollout
 from contract.state import BROKEN, STEP_DTYPE, STEP_S, EpisodeStatus, FloatArray
 from contract.stores.local import LocalStore
 from tests import recorded
-from undercut.analysis.findings import Finding, findings
+from undercut.analysis.findings import LogFinding, findings
 from undercut.analysis.loading import load_run
 from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest, rows_of
 from undercut.analysis.measures import iteration_table, jumps, sector_times, smoothness
@@ -219,7 +219,7 @@ def test_the_densest_stretch_is_found_by_looking_at_all(places: list[float]) -> 
     assert cluster.total == len(places)
 
 
-def said(log: RunLog) -> dict[str, Finding]:
+def said(log: RunLog) -> dict[str, LogFinding]:
     return {finding.text: finding for finding in findings(log)}
 
 

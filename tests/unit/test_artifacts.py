@@ -103,7 +103,7 @@ def test_keys_without_a_number_are_none_of_ours(number: str) -> None:
     assert not artifacts.is_checkpoint_content(f"model/model_{number}.pb")
 
 
-def test_keys_of_other_things_are_none_of_these() -> None:
+def test_keys_of_other_objects_are_none_of_these() -> None:
     assert artifacts.parse_checkpoint_manifest("model/5_Step-7.ckpt") is None
     assert artifacts.parse_checkpoint_manifest("model/deepracer_checkpoints.json") is None
     assert artifacts.parse_simtrace("iteration-data/evaluation/training-simtrace/3-iteration.csv") is None

@@ -180,7 +180,7 @@ class Project:
         self.log = bin_folder / "log"
 
     def setup(self, *arguments: str, python: str = sys.executable, **environment: str) -> tuple[int, str, list[str]]:
-        """(exit status, stderr, lines that the stand-in logged in this call)."""
+        """(exit code, stderr, lines that the stand-in logged in this call)."""
         self.log.write_text("")
         run = subprocess.run(
             [python, "-I", "scripts/bootstrap.py", *arguments],

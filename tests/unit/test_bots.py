@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.config import RaceConfig
-from contract.state import STEP_S, FloatArray, Things
+from contract.state import STEP_S, FloatArray, TrackObjects
 from contract.vehicle import LENGTH_M
 from simapp.bots import Bots
 from simapp.contact import outlines, overlaps
-from simapp.things import Course
+from simapp.objects import Course
 from simapp.tracks import Track, heading_difference, load_track
 from tests.support import circle
 
@@ -27,29 +27,29 @@ class World:
         config = RaceConfig.model_validate({"race_type": "HEAD_TO_BOT", **keys})
         self.bots = Bots(track, config, len(seeds))
         self.course = Course(track, config)
-        self.things = Things.none(len(seeds), self.course.places)
+        self.objects = TrackObjects.none(len(seeds), self.course.places)
         for world, seed in enumerate(seeds):
             self.start(world, seed)
 
     def start(self, world: int, seed: int) -> None:
         random = np.random.default_rng(seed)
-        row = self.course.things(random)
-        self.things.put(np.array([world]), row)
+        row = self.course.objects(random)
+        self.objects.put(np.array([world]), row)
         self.bots.start(world, row, random)
 
     def step(self, worlds: list[int] | None = None, blocked: tuple[int, ...] = ()) -> None:
-        chosen = np.arange(len(self.things.kind)) if worlds is None else np.array(worlds)
-        held = np.zeros((len(chosen), self.things.places), np.bool_)
+        chosen = np.arange(len(self.objects.kind)) if worlds is None else np.array(worlds)
+        held = np.zeros((len(chosen), self.objects.places), np.bool_)
         held[:, list(blocked)] = True
-        self.bots.step(chosen, self.things, held)
+        self.bots.step(chosen, self.objects, held)
 
     def poses(self) -> FloatArray:
-        return np.stack([self.things.x_m, self.things.y_m, self.things.heading_rad])
+        return np.stack([self.objects.x_m, self.objects.y_m, self.objects.heading_rad])
 
     def overlapping(self) -> int:
-        boxes = (self.things.x_m, self.things.y_m, self.things.heading_rad, *outlines(self.things))
+        boxes = (self.objects.x_m, self.objects.y_m, self.objects.heading_rad, *outlines(self.objects))
         each = [
-            overlaps(tuple(v[:, i] for v in boxes), boxes).sum() - len(self.things.kind)
+            overlaps(tuple(v[:, i] for v in boxes), boxes).sum() - len(self.objects.kind)
             for i in range(len(boxes[0][0]))
         ]
         return int(sum(each))
@@ -57,22 +57,24 @@ class World:
 
 def test_speed_is_exact_on_a_straight() -> None:
     world = World(STRIP, [0], number_of_bot_cars=2, bot_car_speed=0.7)
-    x, y = world.things.x_m.copy(), world.things.y_m.copy()
+    x, y = world.objects.x_m.copy(), world.objects.y_m.copy()
     for step in range(1, 21):
         world.step()
-        np.testing.assert_allclose(np.hypot(world.things.x_m - x, world.things.y_m - y), step * 0.7 * STEP_S, rtol=1e-9)
-    np.testing.assert_allclose(world.things.heading_rad, STRIP.pose_at(1.0).heading_rad[0], atol=1e-12)
-    assert (world.things.speed_mps == 0.7).all()
+        np.testing.assert_allclose(
+            np.hypot(world.objects.x_m - x, world.objects.y_m - y), step * 0.7 * STEP_S, rtol=1e-9
+        )
+    np.testing.assert_allclose(world.objects.heading_rad, STRIP.pose_at(1.0).heading_rad[0], atol=1e-12)
+    assert (world.objects.speed_mps == 0.7).all()
 
 
 def test_a_circle_is_driven_at_the_centre_lines_speed() -> None:
     world = World(circle(), [0], number_of_bot_cars=4, bot_car_speed=1.0)
-    angle, radius = (f(world.things.y_m, world.things.x_m) for f in (np.arctan2, np.hypot))
+    angle, radius = (f(world.objects.y_m, world.objects.x_m) for f in (np.arctan2, np.hypot))
     for _ in range(30):
         world.step()
-    turned = heading_difference(np.arctan2(world.things.y_m, world.things.x_m), angle)
+    turned = heading_difference(np.arctan2(world.objects.y_m, world.objects.x_m), angle)
     np.testing.assert_allclose(turned, 30 * STEP_S / 3.0, rtol=2e-3)
-    np.testing.assert_allclose(np.hypot(world.things.y_m, world.things.x_m), radius, rtol=2e-4)
+    np.testing.assert_allclose(np.hypot(world.objects.y_m, world.objects.x_m), radius, rtol=2e-4)
 
 
 @pytest.mark.parametrize("track", [OVAL, OVAL.reversed(), circle(), load_track("harbour")])
@@ -84,7 +86,7 @@ def test_paths_are_smooth_and_cars_point_where_they_go(track: Track) -> None:
         world.step()
         now = world.poses()
         gone, turn = np.hypot(*(now - before)[:2]), heading_difference(now[2], before[2])
-        moving = world.things.speed_mps > 0.0
+        moving = world.objects.speed_mps > 0.0
         assert (gone[~moving] == 0.0).all()
         assert ((gone[moving] > 0.6 * 0.5 * STEP_S) & (gone[moving] < 1.6 * 0.5 * STEP_S)).all()
         assert np.abs(turn).max() < 0.25
@@ -107,7 +109,7 @@ def test_lane_changes_keep_their_times_and_length() -> None:
     radius = []
     for _ in range(450):
         world.step()
-        radius.append(np.hypot(world.things.x_m, world.things.y_m)[:, 0])
+        radius.append(np.hypot(world.objects.x_m, world.objects.y_m)[:, 0])
     in_lane = np.abs(np.abs(np.array(radius) - 3.0) - 0.2) < 6e-4
     waits: list[float] = []
     changes: list[float] = []
@@ -149,7 +151,7 @@ def test_nobody_drives_into_anybody(name: str, seed: int, is_lane_change: bool, 
     )
     random = np.random.default_rng(seed)
     for _ in range(80):
-        held = tuple(np.flatnonzero(random.random(world.things.places) < 0.1).tolist())
+        held = tuple(np.flatnonzero(random.random(world.objects.places) < 0.1).tolist())
         for _ in range(5):
             world.step(blocked=held)
         assert world.overlapping() == 0
@@ -161,24 +163,24 @@ def test_bots_get_past_boxes_when_they_may_change_lanes() -> None:
     driven = np.zeros((3, 2))
     for _ in range(1200):
         world.step()
-        driven += world.things.speed_mps[:, 4:] * STEP_S
+        driven += world.objects.speed_mps[:, 4:] * STEP_S
     assert (driven > OVAL.length_m).all()
 
 
 def test_a_blocked_bot_waits_and_holds_up_those_behind_it() -> None:
     world = World(circle(), [0], number_of_bot_cars=6, min_distance_between_bot_cars=1.0, bot_car_speed=1.0)
-    lane = np.hypot(world.things.x_m[0], world.things.y_m[0]) < 3.0
+    lane = np.hypot(world.objects.x_m[0], world.objects.y_m[0]) < 3.0
     held = world.poses()[:, 0, 2]
     for _ in range(300):
         world.step(blocked=(2,))
     assert np.array_equal(world.poses()[:, 0, 2], held)
     # everybody in its lane queues up behind it, the others drive on
-    assert world.things.speed_mps[0].tolist() == [0.0 if same else 1.0 for same in lane == lane[2]]
+    assert world.objects.speed_mps[0].tolist() == [0.0 if same else 1.0 for same in lane == lane[2]]
     behind = np.hypot(*(world.poses()[:2, 0, 0] - held[:2]))
     assert LENGTH_M < behind < LENGTH_M + 0.25
     for _ in range(10):
         world.step()
-    assert (world.things.speed_mps == 1.0).all()
+    assert (world.objects.speed_mps == 1.0).all()
 
 
 def test_worlds_do_not_depend_on_each_other() -> None:
@@ -203,9 +205,9 @@ def test_mirrored_roads_are_driven_mirrored() -> None:
     for _ in range(200):
         one.step()
         other.step()
-    np.testing.assert_allclose(other.things.x_m, one.things.x_m, atol=1e-8)
-    np.testing.assert_allclose(other.things.y_m, -one.things.y_m, atol=1e-8)
-    np.testing.assert_allclose(heading_difference(other.things.heading_rad, -one.things.heading_rad), 0.0, atol=1e-8)
+    np.testing.assert_allclose(other.objects.x_m, one.objects.x_m, atol=1e-8)
+    np.testing.assert_allclose(other.objects.y_m, -one.objects.y_m, atol=1e-8)
+    np.testing.assert_allclose(heading_difference(other.objects.heading_rad, -one.objects.heading_rad), 0.0, atol=1e-8)
 
 
 def test_the_first_step_begins_where_the_bots_were_put() -> None:
@@ -224,7 +226,7 @@ def test_nobody_cuts_in_within_the_minimum_distance() -> None:
         if step % 15 == 0:
             held = tuple(np.flatnonzero(random.random(5) < 0.4).tolist())
         world.step(blocked=held)
-        angle, radius = np.arctan2(world.things.y_m, world.things.x_m), np.hypot(world.things.x_m, world.things.y_m)
+        angle, radius = np.arctan2(world.objects.y_m, world.objects.x_m), np.hypot(world.objects.x_m, world.objects.y_m)
         changing = np.abs(np.abs(radius - 3.0) - 0.2) > 6e-4
         for w, b in np.argwhere(changing & ~was_changing):
             gaps = 3.0 * np.abs(heading_difference(angle[w], angle[w, b]))
@@ -239,10 +241,10 @@ def test_nobody_cuts_in_within_the_minimum_distance() -> None:
 def test_each_bot_changes_lanes_at_a_time_of_its_own() -> None:
     keys = {"is_lane_change": True, "lower_lane_change_time": 1.0, "upper_lane_change_time": 5.0}
     world = World(circle(), [0, 1], number_of_bot_cars=4, **keys)
-    lane, first = np.hypot(world.things.x_m, world.things.y_m), np.zeros((2, 4), np.int64)
+    lane, first = np.hypot(world.objects.x_m, world.objects.y_m), np.zeros((2, 4), np.int64)
     for step in range(1, 120):
         world.step()
-        left = np.abs(np.hypot(world.things.x_m, world.things.y_m) - lane) > 1e-3
+        left = np.abs(np.hypot(world.objects.x_m, world.objects.y_m) - lane) > 1e-3
         first = np.where((first == 0) & left, step, first)
     assert (first >= 15).all()
     assert len(set(first.ravel().tolist())) >= 7

@@ -98,7 +98,7 @@ def test_what_cannot_be_seen_is_nan() -> None:
     assert np.isnan(camera.ground(np.array(80.0), np.array(camera.horizon_row - 1))).all()
 
 
-# Known things at the places that the pinhole formula gives
+# Known objects at the places that the pinhole formula gives
 
 
 @pytest.mark.parametrize(("y", "heading"), [(0.0, 0.0), (0.15, 0.1), (-0.2, -0.3), (0.1, 0.45)])

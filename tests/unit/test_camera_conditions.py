@@ -8,7 +8,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.stats import kurtosis
 
 from contract.conditions import Conditions, RandomizationConfig
-from contract.state import FloatArray, ThingKind, Things, UInt8Array
+from contract.state import FloatArray, ObjectKind, TrackObjects, UInt8Array
 from simapp.camera import Camera
 from simapp.camera.effects import STAIN_STRENGTH, changed, finish_frames, stain_tile
 from simapp.camera.kernel import render_frames
@@ -53,18 +53,22 @@ def under(*, seed: int = 0, **values: float) -> Conditions:
 
 
 def see(
-    camera: Camera, conditions: Conditions | None, frame: int = 0, things: Things | None = None, left_m: float = 0.0
+    camera: Camera,
+    conditions: Conditions | None,
+    frame: int = 0,
+    objects: TrackObjects | None = None,
+    left_m: float = 0.0,
 ) -> UInt8Array:
     x, y, heading = (np.array([value]) for value in POSE)
     count = np.array([frame])
-    seen = camera.render(x, y, heading, things=things, left_m=left_m, conditions=conditions, frame=count)
+    seen = camera.render(x, y, heading, objects=objects, left_m=left_m, conditions=conditions, frame=count)
     return np.asarray(seen[0])
 
 
-def a_box() -> Things:
-    things = Things.none(1, 1)
-    things.kind[:], things.x_m[:], things.y_m[:] = ThingKind.box, 2.2, 0.2
-    return things
+def a_box() -> TrackObjects:
+    objects = TrackObjects.none(1, 1)
+    objects.kind[:], objects.x_m[:], objects.y_m[:] = ObjectKind.box, 2.2, 0.2
+    return objects
 
 
 def surfaces(world: World, pinhole: Pinhole) -> dict[str, FloatArray]:
@@ -78,9 +82,9 @@ def surfaces(world: World, pinhole: Pinhole) -> dict[str, FloatArray]:
 
 
 def test_nominal_conditions_change_no_bit(camera: Camera) -> None:
-    plain = see(camera, None, things=a_box())
-    np.testing.assert_array_equal(see(camera, Conditions.nominal(1), 7, things=a_box()), plain)
-    np.testing.assert_array_equal(see(camera, under(seed=5), 7, things=a_box()), plain)
+    plain = see(camera, None, objects=a_box())
+    np.testing.assert_array_equal(see(camera, Conditions.nominal(1), 7, objects=a_box()), plain)
+    np.testing.assert_array_equal(see(camera, under(seed=5), 7, objects=a_box()), plain)
 
 
 @pytest.mark.parametrize(
@@ -92,20 +96,20 @@ def test_a_tone_acts_on_its_surface_alone(camera: Camera, world: World, name: st
         assert mask.sum() > 20, surface
         ratio = toned[mask].mean() / plain[mask].mean()
         assert ratio == pytest.approx(factor if surface == name else 1.0, rel=0.03), surface
-    # a thing keeps its own tone
-    before = see(camera, None, things=a_box())
+    # an object keeps its own tone
+    before = see(camera, None, objects=a_box())
     box = binary_erosion(before != plain, np.ones((3, 3)), iterations=2)
     assert box.sum() > 200
-    np.testing.assert_array_equal(see(camera, changed_by({name: factor}), things=a_box())[box], before[box])
+    np.testing.assert_array_equal(see(camera, changed_by({name: factor}), objects=a_box())[box], before[box])
 
 
 def test_light_acts_on_all_that_is_seen_and_ends_at_white(camera: Camera) -> None:
-    plain = see(camera, None, things=a_box()).astype(float)
+    plain = see(camera, None, objects=a_box()).astype(float)
     for factor in (0.6, 1.05):
-        lit = see(camera, under(light=factor), things=a_box())
+        lit = see(camera, under(light=factor), objects=a_box())
         assert abs(lit - plain * factor).max() <= 0.5 * factor + 1.0
     # what is mixed of white and something else is mixed after the white was cut off
-    lit = see(camera, under(light=1.8), things=a_box())
+    lit = see(camera, under(light=1.8), objects=a_box())
     assert abs(lit - np.minimum(plain * 1.8, 255.0)).mean() < 1.0
     walls_only = see(camera, under(light=3.0, walls=15.0)).astype(int)
     assert walls_only.max() == 255 and walls_only[:20].mean() > 100
@@ -128,27 +132,27 @@ def test_another_pinhole_sees_what_rays_from_it_meet(camera: Camera, world: Worl
         pinhole.pitch_rad + np.radians(change.get("camera_pitch_deg", 0.0)),
         pinhole.hfov_rad * change.get("camera_fov", 1.0),
     )
-    frame = see(camera, changed_by(change), things=a_box())
+    frame = see(camera, changed_by(change), objects=a_box())
     assert abs(frame - world.frame(expected, *POSE, a_box())).mean() < 1.5
     assert abs(frame - world.frame(pinhole, *POSE, a_box())).mean() > 3.0
 
 
 def test_yaw_turns_the_view_about_the_lens(camera: Camera) -> None:
-    turned = see(camera, under(camera_yaw_deg=5.0), things=a_box()).astype(int)
+    turned = see(camera, under(camera_yaw_deg=5.0), objects=a_box()).astype(int)
     x, y, heading = POSE
     ahead, new = camera.pinhole.ahead_m, heading + np.radians(5.0)
     at = (x + ahead * (np.cos(heading) - np.cos(new)), y + ahead * (np.sin(heading) - np.sin(new)), new)
     x_m, y_m, heading_rad = (np.array([value]) for value in at)
-    same = camera.render(x_m, y_m, heading_rad, things=a_box())[0]
+    same = camera.render(x_m, y_m, heading_rad, objects=a_box())[0]
     assert abs(turned - same).max() <= 1
-    assert abs(turned - see(camera, None, things=a_box())).mean() > 3
+    assert abs(turned - see(camera, None, objects=a_box())).mean() > 3
 
 
 @pytest.mark.parametrize("deviation", [0.3, 0.8, 2.0, 5.0])
 def test_blur_is_a_gaussian(camera: Camera, deviation: float) -> None:
-    plain = see(camera, None, things=a_box()).astype(float)
+    plain = see(camera, None, objects=a_box()).astype(float)
     expected = gaussian_filter(plain, deviation, mode="nearest", radius=int(np.ceil(3 * deviation)))
-    np.testing.assert_allclose(see(camera, under(blur_px=deviation), things=a_box()), expected, atol=0.51)
+    np.testing.assert_allclose(see(camera, under(blur_px=deviation), objects=a_box()), expected, atol=0.51)
 
 
 @pytest.mark.parametrize("deviation", [0.8, 6.0, 20.0])
@@ -213,20 +217,20 @@ def test_each_frame_depends_on_its_own_conditions_alone(camera: Camera) -> None:
     for i, conditions in enumerate(drawn[:-1]):  # the last one stays nominal
         together.put(np.array([i]), conditions)
     x, y, heading = np.linspace(0.0, 4.0, count), np.full(count, 0.1), rng.normal(0, 0.2, count)
-    things = Things(*(np.repeat(getattr(a_box(), name), count, axis=0) for name in Things.__slots__))
+    objects = TrackObjects(*(np.repeat(getattr(a_box(), name), count, axis=0) for name in TrackObjects.__slots__))
     frame = np.arange(count)
-    frames = camera.render(x, y, heading, things=things, conditions=together, frame=frame)
+    frames = camera.render(x, y, heading, objects=objects, conditions=together, frame=frame)
     for i in range(count):
         one = np.array([i])
         alone = camera.render(
-            x[one], y[one], heading[one], things=things.of(one), conditions=together.of(one), frame=frame[one]
+            x[one], y[one], heading[one], objects=objects.of(one), conditions=together.of(one), frame=frame[one]
         )
         np.testing.assert_array_equal(alone[0], frames[i])
     np.testing.assert_array_equal(
-        frames[-1], camera.render(x[-1:], y[-1:], heading[-1:], things=things.of(np.array([0])))[0]
+        frames[-1], camera.render(x[-1:], y[-1:], heading[-1:], objects=objects.of(np.array([0])))[0]
     )
     for threads in (2, 4):
-        again = camera.render(x, y, heading, threads=threads, things=things, conditions=together, frame=frame)
+        again = camera.render(x, y, heading, threads=threads, objects=objects, conditions=together, frame=frame)
         np.testing.assert_array_equal(again, frames)
 
 
@@ -243,9 +247,9 @@ def test_the_colour_picture_is_under_the_same_conditions(camera: Camera) -> None
         camera_yaw_deg=-3.0,
     )
     conditions.camera_height_m[:], conditions.camera_fov[:] = 0.01, 1.05
-    picture = render_rgb(camera, *POSE, 320, 240, things=a_box(), left_m=0.03, conditions=conditions)
+    picture = render_rgb(camera, *POSE, 320, 240, objects=a_box(), left_m=0.03, conditions=conditions)
     small = (picture @ GREY).reshape(120, 2, 160, 2).mean(axis=(1, 3))
-    assert abs(small - see(camera, conditions, things=a_box(), left_m=0.03)).mean() < 2.5
+    assert abs(small - see(camera, conditions, objects=a_box(), left_m=0.03)).mean() < 2.5
 
 
 def test_plans_of_all_pinholes_have_whole_rows() -> None:

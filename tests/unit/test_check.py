@@ -1,4 +1,4 @@
-"""`undercut check`: what it finds without driving, which files it takes, its JSON, and its exit status."""
+"""`undercut check`: what it finds without driving, which files it takes, its JSON, and its exit code."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from contract.metadata import ModelMetadata
 from simapp.tracks import load_track
 from tests.conftest import REPO
 from undercut.check.check import Given, check
-from undercut.check.source import find_traps
+from undercut.check.source import check_source
 from undercut.cli.main import app
 
 ACTIONS = REPO / "actions" / "default.json"
@@ -25,7 +25,7 @@ def traps(body: str, metadata: Path | None = ACTIONS) -> list[tuple[str, str]]:
     source = "import math\nimport numpy as np\nLIMIT = 15\ndef reward_function(params):\n"
     source += "".join(f"    {line}\n" for line in body.splitlines()) + "    return 1.0\n"
     read = ModelMetadata.load(metadata) if metadata else None
-    return [(found.level, found.text) for found in find_traps(source, "r.py", KNOWN, read, load_track("paddock"))]
+    return [(found.level, found.text) for found in check_source(source, "r.py", KNOWN, read, load_track("paddock"))]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def traps(body: str, metadata: Path | None = ACTIONS) -> list[tuple[str, str]]:
 def test_traps(body: str, part: str) -> None:
     source = "import math\nimport numpy as np\nLIMIT = 15\ndef reward_function(params):\n"
     source += "".join(f"    {line}\n" for line in body.splitlines())
-    found = find_traps(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), None)
+    found = check_source(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), None)
     assert any(part in f"{it.text} {it.fix}" for it in found), found
 
 
@@ -200,7 +200,7 @@ def test_e_greedy_needs_discrete_actions(folder: Path) -> None:
 @pytest.mark.parametrize("module", ["argparse", "colorsys", "dataclasses", "fractions", "statistics", "turtle"])
 def test_any_python_file_can_be_looked_at(module: str) -> None:
     source = (Path(argparse.__file__).parent / f"{module}.py").read_text(encoding="utf-8")
-    for found in find_traps(source, module, KNOWN, None, load_track("paddock")):
+    for found in check_source(source, module, KNOWN, None, load_track("paddock")):
         assert found.level in ("note", "warn", "fail") and found.text
 
 
@@ -215,4 +215,4 @@ def test_any_python_file_can_be_looked_at(module: str) -> None:
     ],
 )
 def test_strange_source_is_no_trap(source: str) -> None:
-    assert find_traps(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), load_track("paddock")) == []
+    assert check_source(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), load_track("paddock")) == []

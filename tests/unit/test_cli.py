@@ -48,7 +48,7 @@ def assert_same(first: Path, second: Path) -> None:
 
 
 def stop_in_second_iteration(how: signal.Signals) -> int:
-    """Train in a process of its own and send the signal once the first iteration is saved; the exit status."""
+    """Train in a process of its own and send the signal once the first iteration is saved; the exit code."""
     command = [str(UNDERCUT), "train", "run", "--hyperparameters", "hyper.json", *LIMITS, "50"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:

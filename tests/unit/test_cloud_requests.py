@@ -18,10 +18,10 @@ from contract.errors import InputError
 from contract.stores.local import LocalStore
 from tests.cloud_support import small_run
 from undercut.backends.aws import batch, robomaker, sagemaker
-from undercut.backends.aws.hosts import Hosts, Meeting
 from undercut.backends.aws.jobs import Images, JobRecord, job_name
 from undercut.backends.aws.launching import attempts, plan_of, race_name
 from undercut.backends.aws.plan import JobPlan
+from undercut.backends.aws.rendezvous import Hosts, Meeting
 from undercut.backends.aws.resources import Resources
 from undercut.backends.aws.sagemaker_job import within
 from undercut.backends.aws.session import MODELS

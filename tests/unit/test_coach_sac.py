@@ -13,7 +13,7 @@ from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution
 from contract.rollout import Rollout
 from simapp.policy import FrozenPolicy
-from simapp.rollout import Drive, choose
+from simapp.rollout import OngoingEpisode, choose
 from tests.stock_coach import CAMERA, episode, metadata
 from trainer.agents import SacAgent, make_agent
 from trainer.common.replay_buffer import Batch
@@ -231,7 +231,7 @@ def test_squashed_actions_are_drawn_before_tanh() -> None:
     mean, deviation = np.array([[0.5, -3.0], [0.0, 9.0]]), np.array([[0.2, 0.5], [1.0, 2.0]])
     said = ActionDistribution(mean=mean, deviation=deviation, squash=True)
     np.testing.assert_allclose(choose(said, None), np.tanh(mean))
-    drawn = choose(said, [Drive(k, np.random.default_rng(k)) for k in range(2)])
+    drawn = choose(said, [OngoingEpisode(k, np.random.default_rng(k)) for k in range(2)])
     noise = np.stack([np.random.default_rng(k).standard_normal(2) for k in range(2)])
     np.testing.assert_allclose(drawn, np.tanh(mean + deviation * noise))
 

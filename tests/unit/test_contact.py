@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import Polygon, affinity, box
 
-from contract.state import ThingKind, Things
+from contract.state import ObjectKind, TrackObjects
 from contract.vehicle import BOX_LENGTH_M, BOX_WIDTH_M, LENGTH_M, WIDTH_M
 from simapp.contact import outlines, overlaps
 
@@ -47,10 +47,10 @@ def test_bumper_to_bumper() -> None:
 
 
 def test_what_is_not_there_is_never_hit() -> None:
-    things = Things.none(1, 3)
-    things.kind[0] = [ThingKind.nothing, ThingKind.box, ThingKind.car]
-    length, width = outlines(things)
+    objects = TrackObjects.none(1, 3)
+    objects.kind[0] = [ObjectKind.nothing, ObjectKind.box, ObjectKind.car]
+    length, width = outlines(objects)
     assert length.tolist() == [[0.0, BOX_LENGTH_M, LENGTH_M]] and width.tolist() == [[0.0, BOX_WIDTH_M, WIDTH_M]]
     one = np.zeros(1), np.zeros(1), np.zeros(1), np.ones(1), np.ones(1)
-    hits = overlaps(one, (things.x_m, things.y_m, things.heading_rad, length, width))
+    hits = overlaps(one, (objects.x_m, objects.y_m, objects.heading_rad, length, width))
     assert hits.tolist() == [[False, True, True]]

@@ -12,9 +12,9 @@ from shapely import LineString, Point
 
 from contract.config import RaceConfig
 from contract.errors import InputError
-from contract.state import FloatArray, ThingKind, Things
+from contract.state import FloatArray, ObjectKind, TrackObjects
 from simapp.contact import outlines, overlaps
-from simapp.things import CLEAR_M, Course
+from simapp.objects import CLEAR_M, Course
 from simapp.tracks import Track, load_track
 from tests.support import RADIUS_M, WIDTH_M, circle
 
@@ -33,13 +33,13 @@ def race(kind: str = "OBJECT_AVOIDANCE", **keys: Any) -> RaceConfig:
     return RaceConfig.model_validate({"race_type": kind, "obstacle_distance_in": "metres", **keys})
 
 
-def placed(track: Track, config: RaceConfig, seed: int = 0, keep: tuple[float, ...] = ()) -> Things:
-    return Course(track, config).things(np.random.default_rng(seed), keep)
+def placed(track: Track, config: RaceConfig, seed: int = 0, keep: tuple[float, ...] = ()) -> TrackObjects:
+    return Course(track, config).objects(np.random.default_rng(seed), keep)
 
 
-def along(track: Track, things: Things) -> FloatArray:
+def along(track: Track, objects: TrackObjects) -> FloatArray:
     line = LineString(track.centre)
-    points = zip(things.x_m[0], things.y_m[0], strict=True)
+    points = zip(objects.x_m[0], objects.y_m[0], strict=True)
     return np.array([line.project(Point(x, y)) for x, y in points])
 
 
@@ -77,27 +77,27 @@ def test_minimum_distances_and_lanes(
         randomize_bot_car_locations=shuffled[1],
     )
     try:
-        things = placed(track, config, seed, (start * track.length_m,))
+        objects = placed(track, config, seed, (start * track.length_m,))
     except InputError as error:
         assert track is STRIP and obstacles and bots and "NUMBER_OF" in error.where
         return
-    assert things.kind.tolist() == [[ThingKind.box] * obstacles + [ThingKind.car] * bots]
-    where = along(track, things)
+    assert objects.kind.tolist() == [[ObjectKind.box] * obstacles + [ObjectKind.car] * bots]
+    where = along(track, objects)
     own = [spacing[0]] * obstacles + [spacing[1]] * bots
     for i, j in itertools.combinations(range(len(own)), 2):
         # each of the two may be moved by a corner: the nearest place of a lane to a place of the centre line
         assert apart(track, where[i], where[j]) >= max(own[i], own[j]) - 2 * CORNER_M
-    projection = track.project(things.x_m[0], things.y_m[0])
+    projection = track.project(objects.x_m[0], objects.y_m[0])
     np.testing.assert_allclose(np.abs(projection.offset_m), projection.width_m / 4, atol=CORNER_M)
-    boxes = (things.x_m, things.y_m, things.heading_rad, *outlines(things))
-    for i in range(things.places):
+    boxes = (objects.x_m, objects.y_m, objects.heading_rad, *outlines(objects))
+    for i in range(objects.places):
         hits = overlaps(tuple(values[:, i] for values in boxes), boxes)[0]
-        assert hits.sum() == 1, "things stand in each other"
+        assert hits.sum() == 1, "objects stand in each other"
 
 
 @settings(max_examples=25)
 @given(start=st.lists(st.floats(0.0, 1.0), min_size=1, max_size=2), seed=st.integers(0, 2**32))
-def test_random_things_leave_room_for_starting_cars(start: list[float], seed: int) -> None:
+def test_random_objects_leave_room_for_starting_cars(start: list[float], seed: int) -> None:
     keep = tuple(fraction * LAP_M for fraction in start)
     config = race("HEAD_TO_BOT", number_of_bot_cars=5, randomize_bot_car_locations=True)
     for where in along(circle(), placed(circle(), config, seed, keep)):
@@ -113,7 +113,7 @@ def test_a_full_track_drops_the_room_for_cars_but_not_the_minimum() -> None:
 def test_random_places_are_uniform_and_lanes_even() -> None:
     config = race(number_of_obstacles=2, randomize_obstacle_locations=True)
     course, random = Course(circle(), config), np.random.default_rng(7)
-    rows = [course.things(random) for _ in range(400)]
+    rows = [course.objects(random) for _ in range(400)]
     angle = np.array([np.arctan2(row.y_m[0], row.x_m[0]) % (2 * np.pi) for row in rows]) * RADIUS_M
     assert stats.kstest(angle[:, 0] / LAP_M, "uniform").pvalue > 0.01
     gap = (angle[:, 1] - angle[:, 0]) % LAP_M
@@ -133,21 +133,21 @@ def test_minimum_distances_of_obstacles_in_per_cent_of_the_lap(percent: float, f
 
 
 def test_evenly_spaced_in_alternating_lanes_from_the_inner_one() -> None:
-    things = placed(circle(), race(number_of_obstacles=6))
-    np.testing.assert_allclose(along(circle(), things), np.linspace(2.0, LAP_M - 1.0, 6), atol=CORNER_M)
+    objects = placed(circle(), race(number_of_obstacles=6))
+    np.testing.assert_allclose(along(circle(), objects), np.linspace(2.0, LAP_M - 1.0, 6), atol=CORNER_M)
     radius = RADIUS_M - WIDTH_M / 4 * np.array([1, -1, 1, -1, 1, -1])
-    np.testing.assert_allclose(np.hypot(things.x_m[0], things.y_m[0]), radius, atol=CORNER_M)
+    np.testing.assert_allclose(np.hypot(objects.x_m[0], objects.y_m[0]), radius, atol=CORNER_M)
 
 
 @pytest.mark.parametrize("track", [circle(), OVAL, STRIP])
 def test_positions_count_in_the_driving_direction_and_inner_stays_inner(track: Track) -> None:
     config = race(object_positions=[(0.1, 1), (0.35, -1), (0.9, -1)], number_of_obstacles=1)
     ahead, turned = placed(track, config), track.reversed()
-    back = Course(turned, config, is_reversed=True).things(np.random.default_rng(0))
-    for driven, things in ((track, ahead), (turned, back)):
-        np.testing.assert_allclose(along(driven, things), np.array([0.1, 0.35, 0.9]) * track.length_m, atol=1e-2)
+    back = Course(turned, config, is_reversed=True).objects(np.random.default_rng(0))
+    for driven, objects in ((track, ahead), (turned, back)):
+        np.testing.assert_allclose(along(driven, objects), np.array([0.1, 0.35, 0.9]) * track.length_m, atol=1e-2)
         # on the track's own left: the open road's inner lane; a loop's inside
-        assert (track.project(things.x_m[0], things.y_m[0]).offset_m > 0).tolist() == [True, False, False]
+        assert (track.project(objects.x_m[0], objects.y_m[0]).offset_m > 0).tolist() == [True, False, False]
 
 
 @settings(max_examples=10)
@@ -164,15 +164,15 @@ def test_mirrored_tracks_have_mirrored_courses(seed: int) -> None:
 def test_the_generator_alone_decides() -> None:
     config = race("HEAD_TO_BOT", number_of_bot_cars=6, randomize_bot_car_locations=True)
     course = Course(OVAL, config)
-    first, second, other = (course.things(np.random.default_rng(seed)) for seed in (5, 5, 6))
+    first, second, other = (course.objects(np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(first.x_m, second.x_m) and np.array_equal(first.heading_rad, second.heading_rad)
     assert not np.allclose(first.x_m, other.x_m)
 
 
 def test_parked_cars_have_colours_and_numbers_decide_whatever_the_race_type_says() -> None:
-    things = placed(OVAL, race(number_of_obstacles=4, is_obstacle_bot_car=True))
-    assert (things.kind == ThingKind.car).all() and things.colour.tolist() == [[0, 1, 2, 3]]
-    assert (things.speed_mps == 0.0).all()
+    objects = placed(OVAL, race(number_of_obstacles=4, is_obstacle_bot_car=True))
+    assert (objects.kind == ObjectKind.car).all() and objects.colour.tolist() == [[0, 1, 2, 3]]
+    assert (objects.speed_mps == 0.0).all()
     assert placed(OVAL, race("TIME_TRIAL")).places == 0
     for keys, places in (
         ({"number_of_obstacles": 3, "number_of_bot_cars": 2}, 5),

@@ -10,7 +10,7 @@ from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, EpisodeStatus
 from contract.wire import Alive, Failed, Leaving, Ready, RolloutRules, Task, read_task, rollout_to_bytes
-from trainer.dispatch import LEASE_S, MOST_ATTEMPTS, MOST_REFUSED, STALL_S, Dispatcher
+from trainer.dispatch import LEASE_S, MAX_ATTEMPTS, MAX_REFUSED, STALL_S, Dispatcher
 
 RULES = RolloutRules({"LIDAR": (4,)}, actions=3, most_steps=20)
 JOB, POLICY = "1" * 64, "2" * 64
@@ -208,7 +208,7 @@ def test_a_worker_that_drives_no_step_loses_its_task() -> None:
 def test_an_episode_that_kills_every_worker_stops_the_training() -> None:
     book = Book()
     book.it.open(POLICY, TRAINING)
-    for worker in range(1, MOST_ATTEMPTS + 1):
+    for worker in range(1, MAX_ATTEMPTS + 1):
         assert book.failure() is None
         assert book.ready(worker) is not None
         book.it.process_died("h", worker)
@@ -219,13 +219,13 @@ def test_an_episode_that_kills_every_worker_stops_the_training() -> None:
 def test_broken_rollouts_are_refused_and_their_episodes_driven_again() -> None:
     book = Book()
     order = book.it.open(POLICY, TRAINING)
-    for _ in range(MOST_REFUSED):
+    for _ in range(MAX_REFUSED):
         task = book.ready(1)
         assert task is not None
         bad = rollout(100)
         bad.steps["reward"] = np.nan
         book.it.hear(rollout_to_bytes(bad, name(1), task.number, task.order), book.now_s)
-    assert (book.it.refused, book.it.missing(order)) == (MOST_REFUSED, 8)
+    assert (book.it.refused, book.it.missing(order)) == (MAX_REFUSED, 8)
     assert book.ready(1) is None, "no more work for it"
     assert "gets no more work" in book.said[-1]
     assert book.ready(2) is not None

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from undercut.cli.main import app
-from undercut.doctor import GIB, Finding, Machine, examine
+from undercut.doctor import GIB, DoctorFinding, Machine, examine
 
 INFO = {"ServerVersion": "27.3.1", "DockerRootDir": "/var/lib/docker", "Runtimes": {"runc": {}}}
 
@@ -61,7 +61,7 @@ class Made(Machine):
         return self.codecs
 
 
-def finding(machine: Machine, name: str, compose: bool = True) -> Finding:
+def finding(machine: Machine, name: str, compose: bool = True) -> DoctorFinding:
     return next(it for it in examine(machine, compose) if it.name == name)
 
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from contract.errors import InputError
 from contract.fields import (
-    MOST_TEXT_BYTES,
+    MAX_TEXT_BYTES,
     at,
     check_keys,
     choice,
@@ -30,9 +30,9 @@ from contract.hyperparameters import Hyperparameters
 
 def test_a_text_may_be_as_long_as_is_said_and_no_longer(tmp_path: Path) -> None:
     file = tmp_path / "long.txt"
-    file.write_bytes(b"x" * MOST_TEXT_BYTES)
-    assert len(read_text(file, "it")) == MOST_TEXT_BYTES
-    file.write_bytes(b"x" * (MOST_TEXT_BYTES + 1))
+    file.write_bytes(b"x" * MAX_TEXT_BYTES)
+    assert len(read_text(file, "it")) == MAX_TEXT_BYTES
+    file.write_bytes(b"x" * (MAX_TEXT_BYTES + 1))
     with pytest.raises(InputError, match="it is a short text"):
         read_text(file, "it")
 

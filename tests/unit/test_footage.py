@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from contract.recording import Recording, of_traces
 from contract.simtrace import from_csv, to_csv
-from contract.state import STEP_S, EpisodeStatus, ThingKind
+from contract.state import STEP_S, EpisodeStatus, ObjectKind
 from contract.vehicle import FRONT_POINT_X_M
 from tests.recordings import RADIUS_M, TRACK, box_at, lap_steps, race, recording, with_reset
 from tests.unit.synthetic import drive
@@ -77,9 +77,9 @@ def test_trials_choose_laps_and_keep_their_numbers() -> None:
     assert found[-1].resets == 0  # it ended the lap
 
 
-def test_things_stand_beside_the_car() -> None:
+def test_objects_stand_beside_the_car() -> None:
     found = shown(recording([lap_steps(30)], [box_at(1.0, 30)]))
-    assert all(m.bodies.kind.tolist() == [ThingKind.car, ThingKind.box] for m in found)
+    assert all(m.bodies.kind.tolist() == [ObjectKind.car, ObjectKind.box] for m in found)
     assert found[3].bodies.x_m[1] == pytest.approx(RADIUS_M * np.cos(1.0))
 
 

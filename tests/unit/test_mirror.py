@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from contract.metadata import ModelMetadata
-from contract.state import Observations, Poses, ThingKind, Things
+from contract.state import ObjectKind, Observations, Poses, TrackObjects
 from simapp.builtin import BuiltinSimulator
 from simapp.lidar.lidar import NOISE_M
 from simapp.tracks import Track, load_track
@@ -18,33 +18,35 @@ MODEL = ModelMetadata.parse(
 OVAL = load_track("first_oval")
 
 
-def world() -> tuple[Poses, Things]:
+def world() -> tuple[Poses, TrackObjects]:
     """Cars anywhere on the road, each with a box ahead of it and a parked car behind it, within the lidar's range."""
     random = np.random.default_rng(0)
     here = random.uniform(0.0, OVAL.length_m, CARS)
     poses = OVAL.pose_at(here, random.uniform(-0.3, 0.3, CARS))
     poses.heading_rad = poses.heading_rad + random.uniform(-0.6, 0.6, CARS)
-    things = Things.none(CARS, 2)
-    for place, (kind, near_m, far_m) in enumerate(((ThingKind.box, 0.5, 1.8), (ThingKind.car, -0.8, -0.5))):
+    objects = TrackObjects.none(CARS, 2)
+    for place, (kind, near_m, far_m) in enumerate(((ObjectKind.box, 0.5, 1.8), (ObjectKind.car, -0.8, -0.5))):
         there = OVAL.pose_at(here + random.uniform(near_m, far_m, CARS), random.uniform(-0.25, 0.25, CARS))
-        things.kind[:, place] = kind
-        things.x_m[:, place], things.y_m[:, place] = there.x_m, there.y_m
-        things.heading_rad[:, place] = there.heading_rad + random.uniform(-0.3, 0.3, CARS)
-    return poses, things
+        objects.kind[:, place] = kind
+        objects.x_m[:, place], objects.y_m[:, place] = there.x_m, there.y_m
+        objects.heading_rad[:, place] = there.heading_rad + random.uniform(-0.3, 0.3, CARS)
+    return poses, objects
 
 
-def observed(track: Track, poses: Poses, things: Things) -> Observations:
+def observed(track: Track, poses: Poses, objects: TrackObjects) -> Observations:
     simulator = BuiltinSimulator(track, [MODEL] * CARS)
-    simulator.furnish(np.arange(CARS), things)
+    simulator.furnish(np.arange(CARS), objects)
     simulator.place(np.arange(CARS), poses)
     return simulator.observe(np.arange(CARS))
 
 
 @pytest.mark.slow
 def test_a_mirrored_world_gives_mirrored_observations() -> None:
-    poses, things = world()
-    here = observed(OVAL, poses, things)
-    flipped = Things(things.kind, things.x_m, -things.y_m, -things.heading_rad, things.speed_mps, things.colour)
+    poses, objects = world()
+    here = observed(OVAL, poses, objects)
+    flipped = TrackObjects(
+        objects.kind, objects.x_m, -objects.y_m, -objects.heading_rad, objects.speed_mps, objects.colour
+    )
     there = observed(mirrored(OVAL), Poses(poses.x_m, -poses.y_m, -poses.heading_rad), flipped)
 
     # the asphalt's texture is not mirrored, everything else is: left to right, and the left eye to the right one

@@ -9,7 +9,7 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.params import read_training_params
 from contract.state import EpisodeStatus
-from simapp.scenes import training_scenes
+from simapp.episode_setup import episode_setups
 from tests.support import BlindSimulator, circle
 from undercut.runs.params_files import load_params
 
@@ -19,7 +19,7 @@ def test_resets_of_training_episodes_are_set_by_a_trainings_file() -> None:
     text = "NUMBER_OF_RESETS: 2\nENABLE_MERCY_RESET: true\nMAX_RESETS_AFTER_CRASH: 4\nRESET_AHEAD_DIST: 0.5\n"
     text += "RESET_BEHIND_DIST: 0.75\nOFF_TRACK_PENALTY: 1.5"
     config = RunConfig.build(read_training_params(text, "x.yaml").over({"name": "a"}), "x")
-    (scene,) = training_scenes(config, BlindSimulator(1), circle(), [lambda params: 1.0])
+    (scene,) = episode_setups(config, BlindSimulator(1), circle(), [lambda params: 1.0])
     rules = scene.race.rules
     assert (rules.resets, rules.mercy_after, rules.reset_ahead_m, rules.reset_behind_m) == (2, 4, 0.5, 0.75)
     costs = [rules.penalty_s(status) for status in (EpisodeStatus.off_track, EpisodeStatus.crashed)]

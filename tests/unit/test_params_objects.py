@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.config import RaceConfig
-from contract.state import CarBatch, Controls, FloatArray, ThingKind, Things
+from contract.state import CarBatch, Controls, FloatArray, ObjectKind, TrackObjects
 from contract.vehicle import BOX_LENGTH_M, BOX_WIDTH_M, CAMERA_HFOV_RAD, CAMERA_X_M, LENGTH_M, WIDTH_M
 from simapp.race import Race, RaceRules
 from simapp.tracks import Track, load_track
@@ -55,11 +55,11 @@ def watched(
     return race, told
 
 
-def step(race: Race, steering_rad: float = 0.05, speed_mps: float = 0.5) -> tuple[CarBatch, Things]:
-    """The cars and the first world's things as the step found them, which is what rewards are told."""
+def step(race: Race, steering_rad: float = 0.05, speed_mps: float = 0.5) -> tuple[CarBatch, TrackObjects]:
+    """The cars and the first world's objects as the step found them, which is what rewards are told."""
     cars = np.arange(race.num_cars)
     assert isinstance(race.simulator, BlindSimulator)
-    found = copy.deepcopy((race.simulator.cars, race.simulator.things[0]))
+    found = copy.deepcopy((race.simulator.cars, race.simulator.objects[0]))
     race.step(cars, Controls(np.full(len(cars), steering_rad), np.full(len(cars), speed_mps)))
     return found
 
@@ -178,13 +178,13 @@ def test_object_in_camera_is_the_next_one_by_the_angles_of_its_corners(
     race, told = watched(CIRCLE, config)
     race.start(0, at * LAP_M, offset, turn)
     step(race, 0.0, 0.1)  # held
-    car, thing = step(race, 0.0, 0.1)
+    car, placed = step(race, 0.0, 0.1)
     params = told[0][0]
     k = params["closest_objects"][1]
-    length, width = {ThingKind.box: (BOX_LENGTH_M, BOX_WIDTH_M), ThingKind.car: (LENGTH_M, WIDTH_M)}[
-        ThingKind(int(thing.kind[0, k]))
+    length, width = {ObjectKind.box: (BOX_LENGTH_M, BOX_WIDTH_M), ObjectKind.car: (LENGTH_M, WIDTH_M)}[
+        ObjectKind(int(placed.kind[0, k]))
     ]
-    heading, middle = thing.heading_rad[0, k], np.array([thing.x_m[0, k], thing.y_m[0, k]])
+    heading, middle = placed.heading_rad[0, k], np.array([placed.x_m[0, k], placed.y_m[0, k]])
     along, across = np.array([math.cos(heading), math.sin(heading)]), np.array([-math.sin(heading), math.cos(heading)])
     points = [middle] + [middle + a * along * length / 2 + b * across * width / 2 for a in (-1, 1) for b in (-1, 1)]
     lens = np.array(

@@ -14,7 +14,7 @@ from simapp.reward import RewardFunction
 from simapp.tracks import load_track
 from tests.conftest import REPO
 from undercut.check import lap
-from undercut.check.check import Given, Report, check
+from undercut.check.check import CheckReport, Given, check
 
 RACERS = REPO / "tests" / "racers"
 ACTIONS = REPO / "actions" / "default.json"
@@ -62,7 +62,7 @@ BROKEN_METADATA = {
 }
 
 
-def warnings_of(report: Report) -> list[str]:
+def warnings_of(report: CheckReport) -> list[str]:
     return [found.text for found in report.findings if found.level == "warn"]
 
 

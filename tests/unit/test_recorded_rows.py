@@ -19,7 +19,7 @@ PAUSED = SHARED_REFERENCE / "simtraces/droa-Spain_track-evaluation/0-iteration.c
 ONE = np.array([0])
 
 
-def judged(track: Track, trace: Trace) -> np.ndarray:
+def check_drives(track: Track, trace: Trace) -> np.ndarray:
     """Rows of a car that is put where the recorded one was, (T,): rules and geometry are ours, the drive is theirs."""
     steps, simulator = trace.steps, BlindSimulator(1)
     race = Race(simulator, track, RaceRules(10**6), [lambda params: 0.0])
@@ -42,7 +42,7 @@ def judged(track: Track, trace: Trace) -> np.ndarray:
 def test_every_recorded_row_is_judged_as_aws_judged_it(path: Path) -> None:
     track = load_track(str(SHARED_REFERENCE / "tracks/reinvent_base.npy"))
     for trace in from_csv(path.read_text(), path.name):
-        rows, steps = judged(track, trace), trace.steps
+        rows, steps = check_drives(track, trace), trace.steps
         np.testing.assert_allclose(rows["progress_pct"], steps["progress_pct"], rtol=0, atol=1e-6)
         np.testing.assert_array_equal(rows["closest_waypoint"], steps["closest_waypoint"])
         assert [EpisodeStatus(s).name for s in rows["status"].tolist()] == [

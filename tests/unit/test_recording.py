@@ -16,12 +16,12 @@ from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.recording import MAGIC, RecordedEpisode, RecordedRacer, Recording, of_traces, recorded
 from contract.rollout import Rollout
 from contract.simtrace import from_csv, to_csv
-from contract.state import STEP_DTYPE, EpisodeStatus, Observations, ThingKind, Things
+from contract.state import STEP_DTYPE, EpisodeStatus, ObjectKind, Observations, TrackObjects
 from contract.vehicle import CAR_COLORS
+from simapp.head_to_head import race_laps
 from simapp.race import Race, RaceRules
-from simapp.rollout import collect
+from simapp.rollout import Racer, collect
 from simapp.starts import start_line
-from simapp.versus import Driver, race_laps
 from tests.support import BlindSimulator, circle
 
 METADATA = ModelMetadata.parse(
@@ -58,21 +58,21 @@ def of(episodes: list[RecordedEpisode], **changed: object) -> Recording:
 def test_evaluations_record_what_drives_beside_the_car_at_every_step() -> None:
     driven = laps(RaceConfig(number_of_obstacles=2, number_of_bot_cars=1, min_distance_between_obstacles=3.0))
     for lap in driven:
-        assert lap.things is not None
-        assert lap.things.kind.tolist() == [[ThingKind.box, ThingKind.box, ThingKind.car]] * len(lap)
-        moved_m = np.hypot(np.diff(lap.things.x_m, axis=0), np.diff(lap.things.y_m, axis=0))
+        assert lap.objects is not None
+        assert lap.objects.kind.tolist() == [[ObjectKind.box, ObjectKind.box, ObjectKind.car]] * len(lap)
+        moved_m = np.hypot(np.diff(lap.objects.x_m, axis=0), np.diff(lap.objects.y_m, axis=0))
         assert (moved_m[:, :2] == 0.0).all()
         assert np.median(moved_m[:, 2]) == pytest.approx(0.2 / 15, rel=0.15)  # BOT_CAR_SPEED, in its lane
         assert lap.ticks is None
-    assert all(lap.things is None for lap in laps(RaceConfig()))
-    assert all(lap.things is None for lap in laps(RaceConfig(number_of_obstacles=2), Phase.training))
+    assert all(lap.objects is None for lap in laps(RaceConfig()))
+    assert all(lap.objects is None for lap in laps(RaceConfig(number_of_obstacles=2), Phase.training))
 
 
 def test_races_record_when_each_car_drove() -> None:
     simulator = BlindSimulator(2, np.zeros(2, np.int64))
     rules = RaceRules(400, 2, 1.0, 1.0)
     race = Race(simulator, circle(), rules, [lambda _: 1.0] * 2, config=RaceConfig(race_type="HEAD_TO_MODEL"))
-    drivers = [Driver(Steady(action), METADATA) for action in (0, 1)]
+    drivers = [Racer(Steady(action), METADATA) for action in (0, 1)]
     both = race_laps(race, drivers, 1, EvaluationConfig(start_jitter_m=0.0, start_jitter_deg=0.0), 0)
     for (lap,) in both:
         assert lap.ticks is not None
@@ -89,10 +89,10 @@ def test_there_and_back(episodes: int, places: int, raced: bool, random: object)
         steps = np.zeros(count, STEP_DTYPE)
         for name in STEP_DTYPE.names or ():
             steps[name] = rng.uniform(0, 2, count).astype(np.float32)
-        things = Things.none(count, places)
-        things.kind[:], things.x_m[:] = 1, rng.uniform(-5, 5, (count, places)).astype(np.float32)
+        objects = TrackObjects.none(count, places)
+        objects.kind[:], objects.x_m[:] = 1, rng.uniform(-5, 5, (count, places)).astype(np.float32)
         ticks = np.cumsum(rng.integers(1, 4, count)) if raced else None
-        made.append(RecordedEpisode(number % 2, number, number, steps, things if places else None, ticks))
+        made.append(RecordedEpisode(number % 2, number, number, steps, objects if places else None, ticks))
     recording = of(made)
     content = recording.to_bytes()
     assert content == recording.to_bytes()
@@ -103,9 +103,9 @@ def test_there_and_back(episodes: int, places: int, raced: bool, random: object)
         assert (one.racer, one.world, one.number) == (two.racer, two.world, two.number)
         assert (one.ticks is None) == (two.ticks is None)
         assert one.ticks is None or (one.ticks == two.ticks).all()
-        assert (one.things is None) == (two.things is None)
-        for name in Things.__slots__ if one.things is not None else ():
-            assert (getattr(one.things, name) == getattr(two.things, name)).all()
+        assert (one.objects is None) == (two.objects is None)
+        for name in TrackObjects.__slots__ if one.objects is not None else ():
+            assert (getattr(one.objects, name) == getattr(two.objects, name)).all()
 
 
 def test_a_lap_with_six_boxes_takes_few_bytes_a_step() -> None:
@@ -154,11 +154,11 @@ def test_a_broken_recording_says_so(damage: Callable[[bytes], bytes], message: s
     assert caught.value.where == "runs/x/0-iteration.rec"
 
 
-def one_lap(**things: int) -> bytes:
-    """An episode of three steps, past two things."""
-    steps, beside = np.zeros(3, STEP_DTYPE), Things.none(3, 2)
-    for name, value in things.items():
-        if name in Things.__slots__:
+def one_lap(**objects: int) -> bytes:
+    """An episode of three steps, past two objects."""
+    steps, beside = np.zeros(3, STEP_DTYPE), TrackObjects.none(3, 2)
+    for name, value in objects.items():
+        if name in TrackObjects.__slots__:
             getattr(beside, name)[2, 1] = value
         else:
             steps[name][2] = value
@@ -170,13 +170,13 @@ def one_lap(**things: int) -> bytes:
     [
         ("status", max(EpisodeStatus), max(EpisodeStatus) + 1),
         ("closest_waypoint", 0, -1),
-        ("kind", max(ThingKind), max(ThingKind) + 1),
+        ("kind", max(ObjectKind), max(ObjectKind) + 1),
         ("colour", len(CAR_COLORS) - 1, len(CAR_COLORS)),
     ],
 )
 def test_what_no_drive_can_have_is_refused_with_its_episode(name: str, known: int, unknown: int) -> None:
     Recording.from_bytes(one_lap(**{name: known}), "a.rec")
-    with pytest.raises(InputError, match=r"episode 4: a (step|thing) .*unknown"):
+    with pytest.raises(InputError, match=r"episode 4: an? (step|object) .*unknown"):
         Recording.from_bytes(one_lap(**{name: unknown}), "a.rec")
 
 
@@ -243,12 +243,12 @@ def test_laps_in_a_row_share_a_world() -> None:
 
 def test_of_a_simtrace_the_cars_are_recorded_with_what_is_known_to_stand() -> None:
     traces = from_csv(to_csv(laps(RaceConfig())[1:], 18.8, 0.0), "x.csv")
-    for nothing in (of_traces(traces), of_traces(traces, Things.none(1))):
-        assert [(e.racer, e.world, e.number, e.things) for e in nothing] == [(0, 0, 1, None), (0, 1, 2, None)]
-    standing = Things.none(1, 2)
-    standing.kind[:], standing.x_m[:] = ThingKind.box, [[1.5, 2.5]]
+    for nothing in (of_traces(traces), of_traces(traces, TrackObjects.none(1))):
+        assert [(e.racer, e.world, e.number, e.objects) for e in nothing] == [(0, 0, 1, None), (0, 1, 2, None)]
+    standing = TrackObjects.none(1, 2)
+    standing.kind[:], standing.x_m[:] = ObjectKind.box, [[1.5, 2.5]]
     for episode, trace in zip(of_traces(traces, standing), traces, strict=True):
         assert episode.steps is trace.steps
-        assert episode.things is not None
-        assert episode.things.x_m.tolist() == [[1.5, 2.5]] * len(trace.steps)
-        assert episode.things.kind.tolist() == [[1, 1]] * len(trace.steps)
+        assert episode.objects is not None
+        assert episode.objects.x_m.tolist() == [[1.5, 2.5]] * len(trace.steps)
+        assert episode.objects.kind.tolist() == [[1, 1]] * len(trace.steps)

@@ -13,12 +13,12 @@ from contract.errors import ChannelError, RewardError
 from contract.protocols import Phase, RolloutOrder, TrainerEnd, WorkerEnd
 from contract.rollout import Rollout
 from contract.wire import Job
-from simapp.worker import Driver, Worker
+from simapp.worker import EpisodeDriver, Worker
 from tests.mini_training import JOB, RULES, CountingDriver, contents, train
 from tests.patience import PATIENCE_S, until
 from trainer.remote import RemoteRollouts
 
-Load = Callable[[Job, Callable[[int], None]], Driver]
+Load = Callable[[Job, Callable[[int], None]], EpisodeDriver]
 POLICY, ORDER = b"0000001", RolloutOrder(Phase.training, 0, 0, 8)
 
 
@@ -51,7 +51,7 @@ def stage(
             assert not thread.is_alive()
 
 
-def counting(job: Job, count: Callable[[int], None]) -> Driver:
+def counting(job: Job, count: Callable[[int], None]) -> EpisodeDriver:
     return CountingDriver(0.0, count)
 
 
@@ -101,7 +101,7 @@ def test_a_worker_that_is_told_to_stop_delivers_its_task_first() -> None:
     memory = MemoryChannel()
     begun = threading.Event()
 
-    def load(job: Job, count: Callable[[int], None]) -> Driver:
+    def load(job: Job, count: Callable[[int], None]) -> EpisodeDriver:
         begun.set()
         return CountingDriver(0.02, count)
 

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from contract import artifacts
 from contract.stores.local import LocalStore
 from tests import recorded
-from undercut.analysis.findings import Finding, findings, headline
+from undercut.analysis.findings import LogFinding, findings, headline
 from undercut.analysis.loading import load_run
 from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest
 from undercut.analysis.measures import iteration_table
@@ -175,7 +175,7 @@ def test_names_from_files_are_escaped() -> None:
     shown = page.pictures([picture("x", evil, evil, draw)])
     lead = page.facts([(evil, evil)]) + page.problems([evil]) + page.figures([(evil, evil, evil)])
     table = page.table([page.Column(evil, evil)], [[evil]])
-    body = shown + table + page.findings([Finding(evil, evil)])
+    body = shown + table + page.findings([LogFinding(evil, evil)])
     html = page.page(evil, lead, [page.Section("x", evil, body)])
     found = read(html)
     assert (found.errors, found.open) == ([], [])

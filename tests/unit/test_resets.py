@@ -199,8 +199,8 @@ def test_a_contact_is_charged_to_the_one_whose_front_is_further_back() -> None:
         it.simulator.place(both, Poses(pair[0], pair[1], heading))
         x, y = (pair[i] + FRONT_POINT_X_M * f(heading) for i, f in enumerate((np.cos, np.sin)))
         front_m = track.project(x, y).distance_m
-        survey = it.surroundings.survey(both)
-        return [int(place) for place in it.surroundings.charges(both, survey, front_m, runs, solid)]
+        neighbours = it.nearby.around_cars(both)
+        return [int(place) for place in it.nearby.charges(both, neighbours, front_m, runs, solid)]
 
     assert [judge(gap) for gap in (0.5, 0.3, -0.3, -0.5)] == [[-1, -1], [-1, 0], [0, -1], [-1, -1]]
     assert judge(0.3, runs=np.array([True, False])) == [-1, -1]
@@ -233,8 +233,8 @@ SCRIPTS = {
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_whole_evaluations_by_hand(script: str) -> None:
     """With the defaults of an evaluation: 2 s off the road, 5 s for a crash, 2 s turned round, none for standing."""
-    things, rows, counts = SCRIPTS[script]
-    it = race(RaceRules.of(EvaluationConfig(), 5_000, 10_000), things)
+    objects, rows, counts = SCRIPTS[script]
+    it = race(RaceRules.of(EvaluationConfig(), 5_000, 10_000), objects)
     it.furnish(0, np.random.default_rng(0), 0.0)
     it.start(0, 0.0, LANE_M)
     found: list[np.ndarray] = []

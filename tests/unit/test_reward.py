@@ -155,7 +155,7 @@ def test_syntax_error_in_a_helper_names_the_helper(tmp_path: Path) -> None:
             "no_such_module_here",
             "name no_such_module_here in a requirements.txt",
         ),
-        ("from math import no_such_thing\n", 1, "no_such_thing", "math has nothing of this name"),
+        ("from math import no_such_object\n", 1, "no_such_object", "math has nothing of this name"),
         ("x = 1\n\ny = x / 0\n", 3, "ZeroDivisionError: division by zero", "correct this line"),
         ("import sys\nsys.exit(3)\n", 2, "SystemExit: 3", "correct this line"),
     ],

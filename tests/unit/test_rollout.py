@@ -11,7 +11,7 @@ from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus, UInt8Array
 from simapp.race import Race, RaceRules
-from simapp.rollout import Drive, choose, collect
+from simapp.rollout import OngoingEpisode, choose, collect
 from simapp.starts import round_robin, start_line
 from tests.support import BlindSimulator, circle
 
@@ -102,6 +102,6 @@ def test_sampled_continuous_actions_have_mean_and_deviation() -> None:
 
 def test_e_greedy_takes_the_likeliest_but_for_its_share_of_random_actions() -> None:
     said = ActionDistribution(probabilities=np.tile([0.3, 0.5, 0.2], (20_000, 1)))
-    drives = [Drive(0, np.random.default_rng([9, k])) for k in range(20_000)]
+    drives = [OngoingEpisode(0, np.random.default_rng([9, k])) for k in range(20_000)]
     taken = np.bincount(choose(said, drives, epsilon=0.3), minlength=3) / 20_000
     np.testing.assert_allclose(taken, [0.1, 0.8, 0.1], atol=0.01)

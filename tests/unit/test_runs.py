@@ -138,7 +138,7 @@ def test_a_run_in_a_bucket_opens_from_its_files(
     (tmp_path / "reward.py").write_text("import speed\ndef reward_function(params):\n    return speed.BEST\n")
     (tmp_path / "speed.py").write_text("BEST = 2.5\n")
     np.save(tmp_path / "mine.npy", ring())
-    with workspace().claimed("runs/a") as place:
+    with workspace().locked("runs/a") as place:
         Run.create(RunConfig(name="a", track="mine.npy"), tmp_path / "reward.py", *FILES[1:], CARRIED, place)
     for name in ("reward.py", "speed.py", "mine.npy"):
         (tmp_path / name).unlink()

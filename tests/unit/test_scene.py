@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import InputError
-from contract.state import FloatArray, ThingKind, Things, UInt8Array
+from contract.state import FloatArray, ObjectKind, TrackObjects, UInt8Array
 from contract.vehicle import CAR_COLORS
 from simapp.camera import Camera
 from simapp.camera.look import CAR_RGB, DASH_RGB
@@ -26,9 +26,9 @@ def car(x_m: float, y_m: float, heading_rad: float, colour: str = "Red", steerin
 
 
 def box(x_m: float, y_m: float) -> Bodies:
-    one = Things.none(1, 1)
-    one.kind[:], one.x_m[:], one.y_m[:] = ThingKind.box, x_m, y_m
-    return Bodies.of_things(one)
+    one = TrackObjects.none(1, 1)
+    one.kind[:], one.x_m[:], one.y_m[:] = ObjectKind.box, x_m, y_m
+    return Bodies.of_objects(one)
 
 
 def changed(one: UInt8Array, two: UInt8Array) -> FloatArray:
@@ -61,9 +61,9 @@ def test_a_box_stands_where_a_pinhole_would_see_it(view: str, angle: float) -> N
     driver = car(x, y, heading)
     at = np.array([x, y]) + 0.9 * np.array([math.cos(heading), math.sin(heading)])
     at += 0.4 * np.array([-math.sin(heading), math.cos(heading)])
-    thing = box(*at)
-    thing.heading_rad[:] = heading
-    with_box = RENDERER.render(view, driver.beside(thing))
+    placed = box(*at)
+    placed.heading_rad[:] = heading
+    with_box = RENDERER.render(view, driver.beside(placed))
     where = changed(with_box, RENDERER.render(view, driver))
     corners = [
         seen_by(view, driver, (*(at + a * 0.2 * np.array([c, s]) + b * 0.2 * np.array([-s, c])), z))
@@ -85,12 +85,12 @@ def test_a_box_stands_where_a_pinhole_would_see_it(view: str, angle: float) -> N
 def test_the_front_view_is_what_the_cars_camera_sees() -> None:
     """Against the camera's own ray by ray picture, which shares no drawing code with it."""
     x, y, heading = RADIUS_M, 0.0, math.pi / 2
-    thing = box(RADIUS_M - 0.3, 1.4)
+    placed = box(RADIUS_M - 0.3, 1.4)
     small_renderer = SceneRenderer(TRACK, 320, 240, RENDERER.ground)
-    ours = small_renderer.render("front", car(x, y, heading).beside(thing))
-    one = Things.none(1, 1)
-    one.kind[:], one.x_m[:], one.y_m[:] = ThingKind.box, thing.x_m, thing.y_m
-    theirs = render_rgb(Camera(TRACK), x, y, heading, 320, 240, things=one)
+    ours = small_renderer.render("front", car(x, y, heading).beside(placed))
+    one = TrackObjects.none(1, 1)
+    one.kind[:], one.x_m[:], one.y_m[:] = ObjectKind.box, placed.x_m, placed.y_m
+    theirs = render_rgb(Camera(TRACK), x, y, heading, 320, 240, objects=one)
     sky_and_walls = 130  # rows that videos colour differently
     small = [picture[sky_and_walls:].reshape(22, 5, 64, 5, 3).mean(axis=(1, 3)) for picture in (ours, theirs)]
     assert np.median(np.abs(small[0] - small[1])) < 2.0

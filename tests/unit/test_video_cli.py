@@ -66,7 +66,7 @@ def test_iterations_are_drawn_from_what_is_there(run: Run) -> None:
     undercut("video", "mine", "--iteration", "4", "--training", "--view", "pip")
     assert frames_of(Path("runs/mine/iteration-data/training/camera-pip/4-video.mp4")) == 6 + 18
     run.store.put(artifacts.training_recording(4), LAP.to_bytes())
-    assert with_recording(run, 4).recording.episodes[0].things is not None
+    assert with_recording(run, 4).recording.episodes[0].objects is not None
 
 
 def test_a_simtrace_of_a_run_with_fixed_boxes_shows_them_and_says_what_it_cannot(run: Run) -> None:
@@ -74,10 +74,10 @@ def test_a_simtrace_of_a_run_with_fixed_boxes_shows_them_and_says_what_it_cannot
     opened = Run(run.config.model_copy(update={"race": race_config}), run.files, run.store)
     run.store.put(artifacts.evaluation_simtrace(), TRACE.encode())
     source = videos.source_of_run(opened)
-    things = source.recording.episodes[0].things
-    assert things is not None
-    assert (things.kind[:, :2] == 1).all()
-    assert (things.kind[:, 2:] == 0).all()
+    objects = source.recording.episodes[0].objects
+    assert objects is not None
+    assert (objects.kind[:, :2] == 1).all()
+    assert (objects.kind[:, 2:] == 0).all()
     assert "does not tell where bots" in source.note
 
 

@@ -12,12 +12,12 @@ from contract.config import RaceConfig, RunConfig, WorldConfig
 from contract.errors import InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.recording import RecordedEpisode, RecordedRacer, Recording
-from contract.state import STEP_S, ThingKind, Things
+from contract.state import STEP_S, ObjectKind, TrackObjects
 from contract.vehicle import FRONT_POINT_X_M
 from tests.watching import TRACK, drive, write_race, write_run
 from undercut.runs.live import LIVE, LiveSession, live_recording
-from undercut.view.laps import COLUMNS, MAX_CARS, THING_COLUMNS, LapReader, Laps, Show
-from undercut.view.pictures import Pictures, grid, things_around
+from undercut.view.laps import COLUMNS, MAX_CARS, OBJECT_COLUMNS, LapReader, Laps, Show
+from undercut.view.pictures import Pictures, grid, objects_around
 from undercut.view.subject import RECORDING, Subject, subjects
 
 MINE = Subject("run", "mine")
@@ -107,14 +107,14 @@ def test_cars_of_a_heat_see_each_other_and_others_do_not() -> None:
     laps = read(Subject("race", "cup"))
     assert [car.label for car in laps.cars] == ["Ann, heat 1", "Bob, heat 1", "Ann, heat 2", "Bob, heat 2"]
     assert len({car.colour for car in laps.cars}) == 2
-    around = things_around(laps, laps.rows(1.0))
+    around = objects_around(laps, laps.rows(1.0))
     assert around is not None
-    assert (around.kind == ThingKind.car).sum(axis=1).tolist() == [1, 1, 1, 1]
+    assert (around.kind == ObjectKind.car).sum(axis=1).tolist() == [1, 1, 1, 1]
     x, _, _ = laps.poses(laps.rows(1.0))
     assert around.x_m[:, 0] == pytest.approx(x[[1, 0, 3, 2]])
-    late = things_around(laps, laps.rows(4.3))  # Ann has arrived: her car leaves the track
+    late = objects_around(laps, laps.rows(4.3))  # Ann has arrived: her car leaves the track
     assert late is not None
-    assert (late.kind == ThingKind.car).sum(axis=1).tolist() == [1, 0, 1, 0]
+    assert (late.kind == ObjectKind.car).sum(axis=1).tolist() == [1, 0, 1, 0]
 
 
 def test_laps_in_a_row_are_one_drive() -> None:
@@ -165,20 +165,20 @@ def test_what_stands_and_drives_around_a_car_is_recorded_or_follows_from_the_rac
     boxes = RaceConfig(race_type="OBJECT_AVOIDANCE", number_of_obstacles=2)
     store.put(artifacts.RUN_CONFIG, RunConfig(name="mine", race=boxes).to_json().encode())
     laps = read(MINE, "training")
-    around = things_around(laps, laps.rows(1.0))
+    around = objects_around(laps, laps.rows(1.0))
     assert around is not None
-    assert (around.kind == ThingKind.box).all()
+    assert (around.kind == ObjectKind.box).all()
     values = np.frombuffer(laps.cars[1].columns(), "<f4")
-    assert values.size == 31 * (len(COLUMNS) + 2 * len(THING_COLUMNS))
-    bots = Things.none(30, 1)
-    bots.kind[:], bots.x_m[:, 0], bots.colour[:] = ThingKind.car, np.arange(30), 3
+    assert values.size == 31 * (len(COLUMNS) + 2 * len(OBJECT_COLUMNS))
+    bots = TrackObjects.none(30, 1)
+    bots.kind[:], bots.x_m[:, 0], bots.colour[:] = ObjectKind.car, np.arange(30), 3
     episode = RecordedEpisode(0, 0, 0, drive(0, 30).steps, bots)
     recording = Recording("mine", TRACK, False, 17.0, (RecordedRacer("Ann", "mine", "Blue"),), (episode,))
     store.put(artifacts.evaluation_recording(), recording.to_bytes())
     laps = read(MINE, "evaluation")
-    around = things_around(laps, laps.rows(1.0))
+    around = objects_around(laps, laps.rows(1.0))
     assert around is not None
-    assert (around.kind.tolist(), around.x_m.tolist()) == ([[ThingKind.car]], [[14.0]])
+    assert (around.kind.tolist(), around.x_m.tolist()) == ([[ObjectKind.car]], [[14.0]])
 
 
 def test_cars_of_a_recorded_race_have_one_clock() -> None:

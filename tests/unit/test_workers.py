@@ -18,7 +18,7 @@ from tests.unit.test_worlds import Even
 from undercut.backends.local import rollouts as local
 from undercut.backends.local import workers
 from undercut.backends.local.workers import (
-    MOST_RESTARTS,
+    MAX_RESTARTS,
     OUT_OF_MEMORY,
     JobDriver,
     LocalWorkers,
@@ -124,8 +124,8 @@ def test_a_worker_that_keeps_dying_is_started_again_a_few_times_and_then_stops_t
     crew, source, said = started("import sys; print('no luck', flush=True); sys.exit(5)", monkeypatch)
     with crew:
         until("the end of the training", lambda: source.failure is not None)
-    assert len(source.died) == MOST_RESTARTS + 1
-    assert said[0] == f"worker 0 ended with status 5: no luck; started again (1 of {MOST_RESTARTS} times)"
+    assert len(source.died) == MAX_RESTARTS + 1
+    assert said[0] == f"worker 0 ended with status 5: no luck; started again (1 of {MAX_RESTARTS} times)"
     assert "all workers keep dying; the last one ended with status 5: no luck" in str(source.failure)
 
 

@@ -3,7 +3,7 @@
 rl_coach was written for TensorFlow 1.14 and Python 3.6. `install()` puts one finder on `sys.meta_path` that answers
 only for `rl_coach.*`. Those modules get a `__builtins__` mapping of their own, in which `__import__` hands out a few
 stand-ins (TensorFlow's 1.x face, absent optional packages) and `print` goes to the `rl_coach` logger. Everybody else
-imports the real things.
+imports the real objects.
 """
 
 import builtins

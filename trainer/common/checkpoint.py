@@ -11,7 +11,7 @@ from trainer.common.weights import Weights, is_weight
 SUFFIXES = ("data-00000-of-00001", "index", "meta")
 
 
-class Checkpoint:
+class GraphCheckpoint:
     """Saves and restores every global variable of a graph: weights, optimiser slots, global step.
 
     Make it while the graph is being built.
@@ -83,7 +83,7 @@ class CheckpointedAgent:
     """Base class of the agents: what they all can do with their weights."""
 
     _session: Any
-    _checkpoint: Checkpoint
+    _checkpoint: GraphCheckpoint
 
     def weights(self) -> Weights:
         """The online networks' weights by name."""

@@ -13,7 +13,7 @@ from contract.rollout import Rollout
 from trainer.coach import shim
 from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.common import networks
-from trainer.common.checkpoint import Checkpoint
+from trainer.common.checkpoint import GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
 from trainer.common.replay_buffer import ReplayAgent
 from trainer.common.session import own_global_state, session_config
@@ -56,7 +56,7 @@ class DqnAgent(ReplayAgent):
             self._dqn.set_environment_parameters(networks.spaces(metadata))
             self._dqn.build_update()
             self._export = PolicyExport(self._dqn.online, metadata, self._dqn.policy)
-            self._checkpoint = Checkpoint(graph)
+            self._checkpoint = GraphCheckpoint(graph)
         graph.finalize()
         network, algorithm = parameters.network_wrappers["main"], parameters.algorithm
         self._batch_size, self._learning_rate = int(network.batch_size), float(network.learning_rate)

@@ -17,9 +17,9 @@ from contract.runtime import is_bfloat16
 from trainer.coach import shim
 from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.common import networks
-from trainer.common.checkpoint import Checkpoint, CheckpointedAgent
+from trainer.common.chained_arrays import ChainedArrays
+from trainer.common.checkpoint import CheckpointedAgent, GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
-from trainer.common.pieces import Pieces
 from trainer.common.session import own_global_state, session_config
 from trainer.ppo.diagnostics import value_diagnostics
 
@@ -65,7 +65,7 @@ class CoachAgent(CheckpointedAgent):
             self._ppo.set_environment_parameters(networks.spaces(metadata))
             self._ppo.build_update()
             self._export = PolicyExport(self._ppo.online, metadata)
-            self._checkpoint = Checkpoint(graph)
+            self._checkpoint = GraphCheckpoint(graph)
         graph.finalize()
         self._batch_size = int(parameters.network_wrappers["main"].batch_size)
         self._memory_estimate = MemoryEstimate(graph, self._batch_size)
@@ -116,7 +116,7 @@ class CoachAgent(CheckpointedAgent):
 
         finals = [rollout.final for rollout in rollouts if rollout.truncated]
         inputs = {
-            name: Pieces([*(r.observations[name] for r in rollouts), *(final[name][None] for final in finals)])
+            name: ChainedArrays([*(r.observations[name] for r in rollouts), *(final[name][None] for final in finals)])
             for name in self._ppo.sensors
         }
         values, old_policy = self._ppo.evaluate(inputs)

@@ -15,12 +15,12 @@ from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
 from contract.state import FloatArray, IntArray
 from trainer.coach import shim
-from trainer.common.pieces import Pieces
+from trainer.common.chained_arrays import ChainedArrays
 from trainer.common.update import apply_gradients, not_finite
 from trainer.ppo.diagnostics import update_diagnostics
 
 Float32Array = NDArray[np.float32]
-Rows = NDArray[Any] | Pieces
+Rows = NDArray[Any] | ChainedArrays
 
 FORWARD_BATCH = 64
 """Frames a forward pass: large enough to keep the cores busy, small enough for the caches."""

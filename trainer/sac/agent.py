@@ -11,7 +11,7 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from trainer.coach import shim
 from trainer.common import networks
-from trainer.common.checkpoint import Checkpoint
+from trainer.common.checkpoint import GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
 from trainer.common.replay_buffer import MEMORY_BYTES, ReplayAgent
 from trainer.common.session import own_global_state, session_config
@@ -53,7 +53,7 @@ class SacAgent(ReplayAgent):
             self._sac.set_environment_parameters(networks.spaces(metadata))
             self._sac.build_update(hyperparameters.sac_alpha)
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
-            self._checkpoint = Checkpoint(graph)
+            self._checkpoint = GraphCheckpoint(graph)
         graph.finalize()
         self._memory_estimate = MemoryEstimate(graph, hyperparameters.batch_size, replay_bytes=self._memory_bytes)
         self._memory_estimate.check_network()

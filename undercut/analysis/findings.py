@@ -37,7 +37,7 @@ _NEAR_LIMIT = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LogFinding:
     """`text` has the numbers, `rule` says when it is told; `mood` is good, bad or plain."""
 
     text: str
@@ -45,9 +45,9 @@ class Finding:
     mood: str = "plain"
 
 
-def findings(log: RunLog) -> list[Finding]:
+def findings(log: RunLog) -> list[LogFinding]:
     """What the rules of this file find in a log, the outcome first."""
-    rules: tuple[Callable[[_Facts], Sequence[Finding | None]], ...] = (
+    rules: tuple[Callable[[_Facts], Sequence[LogFinding | None]], ...] = (
         _outcome,
         _first_lap,
         _after_the_best,
@@ -83,10 +83,10 @@ class _Facts:
         return [episode for episode in self.log.traced(Kind.training) if episode.iteration >= self.late_from]
 
 
-def _outcome(facts: _Facts) -> Sequence[Finding | None]:
+def _outcome(facts: _Facts) -> Sequence[LogFinding | None]:
     laps = facts.laps
     if not laps:
-        return [Finding("Nothing was driven that is known.", "no episode in metrics or simtraces", "bad")]
+        return [LogFinding("Nothing was driven that is known.", "no episode in metrics or simtraces", "bad")]
     complete = [lap for lap in laps if lap.complete]
     what = laps[0].kind.words
     of = f"{len(complete)} of {len(laps)} laps of the {what}"
@@ -95,17 +95,17 @@ def _outcome(facts: _Facts) -> Sequence[Finding | None]:
     rule = "the evaluation's laps; without one, those of the last evaluation in training, or of its last iteration"
     if not complete:
         furthest = max(lap.completion_pct for lap in laps)
-        return [Finding(f"No lap is complete: {of}; the furthest came to {furthest:.0f} %.", rule, "bad")]
+        return [LogFinding(f"No lap is complete: {of}; the furthest came to {furthest:.0f} %.", rule, "bad")]
     times = np.array([lap.time_s for lap in complete])
     several = f" on average, between {times.min():.2f} and {times.max():.2f} s"
     resets = sum(lap.resets for lap in complete)
     told = f"{of} are complete: {times.mean():.2f} s{several if len(times) > 1 else ''}"
     told += f", with {resets} resets." if resets else "."
-    return [Finding(told, rule, "good" if len(complete) == len(laps) and not resets else "plain")]
+    return [LogFinding(told, rule, "good" if len(complete) == len(laps) and not resets else "plain")]
 
 
-def _first_lap(facts: _Facts) -> Sequence[Finding | None]:
-    found: list[Finding | None] = []
+def _first_lap(facts: _Facts) -> Sequence[LogFinding | None]:
+    found: list[LogFinding | None] = []
     first = next((episode for episode in facts.log.of(Kind.training) if episode.complete), None)
     if first is not None:
         text = f"The first complete lap in training was episode {first.number + 1}, in iteration {first.iteration}"
@@ -114,11 +114,11 @@ def _first_lap(facts: _Facts) -> Sequence[Finding | None]:
         if steps is None and None not in before and len(before) == first.iteration + 1:
             steps = float(sum(row or 0 for row in before))
         told = f" (within {steps:,.0f} training steps)" if steps is not None else ""
-        found.append(Finding(f"{text}{told}: {first.time_s:.2f} s.", "first training episode at 100 %"))
+        found.append(LogFinding(f"{text}{told}: {first.time_s:.2f} s.", "first training episode at 100 %"))
     elif facts.log.of(Kind.training):
         furthest = max(episode.completion_pct for episode in facts.log.of(Kind.training))
         found.append(
-            Finding(
+            LogFinding(
                 f"No training episode completed a lap; the furthest came to {furthest:.0f} %.",
                 "first training episode at 100 %",
             )
@@ -126,7 +126,7 @@ def _first_lap(facts: _Facts) -> Sequence[Finding | None]:
     clean = next((row for row in facts.table if row.checks and row.check_complete == row.checks), None)
     if clean is not None:
         found.append(
-            Finding(
+            LogFinding(
                 f"All {clean.checks} evaluation laps were complete for the first time after iteration "
                 f"{clean.iteration}.",
                 "first evaluation in training of complete laps only",
@@ -136,7 +136,7 @@ def _first_lap(facts: _Facts) -> Sequence[Finding | None]:
     return found
 
 
-def _after_the_best(facts: _Facts) -> Sequence[Finding | None]:
+def _after_the_best(facts: _Facts) -> Sequence[LogFinding | None]:
     rows = [(row.iteration, row.check_completion_pct) for row in facts.table if row.check_completion_pct is not None]
     if len(rows) < 2:
         return []
@@ -149,11 +149,11 @@ def _after_the_best(facts: _Facts) -> Sequence[Finding | None]:
         f"one (iteration {best[0]}) to {best[1]:.0f} %: drive the best checkpoint, not the last."
     )
     return [
-        Finding(text, f"the last evaluation's mean completion is over {_WORSE_PCT:.0f} points below the best", "bad")
+        LogFinding(text, f"the last evaluation's mean completion is over {_WORSE_PCT:.0f} points below the best", "bad")
     ]
 
 
-def _progress(facts: _Facts) -> Sequence[Finding | None]:
+def _progress(facts: _Facts) -> Sequence[LogFinding | None]:
     rows = [row for row in facts.table if row.completion_pct is not None]
     if len(rows) < 4:
         return []
@@ -166,14 +166,16 @@ def _progress(facts: _Facts) -> Sequence[Finding | None]:
         f"Training episodes came to {early:.0f} % of a lap on average in the first {third} iterations, and to "
         f"{late:.0f} % in the last {third}."
     )
-    return [Finding(text, "mean completion of the first and last third of the iterations", _mood(late - early, 10.0))]
+    return [
+        LogFinding(text, "mean completion of the first and last third of the iterations", _mood(late - early, 10.0))
+    ]
 
 
 def _mood(gain: float, enough: float) -> str:
     return "good" if gain >= enough else "bad" if gain < 0.0 else "plain"
 
 
-def _exits(facts: _Facts) -> Sequence[Finding | None]:
+def _exits(facts: _Facts) -> Sequence[LogFinding | None]:
     episodes = facts.late_traced() or facts.log.traced(*EVALUATIONS)
     rows = exits(episodes)
     cluster = densest(facts.scale.shares(rows)) if len(rows) >= _FEW_EXITS else None
@@ -192,8 +194,8 @@ def _exits(facts: _Facts) -> Sequence[Finding | None]:
         f"less than {100 * _CHANCE:g} % of cases"
     )
     if chance < _CHANCE:
-        return [Finding(f"{text}; this stretch stands out.", rule, "bad")]
-    return [Finding(f"{text}; chance alone does as much, so no stretch stands out.", rule)]
+        return [LogFinding(f"{text}; this stretch stands out.", rule, "bad")]
+    return [LogFinding(f"{text}; chance alone does as much, so no stretch stands out.", rule)]
 
 
 def _which(episodes: Sequence[Episode]) -> str:
@@ -203,7 +205,7 @@ def _which(episodes: Sequence[Episode]) -> str:
     return f"iterations {numbers[0]} to {numbers[-1]}"
 
 
-def _shortcuts(facts: _Facts) -> Sequence[Finding | None]:
+def _shortcuts(facts: _Facts) -> Sequence[LogFinding | None]:
     episodes = facts.log.traced(*Kind)
     found = [(episode, rows) for episode in episodes if len(rows := jumps(episode))]
     if not found:
@@ -217,10 +219,12 @@ def _shortcuts(facts: _Facts) -> Sequence[Finding | None]:
         f"onto another part of the road, most often at waypoint {facts.scale.waypoint(cluster.begin)}. Such laps are "
         f"no whole laps."
     )
-    return [Finding(text, f"progress of more than {JUMP_M:g} m of the centre line in one step, resets left out", "bad")]
+    return [
+        LogFinding(text, f"progress of more than {JUMP_M:g} m of the centre line in one step, resets left out", "bad")
+    ]
 
 
-def _entropy(facts: _Facts) -> Sequence[Finding | None]:
+def _entropy(facts: _Facts) -> Sequence[LogFinding | None]:
     told = [(row.iteration, row.entropy) for row in facts.table if row.entropy is not None]
     if len(told) < 2 or isinstance(facts.log.actions, ContinuousActions):
         return []
@@ -233,12 +237,12 @@ def _entropy(facts: _Facts) -> Sequence[Finding | None]:
             f"Entropy fell below {limit:.2f} nats, half of its first value, at iteration {below[0]} ({below[1]:.2f}); "
             f"it ended at {end:.2f}."
         )
-        return [Finding(text, rule)]
+        return [LogFinding(text, rule)]
     text = f"Entropy went from {begin:.2f} to {end:.2f} nats and is still above half of its first value: it explores."
-    return [Finding(text, rule)]
+    return [LogFinding(text, rule)]
 
 
-def _speed(facts: _Facts) -> Sequence[Finding | None]:
+def _speed(facts: _Facts) -> Sequence[LogFinding | None]:
     laps = [lap for lap in facts.laps if len(lap.steps)]
     if not laps:
         return []
@@ -255,15 +259,15 @@ def _speed(facts: _Facts) -> Sequence[Finding | None]:
         top = actions.speed_mps[1]
     if top is not None and commanded < 0.95 * top:
         text = f"Commanded speed never was above {commanded:.2f} m/s, though the actions go up to {top:.2f} m/s"
-        return [Finding(f"{text}{fastest_driven}.", rule)]
+        return [LogFinding(f"{text}{fastest_driven}.", rule)]
     percent = 100.0 * float(np.mean(rows["speed_mps"] >= 0.95 * commanded))
     share = f"{percent:.0f} %" if percent >= 1.0 else "less than 1 %"
     text = f"Top speed, {commanded:.2f} m/s, is commanded in {share} of the steps{fastest_driven}."
-    return [Finding(text, rule)]
+    return [LogFinding(text, rule)]
 
 
-def _actions(facts: _Facts) -> Sequence[Finding | None]:
-    found: list[Finding | None] = []
+def _actions(facts: _Facts) -> Sequence[LogFinding | None]:
+    found: list[LogFinding | None] = []
     late = facts.late_traced()
     use = action_use(facts.log, late, facts.scale)
     if use is None or use.continuous:
@@ -272,16 +276,16 @@ def _actions(facts: _Facts) -> Sequence[Finding | None]:
     if unused:
         text = f"{len(unused)} of {len(use.labels)} actions are hardly used: {', '.join(unused)}."
         rule = f"less than {100 * _UNUSED:.0f} % of the training steps in the last third of the iterations"
-        found.append(Finding(text, rule))
+        found.append(LogFinding(text, rule))
     top = int(use.overall.argmax())
     if use.overall[top] > _DOMINANT:
         text = f"One action does most of the work: {use.labels[top]} in {100 * use.overall[top]:.0f} % of the steps."
         rule = f"more than {100 * _DOMINANT:.0f} % of the training steps in the last third of the iterations"
-        found.append(Finding(text, rule, "bad"))
+        found.append(LogFinding(text, rule, "bad"))
     return found
 
 
-def _swings(facts: _Facts) -> Sequence[Finding | None]:
+def _swings(facts: _Facts) -> Sequence[LogFinding | None]:
     measured = [smooth for lap in facts.laps if (smooth := smoothness(lap.steps)) is not None]
     if not measured:
         return []
@@ -292,12 +296,12 @@ def _swings(facts: _Facts) -> Sequence[Finding | None]:
     )
     if swings > _SWINGS_PER_S:
         text = f"It zig-zags: steering changes sides {swings:.1f} times a second, by {change:.1f}° a step."
-        return [Finding(text, rule, "bad")]
+        return [LogFinding(text, rule, "bad")]
     text = f"It steers calmly: it changes sides {swings:.1f} times a second, and by {change:.1f}° a step."
-    return [Finding(text, rule, "good")]
+    return [LogFinding(text, rule, "good")]
 
 
-def _reward(facts: _Facts) -> Sequence[Finding | None]:
+def _reward(facts: _Facts) -> Sequence[LogFinding | None]:
     episodes = facts.log.of(Kind.training)
     rewards = np.array([episode.reward for episode in episodes])
     progress = np.array([episode.completion_pct for episode in episodes])
@@ -307,11 +311,11 @@ def _reward(facts: _Facts) -> Sequence[Finding | None]:
     rule = f"correlation (Pearson) over the training episodes; below {_WEAK_CORRELATION:g} it is weak"
     if correlation < _WEAK_CORRELATION:
         text = f"Reward hardly follows progress: r = {correlation:.2f} over {len(episodes)} episodes."
-        return [Finding(text, rule, "bad")]
-    return [Finding(f"Reward follows progress: r = {correlation:.2f} over {len(episodes)} episodes.", rule, "good")]
+        return [LogFinding(text, rule, "bad")]
+    return [LogFinding(f"Reward follows progress: r = {correlation:.2f} over {len(episodes)} episodes.", rule, "good")]
 
 
-def _slow_sector(facts: _Facts) -> Sequence[Finding | None]:
+def _slow_sector(facts: _Facts) -> Sequence[LogFinding | None]:
     if facts.log.track is None:
         return []
     times = sector_times(facts.log.traced(Kind.evaluation) or facts.log.traced(Kind.check), facts.scale)
@@ -327,10 +331,10 @@ def _slow_sector(facts: _Facts) -> Sequence[Finding | None]:
         f"The slowest tenth of the best lap ({best.time_s:.2f} s) is sector {slowest + 1}, waypoints {first} to "
         f"{last}: {mine[slowest]:.2f} s. The best sectors of {len(times)} laps together would make {ideal:.2f} s."
     )
-    return [Finding(text, f"seconds in each of {SECTORS} equal sectors, complete laps without resets")]
+    return [LogFinding(text, f"seconds in each of {SECTORS} equal sectors, complete laps without resets")]
 
 
-def _limit(facts: _Facts) -> Sequence[Finding | None]:
+def _limit(facts: _Facts) -> Sequence[LogFinding | None]:
     found = best_gap(facts.log)
     if found is None:
         return []
@@ -344,17 +348,17 @@ def _limit(facts: _Facts) -> Sequence[Finding | None]:
         f"{last}: {gap.by_sector[worst].sum():.2f} s."
     )
     rule = "the fastest lap that the car can drive (undercut line); a longer way counts at the limit's own speed"
-    return [Finding(text, rule, "good" if gap.ratio <= _NEAR_LIMIT else "plain")]
+    return [LogFinding(text, rule, "good" if gap.ratio <= _NEAR_LIMIT else "plain")]
 
 
-def _cut(facts: _Facts) -> Sequence[Finding | None]:
+def _cut(facts: _Facts) -> Sequence[LogFinding | None]:
     late = facts.late
     cut = sum(episode.outcome is EpisodeStatus.time_up for episode in late)
     if not late or cut < _CUT_SHARE * len(late):
         return []
     longest = max((len(episode.steps) for episode in late), default=0)
     text = f"{cut} of the last {len(late)} training episodes were cut by the step limit ({longest * STEP_S:.0f} s)."
-    return [Finding(text, f"at least {100 * _CUT_SHARE:.0f} % of the last third's episodes ended as time_up", "bad")]
+    return [LogFinding(text, f"at least {100 * _CUT_SHARE:.0f} % of the last third's episodes ended as time_up", "bad")]
 
 
 def headline(log: RunLog) -> list[tuple[str, str, str]]:

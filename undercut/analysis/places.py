@@ -1,4 +1,4 @@
-"""Where on the lap things happen: sectors, exits, actions, and maps of time and reward."""
+"""Where on the lap it happens: sectors, exits, actions, and maps of time and reward."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -145,7 +145,7 @@ def binned(steering_deg: FloatArray, low: float, high: float) -> tuple[IntArray,
     return np.clip(np.searchsorted(edges, steering_deg, side="right") - 1, 0, STEERING_BINS - 1), labels
 
 
-_MOST_ACTIONS = 1000
+_MAX_ACTIONS = 1000
 """A higher index in a trace is no action."""
 
 
@@ -155,7 +155,7 @@ def discrete_labels(log: RunLog, rows: np.ndarray, actions: IntArray) -> list[st
         pairs = list(zip(log.actions.steering_deg.tolist(), log.actions.speed_mps.tolist(), strict=True))
         return [command_label(steering, speed) for steering, speed in pairs]
     labels = []
-    for action in range(min(int(actions.max()), _MOST_ACTIONS) + 1):
+    for action in range(min(int(actions.max()), _MAX_ACTIONS) + 1):
         at = np.flatnonzero(actions == action)
         if len(at):
             row = rows[at[0]]
@@ -194,7 +194,7 @@ def heat_maps(rows: np.ndarray) -> HeatMaps | None:
     edges = []
     for name in ("x_m", "y_m"):
         low, high = np.floor(rows[name].min() / CELL_M), np.floor(rows[name].max() / CELL_M) + 1
-        if high - low > _MOST_CELLS:
+        if high - low > _MAX_CELLS:
             return None
         edges.append(np.arange(low, high + 1) * CELL_M)
     x_m, y_m = edges
@@ -205,5 +205,5 @@ def heat_maps(rows: np.ndarray) -> HeatMaps | None:
     return HeatMaps(x_m, y_m, steps * STEP_S, mean)
 
 
-_MOST_CELLS = 2000
+_MAX_CELLS = 2000
 """A map of more than 200 m is a broken position, and no track."""

@@ -114,7 +114,7 @@ def params_of(track: Track, is_reversed: bool, episode: Episode) -> Iterator[dic
         rows=steps,
         where=where,
         steps=episode.numbers,
-        survey=None,
+        neighbours=None,
         is_crashed=steps["status"] == EpisodeStatus.crashed,
         is_offtrack=np.asarray(~wheels_on_road(track, rear_x_m, rear_y_m, heading).any(axis=1)),
         clock_s=steps["time_s"] - STEP_S,  # the file's stamps are of the steps' ends

@@ -9,7 +9,7 @@ from typing import Protocol
 from contract.archive import Archive
 from contract.errors import InputError, StoreError
 
-MOST_UNPACKED_BYTES = 2**30
+MAX_UNPACKED_BYTES = 2**30
 """Of one gzipped file."""
 _ARCHIVE = re.compile(r"(.*)\.(?:tar\.gz|tgz|tar|zip)", re.IGNORECASE)
 _ROLLED = re.compile(
@@ -76,14 +76,14 @@ class Unpacked:
 
     def _gunzipped(self, key: str) -> bytes:
         """What is whole of a gzipped file, of all its members."""
-        data, parts, left = self._place.get(key), list[bytes](), MOST_UNPACKED_BYTES
+        data, parts, left = self._place.get(key), list[bytes](), MAX_UNPACKED_BYTES
         try:
             while data:
                 member = zlib.decompressobj(wbits=31)
                 parts.append(member.decompress(data, left))
                 left -= len(parts[-1])
                 if left <= 0:
-                    raise zlib.error(f"more than {MOST_UNPACKED_BYTES:,} bytes")
+                    raise zlib.error(f"more than {MAX_UNPACKED_BYTES:,} bytes")
                 if not member.eof:
                     raise zlib.error("it is cut off")
                 data = member.unused_data
@@ -162,9 +162,9 @@ def rolled(keys: Sequence[str]) -> dict[str, list[str]]:
     return {key: [part for _, part in sorted(parts)] for key, parts in found.items()}
 
 
-def counted(number: int, thing: str) -> str:
+def counted(number: int, noun: str) -> str:
     """For example "1 file", "2 files"."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def minio_folder(keys: Sequence[str], where: str) -> InputError:

@@ -13,14 +13,14 @@ from contract.errors import InputError
 from contract.simtrace import Trace
 from contract.state import BoolArray, FloatArray
 from undercut.calibration.pieces import AHEAD, Pieces, cut
-from undercut.calibration.recordings import SHORTEST, Recording
+from undercut.calibration.recordings import SHORTEST, DrivenLog
 from undercut.calibration.replay import fit, replay
 
 HORIZONS = {"1/3 s": 5, "2/3 s": 10, "1 s": AHEAD}
 """Rows ahead that errors are told for."""
 SPEEDS_MPS = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 """Bounds of the ranges of commanded speed."""
-MOST_PIECES = 2500
+MAX_PIECES = 2500
 """Of a recording; further ones say the same."""
 FIT_PIECES = 500
 CLEARLY = 0.9
@@ -35,7 +35,7 @@ class Measured:
     actions "next": a row's action leads to the next row's pose, as in AWS's files; "same": to its own
     """
 
-    recording: Recording
+    recording: DrivenLog
     pieces: Pieces
     rows: str
     actions: str
@@ -75,14 +75,14 @@ def horizons(errors_m: FloatArray) -> dict[str, float]:
     return {name: round(float(np.median(errors_m[:, rows - 1])), 4) for name, rows in HORIZONS.items()}
 
 
-def measured(recording: Recording, cars: Mapping[str, Car]) -> Measured:
+def measured(recording: DrivenLog, cars: Mapping[str, Car]) -> Measured:
     """Replay a recording with every car, read in the way in which the nearest car strays least after 1/3 s.
 
     Rows last 1/15 s unless the time stamps fit clearly better; a row's action leads to the next row, as in AWS's files,
     unless leading to its own fits clearly better, as in files of other simulators. InputError for a recording that is
     too short.
     """
-    every = max(1, -(-recording.rows // MOST_PIECES))
+    every = max(1, -(-recording.rows // MAX_PIECES))
     best: tuple[float, Measured] | None = None
     for actions in ("next", "same"):
         traces = recording.traces if actions == "next" else [_earlier_actions(trace) for trace in recording.traces]

@@ -23,7 +23,7 @@ _TURNED_DEG = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class DrivenLog:
     """Episodes of one car on one track, and what was passed over on reading them."""
 
     name: str
@@ -39,7 +39,7 @@ class Recording:
         return float(np.median([trace.track_length_m for trace in self.traces]))
 
 
-def read_recordings(path: Path) -> list[Recording]:
+def read_recordings(path: Path) -> list[DrivenLog]:
     """The recordings of a file, an archive or a folder: one a model's folder, and one a simulator that wrote a log.
 
     InputError when there is no simtrace, or when one is no recording of a car in seconds, metres and degrees.
@@ -60,7 +60,7 @@ def read_recordings(path: Path) -> list[Recording]:
                 problems.setdefault(name, []).append(f"{' '.join(str(broken[0]).split())}{more}")
     told = [*place.problems, *files.problems]
     recordings = [
-        Recording(name, tuple(traces), tuple(problems.get(name, []) + told)) for name, traces in found.items() if traces
+        DrivenLog(name, tuple(traces), tuple(problems.get(name, []) + told)) for name, traces in found.items() if traces
     ]
     if not recordings:
         if place.minio:

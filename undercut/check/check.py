@@ -15,16 +15,16 @@ from contract.fields import read_text
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.params import beside_ours
-from contract.yamlfile import Entry, read_entries
+from contract.yamlfile import YamlEntry, read_entries
 from simapp.reward import RewardFunction
 from simapp.reward_service.service import RewardService
 from simapp.reward_source import load_reward
 from simapp.tracks import Track, load_track
 from undercut.analysis.unpacked import minio_folder
-from undercut.check.driven import doubt, judged, refusal
-from undercut.check.finding import Finding
+from undercut.check.driven import check_drives, doubt, refusal
+from undercut.check.finding import CheckFinding
 from undercut.check.lap import Trial, drive_lap
-from undercut.check.source import find_traps
+from undercut.check.source import check_source
 from undercut.runs.packages import folder_for
 from undercut.runs.params_files import load_params, load_race
 from undercut.runs.run import DEFAULT_METADATA, TRACKS, RacerFiles
@@ -92,10 +92,10 @@ def _only_reward(folder: Path) -> Path | None:
 
 
 @dataclass(slots=True)
-class Report:
+class CheckReport:
     """What came out. `drives` are rows of the table of drives."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[CheckFinding] = field(default_factory=list)
     drives: list[dict[str, Any]] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
@@ -110,13 +110,13 @@ class Report:
         return {**asdict(self), "ok": self.count("fail") == 0}
 
 
-def check(given: Given, track: str | None = None, strict: bool = False, verbose: bool = False) -> Report:
+def check(given: Given, track: str | None = None, strict: bool = False, verbose: bool = False) -> CheckReport:
     """Read and try everything. `track` goes before what the files of run parameters say.
 
     `strict` refuses unknown keys and what is outside of the console's form, else warnings; `verbose` names the
     keys without an effect here.
     """
-    begun, report = time.perf_counter(), Report()
+    begun, report = time.perf_counter(), CheckReport()
     metadata = _metadata(given.metadata, report, strict)
     _hyperparameters(given.hyperparameters, metadata, report, strict)
     configs = [config for path in given.params for config in _params(path, report, strict, verbose)]
@@ -129,7 +129,7 @@ def check(given: Given, track: str | None = None, strict: bool = False, verbose:
 
 
 @contextmanager
-def _doubting(path: Path, report: Report) -> Iterator[None]:
+def _doubting(path: Path, report: CheckReport) -> Iterator[None]:
     """What a file is warned of becomes findings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -140,7 +140,7 @@ def _doubting(path: Path, report: Report) -> Iterator[None]:
             report.findings += [doubt(text, str(path)) for text in told]
 
 
-def _metadata(path: Path | None, report: Report, strict: bool) -> ModelMetadata | None:
+def _metadata(path: Path | None, report: CheckReport, strict: bool) -> ModelMetadata | None:
     if path is None:  # the actions that a training takes then
         return ModelMetadata.load(DEFAULT_METADATA)
     try:
@@ -158,17 +158,17 @@ def _metadata(path: Path | None, report: Report, strict: bool) -> ModelMetadata 
         slow, fast = float(actions.speed_mps.min()), float(actions.speed_mps.max())
         told = f"{actions.size} actions, {left:g} to {right:g} degrees, {slow:g} to {fast:g} m/s"
     told += f"; {', '.join(metadata.sensors)}; {metadata.algorithm}"
-    report.findings.append(Finding("ok", str(path), told))
+    report.findings.append(CheckFinding("ok", str(path), told))
     if left > 0.0 or right < 0.0 or (left == right == 0.0):
         text = f"steering goes from {left:g} to {right:g} degrees: the car cannot steer to both sides"
-        report.findings.append(Finding("warn", str(path), text, "add actions of the other side: left is positive"))
+        report.findings.append(CheckFinding("warn", str(path), text, "add actions of the other side: left is positive"))
     elif max(-left, right) <= 1.0:
         text = f"steering goes from {left:g} to {right:g}: degrees are meant, up to 30 to each side"
-        report.findings.append(Finding("warn", str(path), text, "multiply by 57.3, if these are radians"))
+        report.findings.append(CheckFinding("warn", str(path), text, "multiply by 57.3, if these are radians"))
     return metadata
 
 
-def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: Report, strict: bool) -> None:
+def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: CheckReport, strict: bool) -> None:
     if path is None:
         return
     algorithm = metadata.algorithm if metadata else "clipped_ppo"
@@ -182,15 +182,17 @@ def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: 
         return
     told = f"{algorithm}: batch_size {read.batch_size}, num_epochs {read.num_epochs}, lr {read.lr:g}, "
     told += f"discount_factor {read.discount_factor:g}, {read.num_episodes_between_training} episodes an iteration"
-    report.findings.append(Finding("ok", str(path), told))
+    report.findings.append(CheckFinding("ok", str(path), told))
     if read.discount_factor > 0.0 and read.discount_factor < 0.8:
         text = (
             f"discount_factor {read.discount_factor:g}: the car looks {1 / (1 - read.discount_factor):.0f} steps ahead"
         )
-        report.findings.append(Finding("warn", str(path), text, "15 steps are a second: 0.95 looks 20 steps ahead"))
+        report.findings.append(
+            CheckFinding("warn", str(path), text, "15 steps are a second: 0.95 looks 20 steps ahead")
+        )
 
 
-def _params(path: Path, report: Report, strict: bool, verbose: bool) -> Iterator[RunConfig]:
+def _params(path: Path, report: CheckReport, strict: bool, verbose: bool) -> Iterator[RunConfig]:
     """The config that a file of run parameters asks for; of a race, what is on its track."""
     asked = True if strict else None
     try:
@@ -200,7 +202,7 @@ def _params(path: Path, report: Report, strict: bool, verbose: bool) -> Iterator
         if any(_is_list(entries.get(key)) for key in ("MODEL_S3_PREFIX", "MODEL_NAME")):
             with _doubting(path, report):
                 race = load_race(path, [], asked)
-            report.findings.append(Finding("ok", str(path), f"a race of {len(race.racers)} runs"))
+            report.findings.append(CheckFinding("ok", str(path), f"a race of {len(race.racers)} runs"))
             return
         job = entries["JOB_TYPE"].value if "JOB_TYPE" in entries else None
         is_evaluation = str(job).upper() == "EVALUATION" if job else "evaluation" in path.name
@@ -213,30 +215,30 @@ def _params(path: Path, report: Report, strict: bool, verbose: bool) -> Iterator
         return
     doing = "an evaluation" if is_evaluation else "a training"
     worlds = ", ".join(f"{world.track}, {world.race.race_type}" for world in config.each_world())
-    report.findings.append(Finding("ok", str(path), f"{doing} on {worlds}"))
+    report.findings.append(CheckFinding("ok", str(path), f"{doing} on {worlds}"))
     if verbose and read.unused:
-        report.findings.append(Finding("note", str(path), f"without effect here: {', '.join(read.unused)}"))
+        report.findings.append(CheckFinding("note", str(path), f"without effect here: {', '.join(read.unused)}"))
     yield config
 
 
-def _is_list(entry: Entry | None) -> bool:
+def _is_list(entry: YamlEntry | None) -> bool:
     """Whether it is one value for each of several racers; a list of one is a value."""
     return entry is not None and isinstance(entry.value, list) and len(entry.value) > 1
 
 
-def _track(name: str, given: Given, report: Report) -> Track | None:
+def _track(name: str, given: Given, report: CheckReport) -> Track | None:
     try:
         return load_track(name, [TRACKS])
     except InputError as error:
         places = [str(path) for path in given.params]
         found = refusal(error)
         where = f"{places[0]}: WORLD_NAME" if places else "--track"
-        report.findings.append(Finding("fail", where, found.text, error.fix))
+        report.findings.append(CheckFinding("fail", where, found.text, error.fix))
         return None
 
 
 def _reward(
-    path: Path, metadata: ModelMetadata | None, config: RunConfig, road: Track | None, report: Report
+    path: Path, metadata: ModelMetadata | None, config: RunConfig, road: Track | None, report: CheckReport
 ) -> None:  # fmt: skip
     try:
         function = load_reward(path, folder_for(path))
@@ -246,23 +248,23 @@ def _reward(
     track = road or load_track("paddock")
     track = track.reversed() if config.reverse_dir else track
     race: RaceConfig = config.race
-    has_things = race.race_type != "TIME_TRIAL" or bool(race.number_of_obstacles or race.object_positions)
+    has_objects = race.race_type != "TIME_TRIAL" or bool(race.number_of_obstacles or race.object_positions)
     try:
         trial = drive_lap(function, track, metadata, race, config.reverse_dir)
-    except InputError as error:  # things that do not fit on the track
+    except InputError as error:  # objects that do not fit on the track
         report.findings.append(refusal(error))
         return
     except RewardError as error:
-        report.findings.append(Finding("fail", str(path), str(error), "correct the line"))
+        report.findings.append(CheckFinding("fail", str(path), str(error), "correct the line"))
         return
     finally:
         if isinstance(function, RewardService):
             function.close()
     known = trial.drives[0].params[0]
     is_python = isinstance(function, RewardFunction)
-    traps = find_traps(function.source, str(path), known, metadata, road) if is_python else []
-    told = {key for key in trial.absent if any(repr(key) in trap.text for trap in traps)}
-    report.findings += [*judged(trial, path, has_things, told), *traps]
+    found = check_source(function.source, str(path), known, metadata, road) if is_python else []
+    told = {key for key in trial.absent if any(repr(key) in trap.text for trap in found)}
+    report.findings += [*check_drives(trial, path, has_objects, told), *found]
     report.reads, report.unread = sorted(trial.read), sorted(set(known) - trial.read)
     report.drives = [_row(trial, number) for number in range(len(trial.drives))]
     if trial.seconds:

@@ -7,7 +7,7 @@ Level = Literal["ok", "note", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """`what` was looked at (a file, or a place in it), how it is, and what to do about it unless it is fine.
 
     fail  training would stop, or not begin

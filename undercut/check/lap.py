@@ -79,7 +79,7 @@ class Recorded(dict[str, Any]):
 
 
 @dataclass(slots=True)
-class Drive:
+class TrialDrive:
     """One drive and what the reward function said on it, step by step.
 
     status     how it ended; None where the reward function failed
@@ -99,7 +99,7 @@ class Drive:
 class Trial:
     """All drives with one copy of the reward function."""
 
-    drives: list[Drive]
+    drives: list[TrialDrive]
     read: set[str]
     """Params that were read."""
     absent: set[str]
@@ -109,7 +109,7 @@ class Trial:
     seconds: list[float] = field(default_factory=list)
     """Of each of these calls."""
 
-    def named(self, name: str) -> Drive:
+    def named(self, name: str) -> TrialDrive:
         return next(drive for drive in self.drives if drive.name == name)
 
 
@@ -173,12 +173,14 @@ def drive_lap(
 
     def centre(raced: Race, step: int) -> float:
         """The centre line, and the other lane where something is ahead."""
-        if raced.surroundings.empty:
+        if raced.nearby.empty:
             return 0.0
-        survey, cars = raced.surroundings.survey(np.array([0])), raced.simulator.cars
-        gaps = (survey.distance_m[0] + PAST_M - track.project(cars.x_m[:1], cars.y_m[:1]).distance_m) % length_m
+        neighbours, cars = raced.nearby.around_cars(np.array([0])), raced.simulator.cars
+        gaps = (neighbours.distance_m[0] + PAST_M - track.project(cars.x_m[:1], cars.y_m[:1]).distance_m) % length_m
         nearest = int(gaps.argmin())
-        return -math.copysign(0.33 * width_m, survey.offset_m[0, nearest]) if gaps[nearest] < CLEAR_M + PAST_M else 0.0
+        return (
+            -math.copysign(0.33 * width_m, neighbours.offset_m[0, nearest]) if gaps[nearest] < CLEAR_M + PAST_M else 0.0
+        )
 
     def weave(raced: Race, step: int) -> float:
         return 0.45 * width_m * math.sin(step / 8.0)
@@ -198,10 +200,10 @@ def drive_lap(
         ("wrong way", empty, 0.75 * length_m, math.pi, lambda raced, step: _controls(0.0, 1.0), ASIDE_STEPS),
         ("into a box", boxes, max(0.0, 0.1 * length_m - 1.5), 0.0, line(by_hand, lane), 2 * ASIDE_STEPS),
     )
-    for name, things, start_m, turn_rad, driver, steps in aside:
+    for name, objects, start_m, turn_rad, driver, steps in aside:
         if "TimeoutError" in trial.drives[-1].failure:
             break  # the others would wait as long
-        _drive(trial, name, reward, track, metadata, things, is_reversed, start_m, driver, steps, turn_rad)
+        _drive(trial, name, reward, track, metadata, objects, is_reversed, start_m, driver, steps, turn_rad)
     _repeat(trial, function)
     return trial
 
@@ -212,7 +214,7 @@ def _drive(
     reward: "_Spied",
     track: Track,
     metadata: ModelMetadata | None,
-    things: RaceConfig,
+    objects: RaceConfig,
     is_reversed: bool,
     start_m: float,
     driver: Callable[[Race, int], Controls],
@@ -220,10 +222,10 @@ def _drive(
     turn_rad: float = 0.0,
 ) -> None:
     """One drive to its end by the rules, after `steps`, or to where the reward function fails."""
-    reward.drive = drive = Drive(name)
+    reward.drive = drive = TrialDrive(name)
     trial.drives.append(drive)
     simulator = BuiltinSimulator(track, [metadata] if metadata else [_PLAIN])
-    race = Race(simulator, track, RaceRules(steps), [reward], is_reversed, things)
+    race = Race(simulator, track, RaceRules(steps), [reward], is_reversed, objects)
     race.furnish(0, np.random.default_rng(0), start_m)
     race.start(0, start_m, 0.0, turn_rad)
     one, step = np.array([0]), 0
@@ -251,7 +253,7 @@ class _Spied:
 
     def __init__(self, function: Callable[[dict[str, Any]], float], trial: Trial) -> None:
         self._function, self._trial = function, trial
-        self.drive = Drive("")
+        self.drive = TrialDrive("")
 
     def __call__(self, params: dict[str, Any]) -> float:
         self.drive.params.append(_copied(params))

@@ -14,7 +14,7 @@ from contract.fields import nearest
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 from simapp.tracks import Track
-from undercut.check.finding import Finding
+from undercut.check.finding import CheckFinding
 
 DEGREES, RADIANS = "degrees", "radians"
 IN_DEGREES = ("heading", "steering_angle", "objects_heading")
@@ -60,9 +60,9 @@ class Quantity:
 NOTHING = Quantity()
 
 
-def find_traps(
+def check_source(
     source: str, path: str, known: Iterable[str], metadata: ModelMetadata | None, track: Track | None
-) -> list[Finding]:
+) -> list[CheckFinding]:
     """The findings, in the order of lines. `known` are the params that there are."""
     reader = _Reader(source, path, tuple(known), metadata)
     tree = ast.parse(source)
@@ -105,7 +105,7 @@ class _Reader(ast.NodeVisitor):
     """Follows params through assignments, statement by statement."""
 
     def __init__(self, source: str, path: str, known: tuple[str, ...], metadata: ModelMetadata | None) -> None:
-        self.found: dict[tuple[int, str], Finding] = {}
+        self.found: dict[tuple[int, str], CheckFinding] = {}
         self.differs_at: int | None = None
         self._source, self._path, self._known = source, path, known
         self._ranges, self._values = _ranges(metadata)
@@ -126,7 +126,7 @@ class _Reader(ast.NodeVisitor):
 
     def say(self, level: str, line: int, text: str, fix: str) -> None:
         assert level in ("note", "warn", "fail")
-        self.found[line, text] = Finding(level, f"{self._path}, line {line}", text, fix)  # type: ignore[arg-type]
+        self.found[line, text] = CheckFinding(level, f"{self._path}, line {line}", text, fix)  # type: ignore[arg-type]
 
     # --- statements
 

@@ -41,7 +41,7 @@ def check(
 ) -> None:
     """Check reward function, metadata, hyperparameters and run parameters; drive the reward function round a track.
 
-    Files that are named are all that is checked, unless a folder is too. Exit status 1 when something has to be mended.
+    Files that are named are all that is checked, unless a folder is too. Exit code 1 when something has to be mended.
     """
     from undercut.check.check import Given
     from undercut.check.check import check as checked

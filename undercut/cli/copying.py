@@ -53,7 +53,7 @@ def copy_between(run: str, source: Place, target: Place) -> None:
     if not source.below(path).exists(artifacts.RUN_CONFIG):
         known = ", ".join(source.folders(RUNS_PREFIX)) or "none"
         raise InputError("run", run, f"a run in {source.where()} (there are: {known})", "check its name")
-    with target.claimed(path) as there:
+    with target.locked(path) as there:
         if isinstance(there, LocalStore) and not there.list(""):
             with staged(there) as stage:
                 done = copying.copy(source.below(path), stage)

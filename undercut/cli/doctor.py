@@ -18,7 +18,7 @@ def doctor(
     as_json: JsonOption = False,
     backend: BackendOption = Backend.local,
 ) -> None:
-    """Check this machine for what undercut needs, and say what to do. Exit status 1 when something has to be done."""
+    """Check this machine for what undercut needs, and say what to do. Exit code 1 when something has to be done."""
     findings = examine(Machine(), backend == Backend.compose)
     if as_json:
         show_json([dataclasses.asdict(it) for it in findings])

@@ -127,7 +127,7 @@ def main() -> NoReturn:
     settle_cache()
     status = 0
     try:
-        # typer turns Ctrl-C into the exit status 130 and returns it
+        # typer turns Ctrl-C into the exit code 130 and returns it
         status = app(standalone_mode=False) or 0
     except UndercutError as err:
         told = Console(stderr=True)

@@ -62,7 +62,7 @@ def car_values(path: Path | None) -> dict[str, Any] | None:
 
 
 def race_values(race_type: str | None, obstacles: int | None, bots: int | None) -> dict[str, Any]:
-    """RaceConfig's values that the options give. A number of things says which race it is, and draws places at random,
+    """RaceConfig's values that the options give. A number of objects says which race it is, and draws places at random,
     obstacles 2 m apart, unless the race type does; a time trial that asks for nothing else is on an empty track."""
     values: dict[str, Any] = {"number_of_obstacles": obstacles, "number_of_bot_cars": bots}
     if obstacles:

@@ -66,7 +66,7 @@ def begun(backend: Backend, overlays: Sequence[str] | None, name: str, to_train:
 
 
 def train(stack: Stack, name: str, workers: int, video_every: int = 0, view: bool = False) -> int:
-    """Train the run in the stack, and show where its files lie; returns the exit status."""
+    """Train the run in the stack, and show where its files lie; returns the exit code."""
     from undercut.backends.compose import (
         training as stack_training,  # TensorFlow takes seconds to import; --help should not
     )
@@ -81,7 +81,7 @@ def train(stack: Stack, name: str, workers: int, video_every: int = 0, view: boo
 
 
 def evaluate(stack: Stack, name: str, paths: Sequence[str], view: bool = False) -> int:
-    """This process's `undercut evaluate` in the stack; returns the exit status."""
+    """This process's `undercut evaluate` in the stack; returns the exit code."""
     from undercut.backends.compose import training as stack_training
     from undercut.runs import sessions
 

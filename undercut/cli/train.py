@@ -114,7 +114,7 @@ def train(
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
     stack = stack_cli.begun(backend, overlay, name)
-    with workspace().claimed(RUNS_PREFIX + name, takeover) as place:
+    with workspace().locked(RUNS_PREFIX + name, takeover) as place:
         resumed = place.exists(artifacts.RUN_CONFIG)
         base = Run.open(name, place).config.model_dump() if resumed else {"name": name}
         if read:

@@ -16,7 +16,7 @@ from matplotlib.patches import Polygon
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
 from contract.metrics import TrainingRow
-from contract.state import BROKEN, EpisodeStatus, FloatArray, Things
+from contract.state import BROKEN, EpisodeStatus, FloatArray, TrackObjects
 from contract.vehicle import MAX_SPEED_MPS
 from simapp.contact import outlines
 from simapp.tracks import Track
@@ -85,12 +85,12 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
     return png_of(figure)
 
 
-def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Things | None = None) -> bytes:
+def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, objects: TrackObjects | None = None) -> bytes:
     """PNG of the road and the paths of laps, coloured by the speed driven, with the lap times beside.
 
     laps    (T,) of contract.state.STEP_DTYPE each, for example `rollout.steps`; resets break the path, and a cross
             marks where the car went off the road, crashed, turned round or stood still
-    things  (1, M) what stood on the track all the time
+    objects  (1, M) what stood on the track all the time
     """
     figure, axes, legend_axes, scale_axes = _lap_page(track)
     axes.set_title(title, fontsize=15, fontweight="bold", loc="left", pad=10)
@@ -98,8 +98,8 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Thing
     axes.xaxis.set_major_locator(AutoLocator())
     axes.yaxis.set_major_locator(AutoLocator())
 
-    if things is not None:
-        _draw_things(axes, things)
+    if objects is not None:
+        _draw_objects(axes, objects)
     paths = [driven_path(lap) for lap in laps]
     speeds = np.concatenate([speed for _, speed in paths]) if paths else np.zeros(0)
     low, high = map(float, np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, MAX_SPEED_MPS)
@@ -117,9 +117,9 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, things: Thing
     return png_of(figure)
 
 
-def _draw_things(axes: Axes, things: Things) -> None:
+def _draw_objects(axes: Axes, objects: TrackObjects) -> None:
     for x, y, heading, length, width in zip(
-        things.x_m[0], things.y_m[0], things.heading_rad[0], *(size[0] for size in outlines(things)), strict=True
+        objects.x_m[0], objects.y_m[0], objects.heading_rad[0], *(size[0] for size in outlines(objects)), strict=True
     ):
         corner = np.array([[length, width], [-length, width], [-length, -width], [length, -width]]) / 2
         turn = np.array([[np.cos(heading), np.sin(heading)], [-np.sin(heading), np.cos(heading)]])

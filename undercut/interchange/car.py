@@ -72,7 +72,7 @@ def write_bundle(run: Run, which: str, out: Path, overwrite: bool) -> Path:
 
 
 def has_openvino() -> bool:
-    """Whether it is installed; it is not among the things that training needs."""
+    """Whether it is installed; it is not among the packages that training needs."""
     return importlib.util.find_spec("openvino") is not None
 
 

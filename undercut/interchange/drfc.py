@@ -10,7 +10,7 @@ from dataclasses import replace
 from contract.errors import InputError, InputWarning
 from contract.fields import nearest
 from contract.params import FIELDS, KNOWN, Job, RunParams, params_of, with_workers
-from contract.yamlfile import Entry
+from contract.yamlfile import YamlEntry
 
 VARIABLES = {
     "DR_WORLD_NAME": "WORLD_NAME",
@@ -90,7 +90,7 @@ _LOCAL_NO_EFFECT = (
     *("ENABLE_GPU_TRAINING", "ENABLE_LOCAL_DESKTOP", "ENABLE_TMUX", "CUDA_VISIBLE_DEVICES"),
 )
 """Variables of deepracer-local's config.env that are no keys of a YAML."""
-MOST_VALUE_CHARACTERS = 10_000
+MAX_VALUE_CHARACTERS = 10_000
 """Variables that name each other twice would otherwise grow to more than there is memory for."""
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_]\w*)=(.*)")
 
@@ -137,24 +137,24 @@ def workers_in(text: str, where: str) -> int | None:
     return _count(found[_WORKERS]) if _WORKERS in found else None
 
 
-def _count(entry: Entry) -> int | None:
+def _count(entry: YamlEntry) -> int | None:
     word = str(entry.value).strip()
     return int(word) if word.isascii() and word.isdigit() and len(word) < 4 else None
 
 
-def _params(found: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
+def _params(found: Mapping[str, YamlEntry], job: Job, strict: bool) -> RunParams:
     race_type = str(found["DR_RACE_TYPE"].value).strip().upper() if "DR_RACE_TYPE" in found else "TIME_TRIAL"
-    entries: dict[str, Entry] = {}
+    entries: dict[str, YamlEntry] = {}
     for variable, key in VARIABLES.items():
         of_job = next((to for start, to in _JOBS.items() if variable.startswith(start)), job)
         of_race = next((to for start, to in _RACES.items() if variable.startswith(start)), race_type)
         if variable in found and of_job == job and of_race == race_type and key in FIELDS[job]:
-            entries[key] = Entry(key, found[variable].value, found[variable].place)
+            entries[key] = YamlEntry(key, found[variable].value, found[variable].place)
     for key, value in _RACE_DEFAULTS.get(race_type, {}).items():
-        entries.setdefault(key, Entry(key, value, found["DR_RACE_TYPE"].place))
+        entries.setdefault(key, YamlEntry(key, value, found["DR_RACE_TYPE"].place))
     if "DR_LOCAL_S3_MODEL_PREFIX" in found:
         model = found["DR_LOCAL_S3_MODEL_PREFIX"]
-        entries[_MODEL[job]] = Entry(_MODEL[job], model.value, model.place)
+        entries[_MODEL[job]] = YamlEntry(_MODEL[job], model.value, model.place)
     if job == "EVALUATION" and _CHECKPOINT in found:
         entries["EVAL_CHECKPOINT"] = replace(found[_CHECKPOINT], key="EVAL_CHECKPOINT")
     params = params_of(entries, job, strict)
@@ -169,7 +169,7 @@ def _params(found: Mapping[str, Entry], job: Job, strict: bool) -> RunParams:
 
 def _with_workers(
     params: RunParams,
-    found: Mapping[str, Entry],
+    found: Mapping[str, YamlEntry],
     strict: bool,
     count: int | None,
     files: Mapping[int, tuple[str, str]],
@@ -196,7 +196,7 @@ def _with_workers(
     return with_workers(params, others)
 
 
-def _plain_keys(found: Mapping[str, Entry], where: str, job: Job, strict: bool) -> RunParams:
+def _plain_keys(found: Mapping[str, YamlEntry], where: str, job: Job, strict: bool) -> RunParams:
     """deepracer-local's config.env."""
     keys = {name: entry for name, entry in found.items() if name in KNOWN}
     if not keys:
@@ -217,7 +217,7 @@ def _plain_keys(found: Mapping[str, Entry], where: str, job: Job, strict: bool) 
     return replace(params, unused=(*params.unused, *(name for name in found if name in _LOCAL_NO_EFFECT)))
 
 
-def _check_names(found: Mapping[str, Entry], strict: bool) -> None:
+def _check_names(found: Mapping[str, YamlEntry], strict: bool) -> None:
     """Of a file's many variables, those that begin as deepracer-for-cloud's and are none."""
     known = {*VARIABLES, *_NO_EFFECT, _MULTI, _WORKERS, _CHECKPOINT}
     for name, entry in found.items():
@@ -229,9 +229,9 @@ def _check_names(found: Mapping[str, Entry], strict: bool) -> None:
             warnings.warn(f"{entry.place}: unknown variable ignored; {fix}", InputWarning, stacklevel=3)
 
 
-def _lines(text: str, where: str, strict: bool) -> dict[str, Entry]:
+def _lines(text: str, where: str, strict: bool) -> dict[str, YamlEntry]:
     """Variable -> entry with shell quotes, comments and $OTHER references resolved; the last one of a name counts."""
-    found: dict[str, Entry] = {}
+    found: dict[str, YamlEntry] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -249,8 +249,8 @@ def _lines(text: str, where: str, strict: bool) -> dict[str, Entry]:
         except ValueError as error:
             raise InputError(place, match[2], f"a shell word: {error}", "close the quote") from None
         value = re.sub(r"\$\{?(\w+)\}?", lambda m: str(found[m[1]].value) if m[1] in found else m[0], " ".join(words))
-        if len(value) > MOST_VALUE_CHARACTERS:
-            rule = f"at most {MOST_VALUE_CHARACTERS:,} characters, with those of the variables in it"
+        if len(value) > MAX_VALUE_CHARACTERS:
+            rule = f"at most {MAX_VALUE_CHARACTERS:,} characters, with those of the variables in it"
             raise InputError(place, f"{value[:40]}...", rule, "shorten it")
-        found[name] = Entry(name, value, place)
+        found[name] = YamlEntry(name, value, place)
     return found

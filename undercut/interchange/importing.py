@@ -68,7 +68,7 @@ def import_model(
     model = model_folder(source)
     name = name or _name_of(source)
     RunConfig.build({"name": name}, "command line")
-    with workspace().claimed(RUNS_PREFIX + name) as target:
+    with workspace().locked(RUNS_PREFIX + name) as target:
         if target.list(""):
             raise InputError(
                 "run",

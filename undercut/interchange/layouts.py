@@ -11,7 +11,7 @@ from contract.errors import InputError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class ExportLayout:
     """Names of a model's files; an empty one means that the layout has no such file."""
 
     metadata: tuple[str, ...]
@@ -32,7 +32,7 @@ class Layout:
 _IN_MODEL, _AT_ROOT = "model/model_metadata.json", "model_metadata.json"
 
 LAYOUTS = {
-    "console": Layout(
+    "console": ExportLayout(
         metadata=(_IN_MODEL, _AT_ROOT),
         evaluation_params="evaluation_params.yaml",
         training_metrics="metrics/training/training-{stamp}-{run}.json",
@@ -44,7 +44,7 @@ LAYOUTS = {
         trainer_log="logs/training/training-{stamp}-{run}-sagemaker.log",
         evaluation_log="logs/evaluation/evaluation-{stamp}-{run}-robomaker.log",
     ),
-    "drfc": Layout(
+    "drfc": ExportLayout(
         metadata=(_IN_MODEL,),
         evaluation_params="eval_params.yaml",
         training_metrics="metrics/TrainingMetrics.json",
@@ -53,7 +53,7 @@ LAYOUTS = {
         training_evaluation_simtrace="evaluation-simtrace/{iteration}-iteration.csv",
         evaluation_simtrace="evaluation-{stamp}/evaluation-simtrace/{iteration}-iteration.csv",
     ),
-    "droa": Layout(
+    "droa": ExportLayout(
         metadata=(_IN_MODEL, _AT_ROOT),
         evaluation_params="",
         training_metrics="metrics/training/training-{iso}-{run}.json",
@@ -75,7 +75,7 @@ MAX_IMPORT_BYTES = 1024**3
 class Naming:
     """The layout's names with a run's own words in them."""
 
-    layout: Layout
+    layout: ExportLayout
     run: str
     ended: datetime
 

@@ -8,7 +8,7 @@ from contract.config import CarColor, EvaluationConfig, RaceConfig, RunConfig
 from contract.param_values import read_field, run_name
 from contract.params import CARRIED, FIELDS, as_written, dump, params_of
 from contract.vehicle import CAR_COLORS
-from contract.yamlfile import Entry, Value, read_entries
+from contract.yamlfile import Value, YamlEntry, read_entries
 
 PER_RACER = {
     "MODEL_S3_PREFIX": "model",
@@ -115,13 +115,13 @@ def race_params(params: RaceParams, track: str) -> str:
     return dump({**lines, **params.carried})
 
 
-def _racers(entries: Mapping[str, Entry], where: str, models: Sequence[str]) -> tuple[tuple[Racer, ...], set[str]]:
+def _racers(entries: Mapping[str, YamlEntry], where: str, models: Sequence[str]) -> tuple[tuple[Racer, ...], set[str]]:
     """The racers, and the keys that are theirs. A single word counts for all racers."""
     prefix = entries.get("MODEL_S3_PREFIX")
     listed = prefix.value if prefix and isinstance(prefix.value, list) else []
     count = len(models) or len(listed)
     if count < 2:
-        entry = prefix or Entry("MODEL_S3_PREFIX", None, where)
+        entry = prefix or YamlEntry("MODEL_S3_PREFIX", None, where)
         raise entry.refuse(
             "a list of two or more models, one for each racer",
             "list their runs, or name them: undercut race RUN_A RUN_B",
@@ -141,7 +141,7 @@ def _racers(entries: Mapping[str, Entry], where: str, models: Sequence[str]) -> 
             of = "runs on the command line" if models else "models in MODEL_S3_PREFIX"
             raise entry.refuse(f"one value for each racer: {count} {of}, but {len(items)} here", f"give {count} values")
         for place, item in enumerate(items):
-            told[place][key] = _one(Entry(key, item, f"{entry.place}[{place}]"))  # type: ignore[arg-type]
+            told[place][key] = _one(YamlEntry(key, item, f"{entry.place}[{place}]"))  # type: ignore[arg-type]
     racers = []
     for place, own_values in enumerate(told):
         model = models[place] if models else own_values["MODEL_S3_PREFIX"]
@@ -151,7 +151,7 @@ def _racers(entries: Mapping[str, Entry], where: str, models: Sequence[str]) -> 
     return tuple(racers), set(own)
 
 
-def _one(entry: Entry) -> Any:
+def _one(entry: YamlEntry) -> Any:
     """One racer's value of one key."""
     if entry.key == "MODEL_S3_PREFIX":
         if not entry.value:

@@ -18,10 +18,11 @@ from contract.metrics import evaluation_metrics_json, evaluation_rows
 from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.vehicle import CAR_COLORS
+from simapp.head_to_head import race_laps
+from simapp.objects import Course
 from simapp.policy import FrozenPolicy
 from simapp.race import Race
-from simapp.things import Course
-from simapp.versus import Driver, race_laps
+from simapp.rollout import Racer
 from trainer.checkpoints import Checkpoints
 from undercut.backends.local.rollouts import evaluation_rules
 from undercut.figures.plots import lap_plot
@@ -39,7 +40,7 @@ MAX_RACERS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GridEntry:
     """A run on the grid: the folder of its files in the race, what it is called, and its colour."""
 
     run: Run
@@ -63,15 +64,15 @@ class Standing:
     laps: LapStatistics
 
 
-def grid_of(params: RaceParams, which: str) -> list[Entry]:
+def grid_of(params: RaceParams, which: str) -> list[GridEntry]:
     """The runs of a race with their `which` (best or last) checkpoints; InputError for a run that does not exist."""
     return [
-        Entry(Run.open(racer.model), folder, racer.title, racer.car_color, which)
+        GridEntry(Run.open(racer.model), folder, racer.title, racer.car_color, which)
         for racer, folder in zip(params.racers, params.folders(), strict=True)
     ]
 
 
-def race_config(params: RaceParams, grid: Sequence[Entry], name: str, given: Mapping[str, Any]) -> RunConfig:
+def race_config(params: RaceParams, grid: Sequence[GridEntry], name: str, given: Mapping[str, Any]) -> RunConfig:
     """The config of a race: what its parameters say, and over it what is given, those values that are not None.
     InputError for a value that is none."""
     base = {
@@ -87,7 +88,7 @@ def race_config(params: RaceParams, grid: Sequence[Entry], name: str, given: Map
     return RunConfig.build(overlaid(base, given), "command line")
 
 
-def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> list[Standing]:
+def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console) -> list[Standing]:
     """Race the grid on the config's track by its evaluation rules; write everything under races/NAME/.
 
     Trials are heats of one lap, driven side by side in worlds of their own, in which the cars change sides; with
@@ -108,7 +109,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
             graph = Checkpoints(entry.run.store).load_policy(record)
             policy = FrozenPolicy(graph, model, config.threads or None)
             stack.callback(policy.close)
-            racers.append(Driver(policy, model))
+            racers.append(Racer(policy, model))
         colours = np.tile([CAR_COLORS.index(entry.colour) for entry in grid], worlds)
         places = np.repeat(np.arange(worlds), len(grid))
         simulator = make_simulator(config, track, models * worlds, places, colours)
@@ -133,7 +134,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         leaderboard=config.leaderboard_name,
     )
     store.put(artifacts.race_recording(config.name), recording.to_bytes())
-    standing_things = Course(track, config.race, config.reverse_dir).fixed()
+    standing_objects = Course(track, config.race, config.reverse_dir).fixed()
     standings = []
     for r, (entry, rollouts) in enumerate(zip(grid, driven, strict=True)):
         title = f"{entry.title} in {config.name} on {track.name}"
@@ -143,7 +144,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
         store.put(artifacts.race_simtrace(config.name, entry.folder), trace.encode())
         store.put(
             artifacts.race_plot(config.name, entry.folder),
-            lap_plot(track, [lap.steps for lap in rollouts], title, standing_things),
+            lap_plot(track, [lap.steps for lap in rollouts], title, standing_objects),
         )
         standings.append(
             Standing(
@@ -178,7 +179,7 @@ def head_to_head(grid: Sequence[Entry], config: RunConfig, console: Console) -> 
     return standings
 
 
-def tournament(grid: Sequence[Entry], config: RunConfig, console: Console) -> list[str]:
+def tournament(grid: Sequence[GridEntry], config: RunConfig, console: Console) -> list[str]:
     """Knock-out by head-to-head races of two; names of all racers from the first place to the last.
 
     Whoever has no partner in a round goes on without a race. Losers of a round rank by how they did against their
@@ -188,7 +189,7 @@ def tournament(grid: Sequence[Entry], config: RunConfig, console: Console) -> li
     round_number = 0
     while len(left) > 1:
         round_number += 1
-        winners, losers = ([left[-1]] if len(left) % 2 else []), list[tuple[Standing, Entry]]()
+        winners, losers = ([left[-1]] if len(left) % 2 else []), list[tuple[Standing, GridEntry]]()
         for first, second in zip(left[0 : len(left) // 2 * 2 : 2], left[1::2], strict=True):
             name = f"{config.name}-round{round_number}-{first.folder}-{second.folder}"
             standings = head_to_head([first, second], config.model_copy(update={"name": name}), console)

@@ -9,7 +9,7 @@ from contract.errors import InputError
 from simapp.tracks import Track, available_tracks, load_track
 from undercut.analysis.log import same_length
 from undercut.calibration.measure import Measured
-from undercut.calibration.recordings import Recording
+from undercut.calibration.recordings import DrivenLog
 from undercut.figures.calibration import calibration_plot
 from undercut.runs.run import TRACKS
 
@@ -17,7 +17,7 @@ ON_THE_ROAD = 0.9
 """Share of a recording's rows that lie no further from the centre line than the road is wide."""
 
 
-def track_of(recordings: Sequence[Recording], name: str | None) -> Track | None:
+def track_of(recordings: Sequence[DrivenLog], name: str | None) -> Track | None:
     """The track that the racer names, or a known one that fits the first recording; None where none does.
 
     InputError when the named one does not exist, or when a recording was driven on another.
@@ -43,7 +43,7 @@ def track_of(recordings: Sequence[Recording], name: str | None) -> Track | None:
     return track
 
 
-def _why_not(recording: Recording, track: Track) -> str | None:
+def _why_not(recording: DrivenLog, track: Track) -> str | None:
     if not same_length(track.length_m, recording.track_length_m):
         return f"its lap is {recording.track_length_m:.2f} m"
     steps = np.concatenate([trace.steps for trace in recording.traces])

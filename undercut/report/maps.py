@@ -25,7 +25,7 @@ EXIT_LOOKS = {
     EpisodeStatus.reversed: ("turned round", "v", "#d69bff"),
 }
 _PAST, _LATE = 0.35, 1.0
-_MOST_COLOURS = 20
+_MAX_COLOURS = 20
 
 
 class Map:
@@ -92,7 +92,7 @@ def _steering_path(place: Map, laps: Sequence[Episode], moves: Moves, steering_r
     colours: Colormap = bright("coolwarm")
     limit = max(float(np.abs(commands).max()), 1.0) if len(commands) else 30.0
     scale: Normalize = Normalize(-limit, limit)
-    if 1 < len(commands) <= _MOST_COLOURS:
+    if 1 < len(commands) <= _MAX_COLOURS:
         edges = np.r_[commands[0] - 1.0, 0.5 * (commands[1:] + commands[:-1]), commands[-1] + 1.0]
         colours = ListedColormap(_left_and_right()(np.linspace(0.0, 1.0, len(commands))))
         scale = BoundaryNorm(edges, len(commands))

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from undercut.analysis.findings import Finding
+from undercut.analysis.findings import LogFinding
 from undercut.report.canvas import Picture
 from undercut.report.style import SCRIPT, STYLE
 
@@ -110,7 +110,7 @@ def table(
     )
 
 
-def findings(found: Sequence[Finding]) -> str:
+def findings(found: Sequence[LogFinding]) -> str:
     """Sentences with the rules that they follow from."""
     items = "".join(
         f'<li class="{it.mood}">{escape(it.text)}<small>Rule: {escape(it.rule)}.</small></li>' for it in found

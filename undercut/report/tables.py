@@ -7,8 +7,8 @@ from undercut.analysis.measures import Smoothness, best_lap_s, iteration_table, 
 from undercut.analysis.places import LapScale
 from undercut.report.page import Column, number, table
 
-_MOST_BEST_LAPS = 10
-MOST_EPISODES = 3000
+_MAX_BEST_LAPS = 10
+MAX_EPISODES = 3000
 """A longer table would make the page slow: the last so many are listed."""
 
 _TIME = Column("time", "Simulated seconds from start to end, penalties of resets included.")
@@ -22,7 +22,7 @@ _JUMPS = Column("jumps", "How often it got onto another part of the road: such a
 
 def best_laps_table(log: RunLog) -> str:
     """The fastest complete laps of all kinds; empty without any."""
-    laps = [lap for lap in fastest(log.episodes, _MOST_BEST_LAPS) if lap.complete]
+    laps = [lap for lap in fastest(log.episodes, _MAX_BEST_LAPS) if lap.complete]
     if not laps:
         return ""
     columns = [
@@ -72,7 +72,7 @@ def episode_table(log: RunLog) -> str:
     fitting = {id(episode) for episode in log.traced(*Kind)}
     episodes = sorted(log.episodes, key=_driven_when)
     rows = []
-    for place, episode in list(enumerate(episodes, start=1))[-MOST_EPISODES:]:
+    for place, episode in list(enumerate(episodes, start=1))[-MAX_EPISODES:]:
         traced = len(episode.steps) > 0
         ended = ""
         if id(episode) in fitting:
@@ -94,7 +94,7 @@ def episode_table(log: RunLog) -> str:
         )
     left_out = len(episodes) - len(rows)
     note = f'<p class="note">The first {left_out} episodes are left out.</p>' if left_out else ""
-    return note + table(columns, rows, sortable=True, classes=[_class(it) for it in episodes[-MOST_EPISODES:]])
+    return note + table(columns, rows, sortable=True, classes=[_class(it) for it in episodes[-MAX_EPISODES:]])
 
 
 def _driven_when(episode: Episode) -> tuple[bool, int, bool, int]:

@@ -19,7 +19,7 @@ from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_tra
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
-from simapp.things import Course
+from simapp.objects import Course
 from trainer.agents import make_agent
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.iterations import read_iterations

@@ -110,12 +110,12 @@ def _following(wish: Wish, track: Track, kind: str, pattern: Path) -> dict[str, 
 
 
 def _params(wish: Wish, race: str) -> str:
-    things = {
+    objects = {
         "TIME_TRIAL": "",
         "OBJECT_AVOIDANCE": _OBSTACLES,
         "HEAD_TO_BOT": _BOTS,
     }[race]
-    return _PARAMS.format(name=wish.name, track=wish.track, race=race) + things
+    return _PARAMS.format(name=wish.name, track=wish.track, race=race) + objects
 
 
 def _readme(wish: Wish) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.recording import RecordedEpisode, Recording
-from contract.state import BROKEN, STEP_S, EpisodeStatus, FloatArray, IntArray, ThingKind
+from contract.state import BROKEN, STEP_S, EpisodeStatus, FloatArray, IntArray, ObjectKind
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M, MAX_SPEED_MPS
 from simapp.scene.bodies import Bodies
 from simapp.tracks import Track
@@ -156,7 +156,7 @@ def _shown(recording: Recording, track: Track, lap: _Lap, rivals: Sequence[Recor
         del trail[: -round(2.5 * FRAMES_PER_S)]
         tick = None if lap.episode.ticks is None else _tick(lap, step, share)
         own = Bodies.cars([x], [y], [heading], [steering], [_colour(recording, lap.episode.racer)])
-        bodies = _with_things(own, lap.episode, step)
+        bodies = _with_objects(own, lap.episode, step)
         for other in others:
             found = None if tick is None else other.at(tick)
             bodies = bodies if found is None else bodies.beside(found)
@@ -242,11 +242,11 @@ def _place(own: float, standing: Sequence[tuple[int, IntArray, FloatArray]], tic
     return 1 + sum(other > own for other in best.values())
 
 
-def _with_things(own: Bodies, episode: RecordedEpisode, step: int) -> Bodies:
-    if episode.things is None:
+def _with_objects(own: Bodies, episode: RecordedEpisode, step: int) -> Bodies:
+    if episode.objects is None:
         return own
-    things = Bodies.of_things(episode.things, step)
-    return own.beside(things) if (things.kind != ThingKind.nothing).any() else own
+    objects = Bodies.of_objects(episode.objects, step)
+    return own.beside(objects) if (objects.kind != ObjectKind.nothing).any() else own
 
 
 def _colour(recording: Recording, racer: int) -> int:

@@ -20,8 +20,8 @@ from contract.protocols import Phase, Place
 from contract.recording import RecordedRacer, Recording, of_traces, recorded
 from contract.rollout import Rollout
 from simapp.kernels import Scope
+from simapp.objects import Course
 from simapp.scene.views import CHASE, PIP, TOPVIEW
-from simapp.things import Course
 from simapp.tracks import Track, load_track
 from undercut.runs.compiling import compile_ahead
 from undercut.runs.run import TRACKS, Run
@@ -31,7 +31,7 @@ from undercut.video.lap_video import VideoMaker
 
 DEFAULT_VIEWS = (TOPVIEW, CHASE, PIP)
 """The guidance's three."""
-MOST_LAPS, MOST_S = 5, 180.0
+MAX_LAPS, MAX_S = 5, 180.0
 """Of all racers together, in the videos that evaluations and races leave without being asked."""
 _DRAWING_TIMEOUT_S = 3600.0
 
@@ -170,7 +170,7 @@ def after_race(name: str, console: Console) -> None:
 
 def _first_laps(source: Source, console: Console, command: str) -> None:
     racers = range(len(source.recording.racers))
-    trials, most_s = range(1, max(MOST_LAPS // len(racers), 1) + 1), MOST_S / len(racers)
+    trials, most_s = range(1, max(MAX_LAPS // len(racers), 1) + 1), MAX_S / len(racers)
     write_videos(source, console, trials=trials, most_s=most_s)
     is_whole = all(
         frame_count(source.recording, r) == frame_count(source.recording, r, trials) <= most_s * FRAMES_PER_S

@@ -15,9 +15,9 @@ from contract.errors import InputError
 from contract.metadata import ModelMetadata
 from contract.protocols import Phase, Place
 from contract.recording import RecordedEpisode, RecordedRacer, Recording, of_traces
-from contract.state import STEP_S, FloatArray, IntArray, Things
+from contract.state import STEP_S, FloatArray, IntArray, TrackObjects
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M
-from simapp.things import Course
+from simapp.objects import Course
 from simapp.tracks import Track
 from undercut.analysis.limit import Limit
 from undercut.line.limits import kept_limit
@@ -41,16 +41,16 @@ COLUMNS = (
     "status",
     "time_s",
 )
-THING_COLUMNS = ("kind", "x_m", "y_m", "heading_rad")
+OBJECT_COLUMNS = ("kind", "x_m", "y_m", "heading_rad")
 
 
 @dataclass(frozen=True, slots=True)
-class Car:
+class ShownCar:
     """A car of T steps that is played back.
 
     colour   index into CAR_COLORS          world   cars of one world meet each other
     clock_s  (T,) when each step is shown: cars of a world have one clock
-    things   (T, M) what stands and drives around it besides other cars; None: nothing
+    objects   (T, M) what stands and drives around it besides other cars; None: nothing
     """
 
     label: str
@@ -58,10 +58,10 @@ class Car:
     world: int
     steps: np.ndarray
     clock_s: FloatArray
-    things: Things | None
+    objects: TrackObjects | None
 
     def columns(self) -> bytes:
-        """All steps as the page takes them: COLUMNS (T,), then THING_COLUMNS (T, M), float32 little-endian."""
+        """All steps as the page takes them: COLUMNS (T,), then OBJECT_COLUMNS (T, M), float32 little-endian."""
         steps = self.steps
         values = {
             "clock_s": self.clock_s,
@@ -69,8 +69,8 @@ class Car:
             "reward": np.cumsum(steps["reward"]),
         }
         parts = [values[name] if name in values else steps[name] for name in COLUMNS]
-        if self.things is not None:
-            parts += [getattr(self.things, name) for name in THING_COLUMNS]
+        if self.objects is not None:
+            parts += [getattr(self.objects, name) for name in OBJECT_COLUMNS]
         return b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in parts)
 
 
@@ -84,7 +84,7 @@ class Laps:
 
     title: str
     phase: Phase
-    cars: tuple[Car, ...]
+    cars: tuple[ShownCar, ...]
     hidden: int
     track: Track | None
     problem: str
@@ -253,7 +253,7 @@ def _laps(recording: Recording, phase: Phase, config: RunConfig, store: Place) -
     found = []
     for number, world in enumerate(worlds):
         episodes = tuple(one for one in recording.episodes if len(worlds) == 1 or one.number % len(worlds) == number)
-        track, problem, standing = None, "", Things.none(1)
+        track, problem, standing = None, "", TrackObjects.none(1)
         try:
             track = track_of(store, world.track)
             track = track.reversed() if world.reverse_dir else track
@@ -281,7 +281,7 @@ def limit_here(store: Place, config: RunConfig, track: Track) -> Limit | None:
     return kept_limit(track, config.car or car_of_version(version))
 
 
-def _cars(recording: Recording, phase: Phase, standing: Things) -> tuple[Car, ...]:
+def _cars(recording: Recording, phase: Phase, standing: TrackObjects) -> tuple[ShownCar, ...]:
     """In a race, a racer's laps of a world follow each other in one car; elsewhere every episode has its own."""
     is_race = len(recording.racers) > 1
     groups: dict[tuple[int, int, int], list[RecordedEpisode]] = {}
@@ -290,7 +290,7 @@ def _cars(recording: Recording, phase: Phase, standing: Things) -> tuple[Car, ..
             key = (episode.world, episode.racer, 0) if is_race else (episode.world, 0, place)
             groups.setdefault(key, []).append(episode)
     worlds = {world for world, _, _ in groups}
-    cars: list[Car] = []
+    cars: list[ShownCar] = []
     for (world, number, _), episodes in sorted(groups.items()) if is_race else groups.items():
         racer = recording.racers[number]
         if is_race:
@@ -303,17 +303,21 @@ def _cars(recording: Recording, phase: Phase, standing: Things) -> tuple[Car, ..
     return tuple(cars)
 
 
-def _car(label: str, colour: int, world: int, laps: Sequence[RecordedEpisode], standing: Things) -> Car:
+def _car(label: str, colour: int, world: int, laps: Sequence[RecordedEpisode], standing: TrackObjects) -> ShownCar:
     steps = np.concatenate([lap.steps for lap in laps])
     begins = np.cumsum([0.0, *(float(lap.steps["time_s"][-1]) for lap in laps[:-1])])
     clocks = [
         start_s + lap.steps["time_s"] if lap.ticks is None else STEP_S * lap.ticks
         for start_s, lap in zip(begins, laps, strict=True)
     ]
-    recorded = [lap.things for lap in laps if lap.things is not None]
-    things = None
+    recorded = [lap.objects for lap in laps if lap.objects is not None]
+    objects = None
     if len(recorded) == len(laps):
-        things = Things(*(np.concatenate([getattr(one, name) for one in recorded]) for name in Things.__slots__))
+        objects = TrackObjects(
+            *(np.concatenate([getattr(one, name) for one in recorded]) for name in TrackObjects.__slots__)
+        )
     elif standing.kind.any():
-        things = standing.of(np.zeros(len(steps), np.int64))
-    return Car(label, colour, world, steps, np.concatenate(clocks), things if things and things.places else None)
+        objects = standing.of(np.zeros(len(steps), np.int64))
+    return ShownCar(
+        label, colour, world, steps, np.concatenate(clocks), objects if objects and objects.places else None
+    )

@@ -6,7 +6,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, IntArray, ThingKind, Things, UInt8Array
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, IntArray, ObjectKind, TrackObjects, UInt8Array
 from simapp.camera import Camera
 from simapp.scene import Bodies, SceneRenderer, followed
 from simapp.tracks import Track
@@ -31,7 +31,7 @@ class Pictures:
         """JPEG of what the N cars see, in a grid of `grid(N)` columns and rows of 160x120 frames, left to right."""
         columns, lines = grid(len(laps.cars))
         sheet = np.zeros((lines * columns, CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8)
-        self._camera.render(*laps.poses(rows), out=sheet[: len(laps.cars)], things=things_around(laps, rows))
+        self._camera.render(*laps.poses(rows), out=sheet[: len(laps.cars)], objects=objects_around(laps, rows))
         tiled = sheet.reshape(lines, columns, CAMERA_HEIGHT, CAMERA_WIDTH).swapaxes(1, 2)
         return jpeg(tiled.reshape(lines * CAMERA_HEIGHT, columns * CAMERA_WIDTH))
 
@@ -41,9 +41,9 @@ class Pictures:
         steps = laps.cars[car].steps
         row = int(rows[car])
         bodies = Bodies.cars(x, y, heading, [steps["steering_rad"][row]], [laps.cars[car].colour])
-        around = things_around(laps, rows)
+        around = objects_around(laps, rows)
         if around is not None:
-            bodies = bodies.beside(Bodies.of_things(around, car))
+            bodies = bodies.beside(Bodies.of_objects(around, car))
         return jpeg(self._scene.render("45degree", bodies, 0, _chase_yaw(steps[max(row - _LOOK_BACK, 0) : row + 1])))
 
 
@@ -64,25 +64,25 @@ def grid(cars: int) -> tuple[int, int]:
     return columns, math.ceil(cars / columns)
 
 
-def things_around(laps: Laps, rows: IntArray) -> Things | None:
+def objects_around(laps: Laps, rows: IntArray) -> TrackObjects | None:
     """(N, M) what each car may see: what is recorded around it, and the cars of its world that are still driving."""
     count = len(laps.cars)
     worlds = np.array([car.world for car in laps.cars])
     mates = (worlds[:, None] == worlds) & ~np.eye(count, dtype=np.bool_)
     driving = rows < np.array([len(car.steps) - 1 for car in laps.cars])
-    places = max(car.things.places if car.things is not None else 0 for car in laps.cars)
+    places = max(car.objects.places if car.objects is not None else 0 for car in laps.cars)
     rivals = int(mates.sum(axis=1).max())
     if places + rivals == 0:
         return None
-    seen = Things.none(count, places + rivals)
+    seen = TrackObjects.none(count, places + rivals)
     x, y, heading = laps.poses(rows)
     for number, car in enumerate(laps.cars):
-        if car.things is not None:
-            for name in Things.__slots__:
-                getattr(seen, name)[number, : car.things.places] = getattr(car.things, name)[rows[number]]
+        if car.objects is not None:
+            for name in TrackObjects.__slots__:
+                getattr(seen, name)[number, : car.objects.places] = getattr(car.objects, name)[rows[number]]
         others = np.flatnonzero(mates[number] & driving)
         part = (number, slice(places, places + len(others)))
-        seen.kind[part] = ThingKind.car
+        seen.kind[part] = ObjectKind.car
         seen.x_m[part], seen.y_m[part], seen.heading_rad[part] = x[others], y[others], heading[others]
         seen.colour[part] = [laps.cars[other].colour for other in others]
     return seen

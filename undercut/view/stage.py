@@ -17,7 +17,7 @@ from contract.state import EpisodeStatus
 from contract.vehicle import CAR_COLORS
 from simapp.tracks import Track
 from undercut.analysis.limit import Limit
-from undercut.view.laps import COLUMNS, THING_COLUMNS, LapReader, Laps, Show
+from undercut.view.laps import COLUMNS, OBJECT_COLUMNS, LapReader, Laps, Show
 from undercut.view.pictures import Pictures, grid
 from undercut.view.subject import Subject
 
@@ -231,13 +231,13 @@ def laps_message(laps: Laps, number: int) -> bytes:
         "grid": [columns, rows],
         "columns": COLUMNS,
         "statuses": [status.title for status in EpisodeStatus],
-        "thing_columns": THING_COLUMNS,
+        "object_columns": OBJECT_COLUMNS,
         "cars": [
             {
                 "label": car.label,
                 "colour": CAR_COLORS[car.colour],
                 "steps": len(car.steps),
-                "things": 0 if car.things is None else car.things.places,
+                "objects": 0 if car.objects is None else car.objects.places,
             }
             for car in laps.cars
         ],

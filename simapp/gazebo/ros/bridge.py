@@ -74,7 +74,7 @@ class Publishers:
         self._made[topic].publish(message)
 
 
-class Driver:
+class RosDriver:
     """What a node of the racer's commands one car. `fresh` are topics heard from since the last `await`."""
 
     def __init__(self, car: str) -> None:
@@ -158,7 +158,7 @@ class Bridge:
     def __init__(self, told: BinaryIO, answers: BinaryIO) -> None:
         self._told, self._answers = told, answers
         self._publishers = Publishers()
-        self._drivers: dict[str, Driver] = {}
+        self._drivers: dict[str, RosDriver] = {}
         self._last: tuple[dict[str, Any], bytes] | None = None
 
     def run(self) -> None:
@@ -209,7 +209,7 @@ class Bridge:
         """What a node commands the car: its answer to the last frame, or with no time to wait the last that it said."""
         name = request["name"]
         if name not in self._drivers:
-            self._drivers[name] = Driver(name)
+            self._drivers[name] = RosDriver(name)
         driver = self._drivers[name]
         missing = driver.wait(request["timeout_s"], self._show_last) if request["timeout_s"] else []
         return {**driver.latest(), "missing": missing}

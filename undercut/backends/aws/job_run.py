@@ -19,7 +19,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.params import read_training_params
 from contract.protocols import Place
 from contract.stores.local import LocalStore
-from undercut.backends.aws.hosts import Meeting
+from undercut.backends.aws.rendezvous import Meeting
 from undercut.runs.run import Run, default_hyperparameters
 from undercut.runs.workspace import bucket_place
 
@@ -87,7 +87,7 @@ def own_store(folders: Folders, settings: Mapping[str, str]) -> Iterator[Place |
         return
     parent, _, name = prefix.rpartition("/")
     place = bucket_place(S3Address.parse(f"s3://{settings['s3_bucket']}/{parent}", f"{_NAME}: s3_bucket"))
-    with place.claimed(name) as claimed:
+    with place.locked(name) as claimed:
         yield claimed
 
 

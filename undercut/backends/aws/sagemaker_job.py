@@ -27,7 +27,7 @@ from contract.errors import InputError, UndercutError
 from contract.fields import check_keys, choice, load_object, read_text, whole
 from contract.host import DEFAULT_REDIS_PORT
 from contract.stores.local import LocalStore
-from undercut.backends.aws import hosts
+from undercut.backends.aws import rendezvous
 from undercut.backends.aws.job_run import (
     GUIDANCE,
     NO_EFFECT,
@@ -118,9 +118,9 @@ def job(folders: Folders, console: Console) -> None:
     ignored = [key for key in NO_EFFECT if key in settings]
     if ignored:
         console.print(f"without effect here: {', '.join(ignored)}", highlight=False)
-    machines = hosts.Hosts.of(_config(folders, "resourceconfig.json"))
+    machines = rendezvous.Hosts.of(_config(folders, "resourceconfig.json"))
     if not machines.trains:
-        hosts.drive(meeting_of(settings), _plain(console))
+        rendezvous.drive(meeting_of(settings), _plain(console))
         return
     with _rollouts(machines, settings):
         if settings.get("job", "train") == "train":
@@ -169,27 +169,27 @@ def command(settings: Mapping[str, str]) -> None:
 
 def worker(console: Console) -> None:
     """A simulator of AWS Batch or RoboMaker: drives for the training job TRAINING_JOB_NAME until that ends."""
-    hosts.drive(meeting_of({}), _plain(console))
+    rendezvous.drive(meeting_of({}), _plain(console))
 
 
 @contextlib.contextmanager
-def _rollouts(machines: hosts.Hosts, settings: Mapping[str, str]) -> Iterator[None]:
+def _rollouts(machines: rendezvous.Hosts, settings: Mapping[str, str]) -> Iterator[None]:
     """Over Redis where simulators are on other machines, else nothing of it."""
     where = f"{_NAME}: rollouts"
     if machines.count == 1 and choice(settings.get("rollouts", "local"), where, ("local", "redis")) == "local":
         yield
         return
     port = whole(settings.get("redis_port", DEFAULT_REDIS_PORT), f"{_NAME}: redis_port", 1, 65_535)
-    with hosts.serving(meeting_of(settings), hosts.own_names(machines), port):
+    with rendezvous.serving(meeting_of(settings), rendezvous.own_names(machines), port):
         yield
 
 
-def _plain(console: Console) -> hosts.Say:
+def _plain(console: Console) -> rendezvous.Say:
     return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def main(folders: Folders | None = None) -> None:
-    """`undercut-job train` or `worker`. Exit status 0 when it is done or was stopped, 1 when it failed."""
+    """`undercut-job train` or `worker`. Exit code 0 when it is done or was stopped, 1 when it failed."""
     folders = folders or Folders()
     arguments = sys.argv[1:]
     if arguments not in (["train"], ["worker"]):

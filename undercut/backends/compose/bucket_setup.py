@@ -70,7 +70,7 @@ def set_up(endpoint: str, root: tuple[str, str], bucket: str, secrets: Path) -> 
 
 
 def main() -> int:
-    """The command line; returns the exit status."""
+    """The command line; returns the exit code."""
     bucket, endpoint = sys.argv[1], os.environ["AWS_ENDPOINT_URL_S3"]
     root = [read_text(SECRETS / f"minio_root_{what}", "a secret").strip() for what in ("user", "password")]
     try:

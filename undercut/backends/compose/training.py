@@ -79,7 +79,7 @@ def pull(name: str) -> Path:
         raise InputError(
             "run", name, f"a run in the store, {there.where()}", f"undercut train {name} --backend compose"
         )
-    with LocalStore(Path()).claimed(RUNS_PREFIX + name) as here:
+    with LocalStore(Path()).locked(RUNS_PREFIX + name) as here:
         copying.copy(there, here)
     return here.root
 
@@ -172,7 +172,7 @@ class Trainer:
         return cls(stack, say, container)
 
     def follow(self) -> int:
-        """Show its log until it ends, also across restarts; returns the training's exit status.
+        """Show its log until it ends, also across restarts; returns the training's exit code.
 
         Ctrl-C lets it finish and save its iteration, the second one stops at once.
         """
@@ -224,7 +224,7 @@ class Trainer:
 
 
 def train(stack: Stack, name: str, workers: int, say: Say, options: Sequence[str] = ()) -> int:
-    """Train the run, which lies in the store, to its end; returns the exit status. Its files are then here as well.
+    """Train the run, which lies in the store, to its end; returns the exit code. Its files are then here as well.
 
     `options` are as in `job_file`.
     """

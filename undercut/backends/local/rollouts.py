@@ -12,10 +12,10 @@ from contract.errors import SimulatorError
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import Observations
+from simapp.episode_setup import EpisodeSetup, episode_setups
 from simapp.policy import FrozenPolicy
 from simapp.race import Race, RaceRules
 from simapp.rollout import collect
-from simapp.scenes import Scene, training_scenes
 from simapp.starts import between, conditioned, flying, start_line
 from undercut.runs.run import Run
 from undercut.runs.simulators import make_simulator
@@ -30,7 +30,7 @@ class LocalRollouts:
         """`count` is called with the number of car-steps before each step; `trainer_threads` is FrozenPolicy's."""
         self._run, self._count, self._trainer_threads = run, count, trainer_threads
         self._configs = run.config.each_world()
-        self._worlds: dict[int, list[Scene]] = {}
+        self._worlds: dict[int, list[EpisodeSetup]] = {}
         """The scenes of each world, one a driving direction."""
 
     def announce(self, policy: bytes, *orders: RolloutOrder) -> None:
@@ -49,7 +49,7 @@ class LocalRollouts:
             frozen.close()
         return sorted(rollouts, key=lambda rollout: rollout.episode)
 
-    def _driven(self, scene: Scene, policy: Policy, part: RolloutOrder) -> list[Rollout]:
+    def _driven(self, scene: EpisodeSetup, policy: Policy, part: RolloutOrder) -> list[Rollout]:
         """The part's episodes; a simulator that dies under them is started anew, and so are they."""
         run = self._run
         for _ in range(SIMULATOR_STARTS - 1):
@@ -59,7 +59,7 @@ class LocalRollouts:
                 logging.getLogger(__name__).warning("%s\n  the episodes are driven again", error)
         return collect(scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
 
-    def _parts(self, order: RolloutOrder) -> list[tuple[Scene, RolloutOrder]]:
+    def _parts(self, order: RolloutOrder) -> list[tuple[EpisodeSetup, RolloutOrder]]:
         """World and direction follow from the episode's number alone; those of an evaluation are as the training's next
         episode would have them."""
         worlds, training = len(self._configs), self._run.config.training
@@ -70,23 +70,23 @@ class LocalRollouts:
             for number, part in order.by(lambda n: n % worlds).items():
                 race = self._world(number)[way].race
                 begin = between(race, training, scatter, order.trained, worlds)
-                parts.append((Scene(race, conditioned(race, None, begin)), part))
+                parts.append((EpisodeSetup(race, conditioned(race, None, begin)), part))
             return parts
         return [
             (self._world(number % worlds)[number // worlds], part)
             for number, part in order.by(lambda n: n % worlds + n // worlds % ways * worlds).items()
         ]
 
-    def _world(self, number: int) -> list[Scene]:
+    def _world(self, number: int) -> list[EpisodeSetup]:
         if number not in self._worlds:
             self._worlds[number] = self._made(replace(self._run, config=self._configs[number]))
         return self._worlds[number]
 
-    def _made(self, run: Run) -> list[Scene]:
+    def _made(self, run: Run) -> list[EpisodeSetup]:
         config, files, track = run.config, run.files, run.track()
         simulator = make_simulator(config, track, [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
-        return training_scenes(config, simulator, track, rewards, len(self._configs))
+        return episode_setups(config, simulator, track, rewards, len(self._configs))
 
 
 @dataclass(frozen=True, slots=True)

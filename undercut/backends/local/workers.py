@@ -30,8 +30,8 @@ from undercut.backends.local.rollouts import LocalRollouts
 from undercut.runs.run import RacerFiles, Run, route_file, track_of
 
 OUT_OF_MEMORY = 3
-"""Exit status of a worker that ran out of memory."""
-MOST_RESTARTS = 5
+"""Exit code of a worker that ran out of memory."""
+MAX_RESTARTS = 5
 """Of one worker in one session."""
 _STOP_S = 10.0
 _WATCH_S = 0.5
@@ -152,7 +152,7 @@ class _Process:
 
 
 class LocalWorkers:
-    """Worker processes of this machine, started again when they die, MOST_RESTARTS times each."""
+    """Worker processes of this machine, started again when they die, MAX_RESTARTS times each."""
 
     def __init__(
         self,
@@ -211,19 +211,19 @@ class LocalWorkers:
                     continue
                 self._source.process_died(worker.process.pid)
                 why = reason_of_death(worker.process.returncode, _tail(worker.log))
-                if worker.restarts < MOST_RESTARTS:
+                if worker.restarts < MAX_RESTARTS:
                     worker.restarts += 1
-                    self._say(f"worker {number} {why}; started again ({worker.restarts} of {MOST_RESTARTS} times)")
+                    self._say(f"worker {number} {why}; started again ({worker.restarts} of {MAX_RESTARTS} times)")
                     worker.process = self._start(worker.log)
                     continue
                 worker.given_up = True
-                self._say(f"worker {number} {why}; it is not started again after {MOST_RESTARTS} times")
+                self._say(f"worker {number} {why}; it is not started again after {MAX_RESTARTS} times")
                 if all(it.given_up for it in self._workers):
                     self._source.fail(UndercutError(f"all workers keep dying; the last one {why}\n{_tail(worker.log)}"))
 
 
 def reason_of_death(status: int, log: str) -> str:
-    """Why a worker process ended, in words, from its exit status and the end of its log."""
+    """Why a worker process ended, in words, from its exit code and the end of its log."""
     starved = ("MemoryError", "bad_alloc", "Cannot allocate memory", "OOM when allocating", "out of memory")
     if status == OUT_OF_MEMORY or (status != 0 and any(word in log for word in starved)):
         return "ran out of memory: let fewer workers run, or fewer cars"

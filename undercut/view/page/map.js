@@ -145,17 +145,17 @@ export class TrackMap {
     c.drawImage(this.road, 0, 0);
     c.scale(this.ratio, this.ratio);
     this.places = [];
-    this.things(c, this.laps.cars[focus], t);
+    this.objects(c, this.laps.cars[focus], t);
     const order = this.laps.cars.map((_, i) => i).filter((i) => i !== focus);
     if (focus < this.laps.cars.length) order.push(focus); // on top
     for (const i of order) this.car(c, i, t, i === focus);
   }
 
   // Boxes and bot cars around the chosen car: every car drives in a world of its own.
-  things(c, car, t) {
-    if (!car?.things) return;
-    const row = rowAt(car, t) * car.things;
-    for (let i = row; i < row + car.things; i++) {
+  objects(c, car, t) {
+    if (!car?.objects) return;
+    const row = rowAt(car, t) * car.objects;
+    for (let i = row; i < row + car.objects; i++) {
       const { kind, x_m: x, y_m: y, heading_rad: heading } = car.around;
       if (kind[i]) this.shape(c, x[i], y[i], heading[i], kind[i] === 1 ? [0.3, 0.4] : CAR_M, "#c58b4e", "#000a", 8);
     }

@@ -66,9 +66,9 @@ function unpack(header, body) {
       at += car.steps;
     }
     car.around = {};
-    for (const column of car.things ? header.thing_columns : []) {
-      car.around[column] = values.subarray(at, at + car.steps * car.things);
-      at += car.steps * car.things;
+    for (const column of car.objects ? header.object_columns : []) {
+      car.around[column] = values.subarray(at, at + car.steps * car.objects);
+      at += car.steps * car.objects;
     }
   }
   return header;

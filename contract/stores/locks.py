@@ -61,7 +61,7 @@ def held(where: str, holder: "Holder | None", fix: str) -> StoreError:
 
 
 @contextlib.contextmanager
-def folder_claim(lock: Path, where: str) -> Iterator[None]:
+def folder_lock(lock: Path, where: str) -> Iterator[None]:
     """Hold `lock` until the block ends; StoreError that names the holder when another process does.
 
     The operating system lets go of it when the process ends, however it ends.

@@ -2,38 +2,28 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from contract.conditions import Conditions, RandomizationConfig
 from contract.config import EvaluationConfig
 from contract.errors import InputError
-from contract.metadata import ModelMetadata
-from contract.protocols import Phase, Policy, RolloutOrder
+from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import Controls, EpisodeStatus
+from contract.state import EpisodeStatus
 from contract.vehicle import LENGTH_M, WIDTH_M
+from simapp.nearby import lane_offsets
 from simapp.race import Race
-from simapp.rollout import Drive, choose
-from simapp.surroundings import lane_offsets
+from simapp.rollout import OngoingEpisode, Racer, drive
 from simapp.tracks import Track
 
 BESIDE_M = 0.05
 """Least gap between two cars side by side."""
 
 
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """Who drives a racer's car in every world. World w holds the cars w * R + r, where r counts the R racers."""
-
-    policy: Policy
-    metadata: ModelMetadata
-
-
 def race_laps(
     race: Race,
-    racers: Sequence[Driver],
+    racers: Sequence[Racer],
     laps: int,
     config: EvaluationConfig,
     seed: int,
@@ -49,70 +39,30 @@ def race_laps(
     done: list[list[Rollout]] = [[] for _ in racers]
     order = RolloutOrder(Phase.evaluation, 0, 0, laps)
     parked = dict.fromkeys(range(race.num_cars // len(racers)), 0)
-    tick = -1
 
-    def ends(car: int) -> Rollout:
-        drive = driving.pop(car)
-        lap = drive.finish(order, {}, bool(drive.rows[-1]["status"] == EpisodeStatus.time_up))
-        done[car % len(racers)].append(lap)
-        return lap
+    def finish(car: int) -> Rollout:
+        episode = driving.pop(car)
+        is_cut = bool(episode.rows[-1]["status"] == EpisodeStatus.time_up)
+        done[car % len(racers)].append(episode.finish(order, {}, is_cut, ticked=True))
+        return done[car % len(racers)][-1]
 
-    while driving:
-        tick += 1
-        moves = [_moves(race, racer, _moving(driving, r, len(racers))) for r, racer in enumerate(racers)]
-        cars = np.concatenate([move.cars for move in moves])
-        outcome = race.step(
-            cars,
-            Controls(
-                np.concatenate([move.controls.steering_rad for move in moves]),
-                np.concatenate([move.controls.speed_mps for move in moves]),
-            ),
-        )
-        actions = [action for move in moves for action in move.actions]
-        for k, car in enumerate(cars.tolist()):
-            drive = driving[car]
-            drive.actions.append(actions[k])
-            drive.rows.append(outcome.rows[k])
-            drive.ticks.append(tick)
-            if outcome.things is not None:
-                drive.things.append((outcome.things, k))
-        for car in cars[outcome.over].tolist():
-            if car not in driving:
-                continue  # the race of its world ended with another car in this very step
-            world, random = car // len(racers), driving[car].random
-            lap = ends(car)
-            if lap.status == EpisodeStatus.lap_complete and (lap.episode + 1) % laps:
-                race.carry_on(car)
-                driving[car] = Drive(lap.episode + 1, random)
-                continue
-            places = config.park_positions
-            race.park(car, places[parked[world]] if parked[world] < len(places) else None)
-            parked[world] += 1
-            if config.done_condition == "any":
-                for other in [it for it in driving if it // len(racers) == world]:
-                    ends(other)
-                    race.park(other)
+    def end(car: int, truncated: bool) -> None:
+        world, random = car // len(racers), driving[car].random
+        lap = finish(car)
+        if lap.status == EpisodeStatus.lap_complete and (lap.episode + 1) % laps:
+            race.carry_on(car)
+            driving[car] = OngoingEpisode(lap.episode + 1, random)
+            return
+        places = config.park_positions
+        race.park(car, places[parked[world]] if parked[world] < len(places) else None)
+        parked[world] += 1
+        if config.done_condition == "any":
+            for other in [it for it in driving if it // len(racers) == world]:
+                finish(other)
+                race.park(other)
+
+    drive(race, racers, driving, order, end)
     return [sorted(rollouts, key=lambda lap: lap.episode) for rollouts in done]
-
-
-@dataclass(slots=True)
-class _Moves:
-    """What a racer does in all worlds: actions and controls of its cars (K,)."""
-
-    cars: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    actions: list[np.ndarray] = field(default_factory=list)
-    controls: Controls = field(default_factory=lambda: Controls(np.zeros(0), np.zeros(0)))
-
-
-def _moving(driving: dict[int, Drive], racer: int, racers: int) -> np.ndarray:
-    return np.array([car for car in sorted(driving) if car % racers == racer], np.int64)
-
-
-def _moves(race: Race, racer: Driver, cars: np.ndarray) -> _Moves:
-    if not cars.size:
-        return _Moves()
-    actions = choose(racer.policy.distribution(race.simulator.observe(cars)), None)
-    return _Moves(cars, list(actions), racer.metadata.actions.controls(actions))
 
 
 def _line_up(
@@ -122,7 +72,7 @@ def _line_up(
     config: EvaluationConfig,
     seed: int,
     ranges: RandomizationConfig | None,
-) -> dict[int, Drive]:
+) -> dict[int, OngoingEpisode]:
     """Put all cars on their world's grid; progress counts from the line that the first of them stands on."""
     grid = _grid(race.track, racers, config)
     line_m = grid[0][0]
@@ -141,7 +91,7 @@ def _line_up(
         race.simulator.vary(np.array([car]), drawn)
         distance_m, lane_m = grid[slot]
         race.start(car, distance_m, lane_m + sideways_m, turn_rad, line_m=line_m, beside=config.start_beside)
-        driving[car] = Drive(world * laps, random)
+        driving[car] = OngoingEpisode(world * laps, random)
     return driving
 
 

@@ -14,9 +14,10 @@ from contract.protocols import ActionDistribution
 from contract.rollout import Rollout
 from contract.state import STEP_S, Controls, EpisodeStatus, IntArray, Observations
 from contract.vehicle import LENGTH_M, MAX_STEERING_RAD, WIDTH_M
+from simapp.head_to_head import race_laps
 from simapp.race import Race, RaceRules, StepOutcome
+from simapp.rollout import Racer
 from simapp.tracks import Track
-from simapp.versus import Driver, race_laps
 from tests.support import RADIUS_M, RIM, BlindSimulator, circle, keep_lane, outline, ring
 from tests.support import WIDTH_M as ROAD_M
 
@@ -53,8 +54,8 @@ class KeepsItsLane:
         return ActionDistribution(mean=np.stack([steering, np.zeros(len(x))], axis=1), deviation=np.ones((len(x), 2)))
 
 
-def driver(speed: float) -> Driver:
-    return Driver(
+def driver(speed: float) -> Racer:
+    return Racer(
         KeepsItsLane(),
         ModelMetadata.parse(
             '{"action_space_type": "continuous", "action_space": {"steering_angle": {"low": -30, "high": 30},'
@@ -81,9 +82,9 @@ class WatchedRace(Race):
 
 
 def watched(
-    worlds: int, racers: int, rules: RaceRules = RULES, track: Track | None = None, **things: Any
+    worlds: int, racers: int, rules: RaceRules = RULES, track: Track | None = None, **objects: Any
 ) -> WatchedRace:
-    config = RaceConfig.model_validate({"race_type": "HEAD_TO_MODEL", **things})
+    config = RaceConfig.model_validate({"race_type": "HEAD_TO_MODEL", **objects})
     cars = worlds * racers
     simulator = PoseSimulator(cars, np.repeat(np.arange(worlds), racers))
     return WatchedRace(simulator, track or circle(), rules, [lambda params: 1.0] * cars, config=config)
@@ -97,9 +98,9 @@ def same(a: list[Rollout], b: list[Rollout]) -> bool:
 
 @pytest.mark.parametrize("speeds", [(2.2, 2.8), pytest.param((1.0, 2.5, 1.4, 1.8), marks=pytest.mark.slow)])
 def test_a_world_does_not_depend_on_how_many_others_there_are(speeds: tuple[float, ...]) -> None:
-    racers, things = [driver(speed) for speed in speeds], dict[str, Any](number_of_bot_cars=2, bot_car_speed=0.6)
-    few = race_laps(watched(1, len(speeds), **things), racers, 1, EvaluationConfig(), 7)
-    many = race_laps(watched(3, len(speeds), **things), racers, 1, EvaluationConfig(), 7)
+    racers, objects = [driver(speed) for speed in speeds], dict[str, Any](number_of_bot_cars=2, bot_car_speed=0.6)
+    few = race_laps(watched(1, len(speeds), **objects), racers, 1, EvaluationConfig(), 7)
+    many = race_laps(watched(3, len(speeds), **objects), racers, 1, EvaluationConfig(), 7)
     for r in range(len(speeds)):
         assert [lap.episode for lap in many[r]] == [0, 1, 2]
         assert same(few[r], many[r][:1])

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from shapely.affinity import rotate, translate
 
-from contract.state import FloatArray, ThingKind, Things, UInt8Array
+from contract.state import FloatArray, ObjectKind, TrackObjects, UInt8Array
 from contract.vehicle import (
     BOX_HEIGHT_M,
     BOX_LENGTH_M,
@@ -25,10 +25,10 @@ from simapp.camera.pinhole import front_camera
 from simapp.camera.rasterise import draw_bodies
 from simapp.tracks import Track
 from tests.camera_picture import render_rgb
-from tests.camera_reference import World, cast_things, lens_and_rays, shrink
+from tests.camera_reference import World, cast_objects, lens_and_rays, shrink
 
-BOX, CAR = ThingKind.box, ThingKind.car
-Row = tuple[ThingKind, float, float, float, int]
+BOX, CAR = ObjectKind.box, ObjectKind.car
+Row = tuple[ObjectKind, float, float, float, int]
 """kind, x, y, heading, colour"""
 
 
@@ -38,12 +38,12 @@ def street() -> Track:
     return Track("street", np.column_stack([x, y, x, y + 0.5, x, y - 0.5]))
 
 
-def row_of(*rows: Row) -> Things:
-    things = Things.none(1, len(rows))
+def row_of(*rows: Row) -> TrackObjects:
+    objects = TrackObjects.none(1, len(rows))
     for m, (kind, x, y, heading, colour) in enumerate(rows):
-        things.kind[0, m], things.colour[0, m] = kind, colour
-        things.x_m[0, m], things.y_m[0, m], things.heading_rad[0, m] = x, y, heading
-    return things
+        objects.kind[0, m], objects.colour[0, m] = kind, colour
+        objects.x_m[0, m], objects.y_m[0, m], objects.heading_rad[0, m] = x, y, heading
+    return objects
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +51,26 @@ def camera() -> Camera:
     return Camera(street())
 
 
-def see(camera: Camera, things: Things | None, x: float = 1.0, y: float = 0.0, heading: float = 0.0) -> UInt8Array:
-    frame: UInt8Array = camera.render(np.array([x]), np.array([y]), np.array([heading]), things=things)[0]
+def see(
+    camera: Camera, objects: TrackObjects | None, x: float = 1.0, y: float = 0.0, heading: float = 0.0
+) -> UInt8Array:
+    frame: UInt8Array = camera.render(np.array([x]), np.array([y]), np.array([heading]), objects=objects)[0]
     return frame
 
 
-def paint(things: Things, ground: int, lens: tuple[float, float] = (1.0, 0.0), heading: float = 0.0) -> FloatArray:
-    """The things alone, before an even ground."""
+def paint(
+    objects: TrackObjects, ground: int, lens: tuple[float, float] = (1.0, 0.0), heading: float = 0.0
+) -> FloatArray:
+    """The objects alone, before an even ground."""
     frame = np.full((1, 120, 160), ground, np.uint8)
     draw_bodies(
         np.array([[*lens, np.cos(heading), np.sin(heading)]]),
         np.array([front_camera().numbers]),
         np.ones(1),
-        looks_of(things),
-        things.x_m,
-        things.y_m,
-        things.heading_rad,
+        looks_of(objects),
+        objects.x_m,
+        objects.y_m,
+        objects.heading_rad,
         tables(),
         REACH_M,
         (-20.0, -20.0, 20.0, 20.0, 1.0),
@@ -75,9 +79,9 @@ def paint(things: Things, ground: int, lens: tuple[float, float] = (1.0, 0.0), h
     return np.asarray(frame[0], dtype=np.float64)
 
 
-def covered(things: Things, lens: tuple[float, float] = (1.0, 0.0)) -> FloatArray:
-    """Share of each pixel that things hide, from what shows through of black and white."""
-    return np.asarray(1.0 - (paint(things, 255, lens) - paint(things, 0, lens)) / 255.0)
+def covered(objects: TrackObjects, lens: tuple[float, float] = (1.0, 0.0)) -> FloatArray:
+    """Share of each pixel that objects hide, from what shows through of black and white."""
+    return np.asarray(1.0 - (paint(objects, 255, lens) - paint(objects, 0, lens)) / 255.0)
 
 
 SCENES: dict[str, list[Row]] = {
@@ -96,11 +100,11 @@ SCENES: dict[str, list[Row]] = {
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_things_are_where_rays_meet_them(camera: Camera, name: str) -> None:
-    """Over the same ground: 0.6 grey levels off on average where things are, half of it rounding, and 10 at worst."""
-    things = row_of(*SCENES[name])
-    plain, frame = see(camera, None).astype(float), see(camera, things)
-    seen = cast_things(*lens_and_rays(camera.pinhole, 1.0, 0.0, 0.0, 640), things)
+def test_objects_are_where_rays_meet_them(camera: Camera, name: str) -> None:
+    """Over the same ground: 0.6 grey levels off on average where objects are, half of it rounding, and 10 at worst."""
+    objects = row_of(*SCENES[name])
+    plain, frame = see(camera, None).astype(float), see(camera, objects)
+    seen = cast_objects(*lens_and_rays(camera.pinhole, 1.0, 0.0, 0.0, 640), objects)
     cover = shrink(~np.isnan(seen))
     expected = plain * (1.0 - cover) + shrink(np.nan_to_num(seen))
     touched = cover > 0.0
@@ -109,8 +113,8 @@ def test_things_are_where_rays_meet_them(camera: Camera, name: str) -> None:
     assert error.mean() < 0.6 and error.max() < 10.0, (error.mean(), error.max())
 
 
-def test_nearer_things_hide_farther_ones_in_any_arrangement(camera: Camera) -> None:
-    """Crowds of things that do not overlap; a wrong order would be off by tens of levels."""
+def test_nearer_objects_hide_farther_ones_in_any_arrangement(camera: Camera) -> None:
+    """Crowds of objects that do not overlap; a wrong order would be off by tens of levels."""
     rng, crowds = np.random.default_rng(8), 0
     while crowds < 6:
         rows: list[Row] = []
@@ -125,28 +129,28 @@ def test_nearer_things_hide_farther_ones_in_any_arrangement(camera: Camera) -> N
             if not any(outline.intersects(other) for other in [*outlines, lens]):
                 rows.append((kind, x, y, heading, int(rng.integers(len(CAR_COLORS)))))
                 outlines.append(outline)
-        things = row_of(*rows)
-        seen = cast_things(*lens_and_rays(camera.pinhole, 1.0, 0.0, 0.0, 640), things)
+        objects = row_of(*rows)
+        seen = cast_objects(*lens_and_rays(camera.pinhole, 1.0, 0.0, 0.0, 640), objects)
         expected = see(camera, None) * (1.0 - shrink(~np.isnan(seen))) + shrink(np.nan_to_num(seen))
-        error = abs(see(camera, things) - expected)
+        error = abs(see(camera, objects) - expected)
         assert error.mean() < 0.6 and error.max() < 20.0, (crowds, error.mean(), error.max())
         crowds += 1
 
 
-def test_things_and_ground_together_come_near_the_slow_picture() -> None:
+def test_objects_and_ground_together_come_near_the_slow_picture() -> None:
     """Tolerance as for the empty road: 1.5 grey levels on average."""
     track = street()
     camera, world = Camera(track), World(track)
     for name in ("a box amid a row of cars", "a box ten centimetres ahead"):
-        things = row_of(*SCENES[name])
-        expected = world.frame(camera.pinhole, 1.0, 0.05, -0.1, things)
-        assert abs(see(camera, things, 1.0, 0.05, -0.1) - expected).mean() < 1.5
+        objects = row_of(*SCENES[name])
+        expected = world.frame(camera.pinhole, 1.0, 0.05, -0.1, objects)
+        assert abs(see(camera, objects, 1.0, 0.05, -0.1) - expected).mean() < 1.5
 
 
 def test_pixels_beside_a_silhouette_keep_their_bits(camera: Camera) -> None:
     for rows in SCENES.values():
-        things = row_of(*rows)
-        seen = cast_things(*lens_and_rays(camera.pinhole, 1.0, 0.0, 0.0, 320), things)
+        objects = row_of(*rows)
+        seen = cast_objects(*lens_and_rays(camera.pinhole, 1.0, 0.0, 0.0, 320), objects)
         # rays a quarter of a pixel apart may miss a sliver
         beside = shrink(~np.isnan(seen)) == 0.0
         beside[1:] &= beside[:-1].copy()
@@ -154,7 +158,7 @@ def test_pixels_beside_a_silhouette_keep_their_bits(camera: Camera) -> None:
         beside[:, 1:] &= beside[:, :-1].copy()
         beside[:, :-1] &= beside[:, 1:].copy()
         assert beside.sum() > 1000
-        np.testing.assert_array_equal(see(camera, things)[beside], see(camera, None)[beside])
+        np.testing.assert_array_equal(see(camera, objects)[beside], see(camera, None)[beside])
 
 
 @pytest.mark.parametrize(
@@ -191,8 +195,8 @@ def test_nothing_behind_the_lens_or_outside_of_the_room_is_seen(camera: Camera) 
     outside = [(CAR, 9.5, 0.0, 0.0, 1), (BOX, 3.0, 5.0, 0.0, 0)]
     np.testing.assert_array_equal(see(camera, row_of(*around)), plain)
     np.testing.assert_array_equal(see(camera, row_of(*outside)), plain)
-    np.testing.assert_array_equal(see(camera, Things.none(1, 3)), plain)
-    np.testing.assert_array_equal(see(camera, Things.none(1)), plain)
+    np.testing.assert_array_equal(see(camera, TrackObjects.none(1, 3)), plain)
+    np.testing.assert_array_equal(see(camera, TrackObjects.none(1)), plain)
 
 
 def test_the_places_order_does_not_matter(camera: Camera) -> None:
@@ -201,10 +205,10 @@ def test_the_places_order_does_not_matter(camera: Camera) -> None:
         expected = see(camera, row_of(*rows))
         for _ in range(4):
             shuffled = [rows[i] for i in rng.permutation(len(rows))]
-            np.testing.assert_array_equal(see(camera, row_of((ThingKind.nothing, 0, 0, 0, 0), *shuffled)), expected)
+            np.testing.assert_array_equal(see(camera, row_of((ObjectKind.nothing, 0, 0, 0, 0), *shuffled)), expected)
 
 
-def test_things_in_the_mirror_look_mirrored(camera: Camera) -> None:
+def test_objects_in_the_mirror_look_mirrored(camera: Camera) -> None:
     for rows in SCENES.values():
         ours = paint(row_of(*rows), 100, (1.0, 0.1), 0.2)
         theirs = paint(row_of(*[(k, x, -y, -h, c) for k, x, y, h, c in rows]), 100, (1.0, -0.1), -0.2)
@@ -217,8 +221,8 @@ def test_things_in_the_mirror_look_mirrored(camera: Camera) -> None:
 
 def test_two_lenses_see_a_disparity_of_focal_length_times_base_over_depth() -> None:
     pinhole, away = front_camera(), 1.3
-    things = row_of((BOX, 1.0 + away + BOX_LENGTH_M / 2, 0.0, 0.0, 0))
-    left, right = (covered(things, (1.0, y)) for y in (STEREO_BASE_M / 2, -STEREO_BASE_M / 2))
+    objects = row_of((BOX, 1.0 + away + BOX_LENGTH_M / 2, 0.0, 0.0, 0))
+    left, right = (covered(objects, (1.0, y)) for y in (STEREO_BASE_M / 2, -STEREO_BASE_M / 2))
     sin, cos = np.sin(pinhole.pitch_rad), np.cos(pinhole.pitch_rad)
     for row in (20, 30, 40):
         depth = away / (cos - (row + 0.5 - 60) / pinhole.focal_px * sin)
@@ -228,27 +232,27 @@ def test_two_lenses_see_a_disparity_of_focal_length_times_base_over_depth() -> N
 
 
 def test_a_lens_to_the_left_is_a_car_to_the_left(camera: Camera) -> None:
-    things, heading, left = row_of(*SCENES["a car before a box"]), 0.15, 0.03
+    objects, heading, left = row_of(*SCENES["a car before a box"]), 0.15, 0.03
     pose = np.array([1.0]), np.array([0.05]), np.array([heading])
-    ours = camera.render(*pose, things=things, left_m=left)[0].astype(int)
+    ours = camera.render(*pose, objects=objects, left_m=left)[0].astype(int)
     x, y = 1.0 - left * np.sin(heading), 0.05 + left * np.cos(heading)
-    assert abs(ours - see(camera, things, x, y, heading)).max() <= 1
-    assert abs(ours - camera.render(*pose, things=things, left_m=-left)[0]).max() > 50
+    assert abs(ours - see(camera, objects, x, y, heading)).max() <= 1
+    assert abs(ours - camera.render(*pose, objects=objects, left_m=-left)[0]).max() > 50
 
 
-def test_frames_with_things_are_the_same_bits_for_any_company_and_thread_count(camera: Camera) -> None:
+def test_frames_with_objects_are_the_same_bits_for_any_company_and_thread_count(camera: Camera) -> None:
     rng = np.random.default_rng(4)
     count, places = 12, 6
     x, y, heading = rng.uniform(0, 5, count), rng.uniform(-0.5, 0.5, count), rng.normal(0, 0.5, count)
-    things = Things.none(count, places)
-    things.kind[:] = rng.integers(0, 3, (count, places))
-    things.colour[:] = rng.integers(0, len(CAR_COLORS), (count, places))
-    things.x_m[:], things.y_m[:] = rng.uniform(0, 8, (count, places)), rng.uniform(-0.5, 0.5, (count, places))
-    things.heading_rad[:] = rng.uniform(-3, 3, (count, places))
-    together = camera.render(x, y, heading, things=things)
-    alone = [camera.render(x[[i]], y[[i]], heading[[i]], things=things.of(np.array([i])))[0] for i in range(count)]
+    objects = TrackObjects.none(count, places)
+    objects.kind[:] = rng.integers(0, 3, (count, places))
+    objects.colour[:] = rng.integers(0, len(CAR_COLORS), (count, places))
+    objects.x_m[:], objects.y_m[:] = rng.uniform(0, 8, (count, places)), rng.uniform(-0.5, 0.5, (count, places))
+    objects.heading_rad[:] = rng.uniform(-3, 3, (count, places))
+    together = camera.render(x, y, heading, objects=objects)
+    alone = [camera.render(x[[i]], y[[i]], heading[[i]], objects=objects.of(np.array([i])))[0] for i in range(count)]
     np.testing.assert_array_equal(together, alone)
-    np.testing.assert_array_equal(together, camera.render(x, y, heading, things=things, threads=5))
+    np.testing.assert_array_equal(together, camera.render(x, y, heading, objects=objects, threads=5))
     assert (together != camera.render(x, y, heading)).any(axis=(1, 2)).sum() > 8
 
 
@@ -268,27 +272,27 @@ def test_bodies_have_the_contracts_outlines_heights_and_colours() -> None:
     assert len(set(shells)) == len(CAR_COLORS)
 
 
-def test_the_colour_picture_shows_the_same_things(camera: Camera) -> None:
+def test_the_colour_picture_shows_the_same_objects(camera: Camera) -> None:
     for rows in list(SCENES.values())[2:4]:
-        small = render_rgb(camera, 1.0, 0.0, 0.1, 160, 120, things=row_of(*rows), left_m=0.03) @ GREY
-        frame = camera.render(np.array([1.0]), np.zeros(1), np.array([0.1]), things=row_of(*rows), left_m=0.03)[0]
+        small = render_rgb(camera, 1.0, 0.0, 0.1, 160, 120, objects=row_of(*rows), left_m=0.03) @ GREY
+        frame = camera.render(np.array([1.0]), np.zeros(1), np.array([0.1]), objects=row_of(*rows), left_m=0.03)[0]
         assert abs(small - frame).mean() < 2.5
 
 
-def test_wrong_things_are_refused(camera: Camera) -> None:
+def test_wrong_objects_are_refused(camera: Camera) -> None:
     with pytest.raises(ValueError, match=r"\(2, 1\).*\(1, M\)"):
-        see(camera, Things.none(2, 1))
+        see(camera, TrackObjects.none(2, 1))
     strange = row_of((BOX, 2.0, 0.0, 0.0, 0))
     strange.kind[:] = 3
     with pytest.raises(ValueError, match="kind 3"):
         see(camera, strange)
     with pytest.raises(ValueError, match="colour 7"):
         see(camera, row_of((CAR, 2.0, 0.0, 0.0, 7)))
-    with pytest.raises(ValueError, match="heading_rad of a thing is not finite"):
+    with pytest.raises(ValueError, match="heading_rad of an object is not finite"):
         see(camera, row_of((CAR, 2.0, 0.0, np.inf, 0)))
 
 
-def test_one_signature_serves_things_in_any_layout(camera: Camera) -> None:
-    things = row_of((CAR, 2.0, 0.0, 0.0, 2), (BOX, 3.0, 0.0, 0.0, 0))
-    see(camera, Things(*(getattr(things, name)[:, ::-1] for name in things.__slots__)))
+def test_one_signature_serves_objects_in_any_layout(camera: Camera) -> None:
+    objects = row_of((CAR, 2.0, 0.0, 0.0, 2), (BOX, 3.0, 0.0, 0.0, 0))
+    see(camera, TrackObjects(*(getattr(objects, name)[:, ::-1] for name in objects.__slots__)))
     assert len(draw_bodies.signatures) == 1

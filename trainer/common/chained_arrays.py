@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contract.state import IntArray
 
 
-class Pieces:
+class ChainedArrays:
     """Reads like np.concatenate(arrays), as far as whole rows go; the arrays stay where they are.
 
     arrays       of T1, T2, ... rows, all of one row's shape and type

@@ -19,9 +19,9 @@ import pytest
 from contract.errors import StoreError
 from contract.host import S3Address
 from contract.protocols import Place
-from contract.stores.claims import Holder
 from contract.stores.lease import LeaseTimes
 from contract.stores.local import LocalStore
+from contract.stores.locks import Holder
 from tests.minio_server import BUCKET, MinioServer
 from tests.patience import PATIENCE_S
 
@@ -41,16 +41,16 @@ def twice(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Place, Place]
 
 def test_a_second_one_is_refused_by_name_until_the_first_lets_go(twice: tuple[Place, Place]) -> None:
     first, second = twice
-    with first.claimed("runs/a") as mine:
+    with first.locked("runs/a") as mine:
         mine.put("run.json", b"1")
-        with pytest.raises(StoreError) as error, second.claimed("runs/a"):
+        with pytest.raises(StoreError) as error, second.locked("runs/a"):
             pass
         for words in (f"process {os.getpid()}", socket.gethostname(), "since 20", "fix:", mine.where()):
             assert words in str(error.value)
-        with second.claimed("runs/b") as other:
+        with second.locked("runs/b") as other:
             other.put("run.json", b"2")
         mine.put("run.json", b"3")
-    with second.claimed("runs/a") as theirs:
+    with second.locked("runs/a") as theirs:
         assert theirs.get("run.json") == b"3"
         theirs.delete("run.json")
     assert second.below("runs/b").list("") == ["run.json"]
@@ -64,7 +64,7 @@ def test_of_many_at_once_one_gets_it(twice: tuple[Place, Place]) -> None:
         nonlocal inside, refused, most
         gate.wait()
         try:
-            with place.claimed("runs/a"):
+            with place.locked("runs/a"):
                 with turn:
                     inside += 1
                     most = max(most, inside)
@@ -83,7 +83,7 @@ def test_of_many_at_once_one_gets_it(twice: tuple[Place, Place]) -> None:
 
 
 def test_what_nobody_wrote_to_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), LocalStore(tmp_path).claimed("runs/a"):
+    with pytest.raises(ZeroDivisionError), LocalStore(tmp_path).locked("runs/a"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
@@ -97,7 +97,7 @@ CHILD = """
     from pathlib import Path
     where, times = sys.argv[1], LeaseTimes(0.2, 0.4, 3.0)
     place = S3Store(S3Address.parse(where, "test"), lease_times=times) if where.startswith("s3:") else LocalStore(Path(where))
-    with place.claimed("runs/a") as mine:
+    with place.locked("runs/a") as mine:
         mine.put("model", b"child's")
         print("held", flush=True)
         sys.stdin.readline()
@@ -126,7 +126,7 @@ def test_a_killed_one_on_this_machine_is_followed_at_once(
     twice: tuple[Place, Place], request: pytest.FixtureRequest
 ) -> None:
     with _child(twice[0], _environment(request, twice[0])) as child:
-        with pytest.raises(StoreError, match=f"process {child.pid} on"), twice[1].claimed("runs/a"):
+        with pytest.raises(StoreError, match=f"process {child.pid} on"), twice[1].locked("runs/a"):
             pass
         child.kill()
         child.wait(PATIENCE_S)
@@ -137,7 +137,7 @@ def test_a_killed_one_on_this_machine_is_followed_at_once(
             follower.where().removeprefix(f"s3://{BUCKET}/"), lease_times=replace(QUICK, takeover_s=PATIENCE_S)
         )
     began_s = time.monotonic()
-    with follower.claimed("runs/a") as mine:
+    with follower.locked("runs/a") as mine:
         assert mine.get("model") == b"child's"
     assert time.monotonic() - began_s < PATIENCE_S
 
@@ -155,7 +155,7 @@ def test_one_elsewhere_without_a_sign_of_life_is_followed_after_the_stated_time(
     place = minio.store(minio.empty_store().address.prefix, lease_times=QUICK)
     _elsewhere(place)
     began_s = time.monotonic()
-    with place.claimed("runs/a"):
+    with place.locked("runs/a"):
         assert time.monotonic() - began_s >= QUICK.takeover_s
 
 
@@ -165,10 +165,10 @@ def test_one_elsewhere_that_lives_is_not_followed_unless_asked_to(minio: MinioSe
     content = _elsewhere(place)
     beat = threading.Timer(0.5, lambda: place.put(LOCK, content.replace(b'"beat": 0', b'"beat": 1')))
     beat.start()
-    with pytest.raises(StoreError, match=r"process 7 on far-away.*\n.*\n.*--takeover"), place.claimed("runs/a"):
+    with pytest.raises(StoreError, match=r"process 7 on far-away.*\n.*\n.*--takeover"), place.locked("runs/a"):
         pass
     beat.join()
-    with place.claimed("runs/a", takeover=True) as mine:
+    with place.locked("runs/a", takeover=True) as mine:
         mine.put("model", b"mine")
 
 
@@ -191,7 +191,7 @@ def test_a_suspended_one_writes_nothing_after_it_was_followed(minio: MinioServer
     place = minio.store(minio.empty_store().address.prefix, lease_times=QUICK)
     with _child(place, minio.environment()) as child:
         child.send_signal(signal.SIGSTOP)
-        with place.claimed("runs/a", takeover=by_force) as mine:
+        with place.locked("runs/a", takeover=by_force) as mine:
             mine.put("model", b"mine")
             child.send_signal(signal.SIGCONT)
             _, said = child.communicate("go on\n", timeout=PATIENCE_S)
@@ -206,7 +206,7 @@ def test_a_suspended_one_writes_nothing_after_it_was_followed(minio: MinioServer
 def test_a_lost_answer_to_a_heartbeat_loses_nothing(minio: MinioServer) -> None:
     """The server renewed the lease, but its holder never heard of it and knows the old ETag only."""
     place = minio.store(minio.empty_store().address.prefix, lease_times=replace(QUICK, heartbeat_s=60.0))
-    with place.claimed("runs/a") as mine:
+    with place.locked("runs/a") as mine:
         content = json.loads(place.get(LOCK)) | {"beat": 99}
         place.put(LOCK, json.dumps(content).encode())
         time.sleep(1.5 * QUICK.proof_s)
@@ -225,4 +225,4 @@ def test_an_endpoint_that_ignores_conditions_is_refused(minio: MinioServer, monk
     monkeypatch.setattr(client, "put_object", without_condition(client.put_object))
     careless = type(place)(S3Address(place.address.bucket, place.address.prefix), client=client)
     with ExitStack() as stack, pytest.raises(StoreError, match="does not honour If-None-Match"):
-        stack.enter_context(careless.claimed("runs/a"))
+        stack.enter_context(careless.locked("runs/a"))

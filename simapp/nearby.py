@@ -7,11 +7,11 @@ import numpy as np
 
 from contract.config import RaceConfig
 from contract.protocols import Simulator
-from contract.state import STEP_S, BoolArray, FloatArray, IntArray, Poses, ThingKind, Things
+from contract.state import STEP_S, BoolArray, FloatArray, IntArray, ObjectKind, Poses, TrackObjects
 from contract.vehicle import FRONT_POINT_X_M, LENGTH_M, WIDTH_M
 from simapp.bots import Bots
 from simapp.contact import collision_outlines, overlaps
-from simapp.things import Course
+from simapp.objects import Course
 from simapp.tracks import Track
 
 CLEAR_AHEAD_M, CLEAR_BESIDE_M = 0.2, 0.04
@@ -21,19 +21,19 @@ ROUNDING = 1e-9
 
 
 @dataclass(slots=True)
-class Survey:
+class Neighbours:
     """Everything near K cars after a step: S places a car, those of the course first, then the other cars.
 
-    things (K, S); distance_m and offset_m (K, S) on the centre line, of the places' middles
+    objects (K, S); distance_m and offset_m (K, S) on the centre line, of the places' middles
     """
 
-    things: Things
+    objects: TrackObjects
     distance_m: FloatArray
     offset_m: FloatArray
 
 
-class Surroundings:
-    """The things of all worlds, kept moving, and the contacts of the cars with them and with each other.
+class NearbyObjects:
+    """The objects of all worlds, kept moving, and the contacts of the cars with them and with each other.
 
     Who touches something is charged for anything that stands, and for a moving car only if that one's front point is
     further along the lap: one that is hit from behind is not (rollout_agent_ctrl.py `_check_for_episode_termination`).
@@ -42,16 +42,16 @@ class Surroundings:
     def __init__(
         self, simulator: Simulator, track: Track, race: RaceConfig, is_reversed: bool, colours: IntArray
     ) -> None:
-        """`colours` (N,) are what cars of one world see each other in; InputError where the things do not fit."""
+        """`colours` (N,) are what cars of one world see each other in; InputError where the objects do not fit."""
         worlds = simulator.worlds
         self._simulator, self._track, self._colours = simulator, track, colours
         self._course = Course(track, race, is_reversed)
         count = int(worlds.max()) + 1
-        self._things = Things.none(count, self._course.places)
+        self._objects = TrackObjects.none(count, self._course.places)
         self._bots = Bots(track, race, count)
         self._rivals = rivals_of(worlds)
-        places = self._things.places + self._rivals.shape[1]
-        self._standing = self._things.places - self._bots.count
+        places = self._objects.places + self._rivals.shape[1]
+        self._standing = self._objects.places - self._bots.count
         self._pushed = np.zeros((len(worlds), places), np.bool_)  # by whom each car is run into
         self._halt_s = race.penalty_seconds if race.bots_halt else None
         self._halted = np.zeros(count, np.int64)  # steps for which the world's bots still stand
@@ -62,14 +62,14 @@ class Surroundings:
         return self._pushed.size == 0
 
     def stands(self, place: int) -> bool:
-        """Whether a place of a survey is an obstacle, and no car."""
+        """Whether a place of a neighbours is an obstacle, and no car."""
         return place < self._standing
 
     def furnish(self, world: int, random: np.random.Generator, keep_clear_m: tuple[float, ...]) -> None:
         """Lay out the course of a world for an episode that begins at these centre-line distances."""
         one = np.array([world])
-        row = self._course.things(random, keep_clear_m)
-        self._things.put(one, row)
+        row = self._course.objects(random, keep_clear_m)
+        self._objects.put(one, row)
         self._bots.start(world, row, random)
         self._halted[world] = 0
         self._simulator.furnish(one, row)
@@ -80,47 +80,47 @@ class Surroundings:
         if not self._bots.count:
             return
         worlds = np.unique(self._simulator.worlds[cars])
-        blocked = np.zeros((len(self._things.kind), self._things.places), np.bool_)
-        np.logical_or.at(blocked, self._simulator.worlds, self._pushed[:, : self._things.places])
+        blocked = np.zeros((len(self._objects.kind), self._objects.places), np.bool_)
+        np.logical_or.at(blocked, self._simulator.worlds, self._pushed[:, : self._objects.places])
         if self._halt_s is None:
-            self._bots.step(worlds, self._things, blocked[worlds])
+            self._bots.step(worlds, self._objects, blocked[worlds])
         else:
             rams = worlds[blocked[worlds].any(axis=1) & (self._halted[worlds] == 0)]
             # and then they drive a step, whoever is in their way
             self._halted[rams] = max(math.ceil(self._halt_s / STEP_S - ROUNDING), 1) + 1
             stands = self._halted[worlds] > 1
             self._halted[worlds] = np.maximum(self._halted[worlds] - 1, 0)
-            self._bots.stand(worlds[stands], self._things)
-            self._bots.step(worlds[~stands], self._things, np.zeros_like(blocked[worlds[~stands]]))
-        self._simulator.furnish(worlds, self._things.of(worlds))
+            self._bots.stand(worlds[stands], self._objects)
+            self._bots.step(worlds[~stands], self._objects, np.zeros_like(blocked[worlds[~stands]]))
+        self._simulator.furnish(worlds, self._objects.of(worlds))
 
-    def around(self, cars: IntArray) -> Things:
+    def around(self, cars: IntArray) -> TrackObjects:
         """What the cars (indices, (K,)) may meet: (K, S)."""
-        return around(self._simulator, self._things, self._rivals, self._colours, cars)
+        return around(self._simulator, self._objects, self._rivals, self._colours, cars)
 
-    def survey(self, cars: IntArray) -> Survey:
+    def around_cars(self, cars: IntArray) -> Neighbours:
         """Where everything around the cars (indices, (K,)) is now."""
-        things = self.around(cars)
-        distance_m, offset_m = self._track.along(things.x_m.ravel(), things.y_m.ravel())
-        shape = things.kind.shape
-        return Survey(things, distance_m.reshape(shape), offset_m.reshape(shape))
+        objects = self.around(cars)
+        distance_m, offset_m = self._track.along(objects.x_m.ravel(), objects.y_m.ravel())
+        shape = objects.kind.shape
+        return Neighbours(objects, distance_m.reshape(shape), offset_m.reshape(shape))
 
-    def course_of(self, survey: Survey | None) -> Things | None:
-        """The survey's things of the course (K, M), without the other cars; None where there are none."""
-        places = self._things.places
-        return survey.things.first(places) if survey is not None and places else None
+    def course_of(self, neighbours: Neighbours | None) -> TrackObjects | None:
+        """The neighbours' objects of the course (K, M), without the other cars; None where there are none."""
+        places = self._objects.places
+        return neighbours.objects.first(places) if neighbours is not None and places else None
 
     @property
     def has_obstacles(self) -> bool:
         """Whether something stands in the worlds."""
         return self._standing > 0
 
-    def obstacles(self, car: int) -> Things:
+    def obstacles(self, car: int) -> TrackObjects:
         """What stands in the car's world: (1, obstacles)."""
-        return self._things.of(self._simulator.worlds[car : car + 1]).first(self._standing)
+        return self._objects.of(self._simulator.worlds[car : car + 1]).first(self._standing)
 
     def charges(
-        self, cars: IntArray, survey: Survey, front_m: FloatArray, runs: BoolArray, solid: BoolArray
+        self, cars: IntArray, neighbours: Neighbours, front_m: FloatArray, runs: BoolArray, solid: BoolArray
     ) -> IntArray:
         """(K,) the place that each car has run into, or -1.
 
@@ -128,15 +128,15 @@ class Surroundings:
         runs      (K,) which of the cars drive: who is held runs into nothing
         solid     (N,) which of all cars may be run into
         """
-        state, things = self._simulator.cars, survey.things
+        state, objects = self._simulator.cars, neighbours.objects
         poses = Poses(state.x_m[cars], state.y_m[cars], state.heading_rad[cars])
-        touching = self._overlapping(poses, things, 0.0, 0.0) & runs[:, np.newaxis]
+        touching = self._overlapping(poses, objects, 0.0, 0.0) & runs[:, np.newaxis]
         if self._rivals.size:
-            touching[:, self._things.places :] &= solid[self._rivals[cars]]
+            touching[:, self._objects.places :] &= solid[self._rivals[cars]]
         charged = touching
         if touching[:, self._standing :].any():
-            x_m = things.x_m + FRONT_POINT_X_M * np.cos(things.heading_rad)
-            y_m = things.y_m + FRONT_POINT_X_M * np.sin(things.heading_rad)
+            x_m = objects.x_m + FRONT_POINT_X_M * np.cos(objects.heading_rad)
+            y_m = objects.y_m + FRONT_POINT_X_M * np.sin(objects.heading_rad)
             fronts_m = self._track.along(x_m.ravel(), y_m.ravel())[0].reshape(x_m.shape)
             further = self._track.shortest_way(fronts_m - front_m[:, np.newaxis]) > 0.0
             charged = touching & (further | (np.arange(further.shape[1]) < self._standing))
@@ -151,31 +151,31 @@ class Surroundings:
         """The wanted place (centre-line distance, offset to the left), else another lane, else further back."""
         if self.empty:
             return distance_m, offset_m
-        things, closed = self.around(np.array([car])), self._track.closed
+        objects, closed = self.around(np.array([car])), self._track.closed
         distance_m = distance_m if closed else max(distance_m, 0.0)
         for back in range(int(0.5 * self._track.length_m / STEP_BACK_M)):
             distance = distance_m - back * STEP_BACK_M
             if distance < 0.0 and not closed:
                 break
-            if self._is_free(distance, offset_m, things):
+            if self._is_free(distance, offset_m, objects):
                 return distance, offset_m
             left_m, right_m = lane_offsets(self._track, distance)
             for offset in (right_m, left_m) if offset_m > 0 else (left_m, right_m):
-                if self._is_free(distance, offset, things):
+                if self._is_free(distance, offset, objects):
                     return distance, offset
         return distance_m, offset_m
 
-    def _is_free(self, distance_m: float, offset_m: float, things: Things) -> bool:
-        """Whether a car has room there among the things (1, S)."""
+    def _is_free(self, distance_m: float, offset_m: float, objects: TrackObjects) -> bool:
+        """Whether a car has room there among the objects (1, S)."""
         pose = self._track.pose_at(distance_m, offset_m)
-        return not self._overlapping(pose, things, 2 * CLEAR_AHEAD_M, 2 * CLEAR_BESIDE_M).any()
+        return not self._overlapping(pose, objects, 2 * CLEAR_AHEAD_M, 2 * CLEAR_BESIDE_M).any()
 
-    def _overlapping(self, poses: Poses, things: Things, longer_m: float, wider_m: float) -> BoolArray:
-        """(K, S) whether cars at the poses, that much longer and wider, overlap the things."""
+    def _overlapping(self, poses: Poses, objects: TrackObjects, longer_m: float, wider_m: float) -> BoolArray:
+        """(K, S) whether cars at the poses, that much longer and wider, overlap the objects."""
         size = np.full(len(poses.x_m), LENGTH_M + longer_m), np.full(len(poses.x_m), WIDTH_M + wider_m)
         return overlaps(
             (poses.x_m, poses.y_m, poses.heading_rad, *size),
-            (things.x_m, things.y_m, things.heading_rad, *collision_outlines(things)),
+            (objects.x_m, objects.y_m, objects.heading_rad, *collision_outlines(objects)),
         )
 
 
@@ -198,18 +198,20 @@ def rivals_of(worlds: IntArray) -> IntArray:
     return np.stack([member[member != car] for car, member in enumerate(members)]).astype(np.int64)
 
 
-def around(simulator: Simulator, things: Things, rivals: IntArray, colours: IntArray, cars: IntArray) -> Things:
-    """Things (W, M) and other cars (`rivals` (N, R)) of the worlds of some cars (indices, (K,)): (K, M + R)."""
-    found = things.of(simulator.worlds[cars])
+def around(
+    simulator: Simulator, objects: TrackObjects, rivals: IntArray, colours: IntArray, cars: IntArray
+) -> TrackObjects:
+    """TrackObjects (W, M) and other cars (`rivals` (N, R)) of the worlds of some cars (indices, (K,)): (K, M + R)."""
+    found = objects.of(simulator.worlds[cars])
     others = rivals[cars]
-    return found.beside(cars_as_things(simulator, others, colours)) if others.size else found
+    return found.beside(cars_as_objects(simulator, others, colours)) if others.size else found
 
 
-def cars_as_things(simulator: Simulator, cars: IntArray, colours: IntArray) -> Things:
+def cars_as_objects(simulator: Simulator, cars: IntArray, colours: IntArray) -> TrackObjects:
     """Cars (K, R) as others see them."""
     state = simulator.cars
-    return Things(
-        kind=np.full(cars.shape, ThingKind.car, np.uint8),
+    return TrackObjects(
+        kind=np.full(cars.shape, ObjectKind.car, np.uint8),
         x_m=state.x_m[cars],
         y_m=state.y_m[cars],
         heading_rad=state.heading_rad[cars],

@@ -10,16 +10,16 @@ from simapp.tracks import Track
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class EpisodeSetup:
     """A race, and how its episodes begin."""
 
     race: Race
     start: Start
 
 
-def training_scenes(
+def episode_setups(
     config: RunConfig, simulator: Simulator, track: Track, rewards: list[Reward], worlds: int = 1
-) -> list[Scene]:
+) -> list[EpisodeSetup]:
     """The race of the training episodes, one reward a car; two with ALTERNATE_DRIVING_DIRECTION, of even and of odd
     episodes. `track` is in the run's own direction; `worlds` is how many the run's episodes take turns in."""
     training, evaluation = config.training, config.evaluation
@@ -32,9 +32,9 @@ def training_scenes(
     )
     ranges = config.randomization if config.enable_domain_randomization else None
 
-    def scene(track: Track, is_reversed: bool) -> Scene:
+    def scene(track: Track, is_reversed: bool) -> EpisodeSetup:
         race = Race(simulator, track, rules, rewards, is_reversed, config.race)
-        return Scene(race, conditioned(race, ranges, round_robin(race, training, worlds)))
+        return EpisodeSetup(race, conditioned(race, ranges, round_robin(race, training, worlds)))
 
     scenes = [scene(track, config.reverse_dir)]
     if training.alternate_driving_direction:

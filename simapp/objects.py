@@ -7,16 +7,16 @@ import numpy as np
 
 from contract.config import RaceConfig
 from contract.errors import InputError
-from contract.state import FloatArray, IntArray, ThingKind, Things
+from contract.state import FloatArray, IntArray, ObjectKind, TrackObjects
 from contract.vehicle import CAR_COLORS
 from simapp.contact import outlines, overlaps
 from simapp.lanes import Lanes
 from simapp.tracks import Track
 
 END_M = 1.0
-"""Evenly spaced things stand from the minimum distance to this far before the end of the lap, as in AWS's simulator."""
+"""Evenly spaced objects stand from the minimum distance to so far before the end of the lap, as in AWS's simulator."""
 MIN_SPACING_M = 0.5
-"""Least minimum distance between things: a car is 0.32 m long, and its lane is shorter in bends."""
+"""Least minimum distance between objects: a car is 0.32 m long, and its lane is shorter in bends."""
 CLEAR_M = 1.0
 """What is drawn at random keeps this far from cars about to start."""
 _SWEEPS = 8
@@ -76,18 +76,18 @@ class Course:
         _check_needs(race, obstacles, bots)
         counts = [sort.count for sort in self._sorts]
         self.places = sum(counts)
-        """Things in each world: obstacles, then bots."""
+        """TrackObjects in each world: obstacles, then bots."""
         spacing_m = np.repeat([sort.spacing_m for sort in self._sorts], counts)
         self._gaps_m = np.maximum(spacing_m[:, None], spacing_m[None, :])
         self._is_random = np.repeat([sort.is_random for sort in self._sorts], counts).astype(bool)
-        self._kind = np.repeat([ThingKind.car if race.is_obstacle_bot_car else ThingKind.box, ThingKind.car], counts)
+        self._kind = np.repeat([ObjectKind.car if race.is_obstacle_bot_car else ObjectKind.box, ObjectKind.car], counts)
         self._lane = np.concatenate([np.where(np.arange(count) % 2 == 0, 1.0, -1.0) for count in counts])
         self._distance_m = np.zeros(self.places)
         if self.places:
             self._furnish(race)
 
-    def things(self, random: np.random.Generator, keep_clear_m: tuple[float, ...] = ()) -> Things:
-        """Things (1, M) at the start of an episode: obstacles, then bots.
+    def objects(self, random: np.random.Generator, keep_clear_m: tuple[float, ...] = ()) -> TrackObjects:
+        """TrackObjects (1, M) at the start of an episode: obstacles, then bots.
 
         What is drawn at random stays CLEAR_M from cars about to start at the centre-line distances `keep_clear_m`, if
         the track has room for that. The rest never moves: there the cars have to start beside it.
@@ -109,12 +109,12 @@ class Course:
             lane[moving] = random.choice(np.array([1.0, -1.0]), len(moving))
         return self._stand(distance_m, lane)
 
-    def fixed(self) -> Things:
+    def fixed(self) -> TrackObjects:
         """The obstacles (1, M) that stand in the same place in every episode."""
-        things = self._stand(self._distance_m, self._lane)
+        objects = self._stand(self._distance_m, self._lane)
         stays = ~self._is_random & (np.arange(self.places) < self._sorts[0].count)
-        things.kind[0, ~stays] = ThingKind.nothing
-        return things
+        objects.kind[0, ~stays] = ObjectKind.nothing
+        return objects
 
     def _furnish(self, race: RaceConfig) -> None:
         """Place what never moves, and check that the rest fits."""
@@ -142,7 +142,7 @@ class Course:
         self._require(self._pack(self._distance_m, np.flatnonzero(self._is_random), ~self._is_random, np.empty(0)))
 
     def _space_evenly(self, done: np.ndarray, even: np.ndarray) -> bool:
-        """Put things at equal distances, or as near to there as others leave room; False where they do not fit."""
+        """Put objects at equal distances, or as near to there as others leave room; False where they do not fit."""
         first, done = 0, done.copy()
         for sort in self._sorts:
             wanted_m = np.linspace(sort.spacing_m, self._track.length_m - END_M, sort.count)
@@ -159,7 +159,7 @@ class Course:
         return True
 
     def _pack(self, distance_m: FloatArray, todo: IntArray, done: np.ndarray, cars: FloatArray) -> bool:
-        """Put each thing at the first free place, in `distance_m`; False where they do not fit."""
+        """Put each object at the first free place, in `distance_m`; False where they do not fit."""
         done = done.copy()
         for i in todo:
             free = self._free(i, distance_m, done, cars)
@@ -169,7 +169,7 @@ class Course:
         return True
 
     def _free(self, i: int, distance_m: FloatArray, others: np.ndarray, cars: FloatArray) -> FloatArray:
-        """Stretches (n, 2) of the centre line where thing i may stand, given others and cars, in order."""
+        """Stretches (n, 2) of the centre line where object i may stand, given others and cars, in order."""
         length_m = self._track.length_m
         low, high = 0.0, length_m
         if not self._track.closed:
@@ -187,20 +187,20 @@ class Course:
         stretches = np.column_stack([begins, np.maximum(stops, begins)])[free & (begins < high + _ROUNDING_M)]
         return np.asarray(stretches)
 
-    def _stand(self, distance_m: FloatArray, lane: FloatArray) -> Things:
-        things = Things.none(1, self.places)
-        things.kind[0] = self._kind
+    def _stand(self, distance_m: FloatArray, lane: FloatArray) -> TrackObjects:
+        objects = TrackObjects.none(1, self.places)
+        objects.kind[0] = self._kind
         stands = np.arange(self.places) < self._sorts[0].count
         left = lane * self._inner
         x_m, y_m, heading_rad = self._lanes.poses(distance_m, left)  # where bots drive
         there = self._track.lane_pose(distance_m, left > 0.0)
-        things.x_m[0] = np.where(stands, there.x_m, x_m)
-        things.y_m[0] = np.where(stands, there.y_m, y_m)
+        objects.x_m[0] = np.where(stands, there.x_m, x_m)
+        objects.y_m[0] = np.where(stands, there.y_m, y_m)
         heading_rad = np.where(stands, there.heading_rad, heading_rad)
-        things.heading_rad[0] = (heading_rad + math.pi) % (2.0 * math.pi) - math.pi
-        cars = self._kind == ThingKind.car
-        things.colour[0, cars] = np.arange(int(cars.sum())) % len(CAR_COLORS)
-        return things
+        objects.heading_rad[0] = (heading_rad + math.pi) % (2.0 * math.pi) - math.pi
+        cars = self._kind == ObjectKind.car
+        objects.colour[0, cars] = np.arange(int(cars.sum())) % len(CAR_COLORS)
+        return objects
 
     def _check_positions(self, race: RaceConfig) -> None:
         """OBJECT_POSITIONS may be nearer than the minimum distance, but not in each other."""
@@ -259,7 +259,7 @@ class Course:
             f"obstacles keep {obstacles.spacing_m:g} m from each other, bot cars {bots.spacing_m:g} m and an obstacle "
             f"and a bot car {gap_m:g} m; together they have no room on {self._track.name}, "
             f"{self._track.length_m:.2f} m long",
-            f"set fewer of them, or smaller minimum distances: {self.places} things fit in any order if both are "
+            f"set fewer of them, or smaller minimum distances: {self.places} objects fit in any order if both are "
             f"at most {math.floor(100.0 * (self._track.length_m - END_M) / (2 * self.places)) / 100.0:g} m",
         )
 

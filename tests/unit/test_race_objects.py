@@ -16,10 +16,10 @@ from contract.rollout import Rollout
 from contract.state import STEP_S, Controls, EpisodeStatus, Observations, Poses
 from contract.vehicle import FRONT_POINT_X_M, LENGTH_M, MAX_SPEED_MPS, WIDTH_M
 from simapp.camera.look import WALL_MARGIN_M
+from simapp.nearby import CLEAR_AHEAD_M, CLEAR_BESIDE_M
 from simapp.race import PARK_M, Race, RaceRules
 from simapp.rollout import collect
 from simapp.starts import flying, start_line
-from simapp.surroundings import CLEAR_AHEAD_M, CLEAR_BESIDE_M
 from simapp.tracks import Track
 from tests.raced import (
     CRASHED,
@@ -31,9 +31,9 @@ from tests.raced import (
     config,
     follow,
     lap,
+    object_outlines,
     placed,
     race,
-    thing_outlines,
 )
 from tests.support import RADIUS_M, RIM, BlindSimulator, hold_rad
 
@@ -54,7 +54,7 @@ def test_a_training_episode_ends_at_the_step_that_finds_the_outlines_overlap(
     it.start(0, 0.0, lane * LANE_M)
     over = False
     while not over:
-        hit = any(car_outline(it, 0).intersects(thing) for thing in thing_outlines(it))
+        hit = any(car_outline(it, 0).intersects(outline) for outline in object_outlines(it))
         outcome = it.step(np.array([0]), follow(it, [0], lane * LANE_M, speed))
         over = bool(outcome.over[0])
         assert hit == over == (outcome.rows["status"][0] == CRASHED)
@@ -97,7 +97,7 @@ def test_when_a_bot_runs_into_a_car_all_bots_stand_for_the_penalty_and_the_car_i
     speeds = []
     for _ in range(60):
         outcome = it.step(np.array([0]), Controls(np.zeros(1), np.zeros(1)))
-        speeds.append(it.simulator.things[0].speed_mps[0].tolist())
+        speeds.append(it.simulator.objects[0].speed_mps[0].tolist())
         if outcome.rows["status"][0] == EpisodeStatus.immobilized:
             break
         assert outcome.rows["status"][0] in (EpisodeStatus.prepare, EpisodeStatus.in_progress)
@@ -117,11 +117,11 @@ def test_a_bot_that_runs_into_a_car_waits_behind_it_where_the_run_says_so() -> N
     for _ in range(150):
         outcome = it.step(np.array([0]), follow(it, [0], LANE_M, 0.1))
         assert outcome.rows["status"][0] in (EpisodeStatus.prepare, EpisodeStatus.in_progress)
-        (bot,) = thing_outlines(it)
+        (bot,) = object_outlines(it)
         shared = car_outline(it, 0).intersection(bot).area
         touching += shared > 0
         assert shared < 0.08 * WIDTH_M  # not deeper than the step in which it touched
-        speeds.append(float(it.simulator.things[0].speed_mps[0, 0]))
+        speeds.append(float(it.simulator.objects[0].speed_mps[0, 0]))
     assert touching > 10
     assert speeds.count(0.0) > touching // 2
     assert set(speeds) == {0.0, 1.0}
@@ -137,11 +137,11 @@ def test_a_bot_that_waits_behind_a_car_drives_on_once_that_is_elsewhere(leaves: 
     speeds = [1.0]
     while speeds[-2:] != [0.0, 0.0]:
         it.step(np.array([0, 1]), follow(it, [0, 1], [LANE_M, -LANE_M], [0.0, 0.1]))
-        speeds.append(float(it.simulator.things[0].speed_mps[0, 0]))
+        speeds.append(float(it.simulator.objects[0].speed_mps[0, 0]))
     leaves(it)
     for _ in range(3):
         it.step(np.array([1]), follow(it, [1], -LANE_M, 0.1))
-        assert it.simulator.things[0].speed_mps[0, 0] == 1.0
+        assert it.simulator.objects[0].speed_mps[0, 0] == 1.0
 
 
 @pytest.mark.parametrize("speed", [0.0, 0.5])
@@ -151,7 +151,7 @@ def test_running_into_a_bot_is_a_crash(speed: float) -> None:
     it.start(0, 0.5, LANE_M)
     driven = lap(it, lambda rows: LANE_M, 1.5)
     assert driven.status == CRASHED
-    assert car_outline(it, 0).intersects(thing_outlines(it)[0])
+    assert car_outline(it, 0).intersects(object_outlines(it)[0])
     # the bot has driven on meanwhile
     assert driven.time_s == pytest.approx((2.0 - 0.5 - LENGTH_M) / (1.5 - speed), abs=0.45)
 
@@ -162,7 +162,7 @@ def test_bots_never_touch_each_other_or_boxes_while_a_car_stalls_among_them() ->
     it.start(0, 8.0, LANE_M)
     for _ in range(150):
         it.step(np.array([0]), follow(it, [0], LANE_M, 0.1))
-        outlines = thing_outlines(it)
+        outlines = object_outlines(it)
         assert not any(a.intersects(b) for i, a in enumerate(outlines) for b in outlines[:i])
 
 
@@ -190,7 +190,7 @@ def test_a_start_has_room_whatever_stands_there(start: float, offset: float, fra
     it.furnish(0, np.random.default_rng(0), start * LAP_M)
     it.start(0, start * LAP_M, offset)
     around = car_outline(it, 0, 2 * CLEAR_AHEAD_M - 1e-9, 2 * CLEAR_BESIDE_M - 1e-9)
-    assert not any(around.intersects(thing) for thing in thing_outlines(it))
+    assert not any(around.intersects(outline) for outline in object_outlines(it))
     behind_m = (start * LAP_M - placed(it, 0)[0] + LAP_M / 2) % LAP_M - LAP_M / 2
     assert -0.02 < behind_m < 4.0
     assert 0.0 < it.step(np.array([0]), follow(it, [0], placed(it, 0)[1], 1.0)).rows["progress_pct"][0] < 1.5
