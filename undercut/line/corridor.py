@@ -169,7 +169,7 @@ def _crossings(
 def _least_bent(corridor: Corridor, inset_m: float) -> FloatArray:
     """Offsets (N,) within the corridor at which the second differences of the points have the least sum of squares.
 
-    They measure curvature where points stay as far apart, and shrink with a line that gets shorter: so of lines that bend
+    They measure curvature where points stay as far apart, and shrink with a line that gets shorter: of lines that bend
     alike the short one is found. The line of least curvature proper swings out, and is a worse place to begin.
     """
     count, h = len(corridor.x_m), corridor.spacing_m

@@ -130,8 +130,8 @@ def _kicks(ca: Any, car: Car, turning: Any) -> Any:
 def solve(
     corridor: Corridor, car: Car, margin_m: float = 0.0, wheels: str = "one", start: Optimum | None = None
 ) -> Optimum:
-    """The fastest lap of the corridor. `margin_m` keeps the wheels so much further inside; `start` is a lap to begin with
-    in place of the reference itself, driven calmly or slowly. NoOptimumError when IPOPT finds none."""
+    """The fastest lap of the corridor. `margin_m` keeps the wheels so much further inside; `start` is a lap to begin
+    with in place of the reference itself, driven calmly or slowly. NoOptimumError when IPOPT finds none."""
     starts = [start] if start is not None else [initial(corridor, car, share) for share in GRIP_TRIED]
     for begin in starts:
         try:
