@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from contract.state import BROKEN, EpisodeStatus, FloatArray
+from contract.state import BROKEN, STEP_S, EpisodeStatus, FloatArray
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.tracks import Track
 from undercut.analysis.limit import Limit
@@ -17,8 +17,8 @@ CELL_M = 0.1
 """Laps are compared in cells of this length of the centre line."""
 BRAKING_MPS2 = 0.5
 """A car that loses more speed than this brakes."""
-SMOOTHED = 7
-"""Cells over which a car's speed is taken."""
+SMOOTHED = 3
+"""Steps over which a car's speed is taken."""
 CAUSES = ("line", "braking", "speed")
 """What time is lost by: a longer way, slowing down, and going slower than the limit otherwise."""
 
@@ -79,13 +79,19 @@ def gap_of(steps: np.ndarray, limit: Limit, track: Track) -> Gap | None:
     took, went = np.diff(np.minimum(seconds, lap_s)), np.diff(metres)
     longer = (went - best_m) * best_s / np.maximum(best_m, 1e-9)
     slower = took - best_s - longer
-    speed = uniform_filter1d(went / np.maximum(took, 1e-9), SMOOTHED, mode="nearest")  # steps are longer than cells
-    slowing = np.gradient(speed) / np.maximum(took, 1e-9) < -BRAKING_MPS2
+    slowing = np.interp(0.5 * (edges[1:] + edges[:-1]), way[rising], _speeding_up(rows)[rising]) < -BRAKING_MPS2
     by_cell = np.column_stack([longer, np.where(slowing, slower, 0.0), np.where(slowing, 0.0, slower)])
     by_cell = np.roll(by_cell, round(begun / length * count), axis=0)
     by_sector = np.zeros((SECTORS, len(CAUSES)))
     np.add.at(by_sector, np.arange(count) * SECTORS // count, by_cell)
     return Gap(lap_s, limit.lap_s, by_cell, by_sector)
+
+
+def _speeding_up(rows: np.ndarray) -> FloatArray:
+    """(R,) m/s², from the way between rows."""
+    way = np.hypot(np.diff(rows["x_m"]), np.diff(rows["y_m"]))
+    speed = uniform_filter1d(way / STEP_S, SMOOTHED, mode="nearest")
+    return np.asarray(np.gradient(np.append(speed, speed[-1])) / STEP_S)
 
 
 def _carried_on(edges: FloatArray, way: FloatArray, driven: FloatArray) -> FloatArray:
