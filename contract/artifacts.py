@@ -198,6 +198,11 @@ def own_track(name: str) -> str:
     return f"{TRACKS_PREFIX}{name}.npy"
 
 
+def own_world(name: str) -> str:
+    """The imported world that the track of that name lies in, with all that is seen of it, beside its route."""
+    return f"{TRACKS_PREFIX}{name}.world.zip"
+
+
 def race_metrics(race: str, racer: str) -> str:
     """Evaluation metrics of one racer of a race; keys of races are relative to the folder that holds `runs/`."""
     return f"{race_folder(race)}{racer}/{EVALUATION_METRICS}"

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import boto3
+from moto.cloudformation.models import cloudformation_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import make_server
@@ -42,6 +43,8 @@ class Fault:
     times: int = 1
     after: bool = False
     hook: Callable[[], None] | None = None
+    page: str = ""
+    """What a proxy answers in its place."""
 
 
 @dataclass
@@ -107,10 +110,10 @@ class AwsServer:
         """moto's own training job, whose attributes are what DescribeTrainingJob answers."""
         return sagemaker_backends[ACCOUNT][REGION].training_jobs[name]
 
-    def say(self, job: str, host: str, lines: list[str]) -> None:
-        """Put lines into the job's log."""
+    def say(self, job: str, host: str, lines: list[str], started: int = 1) -> None:
+        """Put lines into the job's log; each time that its machine is started has a stream of its own."""
         logs = self.client("logs")
-        stream = f"{job}/{host}-1764000000"
+        stream = f"{job}/{host}-{1764000000 + 600 * started}"
         with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
             logs.create_log_group(logGroupName=LOG_GROUP)
         with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
@@ -126,6 +129,8 @@ class AwsServer:
         operation, body = _operation(request)
         if operation:
             self.calls.append((operation, body))
+        if operation == "DeleteStack":
+            _retain_on_delete()
         fault = self.faults.get(operation)
         if fault is not None:
             if fault.after:
@@ -204,6 +209,15 @@ _ROBOMAKER = (
 )
 
 
+def _retain_on_delete() -> None:
+    """moto does not know RetainExceptOnCreate, which is Retain for a stack that was made whole."""
+    for backend in cloudformation_backends[ACCOUNT].values():
+        for stack in backend.stacks.values():
+            for told in stack.resource_map._resource_json_map.values():
+                if told.get("DeletionPolicy") == "RetainExceptOnCreate":
+                    told["DeletionPolicy"] = "Retain"
+
+
 class _Quiet(MotoRequestHandler):
     def log_request(self, *_: Any) -> None:
         return
@@ -230,6 +244,8 @@ def _json(body: dict[str, Any], status: int = 200, code: str = "") -> Response:
 
 
 def _error(operation: str, fault: Fault) -> Response:
+    if fault.page:
+        return Response(fault.page, 200, mimetype="text/html")
     if operation in ("GetCallerIdentity", "DescribeStacks"):
         text = (
             f"<ErrorResponse><Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error></ErrorResponse>"
@@ -353,7 +369,7 @@ class SageMaker:
     def _copy_log(self, name: str, host: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self.server.say(name, host, [line.rstrip("\n")])
+            self.server.say(name, host, [line.rstrip("\n")], self.begun)
             if self._interruptions > 0 and self.begun == 1 and "Training iteration=1" in line:
                 self.stop("")  # the iteration before is saved
 

@@ -1,8 +1,9 @@
 """A track's world and its cars as Gazebo reads them: SDF, meshes, textures, materials, from the geometry and looks that
-the built-in simulator has.
+the built-in simulator has; of an imported world from the racer's own files (simapp.gazebo.imported).
 
-Nothing is lit: textures and colours are what the built-in camera draws. Walls, boxes and other cars have no collision
-shapes, since contacts are the race rules' matter (contract.protocols.Simulator); the ground has, and so have wheels.
+But for an imported world nothing is lit: textures and colours are what the built-in camera draws. Walls, boxes and
+other cars have no collision shapes, since contacts are the race rules' matter (contract.protocols.Simulator); ground
+and wheels have.
 """
 
 import math
@@ -28,7 +29,9 @@ from simapp.camera.look import (
     textures,
 )
 from simapp.gazebo import car as makes
+from simapp.gazebo.imported import Surroundings, surroundings_of
 from simapp.tracks import Track
+from simapp.worlds import World
 
 SUBSTEPS = 12
 """Physics steps of a control step: 180 a second, three to each step of the joints' controllers."""
@@ -65,15 +68,35 @@ def write_world(
         (folder / name).mkdir(parents=True, exist_ok=True)
     xmin, ymin, xmax, ymax = track.bounds
     room = (xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M)
-    tiles = _write_ground(folder, track, room)
     for i in range(len(LOOKS)):
         (folder / f"meshes/look_{i}.obj").write_text(_body_mesh(i))
     palette = [tuple(rgb) for rgb in _palette()]
     _write_png(folder / "materials/textures/bodies.png", np.array([palette], np.uint8))
-    materials = [_material(f"undercut/ground_{i}", f"ground_{i}.png") for i in range(len(tiles))]
-    materials.append(_material("undercut/bodies", "bodies.png", "filtering none"))
-    materials += [_plain_material(f"undercut/wall_{i}", rgb) for i, rgb in enumerate(WALLS_RGB)]
+    materials = [_material("undercut/bodies", "bodies.png", "filtering none")]
+    if track.world is None:
+        surroundings = _built_in(folder, track, room, seen_from, materials)
+    else:
+        surroundings = surroundings_of(World.load(track.world), track.world, folder, seen_from)
     (folder / "materials/scripts/undercut.material").write_text("\n".join(materials))
+    models = [makes.model(f"car_{i}", i, car, _body_visual(i, seen_from) if gui else "") for i, car in enumerate(cars)]
+    told = {
+        "socket": socket,
+        "substeps": SUBSTEPS,
+        "sensor": "eye",
+        "meshes": f"{seen_from}/meshes",
+        "bodies": len(cars) if gui else 0,
+    }
+    plugin = _elements(told) + "".join(f"<car>{_elements(makes.controllers(car))}</car>" for car in cars)
+    (folder / "world.sdf").write_text(_sdf(surroundings, models, _watcher(room), size, plugin))
+
+
+def _built_in(
+    folder: Path, track: Track, room: tuple[float, float, float, float], seen_from: str, materials: list[str]
+) -> Surroundings:
+    """The built-in look: painted ground, four walls, and a plain sky. What it is made of is added to `materials`."""
+    tiles = _write_ground(folder, track, room)
+    materials += [_material(f"undercut/ground_{i}", f"ground_{i}.png") for i in range(len(tiles))]
+    materials += [_plain_material(f"undercut/wall_{i}", rgb) for i, rgb in enumerate(WALLS_RGB)]
     visuals = [
         _mesh_visual(
             "visual" if i == 0 else f"visual_{i}",
@@ -84,16 +107,8 @@ def write_world(
         for i in range(len(tiles))
     ]
     visuals += [_wall_visual(i, room, seen_from) for i in range(4)]
-    models = [makes.model(f"car_{i}", i, car, _body_visual(i, seen_from) if gui else "") for i, car in enumerate(cars)]
-    told = {
-        "socket": socket,
-        "substeps": SUBSTEPS,
-        "sensor": "eye",
-        "meshes": f"{seen_from}/meshes",
-        "bodies": len(cars) if gui else 0,
-    }
-    plugin = _elements(told) + "".join(f"<car>{_elements(makes.controllers(car))}</car>" for car in cars)
-    (folder / "world.sdf").write_text(_sdf(visuals, models, _watcher(room), size, plugin))
+    sky = " ".join(f"{value / 255:.5f}" for value in SKY_RGB)
+    return Surroundings(visuals, "", f"<ambient>1 1 1 1</ambient><background>{sky} 1</background>")
 
 
 def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, float]) -> list[str]:
@@ -225,19 +240,19 @@ def _elements(values: dict[str, Any]) -> str:
     return "".join(f"<{key}>{value}</{key}>" for key, value in values.items())
 
 
-def _sdf(visuals: list[str], models: list[str], watcher: str, size: CameraSize, plugin: str) -> str:
-    sky = " ".join(f"{value / 255:.5f}" for value in SKY_RGB)
+def _sdf(around: Surroundings, models: list[str], watcher: str, size: CameraSize, plugin: str) -> str:
     return f"""<?xml version="1.0"?>
 <sdf version="1.6"><world name="undercut">
 <physics type="ode" default="true"><max_step_size>{STEP_S / SUBSTEPS!r}</max_step_size>
 <real_time_update_rate>0</real_time_update_rate>
 <ode><solver><type>world</type><iters>50</iters><sor>1.3</sor></solver>
 <constraints><cfm>0</cfm><erp>0.2</erp></constraints></ode></physics>
-<scene><ambient>1 1 1 1</ambient><background>{sky} 1</background><shadows>false</shadows><grid>false</grid></scene>
+<scene>{around.scene}<shadows>false</shadows><grid>false</grid></scene>
+{around.lights}
 <model name="ground"><static>true</static><link name="link">
 <collision name="plane"><geometry><plane><normal>0 0 1</normal><size>200 200</size></plane></geometry>
 <surface><friction><ode><mu>100</mu><mu2>100</mu2></ode></friction></surface></collision>
-{"".join(visuals)}</link></model>
+{"".join(around.visuals)}</link></model>
 <model name="eye_stand"><static>true</static><link name="link"><sensor name="eye" type="camera">
 <always_on>0</always_on><update_rate>0</update_rate><visualize>false</visualize><camera>
 <horizontal_fov>{CAMERA_HFOV_RAD}</horizontal_fov>

@@ -73,16 +73,16 @@ class SceneRenderer:
         self.ground = ColourGround.of(track) if ground is None else ground
         ground = self.ground
         self._levels = (ground.texels, ground.starts, ground.columns, 1.0 / ground.texels_m)
-        self._where = (ground.origin_m, ground.room_m, np.uint64(_word(looks.OUTSIDE_RGB)))
+        self._where = (ground.origin_m, ground.room_m, np.uint64(_word(ground.outside_rgb)))
         self._sky = np.stack([looks.SKY_LOW_RGB, looks.SKY_HIGH_RGB])
         table = mesh_table()
         self._first = table.first
         self._meshes = (table.first, table.corners, table.rgb, table.paint, table.part)
         self._light = (looks.LIGHT, np.array([looks.AMBIENT, looks.DIFFUSE, looks.SKYLIGHT]))
-        self._walls = _wall_triangles(ground.room_m)
+        self._walls = _wall_triangles(ground.room_m) if ground.scenery is None else []
         self._threads = threading.local()
         above, below = map_margin_px
-        self.plan = Plan.of(ground.room_m, (0.0, above, float(width), height - above - below))
+        self.plan = Plan.of(ground.plan_m, (0.0, above, float(width), height - above - below))
         """Where the map of `topview` lies."""
         self._map = self._drawn_plan(self.plan, width, height)
         self._inset, self._inset_at, self._inset_plan = self._draw_inset()
@@ -130,9 +130,12 @@ class SceneRenderer:
     def _draw_world(self, frame: UInt8Array, pinhole: Pinhole, lens: FloatArray, bodies: Bodies) -> None:
         draw_ground(frame, lens, pinhole.numbers, self._levels, *self._where, self._sky)
         draw_shadows(frame, False, lens, pinhole.numbers, _NO_PLAN, _shadows(bodies, np.ones(len(bodies)), 0.035))
-        walls = [self._walls[side] for side in _facing(self.ground.room_m, lens)]
         eye = np.array([lens[0], lens[1], pinhole.height_m])
-        self._draw_bodies(frame, bodies, np.ones(len(bodies)), eye, walls, (False, lens, pinhole.numbers, _NO_PLAN))
+        if self.ground.scenery is None:
+            standing = [self._walls[side] for side in _facing(self.ground.room_m, lens)]
+        else:
+            standing = [self.ground.scenery.seen_from(eye)]
+        self._draw_bodies(frame, bodies, np.ones(len(bodies)), eye, standing, (False, lens, pinhole.numbers, _NO_PLAN))
 
     def _draw_bodies(
         self,
@@ -188,11 +191,11 @@ class SceneRenderer:
 
     def _draw_inset(self) -> tuple[UInt8Array, tuple[int, int], Plan]:
         """The corner map without cars, framed; its left upper corner, and its plan."""
-        xmin, ymin, xmax, ymax = self.ground.room_m
+        xmin, ymin, xmax, ymax = self.ground.plan_m
         most, aspect = _INSET_SHARE * self.width, (xmax - xmin) / (ymax - ymin)
         width = round(min(most, 0.75 * most * aspect))
         height = round(width / aspect)
-        plan = Plan.of(self.ground.room_m, (1.0, 1.0, width - 2.0, height - 2.0))
+        plan = Plan.of(self.ground.plan_m, (1.0, 1.0, width - 2.0, height - 2.0))
         picture = self._drawn_plan(plan, width, height)
         picture[[0, -1]] = picture[:, [0, -1]] = looks.HALO_RGB.astype(np.uint8)
         margin = round(_INSET_MARGIN * self.width)
@@ -200,7 +203,13 @@ class SceneRenderer:
 
     def _drawn_plan(self, plan: Plan, width: int, height: int) -> UInt8Array:
         picture = np.empty((height, width, 3), np.uint8)
-        draw_plan(picture, np.array(plan.numbers), self._levels, *self._where)
+        numbers = np.array(plan.numbers)
+        draw_plan(picture, numbers, self._levels, *self._where)
+        if self.ground.scenery is not None:
+            corners, words = self.ground.scenery.on_map()
+            kept = self._buffers(height, width)
+            camera = (True, _NO_LENS, _NO_PINHOLE, numbers)
+            draw_triangles(picture, corners, words, len(words), *camera, kept.keys, kept.colours, kept.reach)
         return picture
 
 

@@ -4,7 +4,9 @@ import difflib
 import io
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,19 +14,53 @@ from contract.errors import InputError, InputWarning
 from simapp.tracks.design import load_design
 from simapp.tracks.track import Track
 from simapp.tracks.validation import crossed_rows, signed_area_m2
+from simapp.worlds.packed import WORLD_SUFFIX, unpacked
+
+if TYPE_CHECKING:
+    from simapp.worlds.common import Paint
 
 SHIPPED = "shipped"
 _CATALOG = Path(__file__).parent / "catalog"
 _SUFFIXES = (".npy", ".track")
+_WORLD = ("world.json", "route.npy")
+"""What makes a folder an imported world (simapp.worlds.form)."""
 
 
 def load_track(name_or_path: str, search: Sequence[Path] = ()) -> Track:
     """The track of that name, or in that file.
 
-    A name is looked up in the `search` folders (NAME.npy, NAME.track), then among the shipped tracks. `NAME_ccw` and
-    `NAME_cw` choose the driving direction of a loop NAME: counter-clockwise or clockwise. Anything with a folder in it
-    or ending in .npy or .track is a path. InputError with the nearest names when there is no such track.
+    A name is looked up in the `search` folders (NAME/ of an imported world, NAME.npy, NAME.track), then among the
+    shipped tracks. `NAME_ccw` and `NAME_cw` choose the driving direction of a loop NAME: counter-clockwise or
+    clockwise. `TRACK@LOOK` is the track in another look (simapp.worlds.looks): classic, common, or an imported world's.
+    Anything with a folder in it or ending in .npy or .track is a path: of such a file, or of a world's
+    folder. InputError with the nearest names when there is no such track.
     """
+    plain, at, look = name_or_path.rpartition("@")
+    if at and "/" not in look and Path(look).suffix not in _SUFFIXES:
+        return _dressed(_undressed(plain, search), name_or_path, look, search)
+    track = _undressed(name_or_path, search)
+    look = _paint(track).look
+    return _dressed(track, track.name, look, search) if look else track
+
+
+def _dressed(track: Track, name: str, look: str, search: Sequence[Path]) -> Track:
+    from simapp.worlds.looks import dressed  # which imports the track
+
+    worn = _files(search).get(look)
+    giver = worn[0] if worn is not None and (worn[0] / _WORLD[0]).is_file() else None
+    return dressed(track, name, look, giver, _paint(track))
+
+
+def _paint(track: Track) -> "Paint":
+    """What is said of a track's look beside its file."""
+    from simapp.worlds.common import Paint
+
+    own = None if track.source in ("memory", SHIPPED) or track.world is not None else Path(track.source)
+    return Paint() if own is None else Paint.beside(own)
+
+
+def _undressed(name_or_path: str, search: Sequence[Path]) -> Track:
+    """The track with its own look."""
     path = Path(name_or_path)
     if path.suffix in _SUFFIXES or path.name != name_or_path:
         return _load_file(path, str(path))
@@ -54,13 +90,18 @@ def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:
     for folder in reversed(search):
         for suffix in reversed(_SUFFIXES):
             files.update({path.stem: (path, str(path)) for path in sorted(folder.glob(f"*{suffix}"))})
+        worlds = sorted(path.parent for path in folder.glob(f"[!.]*/{_WORLD[0]}"))
+        files.update({path.name: (path, str(path)) for path in worlds})
     return files
 
 
 def _load_file(path: Path, source: str) -> Track:
     if path.suffix == ".track":
         return load_design(path, source)
-    track = Track(path.stem, read_route(path), source=source)
+    if all((path / name).is_file() for name in _WORLD):
+        track = Track(path.name, read_route(path / _WORLD[1]), source=source, world=path)
+    else:
+        track = Track(path.stem, read_route(path), source=source, world=_packed_world(path))
     rows = crossed_rows(track.route).tolist()
     if rows:
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
@@ -71,6 +112,12 @@ def _load_file(path: Path, source: str) -> Track:
             stacklevel=3,
         )
     return track
+
+
+def _packed_world(route: Path) -> Path | None:
+    """The folder of the world that lies packed beside a route file, as runs keep it; None where there is none."""
+    packed = route.with_name(f"{route.stem}{WORLD_SUFFIX}")
+    return unpacked(packed.read_bytes(), str(packed)) if packed.is_file() else None
 
 
 def read_route(path: Path) -> np.ndarray:
@@ -104,4 +151,4 @@ def _in_direction(track: Track, direction: str, name: str) -> Track:
         )
     clockwise = signed_area_m2(track.route) < 0.0
     chosen = track.reversed() if clockwise != (direction == "cw") else track
-    return Track(name, chosen.route, source=track.source)
+    return replace(chosen, name=name)

@@ -67,6 +67,9 @@ class Track:
     route: FloatArray = field(repr=False)
     source: str = "memory"
     """Where it came from: a file's path, or "shipped"; errors name it."""
+    world: Path | None = None
+    """The folder of the imported world that the road lies in (simapp.worlds.World.load reads it); None: it has only
+    the built-in look."""
 
     closed: bool = field(init=False)
     length_m: float = field(init=False)

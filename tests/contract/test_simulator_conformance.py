@@ -18,7 +18,7 @@ from simapp.builtin import BuiltinSimulator
 from simapp.tracks import load_track
 from tests.camera_reference import ssim
 from tests.gazebo_support import needs_gazebo, new_gazebo
-from tests.tools.compare_views import line_errors
+from undercut.figures.views import line_errors
 
 TRACK = load_track("paddock", [])
 MODEL = ModelMetadata.load(Path(__file__).parents[2] / "actions" / "default.json")
@@ -260,7 +260,7 @@ def test_the_same_pose_gives_the_same_view(simulator: Simulator) -> None:
 
 
 def test_lines_stand_in_the_same_pixels(simulator: Simulator) -> None:
-    """The mean of 40 poses on three tracks is in docs/gazebo.md: tests/tools/compare_views.py."""
+    """The mean of 40 poses on three tracks is in docs/gazebo.md."""
     reference = new_builtin()
     errors: list[float] = []
     for pose in scenes(12):

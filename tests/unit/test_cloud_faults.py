@@ -172,6 +172,70 @@ def test_ctrl_c_while_a_job_is_followed_leaves_it_and_says_so(here: Here) -> Non
     assert "goes on in the cloud" in lines[-1] and "stop mine ends it" in lines[-1]
 
 
+def test_streams_of_a_restart_and_of_many_machines(here: Here) -> None:
+    """SageMaker opens a further stream when an interrupted machine starts again, and numbers machines beyond nine."""
+    small_run("mine", here.folder)
+
+    def end(request: dict[str, Any]) -> None:
+        name = request["TrainingJobName"]
+        for started, reward in enumerate((10, 20), start=1):
+            here.server.say(name, "algo-1", [f"Training> Name=main, Total reward={reward}, Steps=1"], started)
+        for host in ("algo-10", "algo-2"):
+            here.server.say(name, host, [f"Training> Name=other, Total reward=7, of {host}"])
+        job = here.server.job(name)
+        job.training_job_status = job.secondary_status = "Completed"
+        job.training_start_time = job.training_end_time = datetime.now(UTC)
+
+    here.server.started = end
+    output = here.cloud("train", "mine")
+    assert "reward-training 7" in output  # also of lines of other machines, which are shown with their name
+    (name,) = launched(here)
+    shown = [line for line in here.cloud("logs", name).splitlines() if "Total reward" in line]
+    assert [line.partition(" Name")[0] for line in shown] == [
+        "Training>",
+        "Training>",
+        "[algo-2] Training>",
+        "[algo-10] Training>",
+    ]
+    assert [line.partition("reward=")[2][:2] for line in shown[:2]] == ["10", "20"]
+
+
+def test_a_page_of_a_proxy_is_a_sentence(here: Here) -> None:
+    small_run("mine", here.folder)
+    here.server.faults["GetCallerIdentity"] = Fault("", hook=None, page="<html>sign in to the network")
+    error, _ = here.refused("train", "mine")
+    assert "AWS_ENDPOINT_URL" in error and "HTTPS_PROXY" in error and "Traceback" not in error
+
+
+def test_a_job_of_another_folder_is_stopped_shown_and_brought_by_its_name(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_run("mine", here.folder)
+    runs_on(here)
+    here.cloud("train", "mine", "--detach")
+    (name,) = launched(here)
+    elsewhere = here.folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    here.server.say(name, "algo-1", ["hello from the job"])
+    error, _ = here.refused("down")  # which names the job
+    assert name in error
+    assert "hello from the job" in here.cloud("logs", name)
+    assert "is told to stop" in here.cloud("stop", name)
+    assert "brought runs/mine" in here.cloud("watch", name)
+    assert (elsewhere / "runs" / "mine" / "run.json").exists()
+    with pytest.raises(InputError, match="launched from this folder"):
+        here.cloud("stop", f"{name}-not")
+
+
+def test_down_looks_at_its_own_region_and_stack(here: Here) -> None:
+    small_run("mine", here.folder)
+    runs_on(here)
+    here.cloud("train", "mine", "--detach")
+    assert "there is no stack other" in here.cloud("down", "--stack", "other")
+    assert "in eu-west-1" in here.cloud("down", "--region", "eu-west-1")
+
+
 def test_stop_and_stop_again(here: Here) -> None:
     small_run("mine", here.folder)
     runs_on(here)

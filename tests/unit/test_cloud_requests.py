@@ -1,5 +1,6 @@
 """What launchers ask AWS for: a request fits AWS's own model of it (botocore's validator), and says what it should."""
 
+import dataclasses
 import json
 import re
 from functools import lru_cache
@@ -12,14 +13,17 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
+from tests.cloud_support import small_run
 from undercut.backends.aws import batch, robomaker, sagemaker
 from undercut.backends.aws.jobs import Images, JobRecord, job_name
 from undercut.backends.aws.launching import attempts, plan_of, race_name
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.rendezvous import Hosts, Meeting
 from undercut.backends.aws.resources import Resources
+from undercut.backends.aws.sagemaker_job import within
 from undercut.backends.aws.session import MODELS
 from undercut.backends.aws.settings import CloudSettings
 
@@ -93,6 +97,31 @@ def test_sagemakers_request_fits_its_model(settings: dict[str, Any], tmp_path: P
     # and the job is found again by what was written of it
     record = JobRecord(plan=made, bucket="b", prefix="", created_s=1.0)
     assert JobRecord.model_validate_json(record.model_dump_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "has_own_disk"),
+    [
+        *(("ml.c6i.4xlarge", False), ("ml.m5.large", False), ("ml.p3.2xlarge", False), ("ml.g4dn.xlarge", True)),
+        *(("ml.g5.xlarge", True), ("ml.m5d.large", True), ("ml.c6id.large", True), ("ml.p4d.24xlarge", True)),
+    ],
+)
+def test_a_key_is_not_given_for_disks_that_machines_bring(instance_type: str, has_own_disk: bool) -> None:
+    """SageMaker refuses VolumeKmsKeyId for types with local storage; the output is encrypted by it all the same."""
+    request = sagemaker.request(plan(kms_key="alias/mine", instance_type=instance_type), RESOURCES, IMAGES.trainer)
+    assert ("VolumeKmsKeyId" not in request["ResourceConfig"]) is has_own_disk
+    assert request["OutputDataConfig"]["KmsKeyId"] == "alias/mine"
+
+
+def test_a_job_knows_its_time_and_leaves_some_for_its_last_evaluation(tmp_path: Path) -> None:
+    request = sagemaker.request(plan(max_runtime_minutes=60), RESOURCES, IMAGES.trainer)
+    assert request["HyperParameters"]["max_runtime_s"] == "3600"
+    run = small_run("mine", tmp_path)
+    assert within(run, 3600).config.training.max_minutes == 48
+    assert within(run, 900).config.training.max_minutes == 10
+    assert within(run, 0) is run
+    own = RunConfig.build({**run.config.model_dump(), "training": {"max_minutes": 5.0}}, "test")
+    assert within(dataclasses.replace(run, config=own), 3600).config.training.max_minutes == 5
 
 
 def test_machines_of_one_type_are_one_group_and_of_two_types_two() -> None:

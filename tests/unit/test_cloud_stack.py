@@ -1,5 +1,6 @@
 """The CloudFormation template: nothing public, no rights that can be named narrower, and what a plan says it costs."""
 
+import fnmatch
 import inspect
 import json
 import re
@@ -23,7 +24,9 @@ UNNAMED = {
     *("ec2:DescribeSubnets", "ec2:DescribeVpcs"),
 }
 """Actions that AWS lets nobody name a resource for (Service Authorization Reference)."""
-ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes"}
+BUCKETS = ("Bucket", "BucketPolicy")
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes", "KmsKeyArn": KEY}
 
 
 def statements() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,13 +75,15 @@ def test_the_bucket_is_private_encrypted_and_outlives_the_stack() -> None:
         ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
     )
     rules = told["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-    assert rules[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    with_key, without = rules[0]["ServerSideEncryptionByDefault"]["Fn::If"][1:]
+    assert with_key == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": {"Ref": "KmsKeyArn"}}
+    assert without == {"SSEAlgorithm": "AES256"}
     assert {rule["Id"]: rule.get("Prefix") for rule in told["LifecycleConfiguration"]["Rules"]} == {
         "unfinished-uploads": None,
         "what-jobs-leave-beside-the-runs": "jobs/",  # never runs/
     }
-    for name in ("Bucket", "BucketPolicy"):
-        assert (RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    kept = [(RESOURCES[name]["DeletionPolicy"], RESOURCES[name]["UpdateReplacePolicy"]) for name in BUCKETS]
+    assert kept == [("RetainExceptOnCreate", "Retain"), ("Retain", "Retain")]
 
 
 def test_images_are_scanned_machines_ask_for_tokens_and_logs_end() -> None:
@@ -111,6 +116,40 @@ def test_rights_name_their_actions_and_their_resources() -> None:
             assert "iam:PassedToService" in statement["Condition"]["StringEquals"]
 
 
+def test_a_job_may_make_its_log_group_in_an_account_that_never_ran_sagemaker() -> None:
+    """By the resources that AWS's Service Authorization Reference gives for CloudWatch Logs: a log group's own ARN has
+    ":*" at its end, a stream's goes on with its name."""
+    (statement,) = [one for name, one in statements() if name == "JobRole" and "logs:CreateLogGroup" in one["Action"]]
+    allowed = plain(statement["Resource"])
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/TrainingJobs"
+    for action, resource in (
+        ("logs:CreateLogGroup", f"{group}:*"),
+        ("logs:DescribeLogStreams", f"{group}:*"),
+        ("logs:CreateLogStream", f"{group}:log-stream:undercut-mine/algo-1-1764000000"),
+        ("logs:PutLogEvents", f"{group}:log-stream:undercut-mine/algo-1-1764000000"),
+    ):
+        assert action in statement["Action"]
+        assert any(fnmatch.fnmatchcase(resource, pattern) for pattern in allowed), (action, allowed)
+    other = "arn:aws:logs:us-east-1:123456789012:log-group:/aws/lambda/mine:log-stream:x"
+    assert not any(fnmatch.fnmatchcase(other, pattern) for pattern in allowed)
+
+
+def test_sagemaker_lends_itself_interfaces_without_a_condition() -> None:
+    found = [one for _, one in statements() if "ec2:CreateNetworkInterfacePermission" in many(one["Action"])]
+    assert [one.get("Condition") for one in found] == [None]
+
+
+def test_a_key_of_ones_own_is_used_by_jobs_and_racers() -> None:
+    """Only where it is given, on that key alone, and lent to disks by AWS's services only."""
+    made = {row.name for row in planned(template(), {"KmsKeyArn": KEY})}
+    assert made - {row.name for row in planned(template(), {})} == {"JobKeyPolicy", "RacerKeyPolicy"}
+    for name in ("JobKeyPolicy", "RacerKeyPolicy"):
+        rights = {action: one for owner, one in statements() if owner == name for action in many(one["Action"])}
+        assert {"kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"} <= rights.keys()
+        assert all(one["Resource"] == {"Ref": "KmsKeyArn"} for one in rights.values())
+        assert rights["kms:CreateGrant"]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_policy_linter_has_nothing_to_say() -> None:
     """parliament: unknown actions, conditions that do not exist, resources that do not go with an action."""
@@ -122,7 +161,9 @@ def test_a_policy_linter_has_nothing_to_say() -> None:
             told = resource["Properties"]
             documents += [(name, policy["PolicyDocument"]) for policy in told.get("Policies", [])]
             documents += [(name, told["PolicyDocument"])] if "PolicyDocument" in told else []
-    assert {name for name, _ in documents} == {"JobRole", "JobNetworkPolicy", "RacerPolicy"}
+    assert {name for name, _ in documents} == {
+        *("JobRole", "JobNetworkPolicy", "JobKeyPolicy", "RacerPolicy", "RacerKeyPolicy"),
+    }
     for name, document in documents:
         found = analyze_policy_string(json.dumps(plain(document))).findings
         assert not found, f"{name}: {[(one.issue, one.detail) for one in found]}"
@@ -156,7 +197,8 @@ def plain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "Ref" in value:
-        return {"AWS::AccountId": "123456789012"}.get(value["Ref"], "something")
+        known = {"AWS::AccountId": "123456789012", "KmsKeyArn": KEY}
+        return known.get(value["Ref"], "something")
     if "Fn::GetAtt" in value:
         return f"arn:aws:{ARNS[value['Fn::GetAtt'].partition('.')[0]]}"
     if "Fn::Sub" in value:

@@ -1,6 +1,7 @@
 """`undercut new`: what it writes passes the check, trains, and never replaces anything."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from undercut.scaffold.new import RACES, Wish, new_folder
 @pytest.mark.parametrize(
     "wish", [{}, {"actions": "continuous"}, {"algorithm": "sac"}, {"actions": "discrete", "track": "kidney_cw"}]
 )
-def test_what_it_writes_passes_the_check_without_a_warning(tmp_path: Path, wish: dict[str, str], race: str) -> None:
+def test_what_it_writes_passes_the_check_without_a_warning(tmp_path: Path, wish: dict[str, Any], race: str) -> None:
     new_folder(Wish("mine", race=race, **wish), tmp_path)
     given = Given.in_folder(tmp_path / "mine")
     assert given.training_params == tmp_path / "mine" / "training_params.yaml"

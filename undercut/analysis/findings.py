@@ -9,6 +9,7 @@ from scipy import stats
 
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import STEP_S, EpisodeStatus
+from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest, rows_of
 from undercut.analysis.measures import (
     JUMP_M,
@@ -32,6 +33,7 @@ _WEAK_CORRELATION = 0.5
 _SWINGS_PER_S = 2.0
 _CUT_SHARE = 0.1
 _WORSE_PCT = 10.0
+_NEAR_LIMIT = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def findings(log: RunLog) -> list[LogFinding]:
         _swings,
         _reward,
         _slow_sector,
+        _limit,
         _cut,
     )
     facts = _Facts(log)
@@ -331,6 +334,23 @@ def _slow_sector(facts: _Facts) -> Sequence[LogFinding | None]:
     return [LogFinding(text, f"seconds in each of {SECTORS} equal sectors, complete laps without resets")]
 
 
+def _limit(facts: _Facts) -> Sequence[LogFinding | None]:
+    found = best_gap(facts.log)
+    if found is None:
+        return []
+    lap, gap = found
+    causes = ", ".join(f"{name} {seconds:+.2f} s" for name, seconds in gap.by_cause.items())
+    worst = int(gap.by_sector.sum(axis=1).argmax())
+    first, last = facts.scale.waypoints(worst)
+    text = (
+        f"The best clean lap ({lap.title}, {gap.lap_s:.2f} s) takes {gap.ratio:.2f} times the limit of "
+        f"{gap.limit_s:.2f} s. It loses {gap.lost_s:.2f} s: {causes}; most in sector {worst + 1}, waypoints {first} to "
+        f"{last}: {gap.by_sector[worst].sum():.2f} s."
+    )
+    rule = "the fastest lap that the car can drive (undercut line); a longer way counts at the limit's own speed"
+    return [LogFinding(text, rule, "good" if gap.ratio <= _NEAR_LIMIT else "plain")]
+
+
 def _cut(facts: _Facts) -> Sequence[LogFinding | None]:
     late = facts.late
     cut = sum(episode.outcome is EpisodeStatus.time_up for episode in late)
@@ -354,6 +374,11 @@ def headline(log: RunLog) -> list[tuple[str, str, str]]:
         figures.append((f"{complete} / {len(laps)}", f"{what} complete", "complete laps of all that were begun"))
     if best is not None:
         figures.append((f"{best:.2f} s", "best evaluation lap", "simulated seconds, penalties of resets included"))
+    found = best_gap(log)
+    if found is not None:
+        gap = found[1]
+        meant = f"best clean lap by the fastest possible one, {gap.limit_s:.2f} s"
+        figures.append((f"{gap.ratio:.2f} ×", "of the limit", meant))
     training_best = best_lap_s(training)
     if training_best is not None:
         figures.append(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from contract import artifacts
+from contract.car import Car, car_of_version
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.metadata import DiscreteActions, ModelMetadata
@@ -111,6 +112,7 @@ class _Reader:
             if metadata
             else next((it.actions for it in driven.simulators if it.actions), None),
             race=config.race if config else None,
+            car=_car(config, metadata),
             facts=tuple(_facts(config, metadata, track, told)),
         )
         self._missing(log, driven.traces)
@@ -280,6 +282,13 @@ def _ranges(numbers: Sequence[int]) -> str:
             parts.append(str(begin) if begin == number else f"{begin} to {number}")
             begin = following if following is not None else 0
     return ", ".join(parts)
+
+
+def _car(config: RunConfig | None, metadata: ModelMetadata | None) -> Car | None:
+    """The car that was driven: the racer's own, or the one of the metadata's version."""
+    if config is not None and config.car is not None:
+        return config.car
+    return None if metadata is None else car_of_version(metadata.version)
 
 
 def _facts(

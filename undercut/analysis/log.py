@@ -6,10 +6,12 @@ from enum import StrEnum
 
 import numpy as np
 
+from contract.car import Car
 from contract.config import RaceConfig
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import BROKEN, STEP_DTYPE, EpisodeStatus, FloatArray, IntArray
 from simapp.tracks import Track
+from undercut.analysis.limit import Limit
 
 
 class Kind(StrEnum):
@@ -83,6 +85,8 @@ class RunLog:
     """Everything of one run that could be read.
 
     updates   columns by name, (I,) each, among them "iteration"; NaN where a number is missing
+    car       that was driven, None where no file says it
+    limit     the fastest lap that it can drive on the track, None where nobody has asked for it
     track     None where it is not known or not here; `told_track` is its name as the run has it
     problems  in words: what is missing or damaged, and what that prevents
     """
@@ -96,6 +100,8 @@ class RunLog:
     is_reversed: bool | None = None
     actions: DiscreteActions | ContinuousActions | None = None
     race: RaceConfig | None = None
+    car: Car | None = None
+    limit: Limit | None = None
     facts: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
 

@@ -71,7 +71,11 @@ def down(
 
     settings = CloudSettings.load({"region": region, "stack": stack})
     session = CloudSession(settings)
-    running = [row.job for row in launchers.known(session) if not row.state.ended]
+    running = [
+        row.job
+        for row in launchers.known(session)
+        if not row.state.ended and row.region == session.region and row.stack in ("", settings.stack)
+    ]
     if running:
         rule = "nothing that jobs stand on is deleted while they run"
         raise InputError("undercut cloud down", running, rule, "undercut cloud stop JOB for each of them")
@@ -207,7 +211,7 @@ def logs(name: Name) -> None:
 
     record, session, starter = launchers.opened(name)
     for line in follow.LogReader(session).new(list(starter.logs(record))):
-        say(line)
+        say(str(line))
 
 
 @app.command()

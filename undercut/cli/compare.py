@@ -1,35 +1,65 @@
-"""`undercut compare`: the same policy in both simulators."""
+"""`undercut compare`: the same policy, or the same view, in both simulators."""
 
 import dataclasses
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from contract import artifacts
 from contract.config import RunConfig
+from contract.errors import InputError
+from contract.metadata import DiscreteActions
 from contract.protocols import Phase, RolloutOrder
-from contract.state import EpisodeStatus
-from undercut.cli.as_json import JsonOption
+from contract.state import EpisodeStatus, UInt8Array
+from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption
-from undercut.runs.run import Run, overlaid
+from undercut.runs.run import TRACKS, Run, overlaid
 
 SIMULATORS = ("builtin", "gazebo")
 console = Console()
 
 
 def compare(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="name of the run")] = "default",
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="name of the run; `default` if none is given", show_default=False),
+    ] = None,
     laps: Annotated[int, typer.Option(min=1, max=100, help="laps in each simulator, from the same starts")] = 5,
     checkpoint: WhichOption = "best",
     track: TrackOption = None,
     reverse_dir: ReverseOption = None,
     seed: SeedOption = None,
+    views: Annotated[
+        bool, typer.Option("--views", help="what the camera sees instead of laps; RUN may be left out")
+    ] = False,
+    frames: Annotated[
+        Path | None,
+        typer.Option(help="recorded frames (.npz of poses and grey) instead of Gazebo's", show_default=False),
+    ] = None,
+    poses: Annotated[int, typer.Option(min=1, max=1000, help="random places to look from, of --views")] = 40,
+    out: Annotated[Path | None, typer.Option(help="picture of --views; views-TRACK.png if not given")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Drive a model in the built-in simulator and in Gazebo: laps, times, how far apart their paths are, and where."""
+    """Drive a model in the built-in simulator and in Gazebo: laps, times, how far apart their paths are, and where.
+
+    With --views: how alike the frames of --track are, from the same poses; with RUN also how often its best action is
+    the same for both.
+    """
+    if views or frames is not None:
+        compare_views(run, checkpoint, track, frames, poses, seed or 0, out, as_json)
+        return
+    compare_laps(run or "default", laps, checkpoint, track, reverse_dir, seed, as_json)
+
+
+def compare_laps(
+    run: str, laps: int, checkpoint: str, track: str | None, reverse_dir: bool | None, seed: int | None, as_json: bool
+) -> None:
+    """Drive a model's laps in both simulators; see `compare`."""
     from trainer.checkpoints import Checkpoints
     from undercut.backends.local.rollouts import evaluation_laps
     from undercut.figures.comparison import comparison_plot, path_difference
@@ -87,3 +117,62 @@ def compare(
     console.print(
         f"pictures and numbers: {opened.store.where(artifacts.COMPARISON_PLOT)}", highlight=False, soft_wrap=True
     )
+
+
+def compare_views(
+    run: str | None,
+    checkpoint: str,
+    track: str | None,
+    frames: Path | None,
+    count: int,
+    seed: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw a track from the same poses in both simulators, or in the built-in one and as recorded; see `compare`."""
+    from simapp.tracks import load_track
+    from undercut.figures.views import Likeness, views_picture
+    from undercut.runs import viewing
+
+    opened = None if run is None else Run.open(run)
+    name = track or (None if opened is None else opened.config.track)
+    if name is None:
+        raise InputError("--views", None, "frames are of a track", "name one with --track, or a run")
+    road = load_track(name, [TRACKS])
+    recorded = None if frames is None else viewing.read_frames(frames)
+    places = recorded.poses if recorded else viewing.random_poses(road, count, seed)
+    theirs = recorded.grey if recorded else viewing.drawn(road, places, "gazebo")
+    mine = viewing.drawn(road, places, "builtin")
+    likeness = Likeness.of(mine, theirs)
+    told: dict[str, Any] = {"track": road.name, "against": str(frames) if frames else "gazebo", **likeness.summary()}
+    if opened is not None:
+        told |= _answers(opened, checkpoint, mine, theirs)
+    path = out or Path(f"views-{road.name}.png")
+    names = ("built-in camera", "recorded" if recorded else "Gazebo")
+    path.write_bytes(views_picture(mine, theirs, likeness, names, f"{road.name}: SSIM {told['ssim_median']:.3f}"))
+    told["picture"] = str(path)
+    if as_json:
+        rows = zip(places.tolist(), likeness.ssim.tolist(), likeness.error.tolist(), strict=True)
+        told["poses"] = [{"pose": pose, "ssim": round(one, 4), "error": round(two, 3)} for pose, one, two in rows]
+        show_json(told)
+        return
+    table = Table("", "", title=f"{road.name}: the built-in camera against {told['against']}", show_header=False)
+    for key, value in told.items():
+        if key not in ("track", "against", "picture"):
+            table.add_row(key.replace("_", " "), "none" if value is None else str(value))
+    console.print(table)
+    console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+
+
+def _answers(run: Run, checkpoint: str, mine: UInt8Array, theirs: UInt8Array) -> dict[str, float | int]:
+    """How alike a policy answers both cameras' frames."""
+    from trainer.checkpoints import Checkpoints
+    from undercut.runs import sessions, viewing
+
+    record = sessions.checkpoint(run, checkpoint)
+    policy, metadata = Checkpoints(run.store).load_policy(record), run.files.metadata
+    both = [viewing.best_actions(policy, metadata, each) for each in (mine, theirs)]
+    told: dict[str, float | int] = {"checkpoint": record.iteration}
+    if isinstance(metadata.actions, DiscreteActions):
+        return told | {"same_best_action_pct": round(viewing.agreement_pct(*both), 1)}
+    return told | {"mean_action_difference": round(float(np.abs(both[0] - both[1]).mean()), 4)}

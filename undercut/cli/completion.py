@@ -32,6 +32,13 @@ def track_names(incomplete: str) -> list[str]:
     return _matching(incomplete, known)
 
 
+def world_names(incomplete: str) -> list[str]:
+    """Imported worlds."""
+    from undercut.runs.run import TRACKS
+
+    return _matching(incomplete, lambda: sorted(path.parent.name for path in TRACKS.glob("[!.]*/world.json")))
+
+
 def folders(incomplete: str) -> list[str]:
     """Folders, with a slash at the end."""
     given = Path(incomplete)

@@ -21,6 +21,7 @@ from undercut.cli import evaluate as evaluate_cli
 from undercut.cli import exporting as export_cli
 from undercut.cli import importing as import_cli
 from undercut.cli import inspect as inspect_cli
+from undercut.cli import line as line_cli
 from undercut.cli import new as new_cli
 from undercut.cli import race as race_cli
 from undercut.cli import report as report_cli
@@ -32,11 +33,13 @@ from undercut.cli import train as train_cli
 from undercut.cli import video as video_cli
 from undercut.cli import view as view_cli
 from undercut.cli import worker as worker_cli
+from undercut.cli import worlds as worlds_cli
 from undercut.cli.completion import complete_by_name
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
+app.add_typer(worlds_cli.app, name="worlds")
 app.add_typer(stack_cli.app, name="stack")
 app.add_typer(cloud_cli.app, name="cloud")
 app.command("import")(import_cli.import_model)
@@ -60,12 +63,16 @@ app.command()(worker_cli.worker)
 app.command()(view_cli.view)
 app.command()(new_cli.new)
 app.command()(check_cli.check)
+app.command()(line_cli.line)
+app.command()(line_cli.actions)
 app.command()(doctor_cli.doctor)
 app.command()(video_cli.video)
 console = Console()
 
 PANELS = {
-    "Train and race": ("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks"),
+    "Train and race": (
+        *("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "worlds", "line", "actions"),
+    ),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),
 }

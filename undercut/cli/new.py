@@ -21,11 +21,22 @@ def new(
     ] = None,
     race: Annotated[str, typer.Option(help="TIME_TRIAL, OBJECT_AVOIDANCE or HEAD_TO_BOT")] = "TIME_TRIAL",
     track: Annotated[str, typer.Option(help="see undercut tracks list")] = "paddock",
+    race_line: Annotated[
+        str | None,
+        typer.Option(metavar="TRACK", help="follow this track's racing line, with its actions", show_default=False),
+    ] = None,
+    count: Annotated[int, typer.Option(help="actions of --race-line")] = 12,
+    margin: Annotated[
+        float, typer.Option(help="metres that --race-line keeps its wheels further inside than the rules ask for")
+    ] = 0.1,
 ) -> None:
     """Write a folder with reward function, metadata, hyperparameters and run parameters, ready to train and to edit."""
     from undercut.scaffold.new import Wish, new_folder
 
-    for path in new_folder(Wish(name, actions, algorithm, race, track), Path()):
+    wish = Wish(name, actions, algorithm, race, race_line or track, race_line is not None, margin, count)
+    with console.status("writing the folder"):
+        paths = new_folder(wish, Path())
+    for path in paths:
         console.print(str(path), highlight=False, soft_wrap=True)
     console.print(
         f"next: undercut check {name}; undercut train {name} --folder {name}", highlight=False, soft_wrap=True

@@ -48,6 +48,10 @@ def train(
         list[str] | None,
         typer.Option(help="name, NAME_cw or NAME_ccw, or a .npy route; several: trains on all"),
     ] = None,
+    look: Annotated[
+        list[str] | None,
+        typer.Option(help="how each track looks: own, classic, common, or an imported world's name; several: in each"),
+    ] = None,
     reward: Annotated[
         Path | None, typer.Option(help="reward function (.py), program, or a .yaml that names a program or a Lambda")
     ] = None,
@@ -116,6 +120,7 @@ def train(
         if read:
             base = {**read.over(base), "name": name}
         limits = {"max_iterations": iterations, "max_steps": steps, "max_minutes": minutes}
+        track = looking(track or ([base["track"]] if look and "track" in base else None), look)
         worlds = [{"track": one} for one in track] if track and len(track) > 1 else None
         given = {
             "track": track[0] if track else None,
@@ -153,3 +158,11 @@ def train(
         cloud_cli.train_run(name, CloudSettings.load({"workers": workers or None}))
     elif stack is not None:  # no longer held here: the trainer's container holds the run
         raise typer.Exit(stack_cli.train(stack, name, workers, video_every, view))
+
+
+def looking(tracks: list[str] | None, looks: list[str] | None) -> list[str] | None:
+    """Each track in each look: `TRACK@LOOK`, or the track as it is for the look `own`."""
+    if not looks:
+        return tracks
+    plain = [one.partition("@")[0] for one in tracks or [RunConfig.model_fields["track"].default]]
+    return [one if look == "own" else f"{one}@{look}" for one in plain for look in looks]

@@ -1,16 +1,25 @@
 """The road from above, as every picture of a track draws it."""
 
+import functools
+import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
 
-from contract.state import FloatArray
+from contract.state import FloatArray, UInt8Array
+from simapp.scene.scenery import MAP_HEIGHT_M
 from simapp.tracks import Track
+from simapp.worlds import World
+from simapp.worlds.above import from_above
 
 FIELD, ROAD, EDGE, CENTRE, START, LABEL = "#cfdcc8", "#343b44", "#ffffff", "#e0923a", "#ffffff", "#2f3640"
 _LABEL_EVERY = 10
+_MAP_PX = 1400
+"""Along the longer side of an imported world's picture."""
 
 
 def limits(points: FloatArray) -> tuple[float, float, float, float]:
@@ -32,6 +41,36 @@ def draw_road(axes: Axes, track: Track, waypoints: bool = False) -> None:
     """
     xmin, xmax, ymin, ymax = track_limits(track)
     axes.set(xlim=(xmin, xmax), ylim=(ymin, ymax), aspect="equal", facecolor=FIELD)
+    if track.world is not None:
+        picture, extent = _world_from_above(track.world, (xmin, xmax, ymin, ymax))
+        axes.imshow(picture, extent=extent, origin="lower", aspect="equal", interpolation="antialiased", zorder=0)
+        axes.set(xlim=(xmin, xmax), ylim=(ymin, ymax))
+    else:
+        _draw_built_in(axes, track)
+    _draw_start(axes, track)
+    if waypoints:
+        _label_waypoints(axes, track)
+        axes.set(xlabel="x (m)", ylabel="y (m)")
+    else:
+        axes.set(xticks=[], yticks=[])
+
+
+@functools.lru_cache(4)
+def _world_from_above(
+    folder: Path, limits_m: tuple[float, float, float, float]
+) -> tuple[UInt8Array, tuple[float, float, float, float]]:
+    """A picture of an imported world, its first row in the south, and where it lies: xmin, xmax, ymin, ymax."""
+    xmin, xmax, ymin, ymax = limits_m
+    texel_m = max(xmax - xmin, ymax - ymin) / _MAP_PX
+    rows, columns = math.ceil((ymax - ymin) / texel_m), math.ceil((xmax - xmin) / texel_m)
+    world = World.load(folder)
+    low = world.triangles[:, :, 2].min(axis=1) < MAP_HEIGHT_M
+    field = 255.0 * np.asarray(to_rgb(FIELD))
+    picture = from_above(world, low, (xmin, ymin), texel_m, (rows, columns), field)
+    return picture, (xmin, xmin + columns * texel_m, ymin, ymin + rows * texel_m)
+
+
+def _draw_built_in(axes: Axes, track: Track) -> None:
     inner, outer = track.inner, track.outer
     quads = np.stack([inner[:-1], inner[1:], outer[1:], outer[:-1]], axis=1)
     # the edge in the road's own colour hides the hairlines between neighbouring quads
@@ -39,12 +78,6 @@ def draw_road(axes: Axes, track: Track, waypoints: bool = False) -> None:
     for edge in (inner, outer):
         axes.plot(*edge.T, color=EDGE, linewidth=1.5, zorder=2, solid_joinstyle="round")
     axes.plot(*track.centre.T, color=CENTRE, linewidth=1.0, dashes=(5, 5), zorder=2)
-    _draw_start(axes, track)
-    if waypoints:
-        _label_waypoints(axes, track)
-        axes.set(xlabel="x (m)", ylabel="y (m)")
-    else:
-        axes.set(xticks=[], yticks=[])
 
 
 def _draw_start(axes: Axes, track: Track) -> None:

@@ -1,12 +1,14 @@
-"""A picture of a track from above: what `undercut tracks show` writes."""
+"""Pictures of a track: what `undercut tracks show` and `undercut worlds show` write."""
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from contract.state import FloatArray, UInt8Array
 from simapp.tracks import Track
-from undercut.figures.road import draw_road, track_limits
+from undercut.figures.road import LABEL, draw_road, track_limits
 
 _LONG_SIDE_IN = 10.0
 
@@ -29,6 +31,34 @@ def save_track_picture(track: Track, path: Path) -> None:
     axes = figure.add_subplot()
     draw_road(axes, track, waypoints=True)
     axes.set_title(title_of(track))
+    _save(figure, path)
+
+
+def save_world_picture(track: Track, poses: FloatArray, frames: UInt8Array, path: Path) -> None:
+    """Write a PNG of the track from above and of what a car's camera sees: frames (K, 120, 160) from poses (K, 3), each
+    with its number on the map."""
+    figure = Figure(figsize=(13.0, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1, 2, width_ratios=(1.25, 1.0))
+    left, right = figure.add_subfigure(grid[0, 0]), figure.add_subfigure(grid[0, 1])
+    plan = left.add_subplot()
+    draw_road(plan, track)
+    plan.set_title(title_of(track))
+    xmin, xmax, ymin, ymax = track_limits(track)
+    span, rows = max(xmax - xmin, ymax - ymin), -(-len(frames) // 2)
+    for k, (axes, pose, frame) in enumerate(zip(right.subplots(rows, 2).flat, poses, frames, strict=True), 1):
+        axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
+        axes.set(xticks=[], yticks=[])
+        axes.set_xlabel(str(k), labelpad=2)
+        ahead = 0.07 * span * np.array([np.cos(pose[2]), np.sin(pose[2])])
+        arrow = {"arrowstyle": "-|>", "color": LABEL, "linewidth": 2.0}
+        plan.annotate("", xy=tuple(pose[:2] + ahead), xytext=tuple(pose[:2]), arrowprops=arrow, zorder=5)
+        box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LABEL}
+        plan.text(float(pose[0]), float(pose[1]), str(k), ha="center", va="center", fontsize=9, bbox=box, zorder=6)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     figure.savefig(partial, format="png", dpi=120)

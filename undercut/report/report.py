@@ -9,6 +9,7 @@ from undercut.analysis.places import LapScale, action_use
 from undercut.report import page
 from undercut.report.canvas import Picture
 from undercut.report.curves import comparison_pictures, progress_pictures, spread_pictures
+from undercut.report.gaps import gap_pictures, gap_table
 from undercut.report.maps import action_pictures, exit_picture, heat_pictures, path_pictures
 from undercut.report.page import Section
 from undercut.report.tables import best_laps_table, comparison_table, episode_table, iteration_rows
@@ -42,6 +43,7 @@ def report(logs: Sequence[RunLog]) -> Report:
     section("progress", "How training went", progress_pictures(log), after=iteration_rows(log))
     laps, what = _best(log)
     section("laps", "Best laps", path_pictures(log, laps, what), before=best_laps_table(log))
+    section("limit", "Gap to the limit", gap_pictures(log), before=gap_table(log))
     section("places", "Where on the track", _place_pictures(log))
     section("actions", "Use of the actions", _actions(log))
     section("spread", "How results are spread", spread_pictures(log))

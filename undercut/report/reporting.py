@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from rich.table import Table
 from contract import artifacts
 from simapp.reward_source import load_reward
 from undercut.analysis.findings import findings
+from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from undercut.analysis.measures import iteration_table, smoothness
 from undercut.analysis.places import SECTORS, LapScale, exits
 from undercut.analysis.rescoring import UNKNOWN, Rescoring, rescore
 from undercut.analysis.unpacked import counted
+from undercut.line.limits import found_limit, gap_values, hint, kept_limit
 from undercut.report.logs import open_logs
 from undercut.runs.packages import folder_for
 
@@ -31,6 +33,7 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
     """Write the page and its pictures; where the page is. What is missing in the logs is told."""
     with console.status("reading logs"):
         logs, place = open_logs(runs, folders, track)
+    logs = [_with_limit(log, console, find=True) for log in logs]
     for log in logs:
         _tell_problems(log, console)
     with console.status("drawing"):
@@ -48,7 +51,7 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
 
 def numbers(name: str, track: str | None, console: Console, show: bool) -> dict[str, Any]:
     """What the logs of a run say, for programs; shown as tables too if told to. Of a folder with several logs all."""
-    logs, _ = open_logs([name], [], track)
+    logs = [_with_limit(log, console, find=False) for log in open_logs([name], [], track)[0]]
     if show:
         for log in logs:
             _show(log, console)
@@ -74,6 +77,18 @@ def rescored(name: str, reward: Path, track: str | None, console: Console, show:
         _show_rescoring(log, result, named, console)
         console.print(f"plot: {place.where(key)}", highlight=False, soft_wrap=True, markup=False)
     return _rescoring_numbers(log, result, named) | {"plot": place.where(key)}
+
+
+def _with_limit(log: RunLog, console: Console, find: bool) -> RunLog:
+    """The log with the fastest possible lap of its car and track, looked for if need be and wished; as it was if none
+    is to be had: the track is not known."""
+    if log.track is None or log.car is None or not any(it.complete for it in log.traced(*Kind)):
+        return log
+    with console.status("fastest possible lap") as status:
+        limit = found_limit(log.track, log.car, status.update) if find else kept_limit(log.track, log.car)
+    if limit is None and log.track.closed:
+        console.print(hint(log.track.name), highlight=False, soft_wrap=True, markup=False)
+    return replace(log, limit=limit)
 
 
 def _tell_problems(log: RunLog, console: Console) -> None:
@@ -162,6 +177,7 @@ def _numbers(log: RunLog) -> dict[str, Any]:
         "iterations": [_plain(asdict(row)) for row in iteration_table(log)],
         "best_laps": [_plain(_lap(lap)) for lap in _best(log)],
         "exit_sectors": _exit_sectors(log),
+        "gap": None if (found := best_gap(log)) is None else {"lap": found[0].title} | gap_values(found[1]),
         "findings": [asdict(finding) for finding in findings(log)],
     }
 

@@ -140,6 +140,7 @@ class Run:
         requirements.txt beside it.
         """
         from simapp.tracks import SHIPPED, load_track  # numba takes a second to import; --help should not
+        from simapp.worlds.packed import pack
 
         files = RacerFiles.load(reward, metadata, hyperparameters, locked_for(reward, requirements))
         tracks = {world.track: load_track(world.track, [TRACKS]) for world in (config, *config.each_world())}
@@ -155,6 +156,8 @@ class Run:
         for name, track in tracks.items():
             if track.source != SHIPPED:
                 store.put(artifacts.own_track(Path(name).stem), route_file(track))
+            if track.world is not None:
+                store.put(artifacts.own_world(Path(name).stem), pack(track.world))
         run = cls(config, files, store)
         run.write_config(carried or {})
         return run
@@ -247,11 +250,18 @@ def track_of(store: Place, name: str) -> "Track":
     """The track of that name or path: by a name the run's own copy goes first, since the racer's file may have changed;
     by a path it stands in for a file that is not here."""
     from simapp.tracks import Track, load_track, parse_route  # numba takes a second to import; --help should not
+    from simapp.worlds.packed import unpacked
 
     path, key = Path(name), artifacts.own_track(Path(name).stem)
     if path.is_file() or not store.exists(key):
         return load_track(name, [TRACKS])
-    return Track(path.stem, parse_route(store.get(key), store.where(key)), source=store.where(key))
+    world = artifacts.own_world(Path(name).stem)
+    return Track(
+        path.stem,
+        parse_route(store.get(key), store.where(key)),
+        source=store.where(key),
+        world=unpacked(store.get(world), store.where(world)) if store.exists(world) else None,
+    )
 
 
 def route_file(track: "Track") -> bytes:

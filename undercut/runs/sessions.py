@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from contract import artifacts, simtrace
+from contract.car import car_of_version
 from contract.config import RunConfig, TrainingConfig
 from contract.errors import CheckpointError, InputError, StoreError, UndercutError
 from contract.hyperparameters import Hyperparameters
@@ -16,15 +18,18 @@ from contract.metadata import DiscreteActions
 from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
+from contract.state import EpisodeStatus
 from simapp.objects import Course
 from trainer.agents import make_agent
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.iterations import read_iterations
 from trainer.journal import RunJournal
 from trainer.learn import Iteration, Progress, learn
+from undercut.analysis.gap import Gap, best_gap_of
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.backends.local.workers import rollout_source
 from undercut.figures.plots import Updates, lap_plot, training_plot
+from undercut.line.limits import gap_line, hint, kept_limit
 from undercut.runs import pretraining
 from undercut.runs.compiling import compile_for
 from undercut.runs.live import LiveSession
@@ -184,7 +189,19 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     if laps <= MANY_LAPS:
         console.print(lap_table(driven, title))
     console.print(statistics_line(lap_statistics(driven)), highlight=False)
+    gap = gap_of_laps(run, driven)
+    if gap is not None:
+        console.print(gap_line(gap), highlight=False)
+    elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
+        console.print(hint(track.name), highlight=False, soft_wrap=True, markup=False)
     return Evaluation(run, record.iteration, driven)
+
+
+def gap_of_laps(run: Run, driven: Sequence[Rollout]) -> Gap | None:
+    """Of the best clean lap to the fastest possible one, where `undercut line` has found that before."""
+    track = run.track()
+    limit = kept_limit(track, run.config.car or car_of_version(run.files.metadata.version))
+    return None if limit is None else best_gap_of([lap.steps for lap in driven], limit, track)
 
 
 def checkpoint(run: Run, which: str) -> CheckpointRecord:

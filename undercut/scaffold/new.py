@@ -6,27 +6,38 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.car import car_of_version
 from contract.config import RUN_NAME_RULE, is_run_name
 from contract.errors import InputError
 from contract.fields import choice
-from simapp.tracks import load_track
+from contract.metadata import ModelMetadata
+from simapp.tracks import Track, load_track
 from undercut.runs.run import DEFAULT_METADATA, TRACKS, default_hyperparameters
 
 RACES = ("TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT")
 ACTION_KINDS = ("discrete", "continuous")
 ALGORITHMS = ("clipped_ppo", "sac")
+RACING_PPO = {"discount_factor": 0.97}
+"""What goes with a racing line besides the default: at 3.5 m/s a car brakes for what is two seconds away."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the folder is for. `new_folder` checks the words."""
+    """What the folder is for. `new_folder` checks the words.
+
+    `race_line` has the reward function follow the track's racing line, found with the wheels `margin_m` further inside
+    than the rules ask for, and the actions (`count` of them, where they are discrete) are those that it needs.
+    """
 
     name: str
     actions: str | None = None
     algorithm: str | None = None
     race: str = "TIME_TRIAL"
     track: str = "paddock"
+    race_line: bool = False
+    margin_m: float = 0.1
+    count: int = 12
 
 
 def new_folder(wish: Wish, at: Path) -> list[Path]:
@@ -56,10 +67,17 @@ def _contents(wish: Wish) -> dict[str, str]:
     kind = choice(wish.actions or ("continuous" if algorithm == "sac" else "discrete"), "--actions", ACTION_KINDS)
     if algorithm == "sac" and kind == "discrete":
         raise InputError("--actions", kind, "SAC needs a continuous action space", "leave --actions out")
-    load_track(wish.track, [TRACKS])
+    track = load_track(wish.track, [TRACKS])
     metadata = DEFAULT_METADATA
+    if wish.race_line and race != "TIME_TRIAL":
+        raise InputError("--race", race, "a racing line is for a time trial", "leave --race out, or --race-line")
     if kind == "continuous":
         metadata = metadata.with_name(f"front_shallow_continuous_{'sac' if algorithm == 'sac' else 'ppo'}.json")
+    if wish.race_line:
+        return _following(wish, track, kind, metadata) | {
+            "training_params.yaml": _params(wish, race),
+            "README.md": _readme(wish),
+        }
     reward = (_TEMPLATES / ("time_trial.py" if race == "TIME_TRIAL" else "things.py")).read_text(encoding="utf-8")
     speeds = json.loads(metadata.read_text(encoding="utf-8"))["action_space"]
     if isinstance(speeds, dict):
@@ -71,6 +89,23 @@ def _contents(wish: Wish) -> dict[str, str]:
         "hyperparameters.json": default_hyperparameters(metadata).read_text(encoding="utf-8"),
         "training_params.yaml": _params(wish, race),
         "README.md": _readme(wish),
+    }
+
+
+def _following(wish: Wish, track: Track, kind: str, pattern: Path) -> dict[str, str]:
+    """Reward, metadata and hyperparameters of the track's racing line."""
+    from undercut.line.actions import action_space
+    from undercut.line.raceline import racing_line
+    from undercut.line.writing import metadata_json, reward_source
+
+    line = racing_line(track, car_of_version(ModelMetadata.load(pattern).version), wish.margin_m)
+    actions = action_space(line, None if kind == "continuous" else wish.count)
+    hyperparameters = json.loads(default_hyperparameters(pattern).read_text(encoding="utf-8"))
+    hyperparameters |= RACING_PPO if "discount_factor" in hyperparameters and "sac_alpha" not in hyperparameters else {}
+    return {
+        "reward_function.py": reward_source(line),
+        "model_metadata.json": metadata_json(actions, line, pattern),
+        "hyperparameters.json": json.dumps(hyperparameters, indent=2) + "\n",
     }
 
 

@@ -1,14 +1,18 @@
 """Curves, tables and the list of runs as JSON. A broken file is one problem on the page, and not the end of it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
-from contract import artifacts
+from contract import artifacts, simtrace
 from contract.errors import UndercutError
 from contract.metrics import EvaluationRow, TrainingRow, parse_evaluation_metrics, parse_training_metrics
 from contract.protocols import Phase
 from contract.state import EpisodeStatus
 from trainer.iterations import read_iterations
+from undercut.analysis.gap import best_gap_of
+from undercut.runs.run import track_of
+from undercut.view.laps import limit_here
 from undercut.view.subject import WRITTEN_BY, Subject, subjects
 
 Json = dict[str, Any]
@@ -63,9 +67,10 @@ def details(subject: Subject) -> Json:
     curves: Json = {name: [getattr(row, name) for row in rows] for name in ("iteration", "steps", *CURVES)}
     metrics = _try(lambda: _training_metrics(subject), problems) or []
     curves["lap_time_s"] = _best_times(metrics, len(rows))
-    final = _try(lambda: _evaluation_table(subject), problems)
-    if final is not None:
-        tables.append(final)
+    for made in (_evaluation_table, _gap_table):
+        table = _try(partial(made, subject), problems)
+        if table is not None:
+            tables.append(table)
     if metrics:
         tables.append(_iteration_table(metrics, len(rows)))
         tables.append(_best_table(metrics))
@@ -98,6 +103,40 @@ def _evaluation_table(subject: Subject) -> Json | None:
         "title": "Evaluation laps",
         "note": f"{complete} of {len(rows)} complete",
         "columns": ["Lap", "Time", "Ended as", "Completion", "Off track", "Crashes", "Resets"],
+        "rows": rows,
+    }
+
+
+def _gap_table(subject: Subject) -> Json | None:
+    """The best clean lap of the evaluation, else of the last one in training, against the fastest possible lap, where
+    `undercut line` has found that."""
+    key = artifacts.evaluation_simtrace()
+    evaluated = subject.store.exists(key)
+    if not evaluated:
+        last = subject.last_iteration()
+        key = artifacts.training_evaluation_simtrace(last or 0)
+        if last is None or not subject.store.exists(key):
+            return None
+    evaluated = evaluated and subject.store.exists(artifacts.EVALUATION_PARAMS)
+    config = subject.evaluation_config() if evaluated else subject.config()
+    track = track_of(subject.store, config.track)
+    track = track.reversed() if config.reverse_dir else track
+    limit = limit_here(subject.store, config, track)
+    if limit is None:
+        return None
+    traces = simtrace.from_csv(subject.text(key), subject.where(key))
+    gap = best_gap_of([trace.steps for trace in traces], limit, track)
+    if gap is None:
+        return None
+    rows = [
+        [number + 1, f"{sum(row):+.2f} s", *(f"{value:+.2f} s" for value in row)]
+        for number, row in enumerate(gap.by_sector.tolist())
+    ]
+    return {
+        "title": "Gap to the limit",
+        "note": f"best clean lap {gap.lap_s:.2f} s, {gap.ratio:.2f} times the fastest possible {gap.limit_s:.2f} s; "
+        "lost by a longer line, by braking, by less speed",
+        "columns": ["Sector", "Lost", "Line", "Braking", "Speed"],
         "rows": rows,
     }
 

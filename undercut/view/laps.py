@@ -9,14 +9,18 @@ from typing import Any, Literal
 import numpy as np
 
 from contract import artifacts, simtrace
+from contract.car import car_of_version
 from contract.config import RunConfig
 from contract.errors import InputError
+from contract.metadata import ModelMetadata
 from contract.protocols import Phase, Place
 from contract.recording import RecordedEpisode, RecordedRacer, Recording, of_traces
 from contract.state import STEP_S, FloatArray, IntArray, TrackObjects
 from contract.vehicle import CAR_COLORS, FRONT_POINT_X_M
 from simapp.objects import Course
 from simapp.tracks import Track
+from undercut.analysis.limit import Limit
+from undercut.line.limits import kept_limit
 from undercut.races.params import RACE_COLORS
 from undercut.runs.live import live_folder, live_recording
 from undercut.runs.run import track_of
@@ -74,7 +78,8 @@ class ShownCar:
 class Laps:
     """Cars that are played back together, on their track (None: it is not there, `problem` says why).
 
-    `hidden` is how many more cars there are.
+    `hidden` is how many more cars there are; `limit` is the fastest lap that a run's car can drive here, where
+    `undercut line` has found it.
     """
 
     title: str
@@ -83,6 +88,7 @@ class Laps:
     hidden: int
     track: Track | None
     problem: str
+    limit: Limit | None = None
 
     @property
     def duration_s(self) -> float:
@@ -257,10 +263,22 @@ def _laps(recording: Recording, phase: Phase, config: RunConfig, store: Place) -
         cars = _cars(dataclasses.replace(recording, episodes=episodes), phase, standing)
         title = recording.title + (f", world {number + 1} of {len(worlds)}" if len(worlds) > 1 else "")
         if cars:
-            found.append(Laps(title, phase, cars[:MAX_CARS], max(len(cars) - MAX_CARS, 0), track, problem))
+            limit = None if track is None else limit_here(store, world, track)
+            hidden = max(len(cars) - MAX_CARS, 0)
+            found.append(Laps(title, phase, cars[:MAX_CARS], hidden, track, problem, limit))
     if not found:
         raise InputError(recording.title, "no steps", "laps have at least one step", "drive them again")
     return found
+
+
+def limit_here(store: Place, config: RunConfig, track: Track) -> Limit | None:
+    """The limit of a run's car on the track, as it is driven; None where nobody has asked for it, and of a race, whose
+    cars differ."""
+    try:
+        version = ModelMetadata.parse(store.get(artifacts.MODEL_METADATA).decode(), strict=False).version
+    except (KeyError, ValueError, InputError):
+        return None
+    return kept_limit(track, config.car or car_of_version(version))
 
 
 def _cars(recording: Recording, phase: Phase, standing: TrackObjects) -> tuple[ShownCar, ...]:

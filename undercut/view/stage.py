@@ -16,6 +16,7 @@ from contract.errors import UndercutError
 from contract.state import EpisodeStatus
 from contract.vehicle import CAR_COLORS
 from simapp.tracks import Track
+from undercut.analysis.limit import Limit
 from undercut.view.laps import COLUMNS, OBJECT_COLUMNS, LapReader, Laps, Show
 from undercut.view.pictures import Pictures, grid
 from undercut.view.subject import Subject
@@ -241,6 +242,7 @@ def laps_message(laps: Laps, number: int) -> bytes:
             for car in laps.cars
         ],
         "track": None if track is None else outline(track),
+        "limit": None if laps.limit is None else fastest_line(laps.limit),
     }
     return message(header, *(car.columns() for car in laps.cars))
 
@@ -250,6 +252,12 @@ def outline(track: Track) -> dict[str, Any]:
     edges = {"centre": track.centre, "inner": track.inner, "outer": track.outer}
     shape = {name: [[round(x, 3), round(y, 3)] for x, y in line.tolist()] for name, line in edges.items()}
     return {"name": track.name, "length_m": round(track.length_m, 2), "closed": track.closed, **shape}
+
+
+def fastest_line(limit: Limit) -> dict[str, Any]:
+    """The fastest lap for the page's map: its points in metres with their speeds in m/s, and its time in seconds."""
+    points = zip(limit.x_m.tolist(), limit.y_m.tolist(), limit.speed_mps.tolist(), strict=True)
+    return {"lap_s": limit.lap_s, "points": [[round(x, 3), round(y, 3), round(speed, 2)] for x, y, speed in points]}
 
 
 def message(header: dict[str, Any], *bodies: bytes) -> bytes:

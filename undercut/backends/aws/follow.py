@@ -17,8 +17,22 @@ STARTS_S = 1_800.0
 LATE_S = 6.0
 """Log lines may come so much later than the job's end."""
 ABSENT = ("ResourceNotFoundException",)
+FIRST_HOST = "algo-1"
+_HOST = re.compile(r"(algo-\d+)-\d+")
+"""A stream of SageMaker's: the machine, and when its container started."""
 _ITERATION = re.compile(r"Training iteration=(\d+)")
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a job's log. `who` wrote it, where that is not the first machine: algo-2, a simulator."""
+
+    who: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"[{self.who}] {self.text}" if self.who else self.text
 
 
 @dataclass
@@ -28,26 +42,27 @@ class LogReader:
     session: CloudSession
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def new(self, sources: list[LogSource]) -> list[str]:
-        """Lines since the last call; those of others than the first machine's begin with who says it."""
+    def new(self, sources: list[LogSource]) -> list[LogLine]:
+        """Lines since the last call."""
         lines = []
         for source in sources:
-            first = True
             for stream in self._streams(source):
-                who = source.who or ("" if first else stream.removeprefix(source.prefix).split("-1")[0])
-                first = False
-                lines += [f"[{who}] {line}" if who else line for line in self._lines(source.group, stream)]
+                host = _HOST.match(stream.removeprefix(source.prefix))
+                who = source.who or ("" if host is None or host[1] == FIRST_HOST else host[1])
+                lines += [LogLine(who, line) for line in self._lines(source.group, stream)]
         return lines
 
     def _streams(self, source: LogSource) -> list[str]:
-        answer = self.session.call(
+        """The streams' names by machine and time: each machine of a job has a further one after an interruption."""
+        found = self.session.everything(
             "logs",
             "DescribeLogStreams",
+            "logStreams",
             logGroupName=source.group,
             logStreamNamePrefix=source.prefix,
             absent=ABSENT,
         )
-        return sorted(str(stream["logStreamName"]) for stream in answer.get("logStreams", []))
+        return sorted((str(stream["logStreamName"]) for stream in found), key=_by_numbers)
 
     def _lines(self, group: str, stream: str) -> list[str]:
         lines: list[str] = []
@@ -67,6 +82,11 @@ class LogReader:
             if not following or following == token or not answer.get("events"):
                 return lines
             self.tokens[group, stream] = following
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    """algo-2 before algo-10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 @dataclass
@@ -119,9 +139,9 @@ def follow(
             shown = state.detail
             say(f"{record.job}: {state.phase}{f' ({shown})' if shown.lower() != state.phase else ''}")
         for line in reader.new(list(launcher.logs(record))):
-            tail = [*tail, line][-TAIL:]
-            if not metrics.take(line) or everything:
-                say(line)
+            tail = [*tail, str(line)][-TAIL:]
+            if not metrics.take(line.text) or everything:
+                say(str(line))
             ended_s = None  # more may come
         if state.ended:
             ended_s = ended_s or time.monotonic()

@@ -78,6 +78,8 @@ def built(target: Target, gpu: bool, say: Callable[[str], None]) -> LocalImage:
     ask_docker(
         [
             *("build", "--quiet", "--platform", "linux/amd64", "--file", str(FOLDER / "Dockerfile")),
+            # one manifest of Docker's own form: SageMaker takes no index, which attestations make of an image
+            *("--provenance=false", "--sbom=false", "--output", "type=docker"),
             *("--target", target, "--build-arg", f"EXTRA={'gpu' if gpu else 'cpu'}"),
             *("--build-arg", f"VERSION={version}", "--tag", name, str(FOLDER.parent)),
         ]
@@ -103,6 +105,10 @@ def registry_digest(session: CloudSession, repository: str, tag: str, image: Loc
     for found in answer.get("images", []):
         digest = str(found["imageId"]["imageDigest"])
         manifest = json.loads(found["imageManifest"])
+        if "manifests" in manifest:
+            rule = "SageMaker starts images of a single manifest; this is an index of several"
+            fix = "delete it in the registry and push again; where the engine makes indexes, set trainer_image"
+            raise CloudError(f"{repository}:{tag} is {manifest.get('mediaType', 'an image index')}", rule, fix)
         if image.digest in (digest, manifest.get("config", {}).get("digest")):
             return digest
     return ""

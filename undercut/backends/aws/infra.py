@@ -112,12 +112,20 @@ def _parameters(
         "MakeBucket": before.get("MakeBucket", makes) if bucket == before.get("BucketName", bucket) else makes,
         "LogDays": str(min((days for days in _LOG_DAYS if days >= settings.log_days), default=_LOG_DAYS[-1])),
     }
+    if settings.kms_key or before.get("KmsKeyArn"):
+        values["KmsKeyArn"] = _key_arn(session, settings.kms_key) if settings.kms_key else before["KmsKeyArn"]
     for part in PARTS:
         key = f"Make{part.capitalize()}"
         values[key] = before.get(key, "no") if parts is None else ("yes" if part in parts else "no")
     if "yes" in (values["MakeNetwork"], values["MakeBatch"]):
         values["S3PrefixList"] = before.get("S3PrefixList") or _prefix_list(session)
     return values
+
+
+def _key_arn(session: CloudSession, key: str) -> str:
+    """Of a key's name, alias or ARN: rights are given on the ARN of a key alone."""
+    told = session.call("kms", "DescribeKey", KeyId=key)
+    return str(told["KeyMetadata"]["Arn"])
 
 
 def _prefix_list(session: CloudSession) -> str:

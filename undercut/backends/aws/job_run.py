@@ -23,7 +23,7 @@ from undercut.backends.aws.rendezvous import Meeting
 from undercut.runs.run import Run, default_hyperparameters
 from undercut.runs.workspace import bucket_place
 
-OURS = ("run_config", "workers", "job", "arguments", "rollouts", "redis_port")
+OURS = ("run_config", "workers", "max_runtime_s", "job", "arguments", "rollouts", "redis_port")
 GUIDANCE = (
     *("s3_bucket", "s3_prefix", "aws_region", "model_metadata_s3_key", "reward_function_s3_source"),
     *("s3_yaml_name", "world_name", "track_direction_clockwise"),

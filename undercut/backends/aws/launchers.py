@@ -1,14 +1,21 @@
 """The launchers by name, and the jobs that they run."""
 
+import json
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from contract.errors import InputError
+from contract.host import STORE, S3Address
 from undercut.backends.aws.batch import BatchLauncher
 from undercut.backends.aws.jobs import NAME_PREFIX, JobRecord, JobState, Launcher, record_of, records
+from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.robomaker import RoboMakerLauncher
-from undercut.backends.aws.sagemaker import SageMakerLauncher
+from undercut.backends.aws.sagemaker import ABSENT, SageMakerLauncher
 from undercut.backends.aws.session import CloudSession
-from undercut.backends.aws.settings import LauncherName
+from undercut.backends.aws.settings import CloudSettings, LauncherName
 
 
 def launcher(session: CloudSession, name: LauncherName) -> Launcher:
@@ -23,10 +30,51 @@ def launcher(session: CloudSession, name: LauncherName) -> Launcher:
 
 
 def opened(name: str) -> tuple[JobRecord, CloudSession, Launcher]:
-    """The job, a session in its region, and its launcher."""
-    record = record_of(name)
+    """The job, a session in its region, and its launcher; also one that AWS alone knows, by its whole name."""
+    try:
+        record = record_of(name)
+    except InputError:
+        settings = CloudSettings.load()
+        session = CloudSession(settings)
+        if not name.startswith(NAME_PREFIX):
+            raise
+        told = session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=name, absent=ABSENT)
+        if not told:
+            raise
+        return adopted(told, session), session, launcher(session, "sagemaker")
     session = CloudSession(record.plan.settings, record.plan.region)
     return record, session, launcher(session, record.plan.launcher)
+
+
+def adopted(told: Mapping[str, Any], session: CloudSession) -> JobRecord:
+    """The record of a job that was launched from another folder, by DescribeTrainingJob's answer; saved here, so that
+    its files can be brought."""
+    settings, given = session.settings, told.get("HyperParameters", {})
+    work: Work = given.get("job", "train")
+    run = str(given.get("s3_prefix", "")).rpartition("/")[2]
+    runs = (run,) if work == "train" else tuple(json.loads(given.get("arguments", "[]"))[:1])
+    store = S3Address.parse(told.get("Environment", {}).get(STORE, f"s3://{given.get('s3_bucket', '')}"), STORE)
+    machines = told.get("ResourceConfig", {})
+    groups = machines.get("InstanceGroups") or [{"InstanceGroupName": "trainer", **machines}]
+    plan = JobPlan(
+        job=str(told["TrainingJobName"]),
+        work=work,
+        runs=runs or (run or "run",),
+        region=session.region,
+        launcher="sagemaker",
+        groups=tuple(
+            InstanceGroup(one["InstanceGroupName"], one.get("InstanceType", "?"), one.get("InstanceCount", 1))
+            for one in groups
+        ),
+        settings=settings,
+        max_runtime_s=int(told.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)),
+        volume_gb=int(machines.get("VolumeSizeInGB", 30)),
+        spot=bool(told.get("EnableManagedSpotTraining", False)),
+        arguments=tuple(json.loads(given.get("arguments", "[]"))[1:]) if work != "train" else (),
+    )
+    created = told.get("CreationTime")
+    created_s = created.timestamp() if isinstance(created, datetime) else time.time()
+    return JobRecord(plan=plan, bucket=store.bucket, prefix=store.prefix, created_s=created_s, launched=True).save()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +87,8 @@ class Row:
     region: str
     machines: str
     state: JobState
+    stack: str = ""
+    """Empty: not known."""
 
     @property
     def told(self) -> str:
@@ -62,7 +112,7 @@ def known(session: CloudSession) -> list[Row]:
         if state.ended and not record.ended:
             record.changed(ended=True)
         machines = ", ".join(f"{group.count} x {group.instance_type}" for group in plan.groups)
-        rows.append(Row(record.job, plan.work, ", ".join(plan.runs), plan.region, machines, state))
+        rows.append(Row(record.job, plan.work, ", ".join(plan.runs), plan.region, machines, state, plan.settings.stack))
     here = {row.job for row in rows}
     running = session.everything(
         "sagemaker", "ListTrainingJobs", "TrainingJobSummaries", NameContains=NAME_PREFIX, StatusEquals="InProgress"

@@ -1,6 +1,7 @@
 """Launcher: a SageMaker training job, with simulators beside the trainer or on machines of their own."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ METRICS = (
     ("reward-testing", "^Testing>.*Total reward=(.*?),"),
 )
 """The guidance's metric definitions: name and regular expression."""
+_OWN_DISKS = ("g4", "g5", "g6", "p4", "p5", "p6", "trn")
+"""Families whose names do not say that they have disks, as m5d does."""
 _PHASES: dict[str, Phase] = {
     "InProgress": "running",
     "Completed": "done",
@@ -92,6 +95,7 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
         wait_s = int(settings.max_wait_minutes * 60) or 2 * plan.max_runtime_s
         stopping["MaxWaitTimeInSeconds"] = max(wait_s, plan.max_runtime_s)
     key = settings.kms_key
+    own_disks = any(_has_own_disk(group.instance_type) for group in trainers)
     folder = resources.address.below(f"jobs/{plan.job}")
     made: dict[str, Any] = {
         "TrainingJobName": plan.job,
@@ -106,7 +110,7 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
         "ResourceConfig": {
             **machines,
             "VolumeSizeInGB": plan.volume_gb,
-            **({"VolumeKmsKeyId": key} if key else {}),
+            **({"VolumeKmsKeyId": key} if key and not own_disks else {}),
         },
         "StoppingCondition": stopping,
         "EnableManagedSpotTraining": plan.spot,
@@ -124,11 +128,20 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
     return made
 
 
+def _has_own_disk(instance_type: str) -> bool:
+    """Whether machines of this type have disks of their own, which their hardware encrypts: SageMaker refuses a key for
+    their volumes (VolumeKmsKeyId in the API's reference of ResourceConfig)."""
+    family = instance_type.removeprefix("ml.").partition(".")[0]
+    return family.startswith(_OWN_DISKS) or re.fullmatch(r"[a-z]+[0-9]+[a-z]*d[a-z]*", family) is not None
+
+
 def hyperparameters(plan: JobPlan, resources: Resources, rollouts: str = "") -> dict[str, str]:
     """What the container reads: the run by its place in the bucket, under the guidance's names."""
     told = {"aws_region": plan.region}
     if plan.work != "train":
         return told | {"job": plan.work, "arguments": json.dumps([*plan.runs, *plan.arguments])}
+    # by which the training leaves time for its last evaluation
+    told["max_runtime_s"] = str(plan.max_runtime_s)
     told |= {"s3_bucket": resources.bucket, "s3_prefix": resources.run_prefix(plan.runs[0])}
     if plan.settings.workers:
         told["workers"] = str(plan.settings.workers)

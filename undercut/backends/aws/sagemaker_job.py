@@ -6,6 +6,7 @@ the first one trains, the others drive. See docs/compose.md and docs/cloud.md.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import logging
@@ -42,6 +43,7 @@ from undercut.runs.run import Run
 FAILURE_CHARACTERS = 1024
 """So much of the failure file SageMaker shows as the job's FailureReason."""
 _NAME = "hyperparameters.json"
+_RUNTIME = f"{_NAME}: max_runtime_s"
 
 
 def settings_of(folders: Folders) -> dict[str, str]:
@@ -132,7 +134,7 @@ def train(folders: Folders, settings: Mapping[str, str], console: Console) -> No
     from undercut.runs import sessions  # TensorFlow takes seconds to import; wrong settings should not
 
     with own_store(folders, settings) as claimed:
-        run = open_or_create(folders, settings, claimed)
+        run = within(open_or_create(folders, settings, claimed), whole(settings.get("max_runtime_s", 0), _RUNTIME, 0))
         console.print(f"files of the run go to {run.store.where()}", highlight=False)
         try:
             sessions.train(run, console, whole(settings.get("workers", 0), f"{_NAME}: workers", 0))
@@ -140,6 +142,17 @@ def train(folders: Folders, settings: Mapping[str, str], console: Console) -> No
         finally:
             if run.store.exists(artifacts.car_bundle(run.config.name)):
                 export(run, folders)
+
+
+def within(run: Run, max_runtime_s: int) -> Run:
+    """The run with so much less time to train that the iteration under way and the last evaluation still end before
+    SageMaker stops the job: a fifth of it, five minutes at least. 0: no limit."""
+    if not max_runtime_s:
+        return run
+    minutes = max(max_runtime_s - max(0.2 * max_runtime_s, 300.0), 60.0) / 60.0
+    own = run.config.training.max_minutes
+    training = run.config.training.model_copy(update={"max_minutes": min(own, minutes) if own else minutes})
+    return dataclasses.replace(run, config=run.config.model_copy(update={"training": training}))
 
 
 def command(settings: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import boto3
 import botocore.exceptions as aws
+import botocore.parsers as parsers
 from botocore.config import Config
 
 from contract.errors import InputError, UndercutError
@@ -88,7 +89,7 @@ class CloudSession:
             if any(word in f"{told.get('Code')} {told.get('Message')}" for word in absent):
                 return {}
             raise explained(error, service, operation) from None
-        except (aws.BotoCoreError, ValueError) as error:
+        except (aws.BotoCoreError, parsers.ResponseParserError, ValueError) as error:
             raise explained(error, service, operation) from None
         return answer
 
@@ -163,6 +164,9 @@ def explained(error: Exception, service: str, operation: str) -> CloudError:
         fix = "ask for more in AWS's Service Quotas console, take another --instance-type, or stop what runs"
     elif isinstance(error, aws.EndpointConnectionError | aws.ConnectTimeoutError | aws.ConnectionClosedError):
         rule, fix = "AWS can be reached from here", "see the network, AWS_ENDPOINT_URL, and the region's name"
+    elif isinstance(error, parsers.ResponseParserError):
+        rule = "AWS answers, and not a proxy or another server at that address"
+        fix = "see AWS_ENDPOINT_URL and HTTPS_PROXY, and the network that you are in; open a page of AWS in a browser"
     elif isinstance(error, aws.ProfileNotFound):
         rule, fix = "AWS_PROFILE names a profile of ~/.aws/config", "correct it, or unset AWS_PROFILE"
     elif isinstance(error, aws.ParamValidationError):

@@ -77,6 +77,8 @@ def planned(body: Mapping[str, Any], parameters: Mapping[str, str]) -> list[Plan
 def _holds(body: Mapping[str, Any], condition: Any, values: Mapping[str, str]) -> bool:
     if "Condition" in condition:
         return _holds(body, body["Conditions"][condition["Condition"]], values)
+    if "Fn::Not" in condition:
+        return not _holds(body, condition["Fn::Not"][0], values)
     if "Fn::Or" in condition:
         return any(_holds(body, one, values) for one in condition["Fn::Or"])
     left, right = (_value(side, values) for side in condition["Fn::Equals"])

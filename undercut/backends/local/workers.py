@@ -24,6 +24,7 @@ from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from contract.wire import Job, RolloutRules
 from simapp.policy import settled_precision
+from simapp.worlds.packed import WORLD_SUFFIX, pack
 from trainer.remote import RemoteRollouts
 from undercut.backends.local.rollouts import LocalRollouts
 from undercut.runs.run import RacerFiles, Run, route_file, track_of
@@ -47,19 +48,25 @@ def version() -> str:
 
 def job_of(run: Run) -> Job:
     """The run as workers get it: config, the racer's files with the modules beside the reward function, and the track's
-    route, so that a worker needs none of the racer's folders. What "auto" precision means is settled here for all."""
+    route and world, so that a worker needs none of the racer's folders. What "auto" precision means is settled here
+    for all."""
     config = run.config
     routes: dict[str, tuple[str, bytes]] = {}  # what the config says -> key and content
+    looks: dict[str, bytes] = {}
     for world in (config, *config.each_world()):
         if world.track not in routes:
             track = track_of(run.store, world.track)
-            routes[world.track] = _TRACK.format(len(routes), track.name), route_file(track)
+            key = _TRACK.format(len(routes), track.name)
+            routes[world.track] = key, route_file(track)
+            if track.world is not None:
+                looks[f"{key.removesuffix('.npy')}{WORLD_SUFFIX}"] = pack(track.world)
     files = {
         artifacts.RUN_CONFIG: on_tracks(config, lambda said: routes[said][0]).to_json().encode(),
         artifacts.MODEL_METADATA: run.store.get(artifacts.MODEL_METADATA),
         artifacts.HYPERPARAMETERS: run.store.get(artifacts.HYPERPARAMETERS),
         **run.files.kept(),
         **dict(routes.values()),
+        **looks,
     }
     return Job(version(), config.name, files)
 

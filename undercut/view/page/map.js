@@ -90,11 +90,28 @@ export class TrackMap {
       c.setLineDash([0.12 * this.scale, 0.12 * this.scale]);
       c.stroke(line(track.centre, track.closed));
       c.setLineDash([]);
+      this.fastest(c);
       c.strokeStyle = theme("edge");
       c.lineWidth = Math.max(0.08 * this.scale, 2.5);
       c.stroke(line([track.inner[0], track.outer[0]], false));
     }
     return picture;
+  }
+
+  // The fastest lap that the car can drive here: green where it is at full speed, red where it is slowest.
+  fastest(c) {
+    const points = this.laps.limit?.points ?? [];
+    const speeds = points.map((point) => point[2]);
+    const [low, high] = [Math.min(...speeds), Math.max(...speeds)];
+    c.lineWidth = Math.max(0.02 * this.scale, 1.5);
+    points.forEach(([x, y, speed], i) => {
+      const [nx, ny] = points[(i + 1) % points.length];
+      c.strokeStyle = `hsl(${Math.round((140 * (speed - low)) / Math.max(high - low, 0.1))} 80% 55%)`;
+      c.beginPath();
+      c.moveTo(...this.place(x, y));
+      c.lineTo(...this.place(nx, ny));
+      c.stroke();
+    });
   }
 
   shape(c, x, y, heading, [long, wide], fill, stroke, least = 0) {

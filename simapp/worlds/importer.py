@@ -1,0 +1,295 @@
+"""Imports worlds of a racer's own copy: reads what a .world shows, and writes it in our form into ./tracks/NAME/."""
+
+import posixpath
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.errors import InputError, InputWarning
+from contract.state import FloatArray
+from simapp.tracks.library import read_route
+from simapp.tracks.track import Track
+from simapp.worlds.collada import MAX_MESH_BYTES, MAX_TRIANGLES, Part, read_mesh
+from simapp.worlds.copies import Source
+from simapp.worlds.form import Material, Picture, Visual, World
+from simapp.worlds.sdf import Shape, pose_of, read_world
+from simapp.worlds.solids import solid
+
+CUT_OUT_ALPHA = 250
+"""A texture with an alpha below this somewhere is one with holes."""
+
+SEEN_OPACITY = 1 / 255
+"""A material of less hides nothing."""
+
+Floats = NDArray[np.floating[Any]]
+
+_PAINT = Material("Gazebo/White")
+"""Of plain shapes to which the SDF gives no material."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one world: `status` is imported, kept or failed; `notes` is what of it could not be read, a line
+    each, or why it failed."""
+
+    name: str
+    status: str
+    triangles: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def import_world(source: Source, tracks: Path, is_replaced: bool = False) -> Imported:
+    """Import one world into tracks/NAME; nothing is written when it fails, or is there and not to be replaced."""
+    folder = tracks / source.name
+    if folder.exists() and not is_replaced:
+        return Imported(source.name, "kept")
+    try:
+        world, files = read_copy(source)
+        world.save(folder, files)
+    except InputError as problem:
+        return Imported(source.name, "failed", notes=(str(problem),))
+    except OSError as problem:
+        return Imported(source.name, "failed", notes=(f"{folder}: {problem.strerror or problem}",))
+    return Imported(source.name, "imported", world.triangle_count, world.unread)
+
+
+def read_copy(source: Source) -> tuple[World, dict[str, bytes]]:
+    """A world of a copy, and the files of meshes that it is made of, by their paths in the copy.
+
+    What is missing or damaged is left out and told of in World.unread. InputError when there is no route, no world
+    file, or nothing at all to be seen.
+    """
+    files = _Files(source)
+    route_file = source.root / "routes" / f"{source.name}.npy"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # told of whenever the track is used
+        route = Track(source.name, read_route(route_file), source=str(route_file)).route
+    contents = read_world(_read(source.world_file), f"worlds/{source.name}.world", files.model)
+    making = _Making(files)
+    for shape in contents.shapes:
+        making.add(shape)
+    unread = (*contents.unread, *dict.fromkeys(making.unread))
+    if not making.material:
+        value = "; ".join(unread)[:160] or "no visual"
+        rule, fix = "a world shows something that can be read", "copy the files again, and all of them"
+        raise InputError(source.name, value, rule, fix)
+    world = World(
+        name=source.name,
+        route=route,
+        triangles=np.concatenate(making.triangles),
+        normals=np.concatenate(making.normals),
+        uv=np.concatenate(making.uv),
+        material=np.concatenate(making.material),
+        materials=tuple(making.materials),
+        pictures=tuple(making.pictures.values()),
+        lights=contents.lights,
+        scene=contents.scene,
+        visuals=tuple(making.visuals),
+        source=source.shown,
+        unread=unread,
+    )
+    return world, making.kept
+
+
+class _Making:
+    """Puts the shapes of a world together."""
+
+    def __init__(self, files: "_Files") -> None:
+        self._files = files
+        self._meshes: dict[str, list[Part]] = {}
+        self._count = 0
+        self._are_holes: dict[str, bool] = {}
+        self.triangles: list[NDArray[np.float32]] = []
+        self.normals: list[NDArray[np.float32]] = []
+        self.uv: list[NDArray[np.float32]] = []
+        self.material: list[NDArray[np.int32]] = []
+        self.materials: dict[Material, int] = {}
+        self.pictures: dict[str, Picture] = {}
+        self.visuals: list[Visual] = []
+        self.kept: dict[str, bytes] = {}
+        self.unread: list[str] = []
+
+    def add(self, shape: Shape) -> None:
+        """Add what a visual shows, and the visual."""
+        painted = -1 if shape.material is None else self._index(shape.material)
+        pose = pose_of(shape.matrix)
+        if shape.kind == "mesh":
+            path = self._files.path(shape.uri)
+            if path is None:
+                self.unread.append(f"{shape.uri} is not in the copy")
+                return
+            parts = self._mesh(path)
+            chosen = [part for part in parts if shape.submesh in ("", part.submesh)]
+            moved = _centred(chosen) if shape.centre and shape.submesh else chosen
+            matrix = shape.matrix @ np.diag([*shape.scale, 1.0])
+            for part in moved:
+                if part.material.opacity < SEEN_OPACITY and painted < 0:
+                    continue
+                material = painted if painted >= 0 else self._index(self._textured(part, path))
+                self._add(part.triangles, part.normals, part.uv, matrix, material)
+            if moved:
+                self.visuals.append(
+                    Visual("mesh", path, pose, shape.scale, shape.submesh, shape.centre, material=painted)
+                )
+            return
+        painted = painted if painted >= 0 else self._index(_PAINT)
+        triangles, normals, uv = solid(shape.kind, shape.size)
+        self._add(triangles, normals, uv, shape.matrix, painted)
+        self.visuals.append(Visual(shape.kind, pose=pose, size=shape.size, material=painted))
+
+    def _add(self, triangles: Floats, normals: Floats, uv: Floats, matrix: FloatArray, material: int) -> None:
+        """Triangles of one material in the world's frame; those without an area are nothing to see."""
+        placed = np.asarray(triangles, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+        # Gazebo's normals turn with the body, and its scale stretches them as a normal matrix does
+        turned = np.asarray(normals, np.float64) @ np.linalg.pinv(matrix[:3, :3])
+        sizes = np.linalg.norm(turned, axis=-1, keepdims=True)
+        turned = turned / np.where(sizes > 0.0, sizes, 1.0)
+        areas = np.linalg.norm(np.cross(placed[:, 1] - placed[:, 0], placed[:, 2] - placed[:, 0]), axis=1)
+        kept = areas > 1e-12
+        self._count += int(kept.sum())
+        if self._count > MAX_TRIANGLES:
+            rule = f"a world has at most {MAX_TRIANGLES} triangles"
+            raise InputError(self._files.name, f"{self._count} triangles and more", rule, "simplify its meshes")
+        self.triangles.append(placed[kept].astype(np.float32))
+        self.normals.append(turned[kept].astype(np.float32))
+        self.uv.append(np.asarray(uv[kept], np.float32))
+        self.material.append(np.full(int(kept.sum()), material, np.int32))
+
+    def _index(self, material: Material) -> int:
+        return self.materials.setdefault(material, len(self.materials))
+
+    def _mesh(self, path: str) -> list[Part]:
+        """A mesh's parts, read once; none for one that cannot be read."""
+        if path not in self._meshes:
+            self._meshes[path] = []
+            try:
+                content = self._files.read(path, MAX_MESH_BYTES)
+                self._meshes[path], notes = read_mesh(content, path)
+                self.unread += notes
+                self.kept[path] = content
+            except InputError as problem:
+                self.unread.append(str(problem).replace("\n", " "))
+        return self._meshes[path]
+
+    def _textured(self, part: Part, mesh: str) -> Material:
+        """The part's material with its texture's picture and whether it has holes."""
+        if not part.texture:
+            return replace(part.material, is_cutout=False)
+        picture = self._picture(part.texture, mesh)
+        if picture < 0:
+            return replace(part.material, is_cutout=False)
+        has_holes = part.material.opacity < 1.0 and self._are_holes[list(self.pictures)[picture]]
+        return replace(part.material, picture=picture, is_cutout=has_holes)
+
+    def _picture(self, texture: str, mesh: str) -> int:
+        """Index of the picture that a .dae names, looked for where Gazebo does; -1 where there is none that is one."""
+        folder = posixpath.dirname(mesh)
+        plain = unquote(texture.removeprefix("file://"))
+        places = [posixpath.normpath(posixpath.join(folder, it, plain)) for it in ("", "../materials/textures")]
+        path = next((it for it in places if self._files.has(it)), None)
+        if path is None:
+            self.unread.append(f"{mesh}: the texture {texture!r} is not in the copy")
+            return -1
+        if path not in self._are_holes:
+            try:
+                picture = Picture(path, self._files.read(path, MAX_MESH_BYTES))
+                pixels = picture.pixels()
+                self._are_holes[path] = pixels.shape[2] == 4 and int(pixels[..., 3].min()) < CUT_OUT_ALPHA
+                self.pictures[path] = picture
+            except InputError as problem:
+                self._are_holes[path] = False
+                self.unread.append(str(problem).replace("\n", " "))
+        return list(self.pictures).index(path) if path in self.pictures else -1
+
+
+def _centred(parts: list[Part]) -> list[Part]:
+    """The parts with the middle of their bounds at the origin, as <center> of an SDF's submesh has it."""
+    if not parts:
+        return parts
+    low = np.min([part.triangles.min(axis=(0, 1)) for part in parts], axis=0)
+    high = np.max([part.triangles.max(axis=(0, 1)) for part in parts], axis=0)
+    return [replace(part, triangles=part.triangles - (low + high) / 2) for part in parts]
+
+
+class _Files:
+    """Files of a copy by their paths below its root, and by the URIs that SDF files name; nothing outside of it."""
+
+    def __init__(self, source: Source) -> None:
+        self.name, self._root = source.name, source.root
+        self._real = source.root.resolve()
+
+    def has(self, path: str) -> bool:
+        """Whether a path is a file of the copy."""
+        if not path or path.startswith(("/", "..")) or "\\" in path or ":" in path or "\0" in path:
+            return False
+        full = self._root / path
+        return full.is_file() and full.resolve().is_relative_to(self._real)
+
+    def read(self, path: str, at_most: int) -> bytes:
+        """The content of a file; InputError when it is larger or cannot be read."""
+        full = self._root / path
+        size = full.stat().st_size
+        if size > at_most:
+            raise InputError(path, f"{size} bytes", f"such a file has at most {at_most} bytes", "make it smaller")
+        return _read(full)
+
+    def path(self, uri: str) -> str | None:
+        """The path of the file that a URI names, or None."""
+        return next((it for it in _places(uri) if self.has(it)), None)
+
+    def model(self, uri: str) -> tuple[str, bytes] | None:
+        """Path and content of a model's SDF file by the URI of its folder or of the file."""
+        for place in _places(uri):
+            if self.has(place):
+                return place, self.read(place, MAX_MESH_BYTES)
+            sdf = self._sdf_of(place)
+            if sdf is not None:
+                return sdf, self.read(sdf, MAX_MESH_BYTES)
+        return None
+
+    def _sdf_of(self, folder: str) -> str | None:
+        """The SDF file that a model's folder names for the newest version of SDF, or its model.sdf."""
+        config = f"{folder}/model.config"
+        named: list[str] = []
+        if self.has(config):
+            try:
+                root = ET.fromstring(self.read(config, MAX_MESH_BYTES))
+            except (ET.ParseError, InputError):
+                root = ET.Element("model")
+            told = sorted(root.findall("sdf"), key=lambda it: _version(it.get("version", "")), reverse=True)
+            named = [posixpath.normpath(f"{folder}/{(it.text or '').strip()}") for it in told]
+        return next((it for it in (*named, f"{folder}/model.sdf") if self.has(it)), None)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def _places(uri: str) -> Iterator[str]:
+    """Paths below a copy's root that a URI can mean, the likeliest first."""
+    scheme, _, rest = uri.rpartition("://")
+    path = posixpath.normpath(rest.strip("/")) if rest.strip("/") else ""
+    if not path or path.startswith("..") or scheme not in ("", "model", "package", "file"):
+        return
+    yield path
+    yield f"models/{path}"
+    # package://PACKAGE/meshes/..., file:///a/long/way/meshes/...
+    parts = path.split("/")
+    for kind in ("meshes", "models"):
+        if kind in parts[1:]:
+            yield "/".join(parts[parts.index(kind, 1) :])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        why = problem.strerror or str(problem)
+        raise InputError(str(path), why, "a world's files can be read", "check the copy") from problem

@@ -1,0 +1,169 @@
+"""What `undercut line` writes and tells."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from contract.car import Car, car_of_version
+from contract.errors import InputError
+from contract.metadata import DiscreteActions
+from contract.state import FloatArray
+from contract.stores.local import LocalStore
+from simapp.tracks import Track, load_track
+from undercut.line.actions import action_space, best_lap
+from undercut.line.profile import RacingLine
+from undercut.line.raceline import racing_line
+from undercut.line.writing import metadata_json
+
+CARS = {"v4": 4, "v5": 5}
+"""Names of the described cars, and a version of model_metadata.json that has each."""
+COLUMNS = ("x", "y", "speed", "time")
+"""Of the .npy file, and the first of the .csv: metres, metres, m/s, and seconds from the row before to this one, as the
+racing lines have that racers share."""
+MORE_COLUMNS = (*("heading", "distance", "offset", "commanded_speed", "commanded_steering", "steering", "lap_time"),)
+
+
+def car_named(name: str) -> Car:
+    """The described car of that name, or the one in a file; InputError when it is neither."""
+    if name in CARS:
+        return car_of_version(CARS[name])
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return Car.load(path)
+    raise InputError("--car", name, f"{' or '.join(CARS)}, or a car file", "leave it out for the car of version 5")
+
+
+def found_line(name: str, car: str, margin_m: float, wheels: str, console: Console) -> tuple[Track, RacingLine]:
+    """The track of that name, and its line for that car, with what is being done shown meanwhile."""
+    from undercut.runs.run import TRACKS
+
+    make, track = car_named(car), load_track(name, [TRACKS])
+    with console.status("racing line") as status:
+        return track, racing_line(track, make, margin_m, wheels, lambda text: status.update(f"racing line: {text}"))
+
+
+def write(name: str, car: str, margin_m: float, wheels: str, out: Path | None, console: Console) -> dict[str, Any]:
+    """Find the line, leave its files, and tell it, for programs in the answer and for people on the console."""
+    from undercut.figures.line_picture import LineProfile, line_picture
+
+    track, line = found_line(name, car, margin_m, wheels, console)
+    place = LocalStore(out or Path("lines") / track.name)
+    profile = LineProfile(
+        line.x_m, line.y_m, line.distance_m, line.speed_mps, line.command_mps, np.degrees(line.command_rad)
+    )
+    title = f"{track.name}, {line.car.name}: {line.limit_s:.3f} s"
+    place.put("line.csv", csv_of(line).encode())
+    place.put("line.npy", npy_of(line))
+    place.put("line.png", line_picture(track, profile, title))
+    files = {kind: place.where(f"line.{kind}") for kind in ("png", "csv", "npy")}
+    told = facts(line) | {"files": files}
+    console.print(f"[bold]{track.name}[/] {track.length_m:.2f} m, car of {line.car.name}", highlight=False)
+    console.print(f"limit            {line.limit_s:8.3f} s", highlight=False)
+    if line.replay_s is not None:
+        over = 100.0 * (line.replay_s / line.limit_s - 1.0)
+        inside = f", {100 * line.replay_margin_m:g} cm further inside" if line.replay_margin_m else ""
+        console.print(f"driven           {line.replay_s:8.3f} s, {over:+.1f} %{inside}", highlight=False)
+    else:
+        console.print("driven           no clean lap: take the limit with doubt, or give a --margin", style="yellow")
+    console.print(
+        f"speed            {line.speed_mps.min():8.2f} to {line.speed_mps.max():.2f} m/s, mean of the lap "
+        f"{line.length_m / line.limit_s:.2f} m/s of the centre line",
+        highlight=False,
+    )
+    for path in files.values():
+        console.print(path, highlight=False, soft_wrap=True, markup=False)
+    return told
+
+
+def write_actions(
+    name: str, car: str, margin_m: float, count: int | None, mirrored: bool, out: Path, console: Console
+) -> dict[str, Any]:
+    """Find the line, its action space and what that costs; write model_metadata.json whole, and tell it."""
+    track, line = found_line(name, car, margin_m, "one", console)
+    actions = action_space(line, count, mirrored)
+    told: dict[str, Any] = {"track": track.name, "car": line.car.name, "margin_m": margin_m, "limit_s": line.limit_s}
+    if isinstance(actions, DiscreteActions):
+        with console.status(f"driving laps with {actions.size} actions"):
+            lap = best_lap(track, line, actions)
+        if lap is None:
+            raise InputError(
+                "--count",
+                count,
+                f"as many actions as a lap of {track.name} needs: all cars left the road with {actions.size}",
+                f"--count {actions.size + 2} or more, or without --mirrored",
+            )
+        lap_s: float | None = lap.lap_s
+        pairs = list(zip(actions.steering_deg.tolist(), actions.speed_mps.tolist(), strict=True))
+        shares = np.bincount(lap.taken, minlength=actions.size) / len(lap.taken)
+        told["actions"] = [
+            {"steering_angle": steering, "speed": speed, "share": float(share)}
+            for (steering, speed), share in zip(pairs, shares, strict=True)
+        ]
+        for (steering, speed), share in zip(pairs, shares, strict=True):
+            console.print(f"{steering:+6.1f}°  {speed:4.2f} m/s  {100 * share:3.0f} % of the lap", highlight=False)
+    else:
+        lap_s = line.replay_s
+        told["ranges"] = {"steering_angle": list(actions.steering_deg), "speed": list(actions.speed_mps)}
+        (right, left), (slow, fast) = actions.steering_deg, actions.speed_mps
+        console.print(f"steering {right:g} to {left:g} degrees, speed {slow:g} to {fast:g} m/s", highlight=False)
+    told |= {
+        "lap_s": lap_s,
+        "cost_s": None if lap_s is None else lap_s - line.limit_s,
+        "ratio": None if lap_s is None else lap_s / line.limit_s,
+    }
+    if lap_s is not None:
+        cost = f"{lap_s - line.limit_s:+.3f} s, {100 * (lap_s / line.limit_s - 1):+.1f} %"
+        console.print(f"limit {line.limit_s:.3f} s, best lap with these {lap_s:.3f} s ({cost})", highlight=False)
+    LocalStore(out.parent).put(out.name, metadata_json(actions, line).encode())
+    told["file"] = str(out)
+    console.print(str(out), highlight=False, soft_wrap=True, markup=False)
+    return told
+
+
+def facts(line: RacingLine) -> dict[str, Any]:
+    """What programs are told of a line."""
+    return {
+        "track": line.track,
+        "length_m": line.length_m,
+        "car": line.car.name,
+        "margin_m": line.margin_m,
+        "wheels": line.wheels,
+        "limit_s": line.limit_s,
+        "start_s": line.start_s,
+        "replay_s": line.replay_s,
+        "replay_margin_m": line.replay_margin_m,
+        "replay_ratio": None if line.replay_s is None else line.replay_s / line.limit_s,
+        "points": len(line.x_m),
+        "slowest_mps": float(line.speed_mps.min()),
+        "fastest_mps": float(line.speed_mps.max()),
+        "line_m": float(np.hypot(np.diff(line.x_m, append=line.x_m[0]), np.diff(line.y_m, append=line.y_m[0])).sum()),
+    }
+
+
+def table(line: RacingLine) -> FloatArray:
+    """(N, 11) COLUMNS and MORE_COLUMNS; angles in degrees."""
+    since = np.diff(line.time_s)
+    return np.column_stack(
+        [
+            *(line.x_m, line.y_m, line.speed_mps, np.roll(since, 1)),
+            *(np.degrees(line.heading_rad), line.distance_m, line.offset_m, line.command_mps),
+            *(np.degrees(line.command_rad), np.degrees(line.steering_rad), line.time_s[:-1]),
+        ]
+    )
+
+
+def csv_of(line: RacingLine) -> str:
+    """The table with a header line; angles in degrees."""
+    text = io.StringIO()
+    np.savetxt(text, table(line), fmt="%.5f", delimiter=",", header=",".join([*COLUMNS, *MORE_COLUMNS]), comments="")
+    return text.getvalue()
+
+
+def npy_of(line: RacingLine) -> bytes:
+    """(N, 4) of COLUMNS."""
+    content = io.BytesIO()
+    np.save(content, table(line)[:, : len(COLUMNS)], allow_pickle=False)
+    return content.getvalue()
