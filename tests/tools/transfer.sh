@@ -41,7 +41,8 @@ fast)
   "version": "5"
 }
 JSON
-    "$undercut" train "transfer_fast_$sim" --track "$route" --metadata "$actions" --sim "$sim" --minutes "$minutes" --randomize
+    "$undercut" train "transfer_fast_$sim" --track "$route" --metadata "$actions" --sim "$sim" --minutes "$minutes" \
+        --iterations 2000
     "$undercut" compare "transfer_fast_$sim" --laps 5
     ;;
 *)
