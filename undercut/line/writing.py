@@ -13,7 +13,7 @@ from undercut.line.profile import RacingLine
 from undercut.runs.run import DEFAULT_METADATA
 
 SPACING_M = 0.12
-MOST_POINTS = 300
+MAX_POINTS = 300
 """Of a literal: rewards are called 15 times a second, and read by people."""
 _TEMPLATE = Path(__file__).resolve().parents[1] / "scaffold" / "templates" / "race_line.py"
 
@@ -43,7 +43,7 @@ def literal(line: RacingLine) -> FloatArray:
     """(M, 4) evenly spaced points of the line: x, y, commanded speed, seconds since the start line."""
     x, y = np.append(line.x_m, line.x_m[0]), np.append(line.y_m, line.y_m[0])
     along = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    count = min(max(round(along[-1] / SPACING_M), 12), MOST_POINTS)
+    count = min(max(round(along[-1] / SPACING_M), 12), MAX_POINTS)
     at = along[-1] * np.arange(count) / count
     speed = np.append(line.command_mps, line.command_mps[0])
     return np.column_stack([np.interp(at, along, values) for values in (x, y, speed, line.time_s)])
