@@ -1,4 +1,4 @@
-"""Imported worlds in Gazebo: what its world file says, and what its camera then shows of surfaces made for the purpose."""
+"""Imported worlds in Gazebo: what its world file says, and how bright its camera shows surfaces that were made up."""
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -29,6 +29,7 @@ SPOT = (
     '<light name="spot" type="spot"><pose>1 2 3 0.1 0.2 0.3</pose><spot><inner_angle>0.1</inner_angle></spot></light>'
 )
 SUN = np.array([0.5, -0.1, 0.9]) / np.sqrt(1.07)
+"""Towards it."""
 HIDDEN = (
     '<transparent opaque="A_ONE"><color>1 1 1 1</color></transparent><transparency><float>0.5</float></transparency>'
 )
@@ -87,7 +88,7 @@ def test_surfaces_are_as_bright_as_gazebo_is_said_to_show_them(tmp_path: Path) -
 
     lamp = np.array([0.0, 0.0, 15.0]) - np.array([3.0, 2.0, 0.25])
     distance = float(np.linalg.norm(lamp))
-    lit = 0.8 * -SUN[1] * -1.0 if SUN[1] > 0 else 0.8 * -SUN[1]
+    lit = 0.8 * -SUN[1]  # the walls face along -y
     lit += 0.225 / (0.4 + 0.01 * distance) * -lamp[1] / distance
     wall(100 * lit, texture="textures/g.png")
     wall(178, turned=True, texture="textures/g.png")  # seen through: its front is on the other side
