@@ -1,0 +1,526 @@
+"""The compiled rasteriser of what stands in an imported world: triangles with textures, in perspective, over frames of
+ground and sky.
+
+Twice as many samples as pixels each way, one whole number a sample: the upper 21 bits tell how near it is, the lower 10
+which triangle, so the nearest of all is the largest. Whole pixels are looked up once in the texture; where triangles
+meet, samples are mixed by the triangle filter with which the real camera's picture is shrunk.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
+
+_i, _f = np.int32, np.float32
+
+PAD = 8
+"""Samples left of the picture in a line: one is used, the others keep lines apart."""
+LINES, COLUMNS = 2 * CAMERA_HEIGHT + 2, 2 * CAMERA_WIDTH + 2 * PAD
+
+MOST_SEEN = 1023
+"""Triangles that one frame draws at most; what comes later in the list is left out."""
+_NAME = np.int32(MOST_SEEN)
+_FARTHEST, _FARTHEST_NEAR = np.int32(0x3A800000), np.float32(1.0 / 1024.0)
+"""Nothing is further than 1,024 m: the float32 and its bits. From there to NEAR_M are less than 2**27 of them."""
+_DROPPED = np.int32(~63)
+
+NEAR_M = 0.02
+"""What is less deep than this is cut off."""
+
+SPAN = 16
+"""Pixels between which textures run straight."""
+SECTORS = 32
+"""A list tells for each triangle in which of so many directions it is seen, a bit each."""
+
+
+@intrinsic
+def _bits(typingctx: Any, value: Any) -> Any:
+    """The bits of a float32 as int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+@intrinsic
+def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
+    """The 2x2 texels that begin at pairs[index], as one unaligned little-endian uint32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        wide = builder.sext(args[1], ir.IntType(64))
+        pointer = builder.bitcast(builder.gep(array.data, [wide]), ir.IntType(32).as_pointer())
+        loaded = builder.load(pointer)
+        loaded.align = 2
+        return loaded
+
+    return types.uint32(pairs, index), codegen
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_span(line, first, last, near, slope, name):  # type: ignore[no-untyped-def]
+    """Show a triangle in samples first..last-1 of a line where it is nearer; near is 1 / depth in the first one."""
+    part = line[first:last]
+    for j in range(last - first):
+        value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
+        word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
+        part[j] = max(part[j], word)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_span_with_holes(line, first, last, plane, row, name, hole):  # type: ignore[no-untyped-def]
+    """The same for a texture with holes; plane is of `_see`, hole (alpha, start, log2 height, log2 width)."""
+    alpha, start, log_height, log_width = hole
+    height, width = 1 << log_height, 1 << log_width
+    for j in range(first, last):
+        column = (j - PAD + 0.5) * 0.5
+        near = plane[0] + plane[1] * column + plane[2] * row
+        if near <= 0.0:
+            continue
+        u = (plane[3] + plane[4] * column + plane[5] * row) / near
+        v = (plane[6] + plane[7] * column + plane[8] * row) / near
+        c, r = int((u - math.floor(u)) * width) & (width - 1), int((v - math.floor(v)) * height) & (height - 1)
+        if alpha[start + r * width + c] >= 128:
+            near = max(near, 1.0 / 1024.0)
+            word = _i(_i(_i(_i(_bits(_f(near)) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
+            line[j] = max(line[j], word)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shown(line, first, last, near, slope):  # type: ignore[no-untyped-def]
+    """How many of the samples that `_put_span` would take show a triangle as near as this one, which is it."""
+    part = line[first:last]
+    count = 0
+    for j in range(last - first):
+        value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
+        word = _i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4))  # type: ignore[call-arg]
+        count += 1 if word >= _i(part[j] & ~_NAME) else 0
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _see(n, solids, lens, view, plane):  # type: ignore[no-untyped-def]
+    """Fill plane (12,): 1 / depth, u / depth, v / depth and light / depth as linear functions of a pixel's position.
+
+    view (3, 3) is the optical axis and the vectors of one pixel's step to the right and down, at depth 1.
+    """
+    facets = solids[1]
+    facet = facets[n]
+    side = facet[0] * lens[0] + facet[1] * lens[1] + facet[2] * lens[2] + facet[3]
+    for i in range(3):
+        along = facet[0] * view[i, 0] + facet[1] * view[i, 1] + facet[2] * view[i, 2]
+        plane[i] = -along / side
+    for q in range(1, 4):
+        here = (
+            facet[4 * q] * lens[0] + facet[4 * q + 1] * lens[1] + facet[4 * q + 2] * lens[2] + facet[4 * q + 3]
+        )
+        for i in range(3):
+            along = facet[4 * q] * view[i, 0] + facet[4 * q + 1] * view[i, 1] + facet[4 * q + 2] * view[i, 2]
+            plane[3 * q + i] = here * plane[i] + along
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_triangle(n, name, solids, textures, lens, axes, view, focal, plane, points, spans, lines):  # type: ignore[no-untyped-def]
+    """Draw a triangle into the samples; returns the first and the last line that it may have touched. With name 0 it is
+    not drawn, and the second is how many samples show it already.
+
+    axes (3, 3): optical axis, left, down as unit vectors.
+    """
+    corners = solids[0]
+    count = 0
+    depths, lefts, downs = points[0], points[1], points[2]
+    clipped = False
+    for i in range(3):
+        x, y, z = corners[n, i, 0] - lens[0], corners[n, i, 1] - lens[1], corners[n, i, 2] - lens[2]
+        depths[i] = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+        lefts[i] = x * axes[1, 0] + y * axes[1, 1]
+        downs[i] = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+        clipped = clipped or depths[i] < NEAR_M
+    xs, ys = points[3], points[4]
+    if not clipped:
+        count = 3
+        for i in range(3):
+            scale = focal / depths[i]
+            xs[i], ys[i] = 0.5 * CAMERA_WIDTH - scale * lefts[i], 0.5 * CAMERA_HEIGHT + scale * downs[i]
+    else:
+        for i in range(3):
+            j = i + 1 if i < 2 else 0
+            if depths[i] >= NEAR_M:
+                scale = focal / depths[i]
+                xs[count], ys[count] = 0.5 * CAMERA_WIDTH - scale * lefts[i], 0.5 * CAMERA_HEIGHT + scale * downs[i]
+                count += 1
+            if (depths[i] >= NEAR_M) != (depths[j] >= NEAR_M):
+                t = (depths[i] - NEAR_M) / (depths[i] - depths[j])
+                left, down = lefts[i] + t * (lefts[j] - lefts[i]), downs[i] + t * (downs[j] - downs[i])
+                xs[count] = 0.5 * CAMERA_WIDTH - focal / NEAR_M * left
+                ys[count] = 0.5 * CAMERA_HEIGHT + focal / NEAR_M * down
+                count += 1
+        if count < 3:
+            return LINES, -1
+    low, high, top, bottom = xs[0], xs[0], ys[0], ys[0]
+    for i in range(1, count):
+        low, high = min(low, xs[i]), max(high, xs[i])
+        top, bottom = min(top, ys[i]), max(bottom, ys[i])
+    if high <= -0.5 or low >= CAMERA_WIDTH + 0.5 or bottom <= -0.5 or top >= CAMERA_HEIGHT + 0.5:
+        return LINES, -1
+    # line s shows row (s - 0.5) / 2, sample j of it column (j - PAD + 0.5) / 2
+    begin = max(math.ceil(2.0 * max(top, -1.0) + 0.5), 0)
+    end = min(math.ceil(2.0 * min(bottom, CAMERA_HEIGHT + 1.0) + 0.5), LINES)
+    if begin >= end or math.ceil(2.0 * max(low, -2.0) - 0.5) >= math.ceil(2.0 * min(high, CAMERA_WIDTH + 2.0) - 0.5):
+        return LINES, -1
+    for s in range(begin, end):
+        spans[s, 0], spans[s, 1] = np.inf, -np.inf
+    for i in range(count):
+        j = i + 1 if i < count - 1 else 0
+        x0, y0, x1, y1 = xs[i], ys[i], xs[j], ys[j]
+        if y0 > y1:  # the same numbers whichever triangle an edge belongs to: no cracks
+            x0, y0, x1, y1 = x1, y1, x0, y0
+        first = max(math.ceil(2.0 * max(y0, -1.0) + 0.5), 0)
+        last = min(math.ceil(2.0 * min(y1, CAMERA_HEIGHT + 1.0) + 0.5), LINES)
+        if first >= last:
+            continue
+        slope = (x1 - x0) / (y1 - y0)
+        for s in range(first, last):
+            x = x0 + ((s - 0.5) * 0.5 - y0) * slope
+            spans[s, 0], spans[s, 1] = min(spans[s, 0], x), max(spans[s, 1], x)
+    _see(n, solids, lens, view, plane)
+    picture = solids[2][n]
+    has_holes = solids[3][n]
+    shown = 0
+    for s in range(begin, end):
+        first = max(math.ceil(2.0 * max(spans[s, 0], -2.0) - 0.5), -2) + PAD
+        last = min(math.ceil(2.0 * min(spans[s, 1], CAMERA_WIDTH + 2.0) - 0.5), 2 * CAMERA_WIDTH + 2) + PAD
+        if first >= last:
+            continue
+        row = (s - 0.5) * 0.5
+        near = plane[0] + plane[1] * ((first - PAD + 0.5) * 0.5) + plane[2] * row
+        if name == 0:
+            shown += _shown(lines[s], first, last, _f(near), _f(0.5 * plane[1]))
+        elif has_holes:
+            hole = (textures[3], textures[4][picture], textures[2][picture, 0, 0], textures[2][picture, 0, 1])
+            _put_span_with_holes(lines[s], first, last, plane, row, name, hole)
+        else:
+            _put_span(lines[s], first, last, _f(near), _f(0.5 * plane[1]), name)
+    return begin, shown if name == 0 else end - 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_run(plane, picture, textures, shade, row, first, last, out):  # type: ignore[no-untyped-def]
+    """Greys of a triangle in pixels first..last-1 of a row, counted from one left of the picture; `out` is float32."""
+    pairs, starts, sizes = textures[0], textures[1], textures[2]
+    place = first
+    y = row + 0.5
+    while place < last:
+        end = min(place + SPAN, last)
+        x0, x1 = place - 0.5, end - 1.5
+        z0 = 1.0 / max(plane[0] + plane[1] * x0 + plane[2] * y, 1e-6)
+        light = (plane[9] + plane[10] * x0 + plane[11] * y) * z0 * shade
+        z1, light_step = z0, 0.0
+        if end - place > 1:
+            z1 = 1.0 / max(plane[0] + plane[1] * x1 + plane[2] * y, 1e-6)
+            light_step = ((plane[9] + plane[10] * x1 + plane[11] * y) * z1 * shade - light) / (end - place - 1)
+        u = (plane[3] + plane[4] * x0 + plane[5] * y) * z0
+        v = (plane[6] + plane[7] * x0 + plane[8] * y) * z0
+        width, height = 1 << sizes[picture, 0, 1], 1 << sizes[picture, 0, 0]
+        # texels a pixel, across and down: of the longer one a quarter, and the mean of both, at least
+        ux, vx = (plane[4] - u * plane[1]) * z0 * width, (plane[7] - v * plane[1]) * z0 * height
+        uy, vy = (plane[5] - u * plane[2]) * z0 * width, (plane[8] - v * plane[2]) * z0 * height
+        across, down = ux * ux + vx * vx, uy * uy + vy * vy
+        square = max(math.sqrt(across * down), max(across, down) * 0.0625)
+        level = 0
+        while square > 2.0 and level < starts.shape[1] - 1:
+            square *= 0.25
+            level += 1
+        log_height, log_width = sizes[picture, level, 0], sizes[picture, level, 1]
+        wide, high = float(1 << log_width), float(1 << log_height)
+        u_step, v_step = 0.0, 0.0
+        if end - place > 1:
+            share = 1.0 / (end - place - 1)
+            u_step = ((plane[3] + plane[4] * x1 + plane[5] * y) * z1 - u) * share
+            v_step = ((plane[6] + plane[7] * x1 + plane[8] * y) * z1 - v) * share
+        u, v = (u - math.floor(u)) * wide - 0.5, (v - math.floor(v)) * high - 0.5
+        # 16.16 fixed point; the most that a step can be keeps a span within 31 bits
+        most = 32000.0 / SPAN
+        du = _i(min(max(u_step * wide, -most), most) * 65536.0)
+        dv = _i(min(max(v_step * high, -most), most) * 65536.0)
+        at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
+        start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
+        for j in range(place, end):
+            four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))  # type: ignore[call-arg]
+            right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
+            west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
+            east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low
+            grey = west * (256 - right) + east * right
+            out[j] = _f(_f(grey) * _f(1.0 / 65536.0) * _f(light + light_step * (j - place)))
+            at_u, at_v = _i(at_u + du), _i(at_v + dv)
+        place = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix(lines, first_row, last_row, planes, seen, solids, textures, shade, work, frame):  # type: ignore[no-untyped-def]
+    """Put the samples over rows first_row..last_row of the frame."""
+    pictures = solids[2]
+    names, greys, evens, odds, sums, alone = work
+    # `names` (rows + 2, width + 2): the triangle of a pixel whose four samples agree, else -1
+    for r in range(first_row - 1, last_row + 2):
+        here, grey = names[r + 1], greys[r + 1]
+        even0, odd0, even1, odd1 = evens[2 * r + 2], odds[2 * r + 2], evens[2 * r + 3], odds[2 * r + 3]
+        for half in range(2):
+            even, odd = evens[2 * r + 2 + half], odds[2 * r + 2 + half]
+            s = 2 * r + 1 + half
+            # two samples at a time, as one long word: what lies apart is not vectorised
+            both = lines[min(max(s, 0), LINES - 1), PAD - 2 :].view(np.int64)
+            for j in range(CAMERA_WIDTH + 2):
+                word = both[j]
+                even[j], odd[j] = _i(_i(word) & _NAME), _i(_i(word >> 32) & _NAME)
+        for j in range(CAMERA_WIDTH + 2):
+            one = even0[j]
+            apart = _i(_i(_i(one ^ odd0[j]) | _i(one ^ even1[j])) | _i(one ^ odd1[j]))
+            here[j] = one if apart == _i(0) else _i(-1)
+        alone[r + 1] = here[0] if _run_end(here, 0) == CAMERA_WIDTH + 2 else _i(-1)
+        j = 0
+        while j < CAMERA_WIDTH + 2:
+            name = here[j]
+            end = j + 1
+            if name >= 0:
+                end = _run_end(here, j)
+                if name > 0:
+                    n = seen[name]
+                    if pictures[n] < 0:
+                        _shade_plain(planes[name], shade, float(r), j, end, grey)
+                    else:
+                        _shade_run(planes[name], pictures[n], textures, shade, float(r), j, end, grey)
+                    _fill_samples(grey[j:end], even0[j:end], odd0[j:end], even1[j:end], odd1[j:end])
+            else:
+                _shade_mixed(j, r, planes, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey)
+            j = end
+    for r in range(first_row, last_row + 1):
+        above, here, below = names[r], names[r + 1], names[r + 2]
+        if alone[r + 1] >= 0 and alone[r] == alone[r + 1] == alone[r + 2]:
+            if alone[r + 1] > 0:
+                grey, row = greys[r + 1][1:], frame[r]
+                for j in range(CAMERA_WIDTH):
+                    row[j] = np.uint8(_i(_f(grey[j] + _f(0.5))))
+            continue
+        e0, e1, e2, e3 = evens[2 * r + 1], evens[2 * r + 2], evens[2 * r + 3], evens[2 * r + 4]
+        o0, o1, o2, o3 = odds[2 * r + 1], odds[2 * r + 2], odds[2 * r + 3], odds[2 * r + 4]
+        even, odd, kept = sums[0], sums[1], sums[2]
+        for j in range(CAMERA_WIDTH + 2):
+            even[j] = _i(_i(e0[j] + e3[j]) + _i(_i(3) * _i(e1[j] + e2[j])))
+            odd[j] = _i(_i(o0[j] + o3[j]) + _i(_i(3) * _i(o1[j] + o2[j])))
+            apart = _i(_i(above[j] ^ here[j]) | _i(here[j] ^ below[j]))
+            kept[j] = here[j] if apart == _i(0) else _i(-1)
+        # views, since an index that might be negative is not vectorised
+        _put_row(odd, even[1:], odd[1:], even[2:], kept, kept[1:], kept[2:], greys[r + 1][1:], frame[r])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_row(before, even, odd, after, left, middle, right, grey, row):  # type: ignore[no-untyped-def]
+    """Put a row of sums of samples over a row of the frame; where all around is one triangle, its own grey."""
+    for j in range(CAMERA_WIDTH):
+        total = _i(_i(before[j] + after[j]) + _i(_i(3) * _i(even[j] + odd[j])))
+        cover, value = _i(total >> 20), _i(total & _i((1 << 20) - 1))
+        behind = _i(_i(row[j]) << 3)
+        mixed = _i(_i(_i(value + _i(_i(_i(64) - cover) * behind)) + _i(256)) >> 9)
+        apart = _i(_i(left[j] ^ middle[j]) | _i(middle[j] ^ right[j]))
+        whole = _i(_f(grey[j] + _f(0.5)))
+        is_whole = _i(_i(apart == _i(0)) & _i(middle[j] > _i(0)))
+        row[j] = np.uint8(whole if is_whole != _i(0) else mixed)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _run_end(names, first):  # type: ignore[no-untyped-def]
+    """Where the run of equal names that begins at `first` ends; steps of 16 are tried before single ones."""
+    name, end = names[first], first + 1
+    while end + 16 <= names.shape[0]:
+        part = names[end : end + 16]
+        apart = _i(0)
+        for j in range(16):
+            apart |= _i(part[j] ^ name)
+        if apart != 0:
+            break
+        end += 16
+    while end < names.shape[0] and names[end] == name:
+        end += 1
+    return end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_plain(plane, shade, row, first, last, out):  # type: ignore[no-untyped-def]
+    """As `_shade_run` for a triangle without a texture; straight from end to end where its light is nearly even."""
+    scale = 255.0 * shade
+    light0, light1 = scale * _light_at(plane, first - 0.5, row), scale * _light_at(plane, last - 1.5, row)
+    length = last - first if abs(light1 - light0) < 8.0 else SPAN
+    place = first
+    while place < last:
+        end = min(place + length, last)
+        light1 = scale * _light_at(plane, end - 1.5, row)
+        part, start = out[place:end], _f(light0)
+        step = _f((light1 - light0) / (end - place - 1)) if end - place > 1 else _f(0.0)
+        for j in range(end - place):
+            part[j] = _f(start + _f(step * _f(j)))
+        light0 = scale * _light_at(plane, end - 0.5, row)
+        place = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _light_at(plane, x, row):  # type: ignore[no-untyped-def]
+    y = row + 0.5
+    near = max(plane[0] + plane[1] * x + plane[2] * y, 1e-6)
+    return (plane[9] + plane[10] * x + plane[11] * y) / near
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_samples(grey, even0, odd0, even1, odd1):  # type: ignore[no-untyped-def]
+    """Give all four samples of pixels their grey, which is limited to white."""
+    for i in range(grey.shape[0]):
+        grey[i] = min(grey[i], _f(255.0))
+        value = _i(_i(_f(grey[i] * _f(8.0))) | _i(1 << 20))
+        even0[i], odd0[i], even1[i], odd1[i] = value, value, value, value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_mixed(j, r, planes, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
+    """The four samples of a pixel where triangles meet: each triangle is looked up once, in the pixel's middle."""
+    grey[j] = _f(0.0)
+    for first in range(4):
+        name = even0[j] if first == 0 else odd0[j] if first == 1 else even1[j] if first == 2 else odd1[j]
+        if name <= 0 or name > MOST_SEEN:
+            continue
+        n = seen[name]
+        if pictures[n] < 0:
+            _shade_plain(planes[name], shade, float(r), j, j + 1, grey)
+        else:
+            _shade_run(planes[name], pictures[n], textures, shade, float(r), j, j + 1, grey)
+        value = _i(_i(_f(min(grey[j], _f(255.0)) * _f(8.0))) | _i(1 << 20))
+        if even0[j] == name:
+            even0[j] = value
+        if odd0[j] == name:
+            odd0[j] = value
+        if even1[j] == name:
+            even1[j] = value
+        if odd1[j] == name:
+            odd1[j] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def aim(lens, camera, axes, view):  # type: ignore[no-untyped-def]
+    """Fill axes (3, 3), the optical axis, left and down, and view (3, 3), the ray of the picture's corner and its steps."""
+    focal, sin, cos = camera[0], camera[1], camera[2]
+    axes[0, 0], axes[0, 1], axes[0, 2] = lens[2] * cos, lens[3] * cos, -sin
+    axes[1, 0], axes[1, 1], axes[1, 2] = -lens[3], lens[2], 0.0
+    axes[2, 0], axes[2, 1], axes[2, 2] = -lens[2] * sin, -lens[3] * sin, -cos
+    for i in range(3):
+        view[0, i] = axes[0, i] + (0.5 * CAMERA_WIDTH * axes[1, i] - 0.5 * CAMERA_HEIGHT * axes[2, i]) / focal
+        view[1, i], view[2, i] = -axes[1, i] / focal, axes[2, i] / focal
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cell_of(cells, x, y):  # type: ignore[no-untyped-def]
+    """The list that a lens at (x, y) draws; the last one, everything, outside of the grid."""
+    origin_x, origin_y, per_m, grid = cells
+    column, row = math.floor((x - origin_x) * per_m), math.floor((y - origin_y) * per_m)
+    if 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]:
+        return grid[row, column]
+    return 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sectors(lens, camera):  # type: ignore[no-untyped-def]
+    """Bits of the directions that a frame sees, half a sector more on both sides."""
+    half = math.atan(0.5 * CAMERA_WIDTH / camera[0] / max(camera[2] - 0.5 * CAMERA_HEIGHT / camera[0] * abs(camera[1]), 0.2))
+    middle = math.atan2(lens[3], lens[2])
+    per = SECTORS / (2.0 * math.pi)
+    first, last = math.floor((middle - half) * per), math.floor((middle + half) * per)
+    mask = np.uint32(0)
+    for s in range(first, min(last, first + SECTORS - 1) + 1):
+        mask |= np.uint32(1) << np.uint32(s & (SECTORS - 1))
+    return mask
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, depths, marks):  # type: ignore[no-untyped-def]
+    """Draw what stands over frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8 of ground and sky.
+
+    lenses   (K, 4) x, y, cos and sin of the view's heading      shades  (K,) brightness factors
+    cameras  (K, 4) focal_px, sin pitch, cos pitch, height_m
+    solids   (corners (N, 3, 3), facets (N, 16), picture (N,), has holes (N,), is seen from behind (N,))
+    textures of simapp.camera.textures.Textures
+    lists    ((origin x, y, 1 / cell, grid of list numbers), starts (L + 1,), triangles, sectors as bits); list 0 is all
+    depths   (K, CAMERA_HEIGHT, CAMERA_WIDTH) float32: 1 / depth of what is drawn in a pixel, 0 where nothing is; filled
+             if K is not 0
+    marks    (N,) int64: how many samples show a triangle in the frame that shows most of it, if N is not 0; then no
+             frame is drawn
+    """
+    facets, seen_behind = solids[1], solids[4]
+    is_marking = marks.shape[0] > 0
+    cells, starts, listed, bits = lists
+    lines = np.zeros((LINES, COLUMNS), np.int32)
+    spans, points = np.empty((LINES, 2)), np.empty((5, 6))
+    axes, view, lens = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    planes, seen = np.empty((MOST_SEEN + 1, 12)), np.empty(MOST_SEEN + 1, np.int64)
+    wide = CAMERA_WIDTH + 2
+    names = np.zeros((CAMERA_HEIGHT + 2, wide), np.int32)
+    greys = np.zeros((CAMERA_HEIGHT + 2, wide), np.float32)
+    evens, odds = np.zeros((2 * CAMERA_HEIGHT + 4, wide), np.int32), np.zeros((2 * CAMERA_HEIGHT + 4, wide), np.int32)
+    sums, alone = np.zeros((3, wide), np.int32), np.zeros(CAMERA_HEIGHT + 2, np.int32)
+    for k in range(frames.shape[0]):
+        camera = cameras[k]
+        aim(lenses[k], camera, axes, view)
+        lens[0], lens[1], lens[2] = lenses[k, 0], lenses[k, 1], camera[3]
+        mask = _sectors(lenses[k], camera)
+        own = cell_of(cells, lens[0], lens[1])
+        count, top, bottom = 0, LINES, -1
+        for i in range(starts[own], starts[own + 1]):
+            if bits[i] & mask == 0 or (count == MOST_SEEN and not is_marking):
+                continue
+            n = listed[i]
+            side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
+            if side <= 1e-7 and (side >= -1e-7 or not seen_behind[n]):
+                continue
+            name = 1 if is_marking else count + 1
+            first, last = _draw_triangle(
+                n, _i(name), solids, textures, lens, axes, view, camera[0], planes[name], points, spans, lines
+            )
+            if first <= last:
+                count = name
+                seen[name] = n
+                top, bottom = min(top, first), max(bottom, last)
+        if bottom < top:
+            continue
+        if is_marking:
+            for i in range(starts[own], starts[own + 1]):
+                n = listed[i]
+                side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
+                if side > 1e-7 or (side < -1e-7 and seen_behind[n]):
+                    first, last = _draw_triangle(
+                        n, _i(0), solids, textures, lens, axes, view, camera[0], planes[1], points, spans, lines
+                    )
+                    if first < LINES:
+                        marks[n] = max(marks[n], last)
+        else:
+            first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
+            work = (names, greys, evens, odds, sums, alone)
+            _mix(lines, first_row, last_row, planes, seen, solids, textures, shades[k], work, frames[k])
+            if depths.shape[0] > 0:
+                _put_depths(lines, planes, first_row, last_row, depths[k])
+        for s in range(top, bottom + 1):
+            lines[s] = 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_depths(lines, planes, first_row, last_row, depths):  # type: ignore[no-untyped-def]
+    """1 / depth of the triangle in each pixel's lower right sample of the four."""
+    for r in range(first_row, last_row + 1):
+        line = lines[2 * r + 2]
+        for j in range(CAMERA_WIDTH):
+            name = line[2 * j + PAD + 1] & _NAME
+            if name > 0:
+                plane = planes[name]
+                depths[r, j] = _f(plane[0] + plane[1] * (j + 0.75) + plane[2] * (r + 0.75))
