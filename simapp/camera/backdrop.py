@@ -119,7 +119,7 @@ class OpenWorld:
     _textures: Any
     _stains: Any
 
-    TWO_SIDED = True
+    TWO_SIDED = False
 
     @classmethod
     def of(cls, track: Track, world: World) -> "OpenWorld":

@@ -17,6 +17,8 @@ from numba.extending import intrinsic
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
 
 _i, _f = np.int32, np.float32
+_VARIED, _UNKNOWN = np.float32(-2.0), np.float32(-1.0)
+"""A triangle whose greys vary, and one of a single grey that nobody has asked for yet."""
 
 PAD = 8
 """Samples left of the picture in a line: one is used, the others keep lines apart."""
@@ -34,6 +36,9 @@ NEAR_M = 0.02
 
 SPAN = 16
 """Pixels between which textures run straight."""
+SMALL_PX = 5.0
+"""A triangle that is no wider and no higher shows one grey."""
+
 SECTORS = 32
 """A list tells for each triangle in which of so many directions it is seen, a bit each."""
 
@@ -64,150 +69,181 @@ def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _put_span(line, first, last, near, slope, name):  # type: ignore[no-untyped-def]
-    """Show a triangle in samples first..last-1 of a line where it is nearer; near is 1 / depth in the first one."""
-    part = line[first:last]
-    for j in range(last - first):
+def _put_span(words, begin, end, near, slope, name):  # type: ignore[no-untyped-def]
+    """Show a triangle in words begin..end-1 where it is nearer; near is 1 / depth in the first one."""
+    for j in range(end - begin):
         value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
         word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
-        part[j] = max(part[j], word)
+        at = begin + j  # unsigned: an index that might be negative is not vectorised
+        words[at] = max(words[at], word)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _put_span_with_holes(line, first, last, plane, row, name, hole):  # type: ignore[no-untyped-def]
-    """The same for a texture with holes; plane is of `_see`, hole (alpha, start, log2 height, log2 width)."""
-    alpha, start, log_height, log_width = hole
-    height, width = 1 << log_height, 1 << log_width
-    for j in range(first, last):
-        column = (j - PAD + 0.5) * 0.5
-        near = plane[0] + plane[1] * column + plane[2] * row
-        if near <= 0.0:
-            continue
-        u = (plane[3] + plane[4] * column + plane[5] * row) / near
-        v = (plane[6] + plane[7] * column + plane[8] * row) / near
-        c, r = int((u - math.floor(u)) * width) & (width - 1), int((v - math.floor(v)) * height) & (height - 1)
-        if alpha[start + r * width + c] >= 128:
-            near = max(near, 1.0 / 1024.0)
-            word = _i(_i(_i(_i(_bits(_f(near)) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
-            line[j] = max(line[j], word)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shown(line, first, last, near, slope):  # type: ignore[no-untyped-def]
+def _shown(words, begin, end, near, slope):  # type: ignore[no-untyped-def]
     """How many of the samples that `_put_span` would take show a triangle as near as this one, which is it."""
-    part = line[first:last]
     count = 0
-    for j in range(last - first):
+    for j in range(end - begin):
         value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
         word = _i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4))  # type: ignore[call-arg]
-        count += 1 if word >= _i(part[j] & ~_NAME) else 0
+        count += 1 if word >= _i(words[begin + j] & ~_NAME) else 0
     return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _see(n, solids, lens, view, plane):  # type: ignore[no-untyped-def]
-    """Fill plane (12,): 1 / depth, u / depth, v / depth and light / depth as linear functions of a pixel's position.
-
-    view (3, 3) is the optical axis and the vectors of one pixel's step to the right and down, at depth 1.
-    """
-    facets = solids[1]
-    facet = facets[n]
-    side = facet[0] * lens[0] + facet[1] * lens[1] + facet[2] * lens[2] + facet[3]
-    for i in range(3):
-        along = facet[0] * view[i, 0] + facet[1] * view[i, 1] + facet[2] * view[i, 2]
-        plane[i] = -along / side
-    for q in range(1, 4):
-        here = (
-            facet[4 * q] * lens[0] + facet[4 * q + 1] * lens[1] + facet[4 * q + 2] * lens[2] + facet[4 * q + 3]
-        )
-        for i in range(3):
-            along = facet[4 * q] * view[i, 0] + facet[4 * q + 1] * view[i, 1] + facet[4 * q + 2] * view[i, 2]
-            plane[3 * q + i] = here * plane[i] + along
+def _put_span_with_holes(words, begin, end, planes, name, column, row, textures, picture):  # type: ignore[no-untyped-def]
+    """The same for a texture with holes; `column` is that of the first sample, in pixels."""
+    alpha, start = textures[3], textures[4][picture]
+    log_height, log_width = textures[2][picture, 0, 0], textures[2][picture, 0, 1]
+    height, width = 1 << log_height, 1 << log_width
+    for at in range(begin, end):
+        near = planes[name, 0] + planes[name, 1] * column + planes[name, 2] * row
+        u = (planes[name, 3] + planes[name, 4] * column + planes[name, 5] * row) / near
+        v = (planes[name, 6] + planes[name, 7] * column + planes[name, 8] * row) / near
+        column += 0.5
+        if near <= 0.0:
+            continue
+        c, r = int((u - math.floor(u)) * width) & (width - 1), int((v - math.floor(v)) * height) & (height - 1)
+        if alpha[start + r * width + c] >= 128:
+            value = max(_f(near), _FARTHEST_NEAR)
+            word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
+            words[at] = max(words[at], word)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw_triangle(n, name, solids, textures, lens, axes, view, focal, plane, points, spans, lines):  # type: ignore[no-untyped-def]
-    """Draw a triangle into the samples; returns the first and the last line that it may have touched. With name 0 it is
-    not drawn, and the second is how many samples show it already.
+def _see(n, facets, lens, view, planes, name):  # type: ignore[no-untyped-def]
+    """Fill planes[name] (12,): 1 / depth, u / depth, v / depth and light / depth as linear functions of a pixel's place.
 
-    axes (3, 3): optical axis, left, down as unit vectors.
+    view (3, 3) is the ray of the picture's corner and its steps of one pixel to the right and down, at depth 1.
+    """
+    x, y, z = lens
+    scale = -1.0 / (facets[n, 0] * x + facets[n, 1] * y + facets[n, 2] * z + facets[n, 3])
+    for i in range(3):
+        along = facets[n, 0] * view[i, 0] + facets[n, 1] * view[i, 1] + facets[n, 2] * view[i, 2]
+        planes[name, i] = along * scale
+    for q in range(4, 16, 4):
+        here = facets[n, q] * x + facets[n, q + 1] * y + facets[n, q + 2] * z + facets[n, q + 3]
+        for i in range(3):
+            along = facets[n, q] * view[i, 0] + facets[n, q + 1] * view[i, 1] + facets[n, q + 2] * view[i, 2]
+            planes[name, 3 * q // 4 + i] = here * planes[name, i] + along
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scan(ax, ay, bx, by, cx, cy, name, is_test, picture, textures, planes, words):  # type: ignore[no-untyped-def]
+    """Show a triangle of the picture in the samples; returns how many samples show it already if it is a test."""
+    # from the top down; the same numbers whichever triangle an edge belongs to: no cracks
+    if ay > by:
+        ax, ay, bx, by = bx, by, ax, ay
+    if by > cy:
+        bx, by, cx, cy = cx, cy, bx, by
+    if ay > by:
+        ax, ay, bx, by = bx, by, ax, ay
+    shown = 0
+    # line s shows row (s - 0.5) / 2, sample j of it column (j - PAD + 0.5) / 2
+    begin = max(math.ceil(2.0 * max(ay, -1.0) + 0.5), 0)
+    middle = min(max(math.ceil(2.0 * max(min(by, CAMERA_HEIGHT + 1.0), -1.0) + 0.5), begin), LINES)
+    end = min(math.ceil(2.0 * min(cy, CAMERA_HEIGHT + 1.0) + 0.5), LINES)
+    if begin >= end:
+        return shown
+    long_slope = (cx - ax) / (cy - ay)
+    upper_slope = (bx - ax) / (by - ay) if by > ay else 0.0
+    lower_slope = (cx - bx) / (cy - by) if cy > by else 0.0
+    near_step = _f(0.5 * planes[name, 1])
+    for s in range(begin, end):
+        row = (s - 0.5) * 0.5
+        one = ax + (row - ay) * long_slope
+        other = ax + (row - ay) * upper_slope if s < middle else bx + (row - by) * lower_slope
+        left, right = min(one, other), max(one, other)
+        first = math.ceil(2.0 * min(max(left, -1.0), CAMERA_WIDTH + 2.0) - 0.5)
+        last = math.ceil(2.0 * min(right, CAMERA_WIDTH + 1.0) - 0.5)
+        if first >= last:
+            continue
+        column = (first + 0.5) * 0.5
+        near = _f(planes[name, 0] + planes[name, 1] * column + planes[name, 2] * row)
+        at = np.uint64(s * COLUMNS + PAD)
+        word, stop = at + np.uint64(first + PAD) - np.uint64(PAD), at + np.uint64(last + PAD) - np.uint64(PAD)
+        if is_test:
+            shown += _shown(words, word, stop, near, near_step)
+        elif picture >= 0:
+            _put_span_with_holes(words, word, stop, planes, name, column, row, textures, picture)
+        else:
+            _put_span(words, word, stop, near, near_step, name)
+    return shown
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_triangle(n, name, is_test, solids, textures, lens, axes, view, focal, planes, tones, clipped, words):  # type: ignore[no-untyped-def]
+    """Draw a triangle into the samples; returns the first and the last line that it may have touched. If it is a test,
+    it is not drawn, and the second is how many samples show it already.
+
+    axes (3, 3): optical axis, left, down as unit vectors; tones[name] says whether it has one grey; clipped (4, 2) is
+    scratch
     """
     corners = solids[0]
-    count = 0
-    depths, lefts, downs = points[0], points[1], points[2]
-    clipped = False
-    for i in range(3):
-        x, y, z = corners[n, i, 0] - lens[0], corners[n, i, 1] - lens[1], corners[n, i, 2] - lens[2]
-        depths[i] = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
-        lefts[i] = x * axes[1, 0] + y * axes[1, 1]
-        downs[i] = x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
-        clipped = clipped or depths[i] < NEAR_M
-    xs, ys = points[3], points[4]
-    if not clipped:
-        count = 3
-        for i in range(3):
-            scale = focal / depths[i]
-            xs[i], ys[i] = 0.5 * CAMERA_WIDTH - scale * lefts[i], 0.5 * CAMERA_HEIGHT + scale * downs[i]
+    x, y, z = corners[n, 0, 0] - lens[0], corners[n, 0, 1] - lens[1], corners[n, 0, 2] - lens[2]
+    d0 = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    l0, w0 = x * axes[1, 0] + y * axes[1, 1], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    x, y, z = corners[n, 1, 0] - lens[0], corners[n, 1, 1] - lens[1], corners[n, 1, 2] - lens[2]
+    d1 = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    l1, w1 = x * axes[1, 0] + y * axes[1, 1], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    x, y, z = corners[n, 2, 0] - lens[0], corners[n, 2, 1] - lens[1], corners[n, 2, 2] - lens[2]
+    d2 = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    l2, w2 = x * axes[1, 0] + y * axes[1, 1], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    if max(d0, d1, d2) < NEAR_M:
+        return LINES, -1
+    wide, high = 0.5 * (CAMERA_WIDTH + 2) / focal, 0.5 * (CAMERA_HEIGHT + 2) / focal
+    if (
+        (l0 > wide * d0 and l1 > wide * d1 and l2 > wide * d2)
+        or (-l0 > wide * d0 and -l1 > wide * d1 and -l2 > wide * d2)
+        or (w0 > high * d0 and w1 > high * d1 and w2 > high * d2)
+        or (-w0 > high * d0 and -w1 > high * d1 and -w2 > high * d2)
+    ):
+        return LINES, -1
+    holes = solids[2][n] if solids[3][n] else -1
+    middle_x, middle_y = 0.5 * CAMERA_WIDTH, 0.5 * CAMERA_HEIGHT
+    if min(d0, d1, d2) >= NEAR_M:
+        s0, s1, s2 = focal / d0, focal / d1, focal / d2
+        x0, y0 = middle_x - s0 * l0, middle_y + s0 * w0
+        x1, y1 = middle_x - s1 * l1, middle_y + s1 * w1
+        x2, y2 = middle_x - s2 * l2, middle_y + s2 * w2
+        top, bottom = min(y0, y1, y2), max(y0, y1, y2)
+        is_small = bottom - top <= SMALL_PX and max(x0, x1, x2) - min(x0, x1, x2) <= SMALL_PX
+        tones[name] = _UNKNOWN if is_small else _VARIED
+        if math.ceil(2.0 * top + 0.5) >= math.ceil(2.0 * bottom + 0.5) or math.ceil(
+            2.0 * min(x0, x1, x2) - 0.5
+        ) >= math.ceil(2.0 * max(x0, x1, x2) - 0.5):
+            return LINES, -1  # between the samples
+        _see(n, solids[1], lens, view, planes, name)
+        shown = _scan(x0, y0, x1, y1, x2, y2, name, is_test, holes, textures, planes, words)
     else:
+        count = 0
+        tones[name] = _VARIED
+        top, bottom = np.inf, -np.inf
         for i in range(3):
-            j = i + 1 if i < 2 else 0
-            if depths[i] >= NEAR_M:
-                scale = focal / depths[i]
-                xs[count], ys[count] = 0.5 * CAMERA_WIDTH - scale * lefts[i], 0.5 * CAMERA_HEIGHT + scale * downs[i]
+            a, b, c = (d0, l0, w0) if i == 0 else (d1, l1, w1) if i == 1 else (d2, l2, w2)
+            e, f, g = (d1, l1, w1) if i == 0 else (d2, l2, w2) if i == 1 else (d0, l0, w0)
+            if a >= NEAR_M:
+                clipped[count, 0], clipped[count, 1] = middle_x - focal / a * b, middle_y + focal / a * c
                 count += 1
-            if (depths[i] >= NEAR_M) != (depths[j] >= NEAR_M):
-                t = (depths[i] - NEAR_M) / (depths[i] - depths[j])
-                left, down = lefts[i] + t * (lefts[j] - lefts[i]), downs[i] + t * (downs[j] - downs[i])
-                xs[count] = 0.5 * CAMERA_WIDTH - focal / NEAR_M * left
-                ys[count] = 0.5 * CAMERA_HEIGHT + focal / NEAR_M * down
+            if (a >= NEAR_M) != (e >= NEAR_M):
+                t = (a - NEAR_M) / (a - e)
+                clipped[count, 0] = middle_x - focal / NEAR_M * (b + t * (f - b))
+                clipped[count, 1] = middle_y + focal / NEAR_M * (c + t * (g - c))
                 count += 1
         if count < 3:
             return LINES, -1
-    low, high, top, bottom = xs[0], xs[0], ys[0], ys[0]
-    for i in range(1, count):
-        low, high = min(low, xs[i]), max(high, xs[i])
-        top, bottom = min(top, ys[i]), max(bottom, ys[i])
-    if high <= -0.5 or low >= CAMERA_WIDTH + 0.5 or bottom <= -0.5 or top >= CAMERA_HEIGHT + 0.5:
+        for i in range(count):
+            top, bottom = min(top, clipped[i, 1]), max(bottom, clipped[i, 1])
+        _see(n, solids[1], lens, view, planes, name)
+        shown = 0
+        for i in range(1, count - 1):
+            x0, y0, x1, y1 = clipped[0, 0], clipped[0, 1], clipped[i, 0], clipped[i, 1]
+            x2, y2 = clipped[i + 1, 0], clipped[i + 1, 1]
+            shown += _scan(x0, y0, x1, y1, x2, y2, name, is_test, holes, textures, planes, words)
+    first = max(math.ceil(2.0 * max(top, -1.0) + 0.5), 0)
+    last = min(math.ceil(2.0 * min(bottom, CAMERA_HEIGHT + 1.0) + 0.5), LINES) - 1
+    if first > last:
         return LINES, -1
-    # line s shows row (s - 0.5) / 2, sample j of it column (j - PAD + 0.5) / 2
-    begin = max(math.ceil(2.0 * max(top, -1.0) + 0.5), 0)
-    end = min(math.ceil(2.0 * min(bottom, CAMERA_HEIGHT + 1.0) + 0.5), LINES)
-    if begin >= end or math.ceil(2.0 * max(low, -2.0) - 0.5) >= math.ceil(2.0 * min(high, CAMERA_WIDTH + 2.0) - 0.5):
-        return LINES, -1
-    for s in range(begin, end):
-        spans[s, 0], spans[s, 1] = np.inf, -np.inf
-    for i in range(count):
-        j = i + 1 if i < count - 1 else 0
-        x0, y0, x1, y1 = xs[i], ys[i], xs[j], ys[j]
-        if y0 > y1:  # the same numbers whichever triangle an edge belongs to: no cracks
-            x0, y0, x1, y1 = x1, y1, x0, y0
-        first = max(math.ceil(2.0 * max(y0, -1.0) + 0.5), 0)
-        last = min(math.ceil(2.0 * min(y1, CAMERA_HEIGHT + 1.0) + 0.5), LINES)
-        if first >= last:
-            continue
-        slope = (x1 - x0) / (y1 - y0)
-        for s in range(first, last):
-            x = x0 + ((s - 0.5) * 0.5 - y0) * slope
-            spans[s, 0], spans[s, 1] = min(spans[s, 0], x), max(spans[s, 1], x)
-    _see(n, solids, lens, view, plane)
-    picture = solids[2][n]
-    has_holes = solids[3][n]
-    shown = 0
-    for s in range(begin, end):
-        first = max(math.ceil(2.0 * max(spans[s, 0], -2.0) - 0.5), -2) + PAD
-        last = min(math.ceil(2.0 * min(spans[s, 1], CAMERA_WIDTH + 2.0) - 0.5), 2 * CAMERA_WIDTH + 2) + PAD
-        if first >= last:
-            continue
-        row = (s - 0.5) * 0.5
-        near = plane[0] + plane[1] * ((first - PAD + 0.5) * 0.5) + plane[2] * row
-        if name == 0:
-            shown += _shown(lines[s], first, last, _f(near), _f(0.5 * plane[1]))
-        elif has_holes:
-            hole = (textures[3], textures[4][picture], textures[2][picture, 0, 0], textures[2][picture, 0, 1])
-            _put_span_with_holes(lines[s], first, last, plane, row, name, hole)
-        else:
-            _put_span(lines[s], first, last, _f(near), _f(0.5 * plane[1]), name)
-    return begin, shown if name == 0 else end - 1
+    return first, shown if is_test else last
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -263,7 +299,7 @@ def _shade_run(plane, picture, textures, shade, row, first, last, out):  # type:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _mix(lines, first_row, last_row, planes, seen, solids, textures, shade, work, frame):  # type: ignore[no-untyped-def]
+def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shade, work, frame):  # type: ignore[no-untyped-def]
     """Put the samples over rows first_row..last_row of the frame."""
     pictures = solids[2]
     names, greys, evens, odds, sums, alone = work
@@ -291,14 +327,10 @@ def _mix(lines, first_row, last_row, planes, seen, solids, textures, shade, work
             if name >= 0:
                 end = _run_end(here, j)
                 if name > 0:
-                    n = seen[name]
-                    if pictures[n] < 0:
-                        _shade_plain(planes[name], shade, float(r), j, end, grey)
-                    else:
-                        _shade_run(planes[name], pictures[n], textures, shade, float(r), j, end, grey)
+                    _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, end, grey)
                     _fill_samples(grey[j:end], even0[j:end], odd0[j:end], even1[j:end], odd1[j:end])
             else:
-                _shade_mixed(j, r, planes, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey)
+                _shade_mixed(j, r, planes, tones, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey)
             j = end
     for r in range(first_row, last_row + 1):
         above, here, below = names[r], names[r + 1], names[r + 2]
@@ -352,6 +384,21 @@ def _run_end(names, first):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _shade(name, planes, tones, picture, textures, shade, r, first, last, out):  # type: ignore[no-untyped-def]
+    """Greys of a triangle in pixels first..last-1 of row r, counted from one left of the picture."""
+    if tones[name] >= _f(0.0):
+        for j in range(first, last):
+            out[j] = tones[name]
+        return
+    if picture < 0:
+        _shade_plain(planes[name], shade, float(r), first, last, out)
+    else:
+        _shade_run(planes[name], picture, textures, shade, float(r), first, last, out)
+    if tones[name] == _UNKNOWN:
+        tones[name] = min(max(out[first], _f(0.0)), _f(255.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _shade_plain(plane, shade, row, first, last, out):  # type: ignore[no-untyped-def]
     """As `_shade_run` for a triangle without a texture; straight from end to end where its light is nearly even."""
     scale = 255.0 * shade
@@ -386,18 +433,14 @@ def _fill_samples(grey, even0, odd0, even1, odd1):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shade_mixed(j, r, planes, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
+def _shade_mixed(j, r, planes, tones, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
     """The four samples of a pixel where triangles meet: each triangle is looked up once, in the pixel's middle."""
     grey[j] = _f(0.0)
     for first in range(4):
         name = even0[j] if first == 0 else odd0[j] if first == 1 else even1[j] if first == 2 else odd1[j]
         if name <= 0 or name > MOST_SEEN:
             continue
-        n = seen[name]
-        if pictures[n] < 0:
-            _shade_plain(planes[name], shade, float(r), j, j + 1, grey)
-        else:
-            _shade_run(planes[name], pictures[n], textures, shade, float(r), j, j + 1, grey)
+        _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, j + 1, grey)
         value = _i(_i(_f(min(grey[j], _f(255.0)) * _f(8.0))) | _i(1 << 20))
         if even0[j] == name:
             even0[j] = value
@@ -462,9 +505,10 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
     is_marking = marks.shape[0] > 0
     cells, starts, listed, bits = lists
     lines = np.zeros((LINES, COLUMNS), np.int32)
-    spans, points = np.empty((LINES, 2)), np.empty((5, 6))
-    axes, view, lens = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    words, clipped = lines.reshape(-1), np.empty((4, 2))
+    axes, view = np.empty((3, 3)), np.empty((3, 3))
     planes, seen = np.empty((MOST_SEEN + 1, 12)), np.empty(MOST_SEEN + 1, np.int64)
+    tones = np.empty(MOST_SEEN + 1, np.float32)
     wide = CAMERA_WIDTH + 2
     names = np.zeros((CAMERA_HEIGHT + 2, wide), np.int32)
     greys = np.zeros((CAMERA_HEIGHT + 2, wide), np.float32)
@@ -473,7 +517,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
     for k in range(frames.shape[0]):
         camera = cameras[k]
         aim(lenses[k], camera, axes, view)
-        lens[0], lens[1], lens[2] = lenses[k, 0], lenses[k, 1], camera[3]
+        lens = (lenses[k, 0], lenses[k, 1], camera[3])
         mask = _sectors(lenses[k], camera)
         own = cell_of(cells, lens[0], lens[1])
         count, top, bottom = 0, LINES, -1
@@ -486,7 +530,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
                 continue
             name = 1 if is_marking else count + 1
             first, last = _draw_triangle(
-                n, _i(name), solids, textures, lens, axes, view, camera[0], planes[name], points, spans, lines
+                n, _i(name), False, solids, textures, lens, axes, view, camera[0], planes, tones, clipped, words
             )
             if first <= last:
                 count = name
@@ -500,14 +544,14 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
                 side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
                 if side > 1e-7 or (side < -1e-7 and seen_behind[n]):
                     first, last = _draw_triangle(
-                        n, _i(0), solids, textures, lens, axes, view, camera[0], planes[1], points, spans, lines
+                        n, _i(1), True, solids, textures, lens, axes, view, camera[0], planes, tones, clipped, words
                     )
                     if first < LINES:
                         marks[n] = max(marks[n], last)
         else:
             first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
             work = (names, greys, evens, odds, sums, alone)
-            _mix(lines, first_row, last_row, planes, seen, solids, textures, shades[k], work, frames[k])
+            _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shades[k], work, frames[k])
             if depths.shape[0] > 0:
                 _put_depths(lines, planes, first_row, last_row, depths[k])
         for s in range(top, bottom + 1):
