@@ -1,5 +1,5 @@
-"""What Gazebo 11 draws of an imported world, worked out the slow way and apart from the camera's code: a depth buffer of
-all triangles at 640x480, textures in perspective with anisotropic trilinear filtering, light pixel by pixel, then the
+"""What Gazebo 11 draws of an imported world, worked out the slow way and apart from the camera's code: a depth buffer
+of all triangles at 640x480, textures in perspective with anisotropic trilinear filtering, light pixel by pixel, then the
 resize of the real pipeline.
 
 Shared with the camera are only the form of a world, the sky's greys and the pinhole's numbers.
@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from contract.state import FloatArray, UInt8Array
+from contract.state import FloatArray, IntArray, UInt8Array
 from simapp.camera.pinhole import Pinhole
 from simapp.worlds.form import World
 from tests.camera_reference import shrink
@@ -42,7 +42,7 @@ class WorldReference:
 
     def picture(
         self, camera: Pinhole, x_m: float, y_m: float, heading_rad: float, sky: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[FloatArray, IntArray]:
         """Grey picture (480, 640) over `sky` of that shape, and the triangle of each pixel or -1."""
         camera = camera.resized(640, 480)
         cos, sin = math.cos(heading_rad), math.sin(heading_rad)
@@ -70,7 +70,7 @@ class WorldReference:
         """The network's (120, 160) frame, unrounded."""
         return shrink(np.rint(self.picture(camera, x_m, y_m, heading_rad, sky)[0].clip(0, 255)))
 
-    def _lit(self, point: FloatArray, lens: FloatArray, name: FloatArray, texel: FloatArray) -> FloatArray:
+    def _lit(self, point: FloatArray, lens: FloatArray, name: IntArray, texel: FloatArray) -> FloatArray:
         """Greys of points (P, 3) of triangles `name` with this grey of the texture."""
         world = self.world
         corners, normals = world.triangles[name].astype(np.float64), world.normals[name].astype(np.float64)
@@ -100,7 +100,7 @@ class WorldReference:
             power = np.where(shining, (half * normal).sum(axis=1).clip(0) ** shininess, 0.0)
             shine += strength * power * ((np.array(it.specular) * specular) @ GREY)
         factor = np.where(lit[:, None], light, diffuse) @ GREY
-        return np.minimum(texel * factor + 255.0 * shine, 255.0)
+        return np.asarray(np.minimum(texel * factor + 255.0 * shine, 255.0))
 
 
 def _barycentric(point: FloatArray, corners: FloatArray) -> FloatArray:
@@ -119,7 +119,7 @@ def _rgba(pixels: UInt8Array) -> FloatArray:
     return np.stack([grey, alpha], axis=-1)
 
 
-def _mip_tables(pictures: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+def _mip_tables(pictures: list[FloatArray]) -> tuple[FloatArray, IntArray]:
     """All mip levels end to end, and (P, MIPS + 1, 3) start, height, width of each."""
     parts, tables, place = [], np.zeros((len(pictures), MIPS + 1, 3), np.int64), 0
     for p, level in enumerate(pictures):
@@ -140,10 +140,14 @@ def _sample(flat, table, u, v, channel):  # type: ignore[no-untyped-def]
     column, row = math.floor(x), math.floor(y)
     right, down = x - column, y - row
     c0, c1, r0, r1 = column % width, (column + 1) % width, row % height, (row + 1) % height
-    top = flat[start + (r0 * width + c0) * 2 + channel] * (1 - right) + flat[
-        start + (r0 * width + c1) * 2 + channel] * right
-    low = flat[start + (r1 * width + c0) * 2 + channel] * (1 - right) + flat[
-        start + (r1 * width + c1) * 2 + channel] * right
+    top = (
+        flat[start + (r0 * width + c0) * 2 + channel] * (1 - right)
+        + flat[start + (r0 * width + c1) * 2 + channel] * right
+    )
+    low = (
+        flat[start + (r1 * width + c0) * 2 + channel] * (1 - right)
+        + flat[start + (r1 * width + c1) * 2 + channel] * right
+    )
     return top * (1 - down) + low * down
 
 

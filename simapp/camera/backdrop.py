@@ -17,7 +17,7 @@ from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
 from simapp.camera.pinhole import Pinhole
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
-from simapp.camera.scenery import Scenery, rasteriser_textures, seen_lists, standing_solids
+from simapp.camera.scenery import Scenery, kept_lists, rasteriser_textures, standing_solids
 from simapp.camera.sky import draw_skies, sky_grey, sky_table
 from simapp.camera.standing import draw_standing
 from simapp.camera.textures import textures_of
@@ -31,18 +31,27 @@ MIN_TEXEL_MM = 2
 LEVELS = 7
 
 Bounds = tuple[float, float, float, float, float]
+Depths = NDArray[np.float32]
 
 
 class Backdrop(Protocol):
     """What is behind boxes and cars."""
 
-    room: Bounds
-    """xmin, ymin, xmax, ymax and height of the walls; what is outside is not seen."""
-    greys: Greys
+    @property
+    def room(self) -> Bounds:
+        """xmin, ymin, xmax, ymax and height of the walls; what is outside is not seen."""
+
+    @property
+    def greys(self) -> Greys:
+        """What conditions change."""
 
     @property
     def memory_bytes(self) -> int:
         """What its pictures take."""
+
+    @property
+    def is_hiding(self) -> bool:
+        """Whether anything stands in front of boxes and cars."""
 
     def scene(self, pinhole: Pinhole) -> Any:
         """What `draw` needs for frames with this pinhole."""
@@ -51,7 +60,7 @@ class Backdrop(Protocol):
         """Draw ground, sky and the room's walls of frames[rows]."""
 
     def draw_standing(
-        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: NDArray[np.float32]
+        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
     ) -> None:
         """Draw what stands over all frames (K, ...), and 1 / depth of it into depths (K, ...) or (0, ...)."""
 
@@ -89,6 +98,10 @@ class Room:
     def memory_bytes(self) -> int:
         return self.pyramid.resident
 
+    @property
+    def is_hiding(self) -> bool:
+        return False
+
     def scene(self, pinhole: Pinhole) -> Any:
         farthest_m = math.hypot(self.room[2] - self.room[0], self.room[3] - self.room[1])
         return pinhole.numbers, scan_plan(pinhole, self.pyramid.texels_m, farthest_m).arrays
@@ -99,7 +112,7 @@ class Room:
         render_frames(rows, lenses, camera, self.room, *look, self._ground, plan, frames)
 
     def draw_standing(
-        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: NDArray[np.float32]
+        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
     ) -> None:
         """The walls are drawn with the ground, and nothing stands in front of them."""
 
@@ -125,13 +138,13 @@ class OpenWorld:
     def of(cls, track: Track, world: World) -> "OpenWorld":
         """Bakes the ground and the lists of what is seen from where: some seconds."""
         flat = flat_triangles(world)
-        opaque = np.array([m.is_cutout for m in world.materials], np.bool_)
+        cutout = np.array([m.is_cutout for m in world.materials], np.bool_)
         used, holes = np.zeros(len(world.pictures), np.bool_), np.zeros(len(world.pictures), np.bool_)
         for m in np.unique(world.material).tolist():
             picture = world.materials[m].picture
             if picture >= 0:
                 used[picture] = True
-                holes[picture] |= opaque[m]
+                holes[picture] |= cutout[m]
         looks = textures_of(world, used.tolist(), holes.tolist(), np.zeros(len(world.pictures)))
         picture = np.array([m.picture for m in world.materials] or [-1])
         means = np.where(picture[:, None] >= 0, looks.means[np.maximum(picture, 0)], 1.0)
@@ -139,7 +152,7 @@ class OpenWorld:
         empty = float(sky_grey(np.zeros(1), np.zeros(1))[0]) if world.scene.has_sky else _background(world)
         pyramid, reach = bake_ground(world, flat, looks, surfaces, track, empty)
         solids = standing_solids(world, flat, looks, surfaces, cls.TWO_SIDED)
-        scenery = Scenery(solids, seen_lists(solids, looks, track))
+        scenery = Scenery(solids, kept_lists(solids, looks, track))
         low = np.minimum(world.triangles.reshape(-1, 3).min(axis=0, initial=0.0)[:2], track.bounds[:2]) - 1.0
         high = np.maximum(world.triangles.reshape(-1, 3).max(axis=0, initial=0.0)[:2], track.bounds[2:]) + 1.0
         room = (float(low[0]), float(low[1]), float(high[0]), float(high[1]), 0.0)
@@ -158,8 +171,12 @@ class OpenWorld:
 
     @property
     def memory_bytes(self) -> int:
-        textures = sum(it.nbytes for it in self._textures)
-        return self.pyramid.resident + self.scenery.memory_bytes + textures + self.reach.level.nbytes
+        looks = int(sum(it.nbytes for it in self._textures))
+        return self.pyramid.resident + self.scenery.memory_bytes + looks + self.reach.level.nbytes
+
+    @property
+    def is_hiding(self) -> bool:
+        return self.scenery.count > 0
 
     def scene(self, pinhole: Pinhole) -> Any:
         plan = scan_plan(replace(pinhole, height_m=pinhole.height_m - self.height_m), self.pyramid.texels_m, FAR_M)
@@ -176,7 +193,7 @@ class OpenWorld:
         render_open_frames(rows, lenses, camera, sky, *look, self.pyramid.arrays, reach, plan, frames)
 
     def draw_standing(
-        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: NDArray[np.float32]
+        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
     ) -> None:
         if self.scenery.count:
             solids, lists = self.scenery.solids, self.scenery.lists

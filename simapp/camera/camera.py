@@ -13,10 +13,14 @@ from simapp.camera.backdrop import Backdrop, OpenWorld, Room
 from simapp.camera.bodies import REACH_M, looks_of, tables
 from simapp.camera.effects import Change, Views, changed, finish_frames
 from simapp.camera.kernel import place_lenses
+from simapp.camera.occlusion import put_back
 from simapp.camera.pinhole import front_camera
 from simapp.camera.rasterise import draw_bodies
 from simapp.tracks import Track
 from simapp.worlds.form import World
+
+FRAMES_AT_ONCE = 64
+"""Frames whose depths are kept, 77 kB each."""
 
 MAX_PLANS = 1024
 """Pinholes whose scan plans are kept, some 15 kB each."""
@@ -97,6 +101,20 @@ class Camera:
 
         cameras = np.empty((x.size, 4))
 
+        def draw_what_stands(part: slice) -> None:
+            lens, camera, drawn = lenses[part], cameras[part], frames[part]
+            is_hiding = bodies is not None and self.backdrop.is_hiding
+            depths = np.zeros((len(drawn) if is_hiding else 0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
+            self.backdrop.draw_standing(lens, camera, views.scenery[part], drawn, depths)
+            if bodies is None:
+                return
+            before = drawn.copy() if is_hiding else drawn
+            look_of, thing_x, thing_y, turn = (values[part] for values in bodies)
+            seen = (look_of, thing_x, thing_y, turn, self._tables, REACH_M, room)
+            draw_bodies(lens, camera, views.lights[part], *seen, drawn)
+            if is_hiding:
+                put_back(lens, camera, look_of, thing_x, thing_y, REACH_M, before, depths, drawn)
+
         def draw(first: int, last: int) -> None:
             part = slice(first, last)
             for change, rows in views.pinholes:
@@ -105,13 +123,8 @@ class Camera:
                     scene = self._scene(change)
                     cameras[mine] = scene[0]
                     self.backdrop.draw(mine, lenses, scene, views, frames)
-            depths = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
-            self.backdrop.draw_standing(lenses[part], cameras[part], views.scenery[part], frames[part], depths)
-            if bodies is not None:
-                look_of, thing_x, thing_y, turn = (values[part] for values in bodies)
-                lens, camera, light = lenses[part], cameras[part], views.lights[part]
-                seen = (look_of, thing_x, thing_y, turn, self._tables, REACH_M, room)
-                draw_bodies(lens, camera, light, *seen, frames[part])
+            for begin in range(first, last, FRAMES_AT_ONCE):
+                draw_what_stands(slice(begin, min(begin + FRAMES_AT_ONCE, last)))
             if not views.is_plain:
                 finish_frames(views.blur_px[part], views.noise[part], views.keys[part], frames[part])
 

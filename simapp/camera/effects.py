@@ -78,7 +78,8 @@ class Views:
     pinholes  which there are, as (pitch_deg, height_m, fov) of Conditions, each with the frames (R,) that have it
     shades    (K, 5) float32 greys of the east, north, west, south wall and of the sky
     tones     (K, TONE) float32
-    lights, scenery  brightness factors of things, and of what stands in an imported world        blur_px, noise   standard deviations        keys   of the noise, uint64
+    lights    brightness factors        scenery   the same of what stands in an imported world
+    blur_px, noise   standard deviations        keys   of the noise, uint64
     is_plain  neither blur nor noise anywhere
     """
 

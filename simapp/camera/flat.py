@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from contract.state import FloatArray, IntArray
 from simapp.camera.kernel import STRIP, STRIP_WIDTH
@@ -42,7 +43,7 @@ FAN = 1.3
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """On a grid of cell_m from origin_m: `level` (rows, columns) int64, the finest level that a lens there may look at."""
+    """On a grid of cell_m from origin_m: `level` (rows, columns) int64, the finest that a lens there may look at."""
 
     origin_m: tuple[float, float]
     cell_m: float
@@ -60,7 +61,7 @@ def flat_triangles(world: World) -> NDArray[np.bool_]:
 
 
 def road_height_m(world: World, flat: NDArray[np.bool_], track: Track) -> float:
-    """Height of what lies uppermost along the road's edges, where the lines are: the camera's ground is a plane there."""
+    """Height of what lies uppermost along the road's edges, where the lines are; the camera's ground is a plane there."""
     pieces = world.triangles[flat].astype(np.float64)
     if len(pieces) == 0:
         return 0.0
@@ -116,15 +117,11 @@ def bake_ground(
     baked = 0
     for level, (texel, reach) in enumerate(zip(texels, reaches, strict=True)):
         block = texel * BLOCK
-        centres = [
-            origins[level, i] + (np.arange((columns, rows)[i][level] // BLOCK) + 0.5) * block for i in range(2)
-        ]
+        centres = [origins[level, i] + (np.arange((columns, rows)[i][level] // BLOCK) + 0.5) * block for i in range(2)]
         near = road.at(*np.meshgrid(*centres)) <= reach + block
         wanted = np.argwhere(near)
         baked += len(wanted) * BLOCK * BLOCK * 2
-        boxes = np.column_stack(
-            [origins[level, 0] + wanted[:, 1] * block, origins[level, 1] + wanted[:, 0] * block]
-        )
+        boxes = np.column_stack([origins[level, 0] + wanted[:, 1] * block, origins[level, 1] + wanted[:, 0] * block])
         of_block, first_of = pieces.in_boxes(boxes, block + texel)
         _bake_level(
             pairs[starts[level] : starts[level + 1]],
@@ -139,9 +136,7 @@ def bake_ground(
             pieces.arrays(world, texel, boxes, block),
             (textures.pairs, textures.starts, textures.sizes, textures.alpha, textures.alphas),
         )
-    pyramid = Pyramid(
-        pairs, starts[:-1].astype(np.int64), rows, columns, texels, origins_m=origins, resident=baked
-    )
+    pyramid = Pyramid(pairs, starts[:-1].astype(np.int64), rows, columns, texels, origins_m=origins, resident=baked)
     return pyramid, road.reach()
 
 
@@ -162,8 +157,6 @@ class _Distance:
 
     @classmethod
     def of(cls, track: Track) -> "_Distance":
-        from scipy.spatial import cKDTree
-
         xmin, ymin, xmax, ymax = track.bounds
         origin = (xmin - cls.AROUND, ymin - cls.AROUND)
         columns = math.ceil((xmax - xmin + 2 * cls.AROUND) / cls.CELL)
@@ -219,7 +212,7 @@ class _Pieces:
         order = chosen[np.argsort(world.triangles[chosen, :, 2].mean(axis=1).round(5), kind="stable")]
         corners = world.triangles[order, :, :2].astype(np.float64)
         uv = world.uv[order].astype(np.float64)
-        planes = planes_of(np.concatenate([corners, np.ones((len(order), 3, 1))], axis=2), uv)
+        planes = _planes_of(np.concatenate([corners, np.ones((len(order), 3, 1))], axis=2), uv)
         material = world.material[order]
         picture = np.array([m.picture for m in world.materials] or [-1], np.int64)[material]
         size = np.exp2(textures.sizes[np.maximum(picture, 0), 0])[:, ::-1]  # width, height
@@ -233,7 +226,8 @@ class _Pieces:
         if len(self.corners) == 0 or len(boxes) == 0:
             return np.zeros(1, np.int64), np.zeros(len(boxes) + 1, np.int64)
         low, high = self.corners.min(axis=1), self.corners.max(axis=1)
-        return _meeting(low, high, boxes, side)
+        of_block, first_of = _meeting(low, high, boxes, side)
+        return of_block, first_of
 
     def arrays(self, world: World, texel_m: float, boxes: FloatArray, side: float) -> tuple[object, ...]:
         """What the baker takes: corners, planes, picture, level of the texture, cut-out, and the materials' light."""
@@ -257,12 +251,11 @@ class _Pieces:
         )
 
 
-def planes_of(points: FloatArray, values: FloatArray) -> FloatArray:
-    """Linear functions (N, C, D) that have `values` (N, 3, C) at the corners `points` (N, 3, D) of triangles; zero slopes
-    where corners coincide."""
-    size = np.abs(np.linalg.det(points)) if points.shape[2] == 3 else np.zeros(len(points))
-    good = size > 1e-14
-    out = np.zeros((len(points), values.shape[2], points.shape[2]))
+def _planes_of(points: FloatArray, values: FloatArray) -> FloatArray:
+    """Linear functions (N, C, 3) with `values` (N, 3, C) at triangles' corners (x, y, 1), (N, 3, 3); flat for a triangle
+    without an area."""
+    good = np.abs(np.linalg.det(points)) > 1e-14
+    out = np.zeros((len(points), values.shape[2], 3))
     if good.any():
         out[good] = np.linalg.solve(points[good], values[good]).transpose(0, 2, 1)
     out[~good, :, -1] = values[~good].mean(axis=1)
@@ -327,17 +320,46 @@ def _bake_level(  # type: ignore[no-untyped-def]
                         is_one = is_one and names[r * fine + i, c * fine + j] == only
                 total = 0.0
                 if is_one:
-                    total = empty if only < 0 else _shade(
-                        only, x, y, planes, picture, finest, flat, starts, sizes,
-                        factors[b, material[only], under[only]], share_x, share_y)
+                    total = (
+                        empty
+                        if only < 0
+                        else _shade(
+                            only,
+                            x,
+                            y,
+                            planes,
+                            picture,
+                            finest,
+                            flat,
+                            starts,
+                            sizes,
+                            factors[b, material[only], under[only]],
+                            share_x,
+                            share_y,
+                        )
+                    )
                 else:
                     for i in range(fine):
                         for j in range(fine):
                             n = names[r * fine + i, c * fine + j]
-                            total += empty if n < 0 else _shade(
-                                n, x + (j + 0.5) * step - 0.5 * texel, y + (i + 0.5) * step - 0.5 * texel, planes,
-                                picture, finest, flat, starts, sizes, factors[b, material[n], under[n]],
-                                share_x, share_y)
+                            total += (
+                                empty
+                                if n < 0
+                                else _shade(
+                                    n,
+                                    x + (j + 0.5) * step - 0.5 * texel,
+                                    y + (i + 0.5) * step - 0.5 * texel,
+                                    planes,
+                                    picture,
+                                    finest,
+                                    flat,
+                                    starts,
+                                    sizes,
+                                    factors[b, material[n], under[n]],
+                                    share_x,
+                                    share_y,
+                                )
+                            )
                     total /= fine * fine
                 grey[r, c] = np.uint8(total + 0.5)
         strip = wanted[b, 1] * (BLOCK // STRIP)
@@ -359,7 +381,7 @@ def _shade(n, x, y, planes, picture, finest, flat, starts, sizes, light, share_x
         v = planes[n, 1, 0] * x + planes[n, 1, 1] * y + planes[n, 1, 2]
         level = finest[n]
         texel = texel_at(flat, starts[p, level], sizes[p, level, 0], sizes[p, level, 1], u, v)
-        texel -= min(level, 3) * 0.5  # as simapp.camera.lighting.TRUNCATION tells
+        texel -= min(level, 3) * 0.5  # Ogre rounds down with each smaller picture of a texture
     south = light[0] + (light[1] - light[0]) * share_x
     north = light[2] + (light[3] - light[2]) * share_x
     return min(max(texel * (south + (north - south) * share_y), 0.0), 255.0)

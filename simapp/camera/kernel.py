@@ -273,11 +273,13 @@ def _mix_lines(lines, first, count, weights, total):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def render_open_frames(rows, lenses, camera, sky, tones, stains, pyramid, reach, plan, frames):  # type: ignore[no-untyped-def]
-    """Draw the ground below the horizon of frames[rows]; above it is what `sky` tells: simapp.camera.sky draws it first.
+def render_open_frames(  # type: ignore[no-untyped-def]
+    rows, lenses, camera, sky, tones, stains, pyramid, reach, plan, frames
+):
+    """Draw the ground below the horizon of frames[rows]; simapp.camera.sky draws what is above it first.
 
-    As `render_frames`, without walls. reach (x, y, 1 / cell, levels (rows, columns)): the finest level that a lens there
-    may look at; outside it is the coarsest one. sky (horizon_row, first_row) of the pinhole.
+    As `render_frames`, without walls. reach (x, y, 1 / cell, levels (rows, columns)): the finest level that a lens
+    there looks at; outside it is the coarsest one. sky (horizon row, first row with ground) of the pinhole.
     """
     line_ahead, first, count, weights = plan[0], plan[3], plan[4], plan[5]
     lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)

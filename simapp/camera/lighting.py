@@ -1,7 +1,7 @@
 """How bright Gazebo 11 shows a world's surfaces: its lights, worked out at points, as factors of a grey texture.
 
-colour = texture * (emission + scene's ambient * ambient + sum over lights of light * diffuse * max(N . L, 0) * falloff),
-cut off at white only at the end (gazebo/rendering/RTShaderSystem.cc: per-pixel lighting; Ogre's SGXLib_PerPixelLighting).
+colour = texture * (emission + scene's ambient * ambient + sum of light * diffuse * max(N . L, 0) * falloff), cut off at
+white only at the end (gazebo/rendering/RTShaderSystem.cc: per-pixel lighting; Ogre's SGXLib_PerPixelLighting).
 Highlights, which depend on where the lens is, are left out: at most 4 grey levels in recorded frames.
 """
 
@@ -15,9 +15,6 @@ from simapp.worlds.form import Light, World
 
 GREY = np.array([0.299, 0.587, 0.114])
 """RGB -> grey."""
-
-TRUNCATION = 0.5
-"""Grey levels that a texture loses with each smaller picture of it: Ogre rounds down."""
 
 
 def light_at(lights: tuple[Light, ...], points: FloatArray, normals: FloatArray) -> FloatArray:

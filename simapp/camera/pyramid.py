@@ -58,7 +58,6 @@ class Pyramid:
             resident=pairs.nbytes,
         )
 
-
     @property
     def arrays(self) -> tuple[Any, ...]:
         """What the frame loop takes."""

@@ -1,8 +1,13 @@
-"""What stands in an imported world, made ready for the rasteriser: triangles with their planes, and for each place along
-the road a list of those that can be seen from there."""
+"""What stands in an imported world, made ready for the rasteriser: triangles with their planes, and for each place
+along the road a list of those that can be seen from there."""
 
+import contextlib
+import hashlib
 import math
+import os
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +23,15 @@ CELL_M = 0.5
 """Side of the squares along the road that share a list."""
 AROUND_M = 0.35
 """How far beyond the road's edge there are lists; a lens further away draws all that stands."""
-LOOK_UP_M = (0.134,)
+LENS_M = 0.134
+"""The lens's height above the ground, from where it is looked."""
+FEW = 500
+"""Lists of fewer triangles are not worth a file."""
+KEPT = "seen-"
 LOWEST_M = -0.003
 """What stands is cut off here: ground lies over the rest."""
+FARTHEST_M = 200.0
+"""Gazebo's camera sees no further."""
 LIGHT_STEP = 0.02
 """A triangle is split while the light in its middle differs from the corners' mean by more than this share."""
 
@@ -50,6 +61,7 @@ def standing_solids(
 ) -> Solids:
     """Triangles of the world that do not lie flat, cut off at the ground, and their planes."""
     shown = ~flat & (np.array([m.opacity for m in world.materials] or [1.0])[world.material] >= 0.5)
+    shown &= np.abs(world.triangles).max(axis=(1, 2), initial=0.0) < FARTHEST_M
     corners = world.triangles[shown].astype(np.float64)
     uv, normals = world.uv[shown].astype(np.float64), world.normals[shown].astype(np.float64)
     material = world.material[shown]
@@ -139,6 +151,35 @@ def _split_for_light(
     return np.concatenate([*done, values]), np.concatenate([*kinds, material])
 
 
+def kept_lists(solids: Solids, textures: Textures, track: Track) -> Lists:
+    """`seen_lists`, from the file in the world's folder where an earlier call has put them, if it can be written.
+
+    They take half a minute in a city. Solids, route or program of another kind have a file of another name.
+    """
+    if track.world is None or len(solids[2]) < FEW:
+        return seen_lists(solids, textures, track)
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for values in (*solids, track.route):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    path = track.world / f"{KEPT}{digest.hexdigest()[:16]}.npz"
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with np.load(path, allow_pickle=False) as it:
+            x, y, per_m = it["place"].tolist()
+            return (x, y, per_m, it["grid"]), it["starts"], it["listed"].astype(np.int64), it["bits"]
+    lists = seen_lists(solids, textures, track)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        for old in track.world.glob(f"{KEPT}*.npz"):
+            old.unlink(missing_ok=True)
+        with part.open("wb") as file:
+            where, starts, listed, bits = lists
+            kept = {"grid": where[3], "starts": starts, "listed": listed.astype(np.int32), "bits": bits}
+            np.savez_compressed(file, place=np.array(where[:3]), **kept)  # type: ignore[arg-type]
+        part.replace(path)
+    part.unlink(missing_ok=True)
+    return lists
+
+
 def seen_lists(solids: Solids, textures: Textures, track: Track) -> Lists:
     """For each square along the road the triangles that any lens in it sees, in any direction."""
     count = len(solids[2])
@@ -158,8 +199,8 @@ def seen_lists(solids: Solids, textures: Textures, track: Track) -> Lists:
     grid[cells[:, 0], cells[:, 1]] = 1 + np.arange(len(cells))
     everything = np.arange(count)
     starts, listed, bits = [0, count], [everything], [np.full(count, 0xFFFFFFFF, np.uint32)]
-    for row, column in cells.tolist():
-        x, y = origin[0] + column * CELL_M, origin[1] + row * CELL_M
+    for cell in cells:
+        x, y = origin[0] + float(cell[1]) * CELL_M, origin[1] + float(cell[0]) * CELL_M
         shares = _seen_from(solids, textures, x, y) if count else everything
         order = np.argsort(-shares, kind="stable")
         seen = order[: int((shares > 0).sum())]
@@ -175,11 +216,13 @@ def seen_lists(solids: Solids, textures: Textures, track: Track) -> Lists:
     )
 
 
-_TURNS = np.arange(4) * (math.pi / 2)
+_TURNS = np.arange(8) * (math.pi / 4)
+_FOCAL_PX = 0.5 * CAMERA_WIDTH / math.tan(math.radians(23.0))
+"""Half as fine again as the car's camera, so that it finds no triangle that was missed here."""
 
 
 def _seen_from(solids: Solids, textures: Textures, x: float, y: float) -> IntArray:
-    """(N,) how many samples show a triangle at most in any of four views from five places of a square whose corner is
+    """(N,) how many samples show a triangle at most in any of eight views from five places of a square whose corner is
     (x, y)."""
     count = len(solids[2])
     marks = np.zeros(count, np.int64)
@@ -193,7 +236,7 @@ def _seen_from(solids: Solids, textures: Textures, x: float, y: float) -> IntArr
         np.arange(count),
         np.full(count, 0xFFFFFFFF, np.uint32),
     )
-    camera = np.tile([0.495 * CAMERA_WIDTH, 0.0, 1.0, LOOK_UP_M[0]], (len(places), 1))
+    camera = np.tile([_FOCAL_PX, 0.0, 1.0, LENS_M], (len(places), 1))
     frames = np.empty((len(places), CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8)
     nothing = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
     args = (solids, rasteriser_textures(textures), everything)

@@ -36,7 +36,9 @@ def sky_table(has_sky: bool, background: float) -> NDArray[np.float32]:
         return np.full((ROWS, COLUMNS), background, np.float32)
     azimuth = np.arange(COLUMNS) * (2.0 * math.pi / COLUMNS)
     elevation = np.linspace(0.0, HIGHEST_RAD, ROWS)
-    return np.asarray(sky_grey(elevation[:, None], azimuth[None, :]).clip(0.0, 255.0), np.float32)
+    return np.asarray(
+        sky_grey(elevation[:, None], np.asarray(azimuth, np.float64)[None, :]).clip(0.0, 255.0), np.float32
+    )
 
 
 def sky_grey(elevation_rad: FloatArray, azimuth_rad: FloatArray) -> FloatArray:

@@ -36,6 +36,9 @@ NEAR_M = 0.02
 
 SPAN = 16
 """Pixels between which textures run straight."""
+NEARBY_PX = 2
+"""Where triangles meet, one is as grey as it was last so near."""
+
 SMALL_PX = 5.0
 """A triangle that is no wider and no higher shows one grey."""
 
@@ -43,8 +46,7 @@ SECTORS = 32
 """A list tells for each triangle in which of so many directions it is seen, a bit each."""
 
 
-@intrinsic
-def _bits(typingctx: Any, value: Any) -> Any:
+def _bits_of(typingctx: Any, value: Any) -> Any:
     """The bits of a float32 as int32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -53,8 +55,7 @@ def _bits(typingctx: Any, value: Any) -> Any:
     return types.int32(types.float32), codegen
 
 
-@intrinsic
-def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
+def _load_2x2_of(typingctx: Any, pairs: Any, index: Any) -> Any:
     """The 2x2 texels that begin at pairs[index], as one unaligned little-endian uint32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -68,12 +69,16 @@ def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
     return types.uint32(pairs, index), codegen
 
 
+_bits: Any = intrinsic(_bits_of)
+_load_2x2: Any = intrinsic(_load_2x2_of)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _put_span(words, begin, end, near, slope, name):  # type: ignore[no-untyped-def]
     """Show a triangle in words begin..end-1 where it is nearer; near is 1 / depth in the first one."""
     for j in range(end - begin):
         value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
-        word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
+        word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)
         at = begin + j  # unsigned: an index that might be negative is not vectorised
         words[at] = max(words[at], word)
 
@@ -84,7 +89,7 @@ def _shown(words, begin, end, near, slope):  # type: ignore[no-untyped-def]
     count = 0
     for j in range(end - begin):
         value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
-        word = _i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4))  # type: ignore[call-arg]
+        word = _i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4))
         count += 1 if word >= _i(words[begin + j] & ~_NAME) else 0
     return count
 
@@ -105,13 +110,13 @@ def _put_span_with_holes(words, begin, end, planes, name, column, row, textures,
         c, r = int((u - math.floor(u)) * width) & (width - 1), int((v - math.floor(v)) * height) & (height - 1)
         if alpha[start + r * width + c] >= 128:
             value = max(_f(near), _FARTHEST_NEAR)
-            word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)  # type: ignore[call-arg]
+            word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)
             words[at] = max(words[at], word)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _see(n, facets, lens, view, planes, name):  # type: ignore[no-untyped-def]
-    """Fill planes[name] (12,): 1 / depth, u / depth, v / depth and light / depth as linear functions of a pixel's place.
+    """Fill planes[name] (12,): 1, u, v and light, each over the depth, as linear functions of a pixel's place.
 
     view (3, 3) is the ray of the picture's corner and its steps of one pixel to the right and down, at depth 1.
     """
@@ -288,7 +293,7 @@ def _shade_run(plane, picture, textures, shade, row, first, last, out):  # type:
         at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
         start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
         for j in range(place, end):
-            four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))  # type: ignore[call-arg]
+            four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
             right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
             west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
             east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low
@@ -302,7 +307,7 @@ def _shade_run(plane, picture, textures, shade, row, first, last, out):  # type:
 def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shade, work, frame):  # type: ignore[no-untyped-def]
     """Put the samples over rows first_row..last_row of the frame."""
     pictures = solids[2]
-    names, greys, evens, odds, sums, alone = work
+    names, greys, evens, odds, sums, alone, places, recent = work
     # `names` (rows + 2, width + 2): the triangle of a pixel whose four samples agree, else -1
     for r in range(first_row - 1, last_row + 2):
         here, grey = names[r + 1], greys[r + 1]
@@ -328,9 +333,13 @@ def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shad
                 end = _run_end(here, j)
                 if name > 0:
                     _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, end, grey)
+                    places[name, 0], recent[name, 0] = (r << 8) + j, grey[j]
+                    places[name, 1], recent[name, 1] = (r << 8) + end - 1, grey[end - 1]
                     _fill_samples(grey[j:end], even0[j:end], odd0[j:end], even1[j:end], odd1[j:end])
             else:
-                _shade_mixed(j, r, planes, tones, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey)
+                _shade_mixed(
+                    j, r, planes, tones, places, recent, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey
+                )
             j = end
     for r in range(first_row, last_row + 1):
         above, here, below = names[r], names[r + 1], names[r + 2]
@@ -433,14 +442,21 @@ def _fill_samples(grey, even0, odd0, even1, odd1):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shade_mixed(j, r, planes, tones, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
+def _shade_mixed(j, r, planes, tones, places, recent, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
     """The four samples of a pixel where triangles meet: each triangle is looked up once, in the pixel's middle."""
     grey[j] = _f(0.0)
     for first in range(4):
         name = even0[j] if first == 0 else odd0[j] if first == 1 else even1[j] if first == 2 else odd1[j]
         if name <= 0 or name > MOST_SEEN:
             continue
-        _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, j + 1, grey)
+        # the triangle's grey beside this pixel, or above it, will do
+        if places[name, 0] >= (r << 8) - 256 and abs((places[name, 0] & 255) - j) <= NEARBY_PX:
+            grey[j] = recent[name, 0]
+        elif places[name, 1] >= (r << 8) - 256 and abs((places[name, 1] & 255) - j) <= NEARBY_PX:
+            grey[j] = recent[name, 1]
+        else:
+            _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, j + 1, grey)
+            places[name, 0], recent[name, 0] = (r << 8) + j, grey[j]
         value = _i(_i(_f(min(grey[j], _f(255.0)) * _f(8.0))) | _i(1 << 20))
         if even0[j] == name:
             even0[j] = value
@@ -454,7 +470,7 @@ def _shade_mixed(j, r, planes, tones, seen, pictures, shade, textures, even0, od
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def aim(lens, camera, axes, view):  # type: ignore[no-untyped-def]
-    """Fill axes (3, 3), the optical axis, left and down, and view (3, 3), the ray of the picture's corner and its steps."""
+    """Fill axes (3, 3): optical axis, left and down; and view (3, 3): the ray of the picture's corner and its steps."""
     focal, sin, cos = camera[0], camera[1], camera[2]
     axes[0, 0], axes[0, 1], axes[0, 2] = lens[2] * cos, lens[3] * cos, -sin
     axes[1, 0], axes[1, 1], axes[1, 2] = -lens[3], lens[2], 0.0
@@ -477,7 +493,8 @@ def cell_of(cells, x, y):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _sectors(lens, camera):  # type: ignore[no-untyped-def]
     """Bits of the directions that a frame sees, half a sector more on both sides."""
-    half = math.atan(0.5 * CAMERA_WIDTH / camera[0] / max(camera[2] - 0.5 * CAMERA_HEIGHT / camera[0] * abs(camera[1]), 0.2))
+    ahead = camera[2] - 0.5 * CAMERA_HEIGHT / camera[0] * abs(camera[1])
+    half = math.atan(0.5 * CAMERA_WIDTH / camera[0] / max(ahead, 0.2))
     middle = math.atan2(lens[3], lens[2])
     per = SECTORS / (2.0 * math.pi)
     first, last = math.floor((middle - half) * per), math.floor((middle + half) * per)
@@ -509,6 +526,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
     axes, view = np.empty((3, 3)), np.empty((3, 3))
     planes, seen = np.empty((MOST_SEEN + 1, 12)), np.empty(MOST_SEEN + 1, np.int64)
     tones = np.empty(MOST_SEEN + 1, np.float32)
+    places, recent = np.empty((MOST_SEEN + 1, 2), np.int32), np.empty((MOST_SEEN + 1, 2), np.float32)
     wide = CAMERA_WIDTH + 2
     names = np.zeros((CAMERA_HEIGHT + 2, wide), np.int32)
     greys = np.zeros((CAMERA_HEIGHT + 2, wide), np.float32)
@@ -535,6 +553,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
             if first <= last:
                 count = name
                 seen[name] = n
+                places[name, 0], places[name, 1] = _i(-1000), _i(-1000)
                 top, bottom = min(top, first), max(bottom, last)
         if bottom < top:
             continue
@@ -550,7 +569,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
                         marks[n] = max(marks[n], last)
         else:
             first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
-            work = (names, greys, evens, odds, sums, alone)
+            work = (names, greys, evens, odds, sums, alone, places, recent)
             _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shades[k], work, frames[k])
             if depths.shape[0] > 0:
                 _put_depths(lines, planes, first_row, last_row, depths[k])

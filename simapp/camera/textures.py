@@ -47,7 +47,7 @@ def textures_of(world: World, used: Sequence[bool], has_holes: Sequence[bool], c
     """Textures of the world's pictures that are `used` (P,), each with its alpha where `has_holes` (P,).
 
     coarsest (P,)  how many times a texture may be halved without anyone seeing it
-    A picture that cannot be read is plain grey: the importer told of it.
+    A picture that cannot be read is white, as in Gazebo: the importer told of it.
     """
     parts: list[NDArray[np.uint16]] = []
     alphas: list[UInt8Array] = []
@@ -61,7 +61,7 @@ def textures_of(world: World, used: Sequence[bool], has_holes: Sequence[bool], c
         try:
             pixels = picture.pixels()
         except InputError:
-            pixels = np.full((1, 1, 3), 128, np.uint8)
+            pixels = np.full((1, 1, 3), 255, np.uint8)
         means[p] = pixels[..., :3].reshape(-1, 3).mean(axis=0) / 255.0
         grey, alpha = grey_of(pixels), alpha_of(pixels)
         height, width = (_power_of_two(size) for size in grey.shape)
@@ -100,9 +100,9 @@ def _power_of_two(size: int) -> int:
 def _halved(grey: FloatArray) -> FloatArray:
     """Means of 2x2 texels; of two where there is one row or column only."""
     if grey.shape[0] == 1:
-        return grey.reshape(1, -1, 2).mean(axis=2, dtype=np.float32)
+        return np.asarray(grey.reshape(1, -1, 2).mean(axis=2, dtype=np.float32))
     if grey.shape[1] == 1:
-        return grey.reshape(-1, 2, 1).mean(axis=1, dtype=np.float32)
+        return np.asarray(grey.reshape(-1, 2, 1).mean(axis=1, dtype=np.float32))
     height, width = grey.shape
     return np.asarray(grey.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3), dtype=np.float32))
 
