@@ -201,6 +201,24 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_taken(damage: str, copy: Co
     assert len(whites) == ("texture" in damage or "windows" in damage)
 
 
+@pytest.mark.parametrize("config", [None, b"no config", b"<model><sdf version='1.7'>gone.sdf</sdf></model>"])
+def test_a_model_is_found_without_its_config(config: bytes | None, copy: Copy, tmp_path: Path) -> None:
+    plain(copy)
+    (copy.root / "models/Made_track/model.config").unlink()
+    if config is not None:
+        copy.write("models/Made_track/model.config", config)
+    assert one(copy, tmp_path / "tracks").triangle_count == 4
+
+
+def test_the_newest_sdf_of_a_model_counts(copy: Copy, tmp_path: Path) -> None:
+    plain(copy)
+    copy.write("models/Made_track/old.sdf", b"<sdf version='1.4'><model name='m'/></sdf>")
+    names = {"1.4": "old.sdf", "1.10": "Made_track_model.sdf", "1.7": "old.sdf"}
+    told = "".join(f"<sdf version='{version}'>{name}</sdf>" for version, name in names.items())
+    copy.write("models/Made_track/model.config", f"<model>{told}</model>".encode())
+    assert one(copy, tmp_path / "tracks").triangle_count == 4
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
