@@ -62,6 +62,8 @@ ALLOWED = {
     "undercut/report/__init__.py": "import matplotlib",
     "undercut/video/__init__.py": "import matplotlib",
     "simapp/gym/__init__.py": "import gymnasium",
+    "simapp/worlds/collada.py": "import collada",
+    "undercut/line/__init__.py": "import casadi",
     "simapp/race.py": "import contract.state",
     "trainer/coach/__init__.py": "import rl_coach, tensorflow",
     **{f"trainer/{folder}/__init__.py": "import rl_coach" for folder in ("common", "ppo", "sac", "dqn")},
@@ -86,6 +88,8 @@ FORBIDDEN = {
     "openvino only in the check of car bundles": ("undercut/bad.py", "import openvino"),
     "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),
+    "pycollada only in the reader of meshes": ("simapp/worlds/bad.py", "import collada"),
+    "casadi only in the racing line": ("undercut/bad4.py", "import casadi"),
 }
 
 
