@@ -17,6 +17,8 @@ CELL_M = 0.5
 MARGIN_M = 0.02
 LENS_M = 0.134
 """The lens's height above the ground, from where it is looked."""
+MOST_LISTED = 2600
+"""Triangles of a list at most, those that fill most of a view: nine of the official worlds, cities, have more."""
 LEAST_PX = 0.3
 """A triangle whose half width is less than this is not looked for."""
 LOWEST_M = -0.003
@@ -176,7 +178,7 @@ class SeenLists:
         return place, np.array(self._starts, np.int64), np.concatenate(self._listed), np.concatenate(self._bits)
 
     def _seen_from(self, x: float, y: float) -> IntArray:
-        """Triangles that show in any of eight views from five places of the square whose corner is (x, y), those that
+        """Triangles that show in any of six views from five places of the square whose corner is (x, y), those that
         fill most of a view first."""
         away = np.hypot(self._middle[:, 0] - x - CELL_M / 2, self._middle[:, 1] - y - CELL_M / 2)
         may = np.flatnonzero(self._radius * _FOCAL_PX > LEAST_PX * (away - self._radius - CELL_M))
@@ -196,12 +198,12 @@ class SeenLists:
         args = (self._solids, rasteriser_textures(self._textures), candidates)
         draw_standing(places, camera, np.ones(len(places)), *args, frames, nothing, samples)
         order = may[np.argsort(-samples[may], kind="stable")]
-        return np.asarray(order[: int((samples > 0).sum())])
+        return np.asarray(order[: min(int((samples > 0).sum()), MOST_LISTED)])
 
 
-_TURNS = np.arange(8) * (math.pi / 4)
-_FOCAL_PX = 0.5 * CAMERA_WIDTH / math.tan(math.radians(23.0))
-"""Half as fine again as the car's camera, so that it finds no triangle that was missed here."""
+_TURNS = np.arange(6) * (math.pi / 3)
+_FOCAL_PX = 0.5 * CAMERA_WIDTH / math.tan(math.radians(31.0))
+"""As fine as the car's camera."""
 
 
 def _directions(corners: FloatArray, middle: tuple[float, float]) -> NDArray[np.uint32]:
