@@ -17,7 +17,7 @@ CELL_M = 0.5
 MARGIN_M = 0.02
 LENS_M = 0.134
 """The lens's height above the ground, from where it is looked."""
-MOST_LISTED = 2600
+MOST_LISTED = 4000
 """Triangles of a list at most, those that fill most of a view: nine of the official worlds, cities, have more."""
 LEAST_PX = 0.3
 """A triangle whose half width is less than this is not looked for."""
