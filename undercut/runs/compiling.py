@@ -6,6 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from contract.config import RunConfig
 from contract.metadata import ModelMetadata
 from simapp.kernels import Compiled, Scope, compile_missing
+from simapp.tracks import available_tracks
 
 
 def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console) -> None:
@@ -13,8 +14,11 @@ def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console
     if config.simulator != "builtin":
         return
     races = [world.race for world in config.each_world()]
+    shipped = set(available_tracks(()))
+    tracks = {world.track.removesuffix("_ccw").removesuffix("_cw") for world in config.each_world()}
     is_plain = (
-        all(race.race_type == "TIME_TRIAL" for race in races)
+        tracks <= shipped  # others may have a world of their own
+        and all(race.race_type == "TIME_TRIAL" for race in races)
         and not config.enable_domain_randomization
         and all(model.observation_shapes().keys() == PLAIN_SENSORS for model in models)
     )
