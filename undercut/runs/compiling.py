@@ -6,13 +6,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from contract.config import RunConfig
 from contract.metadata import ModelMetadata
 from simapp.kernels import Compiled, Scope, compile_missing
-from simapp.tracks import available_tracks
 
 
 def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console) -> None:
     """Compile what the config's races need of the built-in simulator, with cars of these models."""
     if config.simulator != "builtin":
         return
+    from simapp.tracks import available_tracks  # numba takes a second to import
+
     races = [world.race for world in config.each_world()]
     shipped = set(available_tracks(()))
     tracks = {world.track.removesuffix("_ccw").removesuffix("_cw") for world in config.each_world()}
