@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPO
 
-MAX_LINES = 400
+MAX_LINES = 600
 FOLDERS = (
     *("contract", "simapp", "trainer", "undercut", "scripts", "rewards", "actions", "compose", "tests", "docs", ".ci"),
 )
@@ -68,6 +68,7 @@ ALLOWED = {
     "trainer/learn.py": "import contract.state",
     "undercut/cli/main.py": "import typer, rich, simapp.race, trainer.learn",
     "undercut/interchange/car.py": "import openvino",
+    "undercut/line/__init__.py": "import casadi",
     "undercut/view/__init__.py": "import aiohttp",
 }
 # ... and one import against each rule.
@@ -84,6 +85,7 @@ FORBIDDEN = {
     "rich only in undercut": ("simapp/bad3.py", "from rich import console"),
     "matplotlib only in figures, reports and videos": ("trainer/bad4.py", "import matplotlib.pyplot"),
     "openvino only in the check of car bundles": ("undercut/bad.py", "import openvino"),
+    "casadi only in the racing line": ("undercut/bad6.py", "import casadi"),
     "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),
 }
