@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from contract.errors import InputError
-from simapp.worlds.form import is_world, plain_parts
+from simapp.worlds.form import ARRAYS_FILE, FILES, JSON_FILE, ROUTE_FILE, is_world, plain_parts
 
 WORLD_SUFFIX = ".world.zip"
 """NAME.world.zip beside NAME.npy is the world of that track."""
@@ -23,7 +23,9 @@ def pack(folder: Path) -> bytes:
     """A world's folder as a .zip, the same bytes for the same files."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        for path in sorted(it for it in folder.rglob("*") if it.is_file()):
+        # what a simulator keeps beside them is made anew anywhere
+        own = [folder / name for name in (ARRAYS_FILE, JSON_FILE, ROUTE_FILE)]
+        for path in sorted([*own, *(it for it in (folder / FILES).rglob("*") if it.is_file())]):
             member = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _TIME)
             # pictures and arrays are compressed as they are
             member.compress_type = zipfile.ZIP_DEFLATED if path.suffix in (".dae", ".json") else zipfile.ZIP_STORED

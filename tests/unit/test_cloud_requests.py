@@ -18,7 +18,7 @@ from contract.errors import InputError
 from contract.stores.local import LocalStore
 from tests.cloud_support import small_run
 from undercut.backends.aws import batch, robomaker, sagemaker
-from undercut.backends.aws.jobs import Images, JobRecord, job_name
+from undercut.backends.aws.jobs import Images, JobRecord, check, job_name
 from undercut.backends.aws.launching import attempts, plan_of, race_name
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.rendezvous import Hosts, Meeting
@@ -111,6 +111,16 @@ def test_a_key_is_not_given_for_disks_that_machines_bring(instance_type: str, ha
     request = sagemaker.request(plan(kms_key="alias/mine", instance_type=instance_type), RESOURCES, IMAGES.trainer)
     assert ("VolumeKmsKeyId" not in request["ResourceConfig"]) is has_own_disk
     assert request["OutputDataConfig"]["KmsKeyId"] == "alias/mine"
+
+
+def test_tags_of_ones_own_and_machines_that_are_kept() -> None:
+    request = sagemaker.request(plan(tags=("team=red", "cost centre=7"), keep_alive_minutes=30), RESOURCES, "image")
+    fits("sagemaker", "CreateTrainingJob", request | {"AlgorithmSpecification": {"TrainingInputMode": "File"}})
+    assert request["Tags"][1:] == [{"Key": "team", "Value": "red"}, {"Key": "cost centre", "Value": "7"}]
+    assert request["ResourceConfig"]["KeepAlivePeriodInSeconds"] == 1800
+    assert "KeepAlivePeriodInSeconds" not in sagemaker.request(plan(), RESOURCES, "image")["ResourceConfig"]
+    with pytest.raises(InputError, match="keep_alive_minutes"):
+        check(plan(keep_alive_minutes=5, spot=True), sagemaker.SageMakerLauncher.can, RESOURCES)
 
 
 def test_a_job_knows_its_time_and_leaves_some_for_its_last_evaluation(tmp_path: Path) -> None:

@@ -23,24 +23,11 @@ from tests.others import (
     as_worker,
     lines_of,
     load,
-    some_episodes,
-    some_laps,
     worker_files,
     write,
 )
 from undercut.analysis.log import Kind
 from undercut.cli.main import app
-
-
-@pytest.fixture(scope="module")
-def driven() -> list[Rollout]:
-    return some_episodes()
-
-
-@pytest.fixture(scope="module")
-def laps() -> list[Rollout]:
-    return some_laps()
-
 
 # --- archives and damage ---------------------------------------------------------------------------------------------
 

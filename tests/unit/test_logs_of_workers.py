@@ -18,8 +18,6 @@ from tests.others import (
     PER_ITERATION,
     as_worker,
     load,
-    some_episodes,
-    some_laps,
     worker_files,
     write,
 )
@@ -28,17 +26,6 @@ from undercut.analysis.measures import iteration_table
 from undercut.analysis.workers import counted_together
 from undercut.cli.main import app
 from undercut.interchange.workers import WorkersFiles
-
-
-@pytest.fixture(scope="module")
-def driven() -> list[Rollout]:
-    return some_episodes()
-
-
-@pytest.fixture(scope="module")
-def laps() -> list[Rollout]:
-    return some_laps()
-
 
 # --- workers ---------------------------------------------------------------------------------------------------------
 

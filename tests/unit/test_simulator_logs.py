@@ -24,25 +24,12 @@ from tests.others import (
     line_of_2019,
     lines_of,
     load,
-    some_episodes,
-    some_laps,
     worker_files,
     write,
 )
 from undercut.analysis.log import Kind
 from undercut.analysis.measures import iteration_table
 from undercut.analysis.simlog import read_simulator_log
-
-
-@pytest.fixture(scope="module")
-def driven() -> list[Rollout]:
-    return some_episodes()
-
-
-@pytest.fixture(scope="module")
-def laps() -> list[Rollout]:
-    return some_laps()
-
 
 # --- simulators' logs ------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
-from contract.state import BROKEN, EpisodeStatus, FloatArray
+from contract.state import BROKEN, STEP_S, EpisodeStatus, FloatArray
+from contract.vehicle import FRONT_POINT_X_M
 from simapp.tracks import Track
 from undercut.analysis.limit import Limit
 from undercut.analysis.log import Episode, Kind, RunLog
@@ -15,6 +17,8 @@ CELL_M = 0.1
 """Laps are compared in cells of this length of the centre line."""
 BRAKING_MPS2 = 0.5
 """A car that loses more speed than this brakes."""
+SMOOTHED = 3
+"""Steps over which a car's speed is taken."""
 CAUSES = ("line", "braking", "speed")
 """What time is lost by: a longer way, slowing down, and going slower than the limit otherwise."""
 
@@ -47,8 +51,8 @@ class Gap:
 
 
 def gap_of(steps: np.ndarray, limit: Limit, track: Track) -> Gap | None:
-    """The gap of a lap, steps (T,) of STEP_DTYPE, driven whole and without a reset from the start line on; None
-    of any other.
+    """The gap of a lap, steps (T,) of STEP_DTYPE, that was driven whole and without a reset; None of any other. It may
+    begin anywhere, as training's laps do.
 
     In each cell of the centre line the lap has a time and a way, and so has the limit. Driving the longer way at the
     limit's speed is what the `line` costs; the rest is speed, and `braking` where the car slowed down.
@@ -57,61 +61,59 @@ def gap_of(steps: np.ndarray, limit: Limit, track: Track) -> Gap | None:
     if len(rows) < 4 or rows["status"][-1] != EpisodeStatus.lap_complete or np.isin(rows["status"], BROKEN).any():
         return None
     distance, _ = track.along(rows["x_m"], rows["y_m"])
-    way = np.cumsum(np.concatenate([[0.0], track.shortest_way(np.diff(distance))])) + _signed(track, distance[0])
-    lap_s = float(rows["time_s"][-1])
-    if way[-1] < 0.9 * track.length_m or abs(way[0]) > 1.0:
+    way = np.cumsum(np.concatenate([[0.0], track.shortest_way(np.diff(distance))]))
+    length = track.length_m
+    if way[-1] < 0.9 * length:
         return None
+    way += FRONT_POINT_X_M  # steps hold that point, and a lap counts from base_link's place
+    begun = float(distance[0]) - FRONT_POINT_X_M
+    lap_s = float(rows["time_s"][-1])
     driven = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(rows["x_m"]), np.diff(rows["y_m"])))])
     rising = np.concatenate([[True], np.diff(np.maximum.accumulate(way)) > 0.0])
-    way, driven, time = way[rising], driven[rising], rows["time_s"][rising]
-    edges = np.linspace(0.0, track.length_m, max(round(track.length_m / CELL_M), SECTORS) + 1)
-    # before the first row the car stood, after the last one it rolls on as it was
-    seconds = np.diff(_at(edges, way, time, lap_s))
-    metres = np.diff(_at(edges, way, driven, None))
-    best_s, best_m = _of_limit(limit, edges, track)
-    pace = best_s / np.maximum(best_m, 1e-9)
-    longer = (metres - best_m) * pace
-    slower = seconds - best_s - longer
-    speed = np.gradient(metres / np.maximum(seconds, 1e-9)) / np.maximum(seconds, 1e-9)
-    brakes = speed < -BRAKING_MPS2
-    by_cell = np.column_stack([longer, np.where(brakes, slower, 0.0), np.where(brakes, 0.0, slower)])
-    sector = np.minimum((0.5 * (edges[1:] + edges[:-1]) / track.length_m * SECTORS).astype(np.int64), SECTORS - 1)
+    count = max(round(length / CELL_M), SECTORS)
+    edges = length * np.arange(count + 1) / count
+    seconds = np.interp(edges, np.append(0.0, way[rising]), np.append(0.0, rows["time_s"][rising]))
+    seconds[-1] = lap_s
+    metres = _carried_on(edges, way[rising], driven[rising])
+    best_s, best_m = _of_limit(limit, edges + begun, track)
+    took, went = np.diff(np.minimum(seconds, lap_s)), np.diff(metres)
+    longer = (went - best_m) * best_s / np.maximum(best_m, 1e-9)
+    slower = took - best_s - longer
+    slowing = np.interp(0.5 * (edges[1:] + edges[:-1]), way[rising], _speeding_up(rows)[rising]) < -BRAKING_MPS2
+    by_cell = np.column_stack([longer, np.where(slowing, slower, 0.0), np.where(slowing, 0.0, slower)])
+    by_cell = np.roll(by_cell, round(begun / length * count), axis=0)
     by_sector = np.zeros((SECTORS, len(CAUSES)))
-    np.add.at(by_sector, sector, by_cell)
+    np.add.at(by_sector, np.arange(count) * SECTORS // count, by_cell)
     return Gap(lap_s, limit.lap_s, by_cell, by_sector)
 
 
-def _signed(track: Track, distance_m: float) -> float:
-    """Distance of the first row past the start line, below 0 before it."""
-    return float(track.shortest_way(np.array([distance_m]))[0])
+def _speeding_up(rows: np.ndarray) -> FloatArray:
+    """(R,) m/s², from the way between rows."""
+    way = np.hypot(np.diff(rows["x_m"]), np.diff(rows["y_m"]))
+    speed = uniform_filter1d(way / STEP_S, SMOOTHED, mode="nearest")
+    return np.asarray(np.gradient(np.append(speed, speed[-1])) / STEP_S)
 
 
-def _at(edges: FloatArray, way: FloatArray, values: FloatArray, end: float | None) -> FloatArray:
-    """Values at cells' edges: from 0 at the first to `end`, or as far as the last row's slope goes, at the last."""
-    inner = np.interp(edges, way, values)
-    past = edges > way[-1]
-    slope = (values[-1] - values[-2]) / (way[-1] - way[-2])
-    inner[past] = values[-1] + slope * (edges[past] - way[-1])
-    before = edges < way[0]
-    slope = (values[1] - values[0]) / (way[1] - way[0])
-    inner[before] = values[0] - slope * (way[0] - edges[before]) if end is None else values[0] * edges[before] / way[0]
-    if end is not None:
-        inner[0], inner[-1] = 0.0, end
-    return np.asarray(inner)
+def _carried_on(edges: FloatArray, way: FloatArray, driven: FloatArray) -> FloatArray:
+    """Metres driven at cells' edges, before the first row and after the last one as its neighbours go."""
+    first = (driven[1] - driven[0]) / (way[1] - way[0])
+    last = (driven[-1] - driven[-2]) / (way[-1] - way[-2])
+    metres = np.interp(edges, way, driven)
+    metres = np.where(edges < way[0], driven[0] - first * (way[0] - edges), metres)
+    return np.asarray(np.where(edges > way[-1], driven[-1] + last * (edges - way[-1]), metres))
 
 
-def _of_limit(limit: Limit, edges: FloatArray, track: Track) -> tuple[FloatArray, FloatArray]:
-    """Seconds and metres (C,) of the limit in each cell."""
+def _of_limit(limit: Limit, places: FloatArray, track: Track) -> tuple[FloatArray, FloatArray]:
+    """Seconds and metres (C,) of the limit between places (C + 1,) along the centre line, over the start line too."""
     x, y = np.append(limit.x_m, limit.x_m[0]), np.append(limit.y_m, limit.y_m[0])
     driven = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
     place = np.append(limit.distance_m, limit.distance_m[0] + track.length_m)
     rising = np.concatenate([[True], np.diff(place) > 0.0])
     place, driven, time = place[rising], driven[rising], limit.time_s[rising]
-    wrapped = np.concatenate([place[:-1] - track.length_m, place])
 
     def cells(values: FloatArray) -> FloatArray:
-        whole = values[-1]
-        return np.diff(np.interp(edges, wrapped, np.concatenate([values[:-1] - whole, values])))
+        laps = np.floor((places - place[0]) / track.length_m)
+        return np.diff(laps * values[-1] + np.interp(places - laps * track.length_m, place, values))
 
     return cells(time), cells(driven)
 

@@ -24,8 +24,10 @@ SCALE = np.array([15.0, 1.0])
 """Degrees of steering and m/s of speed that count alike when commands are compared."""
 STRAIGHT_DEG = 3.0
 """Commands of less steering are straight on, where actions are mirrored."""
-BEAM = 160
+BEAM = 200
 """Cars that are kept each step."""
+STRAY_S = (0.03, 0.1)
+"""What a car that strays from the line by the unit of each is taken to lose, in seconds: one search with each."""
 _DRAWS = 12
 _GRID = (0.5, 0.05)
 """Actions are whole multiples of this many degrees and m/s."""
@@ -151,7 +153,12 @@ class DiscreteLap:
 def best_lap(track: Track, line: RacingLine, actions: DiscreteActions) -> DiscreteLap | None:
     """The fastest lap that a beam search finds with these actions, begun at speed after a lap of the same; None where
     all cars leave the road."""
-    search = _Beam(track, line, actions)
+    found = [lap for stray_s in STRAY_S if (lap := _search(track, line, actions, stray_s)) is not None]
+    return min(found, key=lambda lap: lap.lap_s, default=None)
+
+
+def _search(track: Track, line: RacingLine, actions: DiscreteActions, stray_s: float) -> DiscreteLap | None:
+    search = _Beam(track, line, actions, stray_s)
     length = search.reference.path.length_m
     for _ in range(int(2.0 * 3.0 * line.limit_s / STEP_S) + 30):
         if not search.advance():
@@ -164,8 +171,8 @@ def best_lap(track: Track, line: RacingLine, actions: DiscreteActions) -> Discre
 class _Beam:
     """Cars that take different actions, the best of them kept each step."""
 
-    def __init__(self, track: Track, line: RacingLine, actions: DiscreteActions) -> None:
-        self._track, self._car = track, line.car
+    def __init__(self, track: Track, line: RacingLine, actions: DiscreteActions, stray_s: float) -> None:
+        self._track, self._car, self._stray_s = track, line.car, stray_s
         self.reference = Reference.of(line)
         self._commands = np.column_stack([np.radians(actions.steering_deg), actions.speed_mps])
         self._back_m = centre_x_m(line.car)
@@ -201,7 +208,7 @@ class _Beam:
             + (heading_difference(cars.heading_rad, heading) / 0.2) ** 2
             + ((cars.speed_mps - speed) / 0.6) ** 2
         )
-        score = ahead_s - 0.012 * strays
+        score = ahead_s - self._stray_s * strays
         fits = wheels_on_road(self._track, cars.x_m, cars.y_m, cars.heading_rad).any(axis=1) & (moved > 0.0)
         if not fits.any():
             return False

@@ -2,7 +2,7 @@
 
 The optimisation works in coordinates of such a reference: the distance along it and the offset to its left. They break
 down where the offset reaches the centre of the reference's curvature. So the reference is no centre line, which may be
-as tight as it likes, but the line of least curvature between the edges, found in a few rounds from the smoothed centre
+as tight as it likes, but a short and straight line between the edges, found in a few rounds from the smoothed centre
 line. It is also the line that the optimisation starts with.
 """
 
@@ -61,7 +61,7 @@ class Corridor:
 
 
 def corridor_of(track: Track, inset_m: float, spacing_m: float = SPACING_M) -> Corridor:
-    """The corridor of a closed track around its line of least curvature, which stays `inset_m` inside of the edges.
+    """The corridor of a closed track around its least bent line, which stays `inset_m` inside of the edges.
 
     InputError for an open road, which has no lap, and for one that is too narrow for the car.
     """
@@ -77,7 +77,7 @@ def corridor_of(track: Track, inset_m: float, spacing_m: float = SPACING_M) -> C
     points = gaussian_filter1d(np.column_stack([poses.x_m, poses.y_m]), sigma, axis=0, mode="wrap")
     corridor = _measured(track, points, count)
     for _ in range(_ROUNDS):
-        offset = _least_curvature(corridor, inset_m)
+        offset = _least_bent(corridor, inset_m)
         corridor = _measured(track, corridor.points(offset), count)
         if np.abs(offset).max() < 0.02:
             break
@@ -166,9 +166,12 @@ def _crossings(
     return np.asarray(np.where(np.isfinite(away[at, best]), offset[at, best], expected))
 
 
-def _least_curvature(corridor: Corridor, inset_m: float) -> FloatArray:
-    """Offsets (N,) within the corridor at which the line bends least: of least integral of the squared curvature, which
-    is quadratic in the offsets while the line lies nearly along the reference."""
+def _least_bent(corridor: Corridor, inset_m: float) -> FloatArray:
+    """Offsets (N,) within the corridor at which the second differences of the points have the least sum of squares.
+
+    They measure curvature where points stay as far apart, and shrink with a line that gets shorter: of lines that bend
+    alike the short one is found. The line of least curvature proper swings out, and is a worse place to begin.
+    """
     count, h = len(corridor.x_m), corridor.spacing_m
     second = _ring(count, (1.0, -2.0, 1.0)) / h**2
     normal = np.column_stack([-np.sin(corridor.heading_rad), np.cos(corridor.heading_rad)])

@@ -32,8 +32,8 @@ HORIZON = 7
 """Steps: half a second, three times the lag of the steering."""
 _SPREAD = np.array([0.02, 0.06, 0.3])
 """Of offset (m), heading (rad) and speed (m/s): errors that weigh alike."""
-_EFFORT = np.array([0.25, 1.0])
-"""Corrections of steering (rad) and speed (m/s) that weigh as much."""
+EFFORTS = ((0.1, 0.5), (0.05, 0.3), (0.25, 1.0))
+"""Corrections of steering (rad) and speed (m/s) that weigh as much: which driver is best depends on the lap."""
 _NUDGE = np.array([0.02, 0.1])
 _NEAR = 16
 """Points of the reference to both sides, among which the one nearest to a car is looked for."""
@@ -161,8 +161,8 @@ def centre_x_m(car: Car) -> float:
 class Driver:
     """Follows a reference with one car; `controls` is asked once a step."""
 
-    def __init__(self, reference: Reference, car: Car) -> None:
-        self._reference, self._car = reference, car
+    def __init__(self, reference: Reference, car: Car, effort: tuple[float, float] = EFFORTS[0]) -> None:
+        self._reference, self._car, self._effort = reference, car, np.array(effort)
         self._centre_x_m = centre_x_m(car)
         self._corrections = np.zeros((HORIZON, 2))
         self._distance_m = 0.0
@@ -192,7 +192,7 @@ class Driver:
                 tried[1 + 2 * step + kind, step, kind] += _NUDGE[kind]
         errors = self._errors(tried, where)
         slope = (errors[1:] - errors[0]) / np.tile(_NUDGE, HORIZON)[:, np.newaxis]
-        effort = 1.0 / np.tile(_EFFORT, HORIZON)
+        effort = 1.0 / np.tile(self._effort, HORIZON)
         corrected = (base - planned).ravel()
         left = slope @ slope.T + np.diag(effort**2)
         right = slope @ errors[0] + effort**2 * corrected

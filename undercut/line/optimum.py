@@ -45,6 +45,8 @@ SLOWEST_MPS = 0.3
 """Along the reference, at each point of a lap."""
 WHEELS = ("one", "all")
 """How many wheels stay on the road: one, which the rules of a race ask for, or all."""
+GRIP_TRIED = (0.5, 0.25)
+"""Shares of the grip at which the reference is driven to begin with: the second where the first leads nowhere."""
 STATES = ("n", "xi", "u", "v", "r", "delta", "command", "rim")
 CONTROLS = ("turning", "pulling")
 _SCALE = {"n": 0.5, "xi": 0.5, "u": 3.0, "v": 0.5, "r": 4.0, "delta": 0.5, "command": 0.5, "rim": 3.0}
@@ -128,8 +130,18 @@ def _kicks(ca: Any, car: Car, turning: Any) -> Any:
 def solve(
     corridor: Corridor, car: Car, margin_m: float = 0.0, wheels: str = "one", start: Optimum | None = None
 ) -> Optimum:
-    """The fastest lap of the corridor. `margin_m` keeps the wheels so much further inside; `start` is a lap of a
-    corridor of as many points to begin with. NoOptimumError when IPOPT finds none."""
+    """The fastest lap of the corridor. `margin_m` keeps the wheels so much further inside; `start` is a lap to begin
+    with in place of the reference itself, driven calmly or slowly. NoOptimumError when IPOPT finds none."""
+    starts = [start] if start is not None else [initial(corridor, car, share) for share in GRIP_TRIED]
+    for begin in starts:
+        try:
+            return _solved(corridor, car, margin_m, wheels, begin)
+        except NoOptimumError as problem:
+            last = problem
+    raise last
+
+
+def _solved(corridor: Corridor, car: Car, margin_m: float, wheels: str, begin: Optimum) -> Optimum:
     import casadi
 
     ca: Any = casadi  # its annotations tell its two kinds of symbols apart, which one set of equations serves
@@ -137,7 +149,6 @@ def solve(
     count, step_m = len(corridor.x_m), corridor.spacing_m
     scale = np.array([_SCALE[name] for name in STATES])
     control_scale = np.array([_CONTROL_SCALE[name] for name in CONTROLS])
-    begin = start or initial(corridor, car)
 
     x, w, kappa = ca.SX.sym("x", 8), ca.SX.sym("w", 2), ca.SX.sym("kappa")
     state = [x[k] * scale[k] for k in range(8)]
@@ -287,9 +298,9 @@ def _shifted(edge: FloatArray, corridor: Corridor, ahead_m: float) -> FloatArray
     return np.asarray(there + 0.5 * corridor.curvature * ahead_m**2)
 
 
-def initial(corridor: Corridor, car: Car) -> Optimum:
-    """The reference itself, driven with two thirds of the grip: where the optimisation starts."""
-    grip = 0.6 * car.friction * GRAVITY_MPS2
+def initial(corridor: Corridor, car: Car, share: float) -> Optimum:
+    """The reference itself, driven with a share of the grip: where the optimisation starts."""
+    grip = share * car.friction * GRAVITY_MPS2
     _, fast = _rim_bounds(car)
     speed = speed_profile(np.abs(corridor.curvature), corridor.spacing_m, grip, grip, 0.9 * fast)
     rate = speed * corridor.curvature

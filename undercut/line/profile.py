@@ -16,7 +16,7 @@ class RacingLine:
     """N points of a lap, in driving order from the start line on; each array (N,) unless it says otherwise.
 
     limit_s        the lap's time: the least that the car needs, in a flying lap
-    start_s        of the line of least curvature at two thirds of the grip, where the search began
+    start_s        of the line that the search began with, at half of the grip
     replay_s       a lap that followed it in the simulator, under the rules of a race; None: none was clean
     replay_margin_m  by which the followed line lies further inside
     x_m, y_m       of the point that reward functions see, 0.14 m ahead of base_link

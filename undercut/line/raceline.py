@@ -19,7 +19,7 @@ from contract.vehicle import FRONT_POINT_X_M
 from simapp.tracks import Track
 from undercut.line.corridor import Corridor, corridor_of
 from undercut.line.driver import centre_x_m
-from undercut.line.optimum import WHEELS, NoOptimumError, Optimum, initial, rim_gain, solve
+from undercut.line.optimum import GRIP_TRIED, WHEELS, NoOptimumError, Optimum, initial, rim_gain, solve
 from undercut.line.profile import RacingLine
 from undercut.line.replay import replay
 
@@ -90,7 +90,7 @@ def find_line(
     track: Track, car: Car, margin_m: float, wheels: str, doing: Callable[[str], None] = lambda text: None
 ) -> RacingLine:
     """Search for the line and drive it, whatever the cache has."""
-    doing("line of least curvature")
+    doing("a line to begin with")
     corridor = corridor_of(track, margin_m)
     doing(f"fastest lap, {len(corridor.x_m)} points")
     lap = solve(corridor, car, margin_m, wheels)
@@ -126,7 +126,7 @@ def _made(track: Track, corridor: Corridor, lap: Optimum, car: Car, margin_m: fl
         margin_m=margin_m,
         wheels=wheels,
         limit_s=lap.lap_s,
-        start_s=initial(corridor, car).lap_s,
+        start_s=initial(corridor, car, GRIP_TRIED[0]).lap_s,
         replay_s=None,
         replay_margin_m=0.0,
         x_m=x,

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from contract.metadata import ModelMetadata
-from contract.state import STEP_S, EpisodeStatus
+from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
 from simapp.tracks import Track, heading_difference
-from undercut.line.driver import Driver, Reference
+from undercut.line.driver import EFFORTS, Driver, Reference
 from undercut.line.profile import RacingLine
 
+ENOUGH = 1.01
+"""A lap this near to its limit is not tried to be bettered."""
 LAPS = 2
 """The first begins at speed, on the line; the last is timed."""
 
@@ -29,7 +31,18 @@ class Replay:
 
 
 def replay(track: Track, line: RacingLine) -> Replay:
-    """Follow the line with its car."""
+    """Follow the line with its car: the fastest of several drivers' laps."""
+    best = Replay(None, np.zeros(0, STEP_DTYPE))
+    for effort in EFFORTS:
+        driven = _driven(track, line, effort)
+        if best.lap_s is None or (driven.lap_s is not None and driven.lap_s < best.lap_s):
+            best = driven
+        if best.lap_s is not None and best.lap_s <= ENOUGH * line.limit_s:
+            break
+    return best
+
+
+def _driven(track: Track, line: RacingLine, effort: tuple[float, float]) -> Replay:
     simulator = BuiltinSimulator(track, [_MODEL], car=line.car)
     reference = Reference.of(line)
     race = Race(simulator, track, RaceRules(int(3.0 * line.limit_s / STEP_S) + 60), [_nothing])
@@ -38,7 +51,7 @@ def replay(track: Track, line: RacingLine) -> Replay:
     pose = track.pose_at(distance, offset)
     turn = float(heading_difference(heading, pose.heading_rad)[0])
     race.start(0, float(distance[0]), float(offset[0]), turn, line_m=0.0)
-    driver = Driver(reference, line.car)
+    driver = Driver(reference, line.car, effort)
     one, laps, rows = np.array([0]), 0, list[np.void]()
     while True:
         outcome = race.step(one, driver.controls(simulator.cars, 0))

@@ -56,6 +56,14 @@ class BatchLauncher:
             if job["status"] not in ("SUCCEEDED", "FAILED"):
                 self._session.call("batch", "TerminateJob", jobId=job["jobId"], reason="undercut cloud stop")
 
+        self.tidy(record)
+
+    def tidy(self, record: JobRecord) -> None:
+        for job in self._jobs(record)[:1]:
+            self._session.call(
+                "batch", "DeregisterJobDefinition", jobDefinition=job["jobDefinition"], absent=("does not exist",)
+            )
+
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         streams = [
             LogSource(_log_group(job), str(job["container"]["logStreamName"]), f"simulator {job['jobId'][:8]}")

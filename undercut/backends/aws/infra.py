@@ -112,6 +112,8 @@ def _parameters(
         "MakeBucket": before.get("MakeBucket", makes) if bucket == before.get("BucketName", bucket) else makes,
         "LogDays": str(min((days for days in _LOG_DAYS if days >= settings.log_days), default=_LOG_DAYS[-1])),
     }
+    if settings.prefix or before.get("StorePrefix"):
+        values["StorePrefix"] = settings.prefix or before["StorePrefix"]
     if settings.kms_key or before.get("KmsKeyArn"):
         values["KmsKeyArn"] = _key_arn(session, settings.kms_key) if settings.kms_key else before["KmsKeyArn"]
     for part in PARTS:

@@ -152,6 +152,9 @@ class Launcher(Protocol):
     def stop(self, record: JobRecord) -> None:
         """Ask AWS to stop all parts. Those that have ended, or never began, are fine."""
 
+    def tidy(self, record: JobRecord) -> None:
+        """Remove what the job was made with and nothing needs any more; it has ended. Twice is fine."""
+
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         """Where its parts write; the trainer's comes first."""
 
@@ -162,6 +165,9 @@ def check(plan: JobPlan, can: Capabilities, resources: Resources) -> None:
     if plan.work not in can.works:
         rule = f"{who} can {', '.join(can.works)}"
         raise InputError("launcher", f"{plan.launcher} for {plan.work}", rule, "take --launcher sagemaker")
+    if plan.spot and settings.keep_alive_minutes:
+        rule = "SageMaker keeps machines of on-demand jobs alone (warm pools)"
+        raise InputError("keep_alive_minutes", settings.keep_alive_minutes, rule, "leave out --spot, or set it to 0")
     if plan.spot and not can.spot:
         raise InputError("--spot", True, f"{who} has no spare capacity to take", "leave it out")
     fewest, most = can.simulators

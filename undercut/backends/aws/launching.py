@@ -18,6 +18,7 @@ from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, check, job
 from undercut.backends.aws.launchers import launcher
 from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.resources import Resources
+from undercut.backends.aws.sagemaker import LOG_GROUP
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.cli.copying import copy_between
@@ -163,7 +164,22 @@ def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, La
         say(left)
         raise
     say(f"launched {record.job} in {session.region}; Ctrl-C leaves it running: undercut cloud stop {plan.runs[0]}")
+    for line in links(record):
+        say(line)
     return record, starter
+
+
+def links(record: JobRecord) -> list[str]:
+    """The job's page in AWS's console, and that of its log."""
+    region = record.plan.region
+    console = f"https://{region}.console.aws.amazon.com"
+    # CloudWatch's pages take a group and a filter with "/" as "$252F" and "=" as "$3D" (the console's own links)
+    group = LOG_GROUP.replace("/", "$252F")
+    filtered = f"$3FlogStreamNameFilter$3D{record.job}"
+    return [
+        f"  {console}/sagemaker/home?region={region}#/jobs/{record.job}",
+        f"  {console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{filtered}",
+    ]
 
 
 def undone(starter: Launcher, record: JobRecord) -> str:
@@ -240,6 +256,7 @@ def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say
         say(f"{record.job} goes on in the cloud: undercut cloud watch {run} follows it, stop {run} ends it")
         raise
     record = record.changed(ended=True)
+    starter.tidy(record)
     if followed.metrics.summary():
         say(f"metrics: {followed.metrics.summary()}")
     if followed.state.phase not in ("done", "stopped"):

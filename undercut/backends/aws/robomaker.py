@@ -76,6 +76,9 @@ class RoboMakerLauncher:
             told = self._asked("DescribeSimulationJob", job=job, absent=ABSENT)
             if told and told["status"] not in _OVER:
                 self._asked("CancelSimulationJob", job=job, absent=ABSENT)
+        self.tidy(record)
+
+    def tidy(self, record: JobRecord) -> None:
         for number in range(record.plan.streams):
             stream = self._session.call(
                 "kinesisvideo", "DescribeStream", StreamName=stream_name(record.plan, number), absent=ABSENT

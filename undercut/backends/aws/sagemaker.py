@@ -61,6 +61,9 @@ class SageMakerLauncher:
     def stop(self, record: JobRecord) -> None:
         self._session.call("sagemaker", "StopTrainingJob", TrainingJobName=record.job, absent=(*ABSENT, *ENDED))
 
+    def tidy(self, record: JobRecord) -> None:
+        """A training job leaves nothing beside its record."""
+
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         return [LogSource(LOG_GROUP, f"{record.job}/")]
 
@@ -110,13 +113,21 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
         "ResourceConfig": {
             **machines,
             "VolumeSizeInGB": plan.volume_gb,
+            **(
+                {"KeepAlivePeriodInSeconds": int(settings.keep_alive_minutes * 60)}
+                if settings.keep_alive_minutes
+                else {}
+            ),
             **({"VolumeKmsKeyId": key} if key and not own_disks else {}),
         },
         "StoppingCondition": stopping,
         "EnableManagedSpotTraining": plan.spot,
         "EnableInterContainerTrafficEncryption": several,
         "Environment": {STORE: str(resources.address), "AWS_REGION": plan.region},
-        "Tags": [{"Key": TAG, "Value": plan.runs[0]}],
+        "Tags": [
+            {"Key": TAG, "Value": plan.runs[0]},
+            *({"Key": key, "Value": value} for key, _, value in (one.partition("=") for one in settings.tags)),
+        ],
     }
     if plan.spot:  # an interrupted job goes on from the bucket; SageMaker asks for this place all the same
         made["CheckpointConfig"] = {"S3Uri": str(folder.below("checkpoints")), "LocalPath": "/opt/ml/checkpoints"}

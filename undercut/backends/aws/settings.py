@@ -22,6 +22,7 @@ FILE = "cloud.yaml"
 LauncherName = Literal["sagemaker", "robomaker", "batch"]
 _S3_NAME = r"^$|^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _INSTANCE = r"^(ml\.)?[a-z0-9-]+\.[a-z0-9-]+$"
+Tag = Annotated[str, Field(pattern=r"^[^=]{1,128}=[^=]{0,256}$")]
 InstanceType = Annotated[str, Field(pattern=_INSTANCE)]
 
 
@@ -49,6 +50,10 @@ class CloudSettings(BaseModel):
     max_runtime_minutes: float = Field(default=240.0, ge=1, le=5 * 24 * 60, description="the job is stopped after it")
     max_wait_minutes: float = Field(default=0.0, ge=0, description="spot: wait and run together; 0: twice the runtime")
     max_cost: float = Field(default=0.0, ge=0, description="US dollars that a job may cost; 0: no limit")
+    keep_alive_minutes: float = Field(
+        default=0.0, ge=0, le=60, description="SageMaker keeps the machines so long for a next job, which you pay for"
+    )
+    tags: tuple[Tag, ...] = Field(default=(), description="of jobs, each as key=value")
     volume_gb: int = Field(default=30, ge=1, le=16_384, description="disk of each instance")
     subnets: tuple[str, ...] = Field(default=(), description="of a VPC; empty: none")
     security_groups: tuple[str, ...] = ()
