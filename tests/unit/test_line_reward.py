@@ -13,7 +13,7 @@ from contract.errors import InputError
 from contract.state import STEP_S
 from tests.line_support import kidney
 from undercut.line import raceline
-from undercut.line.writing import MOST_POINTS, literal, reward_source
+from undercut.line.writing import MAX_POINTS, literal, reward_source
 from undercut.scaffold.new import Wish, new_folder
 
 Reward = Callable[[dict[str, Any]], float]
@@ -100,7 +100,7 @@ def test_an_episode_that_begins_elsewhere_has_no_pace_from_the_last_one() -> Non
 def test_the_literal_is_even_short_and_rising_in_time() -> None:
     _, line = kidney()
     points = literal(line)
-    assert len(points) <= MOST_POINTS
+    assert len(points) <= MAX_POINTS
     gaps = np.hypot(*np.diff(np.vstack([points, points[:1]])[:, :2], axis=0).T)
     assert gaps == pytest.approx(float(gaps.mean()), rel=0.1)
     assert (np.diff(points[:, 3]) > 0.0).all() and points[-1, 3] < line.limit_s
