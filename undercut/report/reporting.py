@@ -51,7 +51,8 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
 
 def numbers(name: str, track: str | None, console: Console, show: bool) -> dict[str, Any]:
     """What the logs of a run say, for programs; shown as tables too if told to. Of a folder with several logs all."""
-    logs = [_with_limit(log, console, find=False) for log in open_logs([name], [], track)[0]]
+    told = console if show else Console(stderr=True)  # standard output is the JSON's
+    logs = [_with_limit(log, told, find=False) for log in open_logs([name], [], track)[0]]
     if show:
         for log in logs:
             _show(log, console)
