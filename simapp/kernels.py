@@ -61,13 +61,21 @@ class Scope(StrEnum):
     plain = "plain"
     """A time trial with the front camera."""
     drives = "drives"
-    """Every race and sensor, with randomisation."""
+    """Every race and sensor, with randomisation, in every world."""
     all = "all"
     """Videos and the live page's pictures, too."""
 
 
 FOR_PICTURES = ("scene.", "camera.ground._cover_points")
-NOT_PLAIN = ("camera.rasterise.", "camera.effects.", "bots.", "contact.", "lanes.", "lidar.")
+WORLDS = (
+    "camera.flat.",
+    "camera.kernel.render_open_frames",
+    "camera.occlusion.",
+    "camera.sky.",
+    "camera.standing.",
+    "camera.textures.",
+)
+NOT_PLAIN = (*WORLDS, "camera.rasterise.", "camera.effects.", "bots.", "contact.", "lanes.", "lidar.")
 """How the names of kernels begin that the smaller scopes do without."""
 
 
@@ -146,6 +154,21 @@ def _objects_and_effects() -> None:
     finish_frames(views.blur_px, views.noise, views.keys, frames)
 
 
+def _worlds() -> None:
+    """Imported worlds and looks in the front camera."""
+    import numpy as np
+
+    from contract.state import ObjectKind, TrackObjects
+    from simapp.camera import Camera
+    from simapp.tracks import load_track
+    from simapp.worlds.common import common_world
+
+    track, thing = load_track("paddock"), TrackObjects.none(1, 1)
+    thing.kind[:] = ObjectKind.box
+    x, y = track.route[:1, :2].T
+    Camera(track, common_world(track)).render(x, y, np.zeros(1), objects=thing)
+
+
 def _videos() -> None:
     """The pictures of videos and of the live page."""
     import numpy as np
@@ -171,6 +194,7 @@ def _races_and_sensors() -> None:
 PARTS: dict[str, tuple[Scope, Callable[[], None]]] = {
     "plain": (Scope.plain, _plain),
     "objects": (Scope.drives, _objects_and_effects),
+    "worlds": (Scope.drives, _worlds),
     "videos": (Scope.all, _videos),
     "races": (Scope.drives, _races_and_sensors),
 }

@@ -10,7 +10,7 @@ from contract.conditions import Conditions
 from contract.state import FloatArray, TrackObjects, UInt8Array
 from simapp.camera import Camera
 from simapp.camera.bodies import LOOKS, SHADES, looks_of
-from simapp.camera.effects import STAIN_TEXEL_M, changed, stain_tile, tones_of
+from simapp.camera.effects import STAIN_TEXEL_M, Greys, changed, stain_tile, tones_of
 from simapp.camera.ground import Road, _coverage_at
 from simapp.camera.kernel import place_lenses
 from simapp.camera.look import (
@@ -23,6 +23,7 @@ from simapp.camera.look import (
     WALL_HEIGHT_M,
     WALLS_RGB,
     Textures,
+    textures,
 )
 from simapp.camera.pinhole import Pinhole
 
@@ -69,8 +70,8 @@ def render_rgb(
     x, y, heading = (np.array([float(value)]) for value in (x_m, y_m, heading_rad))
     lens = np.empty((1, 4))
     yaw = np.radians(conditions.camera_yaw_deg)
-    place_lenses(x, y, heading, pinhole.ahead_m, float(left_m), yaw, camera._room, lens)
-    return _draw(pinhole, Scene(camera._road, camera._look, camera.room_m, objects, conditions), lens[0])
+    place_lenses(x, y, heading, pinhole.ahead_m, float(left_m), yaw, camera.backdrop.room, lens)
+    return _draw(pinhole, Scene(Road.of(camera.track), textures(), camera.room_m, objects, conditions), lens[0])
 
 
 def _draw(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
@@ -169,7 +170,7 @@ def _coverage(points_m: FloatArray, road: Road) -> FloatArray:
 
 def stains_at(points_m: FloatArray, conditions: Conditions) -> FloatArray:
     """Brightness factors (P,) of ground points (P, 2) under conditions (1,)."""
-    strength, cos, sin, *shift = tones_of(conditions)[0, 10:].astype(np.float64)
+    strength, cos, sin, *shift = tones_of(conditions, Greys.built_in())[0, 10:].astype(np.float64)
     turned = points_m @ np.array([[cos, -sin], [sin, cos]]) + shift
     spots = turned.T[::-1] / STAIN_TEXEL_M
     cell = np.floor(spots).astype(np.int64)

@@ -1,6 +1,5 @@
 """The built-in simulator's front camera: poses in, the network's 160x120 grey frames out."""
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import pairwise
@@ -10,22 +9,18 @@ import numpy as np
 
 from contract.conditions import Conditions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, TrackObjects, UInt8Array
+from simapp.camera.backdrop import Backdrop, OpenWorld, Room
 from simapp.camera.bodies import REACH_M, looks_of, tables
-from simapp.camera.effects import STAIN_TEXEL_M, Change, Views, changed, finish_frames, stain_tile
-from simapp.camera.ground import Road, paint_ground
-from simapp.camera.kernel import place_lenses, render_frames
-from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
+from simapp.camera.effects import Change, Views, changed, finish_frames
+from simapp.camera.kernel import place_lenses
+from simapp.camera.occlusion import put_back
 from simapp.camera.pinhole import front_camera
-from simapp.camera.plan import scan_plan
-from simapp.camera.pyramid import Pyramid
 from simapp.camera.rasterise import draw_bodies
 from simapp.tracks import Track
+from simapp.worlds.form import World
 
-MAX_TEXELS = 34_000_000
-"""The finest level's size at most; the pyramid takes 17/6 bytes a texel, so 96 MB."""
-
-MIN_TEXEL_MM = 2
-LEVELS = 7
+FRAMES_AT_ONCE = 64
+"""Frames whose depths are kept, 77 kB each."""
 
 MAX_PLANS = 1024
 """Pinholes whose scan plans are kept, some 15 kB each."""
@@ -34,35 +29,27 @@ MAX_PLANS = 1024
 class Camera:
     """Draws what cars on a track see. A frame depends on its own row of the arguments alone: not on K or threads."""
 
-    def __init__(self, track: Track) -> None:
-        """Draws the track's ground once: about a second and 40 to 96 MB, after the first ever call has compiled."""
-        xmin, ymin, xmax, ymax = track.bounds
-        self.room_m = (xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M)
-        """The walls: xmin, ymin, xmax, ymax."""
+    def __init__(self, track: Track, world: World | None = None) -> None:
+        """Draws the track's ground once: about a second and 40 to 96 MB, after the first ever call has compiled.
+
+        An imported world, `world` or else that of the track, takes some seconds and up to 200 MB.
+        """
+        if world is None and track.world is not None:
+            world = World.load(track.world)
+        self.track = track
+        self.backdrop: Backdrop = Room.of(track) if world is None else OpenWorld.of(track, world)
+        self.room_m = self.backdrop.room[:4]
+        """The walls: xmin, ymin, xmax, ymax; of an imported world, all that is drawn."""
         self.pinhole = front_camera()
-        self._road = Road.of(track)
-        self._look = textures()
-        self._pyramid, self._origin_m = self._paint()
-        self._farthest_m = math.hypot(self.room_m[2] - self.room_m[0], self.room_m[3] - self.room_m[1])
-        self._room = (*self.room_m, WALL_HEIGHT_M)
-        self._stains = (stain_tile(), STAIN_TEXEL_M)
         self._tables = tables()
-        self._ground = (
-            self._pyramid.pairs,
-            self._pyramid.starts,
-            self._pyramid.rows,
-            self._pyramid.columns,
-            1.0 / self._pyramid.texels_m,
-            self._origin_m,
-        )
         # a pinhole lasts for a car's episode
         self._scene = lru_cache(MAX_PLANS)(self._scene_of)
         self._nominal = lru_cache(16)(self._nominal_of)
 
     @property
     def memory_bytes(self) -> int:
-        """What the ground's pictures take."""
-        return self._pyramid.pairs.nbytes
+        """What the world's pictures take."""
+        return self.backdrop.memory_bytes
 
     def render(
         self,
@@ -107,27 +94,38 @@ class Camera:
                 raise ValueError(
                     f"conditions are {conditions.light.shape} and frame is {counts.shape}; they must be ({x.size},)"
                 )
-            views = Views.of(conditions, counts, left_m)
+            views = Views.of(conditions, counts, left_m, self.backdrop.greys)
+        room = self.backdrop.room
         lenses = np.empty((x.size, 4))
-        place_lenses(x, y, heading, self.pinhole.ahead_m, float(left_m), views.yaw_rad, self._room, lenses)
+        place_lenses(x, y, heading, self.pinhole.ahead_m, float(left_m), views.yaw_rad, room, lenses)
         bodies = None if objects is None or objects.places == 0 else _bodies(objects, x.size)
 
         cameras = np.empty((x.size, 4))
+
+        def draw_what_stands(part: slice) -> None:
+            lens, camera, drawn = lenses[part], cameras[part], frames[part]
+            is_hiding = bodies is not None and self.backdrop.is_hiding
+            depths = np.zeros((len(drawn) if is_hiding else 0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
+            self.backdrop.draw_standing(lens, camera, views.scenery[part], drawn, depths)
+            if bodies is None:
+                return
+            before = drawn.copy() if is_hiding else drawn
+            look_of, object_x, object_y, turn = (values[part] for values in bodies)
+            seen = (look_of, object_x, object_y, turn, self._tables, REACH_M, room)
+            draw_bodies(lens, camera, views.lights[part], *seen, drawn)
+            if is_hiding:
+                put_back(lens, camera, look_of, object_x, object_y, REACH_M, before, depths, drawn)
 
         def draw(first: int, last: int) -> None:
             part = slice(first, last)
             for change, rows in views.pinholes:
                 mine = rows if last - first == x.size else rows[(rows >= first) & (rows < last)]
                 if mine.size > 0:
-                    camera, plan = self._scene(change)
-                    cameras[mine] = camera
-                    look = (views.shades, views.tones, self._stains)
-                    render_frames(mine, lenses, camera, self._room, *look, self._ground, plan, frames)
-            if bodies is not None:
-                look_of, object_x, object_y, turn = (values[part] for values in bodies)
-                lens, camera, light = lenses[part], cameras[part], views.lights[part]
-                seen = (look_of, object_x, object_y, turn, self._tables, REACH_M, self._room)
-                draw_bodies(lens, camera, light, *seen, frames[part])
+                    scene = self._scene(change)
+                    cameras[mine] = scene[0]
+                    self.backdrop.draw(mine, lenses, scene, views, frames)
+            for begin in range(first, last, FRAMES_AT_ONCE):
+                draw_what_stands(slice(begin, min(begin + FRAMES_AT_ONCE, last)))
             if not views.is_plain:
                 finish_frames(views.blur_px[part], views.noise[part], views.keys[part], frames[part])
 
@@ -141,27 +139,11 @@ class Camera:
                 job.result()
         return frames
 
-    def _scene_of(self, change: Change) -> tuple[Any, Any]:
-        pinhole = changed(self.pinhole, change)
-        plan = scan_plan(pinhole, self._pyramid.texels_m, self._farthest_m)
-        return pinhole.numbers, (plan.ahead_m, plan.step_m, plan.level, plan.first, plan.count, plan.weights)
+    def _scene_of(self, change: Change) -> Any:
+        return self.backdrop.scene(changed(self.pinhole, change))
 
     def _nominal_of(self, count: int) -> Views:
-        return Views.of(Conditions.nominal(count), np.zeros(count, np.int64), 0.0)
-
-    def _paint(self) -> tuple[Pyramid, tuple[float, float]]:
-        xmin, ymin, xmax, ymax = self.room_m
-        area = (xmax - xmin) * (ymax - ymin)
-        fitting = (mm for mm in range(MIN_TEXEL_MM, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
-        texel_mm = next(fitting)
-        # a whole number of the coarsest texels, and texture cells that fall on the world's millimetres
-        block_m = texel_mm * 2 ** (LEVELS - 1) / 1000
-        first = [math.floor(value / block_m) for value in (xmin, ymin)]
-        last = [math.ceil(value / block_m) for value in (xmax, ymax)]
-        origin_m = (first[0] * block_m, first[1] * block_m)
-        columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
-        grey = paint_ground(self._road, self._look, origin_m, texel_mm, (rows, columns))
-        return Pyramid.of(grey, texel_mm / 1000, LEVELS), origin_m
+        return Views.of(Conditions.nominal(count), np.zeros(count, np.int64), 0.0, self.backdrop.greys)
 
 
 def _bodies(objects: TrackObjects, count: int) -> tuple[IntArray, FloatArray, FloatArray, FloatArray]:

@@ -50,13 +50,36 @@ Change = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Greys:
+    """The usual greys of a world's surfaces, which conditions change; `walls` are the east, north, west, south one."""
+
+    asphalt: float
+    field: float
+    line: float
+    walls: tuple[float, ...]
+    sky: float
+
+    @classmethod
+    def built_in(cls) -> "Greys":
+        """Those of simapp.camera.look."""
+        asphalt, field, line = (float(rgb @ GREY) for rgb in (ASPHALT_RGB, FIELD_RGB, LINE_RGB))
+        return cls(asphalt, field, line, tuple((WALLS_RGB @ GREY).tolist()), float(SKY_RGB @ GREY))
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the ground's surfaces can be told by their greys."""
+        return 1.16 * self.asphalt < 0.94 * self.field and 1.06 * self.field < 0.92 * self.line
+
+
+@dataclass(frozen=True, slots=True)
 class Views:
     """How each of K frames is seen: (K, ...) each, but for the pinholes.
 
     pinholes  which there are, as (pitch_deg, height_m, fov) of Conditions, each with the frames (R,) that have it
     shades    (K, 5) float32 greys of the east, north, west, south wall and of the sky
     tones     (K, TONE) float32
-    lights    brightness factors        blur_px, noise   standard deviations        keys   of the noise, uint64
+    lights    brightness factors        scenery   the same of what stands in an imported world
+    blur_px, noise   standard deviations        keys   of the noise, uint64
     is_plain  neither blur nor noise anywhere
     """
 
@@ -65,14 +88,17 @@ class Views:
     shades: NDArray[np.float32]
     tones: NDArray[np.float32]
     lights: FloatArray
+    scenery: FloatArray
     blur_px: FloatArray
     noise: FloatArray
     keys: NDArray[np.uint64]
     is_plain: bool
 
     @classmethod
-    def of(cls, conditions: Conditions, frame: IntArray, left_m: float) -> "Views":
-        """For frames under conditions (K,); frame (K,) counts since they began, left_m is the lens's place."""
+    def of(cls, conditions: Conditions, frame: IntArray, left_m: float, greys: Greys | None = None) -> "Views":
+        """For frames under conditions (K,); frame (K,) counts since they began, left_m is the lens's place; greys are
+        those of the built-in look unless given."""
+        greys = greys or Greys.built_in()
         rows: dict[Change, list[int]] = {}
         changes = (conditions.camera_pitch_deg, conditions.camera_height_m, conditions.camera_fov)
         for k, change in enumerate(zip(*(values.tolist() for values in changes), strict=True)):
@@ -80,9 +106,10 @@ class Views:
         return cls(
             pinholes=[(change, np.array(seen)) for change, seen in rows.items()],
             yaw_rad=np.radians(conditions.camera_yaw_deg),
-            shades=shades_of(conditions),
-            tones=tones_of(conditions),
+            shades=shades_of(conditions, greys),
+            tones=tones_of(conditions, greys),
             lights=np.array(conditions.light),
+            scenery=conditions.light * conditions.walls,
             blur_px=np.array(conditions.blur_px),
             noise=np.array(conditions.noise),
             keys=noise_keys(conditions, frame, left_m),
@@ -101,23 +128,24 @@ def changed(pinhole: Pinhole, change: Change) -> Pinhole:
     )
 
 
-def shades_of(conditions: Conditions) -> NDArray[np.float32]:
+def shades_of(conditions: Conditions, greys: Greys) -> NDArray[np.float32]:
     """Greys (K, 5) float32 of the four walls and the sky."""
-    shades = np.concatenate([WALLS_RGB @ GREY, [SKY_RGB @ GREY]]) * conditions.light[:, None]
+    shades = np.array([*greys.walls, greys.sky]) * conditions.light[:, None]
     shades[:, :4] *= conditions.walls[:, None]
     return np.minimum(shades, 255.0).astype(np.float32)
 
 
-def tones_of(conditions: Conditions) -> NDArray[np.float32]:
+def tones_of(conditions: Conditions, greys: Greys) -> NDArray[np.float32]:
     """`tones` (K, TONE) for the kernel.
 
     The ground is one grey picture, so its tones go by grey: asphalt is darkest, lines are lightest, the field (and with
     it the dashes) lies between. A surface's own greys, up to a deviation of its texture off the mean, are scaled by its
     factor; the greys between two surfaces, those of mixed pixels, run straight from the one to the other.
     """
-    asphalt, field, line = (float(rgb @ GREY) for rgb in (ASPHALT_RGB, FIELD_RGB, LINE_RGB))
-    ends = (1.16 * asphalt, 0.94 * field, 1.06 * field, 0.92 * line)
+    ends = (1.16 * greys.asphalt, 0.94 * greys.field, 1.06 * greys.field, 0.92 * greys.line)
     a, f, w = (factor * conditions.light for factor in (conditions.asphalt, conditions.field, conditions.lines))
+    if not greys.is_ordered:  # the surfaces cannot be told apart: all of the ground has the asphalt's tone
+        ends, f, w = (64.0, 128.0, 160.0, 192.0), a, a
     tones = np.zeros((len(a), TONE))
     tones[:, 0] = a
     tones[:, 1] = (ends[1] * f - ends[0] * a) / (ends[1] - ends[0])

@@ -233,6 +233,85 @@ def _tone_ground(tone, stains, camera, lens, r, factor, total):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _sample_lines(lens, first_line, finest, pyramid, plan, index, texels, lines):  # type: ignore[no-untyped-def]
+    """Look up the plan's lines from first_line on, at no finer level than `finest`; lines (S, CAMERA_WIDTH) uint16."""
+    pairs, starts, level_rows, level_columns, per_m, origins = pyramid
+    line_ahead, line_step, line_level = plan[0], plan[1], plan[2]
+    x, y, ahead_x, ahead_y = lens
+    for s in range(first_line, line_ahead.size):
+        level = max(line_level[s], finest)
+        scale = 65536.0 * per_m[level]
+        # the middle of the leftmost pixel; left of straight ahead is (-ahead_y, ahead_x)
+        left, step = (0.5 * CAMERA_WIDTH - 0.5) * line_step[s], line_step[s]
+        u0 = (x - origins[level, 0] + line_ahead[s] * ahead_x - left * ahead_y) * scale - 32768.0
+        v0 = (y - origins[level, 1] + line_ahead[s] * ahead_y + left * ahead_x) * scale - 32768.0
+        sample_line(
+            pairs,
+            _i(starts[level]),
+            _i(level_rows[level] * STRIP_WIDTH),
+            _i(((level_columns[level] - 1) << 16) - 1),
+            _i(((level_rows[level] - 1) << 16) - 1),
+            _i(u0),
+            _i(v0),
+            _i(step * ahead_y * scale),
+            _i(-step * ahead_x * scale),
+            index,
+            texels,
+            lines[s],
+        )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix_lines(lines, first, count, weights, total):  # type: ignore[no-untyped-def]
+    """A picture row from its lines: total (CAMERA_WIDTH,) int32 is 16.16 with half a grey level added."""
+    for j in range(CAMERA_WIDTH):
+        total[j] = _i(1 << 15)
+    for i in range(count):
+        weight, line = _i(weights[i]), lines[first + i]
+        for j in range(CAMERA_WIDTH):
+            total[j] = _i(total[j] + _i(weight * _i(line[j])))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def render_open_frames(  # type: ignore[no-untyped-def]
+    rows, lenses, camera, sky, tones, stains, pyramid, reach, plan, frames
+):
+    """Draw the ground below the horizon of frames[rows]; simapp.camera.sky draws what is above it first.
+
+    As `render_frames`, without walls. reach (x, y, 1 / cell, levels (rows, columns)): the finest level that a lens
+    there looks at; outside it is the coarsest one. sky (horizon row, first row with ground) of the pinhole.
+    """
+    line_ahead, first, count, weights = plan[0], plan[3], plan[4], plan[5]
+    lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
+    index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
+    factor, total = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.int32)
+    x0, y0, per_cell, levels = reach
+    coarsest = pyramid[4].size - 1
+    horizon, first_row = sky
+    for k in rows:
+        row_of, column_of = math.floor((lenses[k, 1] - y0) * per_cell), math.floor((lenses[k, 0] - x0) * per_cell)
+        finest = coarsest
+        if 0 <= row_of < levels.shape[0] and 0 <= column_of < levels.shape[1]:
+            finest = levels[row_of, column_of]
+        _sample_lines(lenses[k], 0, finest, pyramid, plan, index, texels, lines)
+        for r in range(first_row, CAMERA_HEIGHT):
+            if count[r] == 0:
+                continue
+            row = frames[k, r]
+            _mix_lines(lines, first[r], count[r], weights[r], total)
+            if tones[k, 9] != _ZERO:
+                _tone_ground(tones[k], stains, camera, lenses[k], r, factor, total)
+            share = _share_before(_f(horizon - (r + 0.5)))
+            if share > _ZERO:
+                for j in range(CAMERA_WIDTH):
+                    ground = _f(_f(total[j]) * _f(1.0 / 65536.0))
+                    row[j] = np.uint8(_i(_f(ground + _f(_f(_f(row[j]) + _HALF - ground) * share))))
+            else:
+                for j in range(CAMERA_WIDTH):
+                    row[j] = np.uint8(total[j] >> 16)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def render_frames(  # type: ignore[no-untyped-def]
     rows, lenses, camera, room, all_shades, tones, stains, pyramid, plan, frames
 ):
@@ -245,11 +324,10 @@ def render_frames(  # type: ignore[no-untyped-def]
     shades   (K, 5) float32 grey of the east, north, west, south wall and of the sky
     tones    (K, TONE) float32, what becomes of the ground's greys; see simapp.camera.effects
     stains   (tile, texel size in metres)
-    pyramid  (pairs, starts, rows, columns, 1 / texels_m, origin) of a Pyramid and where its first texel begins
+    pyramid  (pairs, starts, rows, columns, 1 / texels_m, origins_m) of a Pyramid
     plan     (ahead_m, step_m, level, first, count, weights) of a ScanPlan
     """
-    pairs, starts, level_rows, level_columns, per_m, origin = pyramid
-    line_ahead, line_step, line_level, first, count, weights = plan
+    line_ahead, first, count, weights = plan[0], plan[3], plan[4], plan[5]
     lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
     index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
     base, top = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.float32)
@@ -266,28 +344,7 @@ def render_frames(  # type: ignore[no-untyped-def]
             first_row += 1
         first_line = first[first_row] if first_row < CAMERA_HEIGHT else line_ahead.size
 
-        for s in range(first_line, line_ahead.size):
-            level = line_level[s]
-            scale = 65536.0 * per_m[level]
-            # the middle of the leftmost pixel; left of straight ahead is (-ahead_y, ahead_x)
-            left, step = (0.5 * CAMERA_WIDTH - 0.5) * line_step[s], line_step[s]
-            u0 = (x - origin[0] + line_ahead[s] * ahead_x - left * ahead_y) * scale - 32768.0
-            v0 = (y - origin[1] + line_ahead[s] * ahead_y + left * ahead_x) * scale - 32768.0
-            sample_line(
-                pairs,
-                _i(starts[level]),
-                _i(level_rows[level] * STRIP_WIDTH),
-                _i(((level_columns[level] - 1) << 16) - 1),
-                _i(((level_rows[level] - 1) << 16) - 1),
-                _i(u0),
-                _i(v0),
-                _i(step * ahead_y * scale),
-                _i(-step * ahead_x * scale),
-                index,
-                texels,
-                lines[s],
-            )
-
+        _sample_lines(lenses[k], first_line, 0, pyramid, plan, index, texels, lines)
         for r in range(CAMERA_HEIGHT):
             row = frames[k, r]
             has_wall = r - 0.5 < lowest_base
@@ -301,12 +358,7 @@ def render_frames(  # type: ignore[no-untyped-def]
                 for j in range(CAMERA_WIDTH):
                     row[j] = np.uint8(_i(_f(wall[j] + _HALF)))
                 continue
-            for j in range(CAMERA_WIDTH):
-                total[j] = _i(1 << 15)  # half a grey level
-            for i in range(count[r]):
-                weight, line = _i(weights[r, i]), lines[first[r] + i]
-                for j in range(CAMERA_WIDTH):
-                    total[j] = _i(total[j] + _i(weight * _i(line[j])))
+            _mix_lines(lines, first[r], count[r], weights[r], total)
             if tones[k, 9] != _ZERO:
                 _tone_ground(tones[k], stains, camera, lenses[k], r, factor, total)
             if has_wall:

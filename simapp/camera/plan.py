@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -39,6 +40,11 @@ class ScanPlan:
     first: IntArray
     count: IntArray
     weights: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """What the frame loop takes."""
+        return self.ahead_m, self.step_m, self.level, self.first, self.count, self.weights
 
 
 def scan_plan(camera: Pinhole, texels_m: FloatArray, farthest_m: float) -> ScanPlan:

@@ -1,0 +1,223 @@
+"""What a camera sees behind boxes and cars: the built-in room around a track, or an imported world."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.state import CAMERA_HEIGHT, FloatArray, IntArray, UInt8Array
+from simapp.camera.effects import STAIN_TEXEL_M, Greys, Views, stain_tile
+from simapp.camera.flat import FAR_M, Reach, bake_ground, flat_triangles, road_height_m
+from simapp.camera.ground import Road, paint_ground
+from simapp.camera.kernel import render_frames, render_open_frames
+from simapp.camera.lighting import GREY, Surfaces
+from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
+from simapp.camera.pinhole import Pinhole
+from simapp.camera.plan import scan_plan
+from simapp.camera.pyramid import Pyramid
+from simapp.camera.scenery import Scenery, kept_lists, rasteriser_textures, standing_solids
+from simapp.camera.sky import draw_skies, sky_grey, sky_table
+from simapp.camera.standing import draw_standing
+from simapp.camera.textures import textures_of
+from simapp.tracks import Track
+from simapp.worlds.form import World
+
+MAX_TEXELS = 34_000_000
+"""The finest level's size at most in a room; the pyramid takes 17/6 bytes a texel, so 96 MB."""
+
+MIN_TEXEL_MM = 2
+LEVELS = 7
+
+Bounds = tuple[float, float, float, float, float]
+Depths = NDArray[np.float32]
+
+
+class Backdrop(Protocol):
+    """What is behind boxes and cars."""
+
+    @property
+    def room(self) -> Bounds:
+        """xmin, ymin, xmax, ymax and height of the walls; what is outside is not seen."""
+
+    @property
+    def greys(self) -> Greys:
+        """What conditions change."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its pictures take."""
+
+    @property
+    def is_hiding(self) -> bool:
+        """Whether anything stands in front of boxes and cars."""
+
+    def scene(self, pinhole: Pinhole) -> Any:
+        """What `draw` needs for frames with this pinhole."""
+
+    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
+        """Draw ground, sky and the room's walls of frames[rows]."""
+
+    def draw_standing(
+        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
+    ) -> None:
+        """Draw what stands over all frames (K, ...), and 1 / depth of it into depths (K, ...) or (0, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The built-in look: a road on a field in a room of four walls."""
+
+    room: Bounds
+    greys: Greys
+    pyramid: Pyramid
+    _ground: Any
+    _stains: Any
+
+    @classmethod
+    def of(cls, track: Track) -> "Room":
+        """Draws the ground: about a second and 40 to 96 MB."""
+        xmin, ymin, xmax, ymax = track.bounds
+        xmin, ymin, xmax, ymax = xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M
+        area = (xmax - xmin) * (ymax - ymin)
+        fitting = (mm for mm in range(MIN_TEXEL_MM, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
+        texel_mm = next(fitting)
+        # a whole number of the coarsest texels, and texture cells that fall on the world's millimetres
+        block_m = texel_mm * 2 ** (LEVELS - 1) / 1000
+        first = [math.floor(value / block_m) for value in (xmin, ymin)]
+        last = [math.ceil(value / block_m) for value in (xmax, ymax)]
+        origin_m = (first[0] * block_m, first[1] * block_m)
+        columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
+        grey = paint_ground(Road.of(track), textures(), origin_m, texel_mm, (rows, columns))
+        pyramid = Pyramid.of(grey, texel_mm / 1000, LEVELS, origin_m)
+        room = (xmin, ymin, xmax, ymax, WALL_HEIGHT_M)
+        return cls(room, Greys.built_in(), pyramid, pyramid.arrays, (stain_tile(), STAIN_TEXEL_M))
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.pyramid.resident
+
+    @property
+    def is_hiding(self) -> bool:
+        return False
+
+    def scene(self, pinhole: Pinhole) -> Any:
+        farthest_m = math.hypot(self.room[2] - self.room[0], self.room[3] - self.room[1])
+        return pinhole.numbers, scan_plan(pinhole, self.pyramid.texels_m, farthest_m).arrays
+
+    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
+        camera, plan = scene
+        look = (views.shades, views.tones, self._stains)
+        render_frames(rows, lenses, camera, self.room, *look, self._ground, plan, frames)
+
+    def draw_standing(
+        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
+    ) -> None:
+        """The walls are drawn with the ground, and nothing stands in front of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWorld:
+    """An imported world: ground baked along the road, sky, and what stands as triangles."""
+
+    room: Bounds
+    greys: Greys
+    pyramid: Pyramid
+    reach: Reach
+    height_m: float
+    """Of the road's lines: the ground is a plane there."""
+    scenery: Scenery
+    _sky: NDArray[np.float32]
+    _textures: Any
+    _stains: Any
+
+    TWO_SIDED = False
+
+    @classmethod
+    def of(cls, track: Track, world: World) -> "OpenWorld":
+        """Bakes the ground and the lists of what is seen from where: some seconds."""
+        flat = flat_triangles(world)
+        cutout = np.array([m.is_cutout for m in world.materials], np.bool_)
+        used, holes = np.zeros(len(world.pictures), np.bool_), np.zeros(len(world.pictures), np.bool_)
+        for m in np.unique(world.material).tolist():
+            picture = world.materials[m].picture
+            if picture >= 0:
+                used[picture] = True
+                holes[picture] |= cutout[m]
+        looks = textures_of(world, used.tolist(), holes.tolist(), np.zeros(len(world.pictures)))
+        picture = np.array([m.picture for m in world.materials] or [-1])
+        means = np.where(picture[:, None] >= 0, looks.means[np.maximum(picture, 0)], 1.0)
+        surfaces = Surfaces(world, means)
+        empty = float(sky_grey(np.zeros(1), np.zeros(1))[0]) if world.scene.has_sky else _background(world)
+        pyramid, reach = bake_ground(world, flat, looks, surfaces, track, empty)
+        solids = standing_solids(world, flat, looks, surfaces, cls.TWO_SIDED)
+        scenery = Scenery(solids, kept_lists(solids, looks, track))
+        low = np.minimum(world.triangles.reshape(-1, 3).min(axis=0, initial=0.0)[:2], track.bounds[:2]) - 1.0
+        high = np.maximum(world.triangles.reshape(-1, 3).max(axis=0, initial=0.0)[:2], track.bounds[2:]) + 1.0
+        room = (float(low[0]), float(low[1]), float(high[0]), float(high[1]), 0.0)
+        made = cls(
+            room,
+            Greys(*_road_greys(track, pyramid), walls=(1.0, 1.0, 1.0, 1.0), sky=1.0),
+            pyramid,
+            reach,
+            road_height_m(world, flat, track),
+            scenery,
+            sky_table(world.scene.has_sky, _background(world)),
+            rasteriser_textures(looks),
+            (stain_tile(), STAIN_TEXEL_M),
+        )
+        return made
+
+    @property
+    def memory_bytes(self) -> int:
+        looks = int(sum(it.nbytes for it in self._textures))
+        return self.pyramid.resident + self.scenery.memory_bytes + looks + self.reach.level.nbytes
+
+    @property
+    def is_hiding(self) -> bool:
+        return self.scenery.count > 0
+
+    def scene(self, pinhole: Pinhole) -> Any:
+        plan = scan_plan(replace(pinhole, height_m=pinhole.height_m - self.height_m), self.pyramid.texels_m, FAR_M)
+        horizon = pinhole.horizon_row
+        first = next((r for r in range(CAMERA_HEIGHT) if plan.count[r] > 0), CAMERA_HEIGHT)
+        sky_rows = min(max(math.ceil(horizon + 1.0), first), CAMERA_HEIGHT)
+        return pinhole.numbers, plan.arrays, (horizon, first), max(sky_rows, 0)
+
+    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
+        camera, plan, sky, sky_rows = scene
+        draw_skies(rows, lenses, camera, self._sky, views.shades[:, 4], sky_rows, frames)
+        reach = (*self.reach.origin_m, 1.0 / self.reach.cell_m, self.reach.level)
+        look = (views.tones, self._stains)
+        render_open_frames(rows, lenses, camera, sky, *look, self.pyramid.arrays, reach, plan, frames)
+
+    def draw_standing(
+        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
+    ) -> None:
+        if self.scenery.count:
+            solids, lists = self.scenery.solids, self.scenery.lists
+            draw_standing(lenses, cameras, shades, solids, self._textures, lists, frames, depths, _NO_MARKS)
+
+
+_NO_MARKS = np.zeros(0, np.int64)
+
+
+def _background(world: World) -> float:
+    return float(np.array(world.scene.background) @ GREY * 255.0)
+
+
+def _road_greys(track: Track, pyramid: Pyramid) -> tuple[float, float, float]:
+    """Usual greys of the asphalt, of what lies beside the road, and of its edge lines."""
+    along = np.linspace(0.0, track.length_m, 400, endpoint=False)
+    half = 0.5 * float(np.median(track.widths_m))
+    level = 2
+
+    def at(offset: float) -> FloatArray:
+        pose = track.pose_at(along, np.full(along.shape, offset))
+        return pyramid.texel(level, pose.x_m, pose.y_m)
+
+    asphalt = float(np.median([at(share * half) for share in (-0.5, -0.3, 0.3, 0.5)]))
+    field = float(np.median([at(share * half) for share in (-1.5, 1.5)]))
+    across = np.stack([at(share * half) for share in np.linspace(0.8, 1.2, 21)])
+    return asphalt, field, float(np.median(across.max(axis=0)))

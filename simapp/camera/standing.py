@@ -1,0 +1,589 @@
+"""The compiled rasteriser of what stands in an imported world: triangles with textures, in perspective, over frames of
+ground and sky.
+
+Twice as many samples as pixels each way, one whole number a sample: the upper 21 bits tell how near it is, the lower 10
+which triangle, so the nearest of all is the largest. Whole pixels are looked up once in the texture; where triangles
+meet, samples are mixed by the triangle filter with which the real camera's picture is shrunk.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
+
+_i, _f = np.int32, np.float32
+_VARIED, _UNKNOWN = np.float32(-2.0), np.float32(-1.0)
+"""A triangle whose greys vary, and one of a single grey that nobody has asked for yet."""
+
+PAD = 8
+"""Samples left of the picture in a line: one is used, the others keep lines apart."""
+LINES, COLUMNS = 2 * CAMERA_HEIGHT + 2, 2 * CAMERA_WIDTH + 2 * PAD
+
+MOST_SEEN = 1023
+"""Triangles that one frame draws at most; what comes later in the list is left out."""
+_NAME = np.int32(MOST_SEEN)
+_FARTHEST, _FARTHEST_NEAR = np.int32(0x3A800000), np.float32(1.0 / 1024.0)
+"""Nothing is further than 1,024 m: the float32 and its bits. From there to NEAR_M are less than 2**27 of them."""
+_DROPPED = np.int32(~63)
+
+NEAR_M = 0.02
+"""What is less deep than this is cut off."""
+
+SPAN = 16
+"""Pixels between which textures run straight."""
+NEARBY_PX = 2
+"""Where triangles meet, one is as grey as it was last so near."""
+
+SMALL_PX = 5.0
+"""A triangle that is no wider and no higher shows one grey."""
+
+SECTORS = 32
+"""A list tells for each triangle in which of so many directions it is seen, a bit each."""
+
+
+def _bits_of(typingctx: Any, value: Any) -> Any:
+    """The bits of a float32 as int32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(32))
+
+    return types.int32(types.float32), codegen
+
+
+def _load_2x2_of(typingctx: Any, pairs: Any, index: Any) -> Any:
+    """The 2x2 texels that begin at pairs[index], as one unaligned little-endian uint32."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        wide = builder.sext(args[1], ir.IntType(64))
+        pointer = builder.bitcast(builder.gep(array.data, [wide]), ir.IntType(32).as_pointer())
+        loaded = builder.load(pointer)
+        loaded.align = 2
+        return loaded
+
+    return types.uint32(pairs, index), codegen
+
+
+_bits: Any = intrinsic(_bits_of)
+_load_2x2: Any = intrinsic(_load_2x2_of)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_span(words, begin, end, near, slope, name):  # type: ignore[no-untyped-def]
+    """Show a triangle in words begin..end-1 where it is nearer; near is 1 / depth in the first one."""
+    for j in range(end - begin):
+        value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
+        word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)
+        at = begin + j  # unsigned: an index that might be negative is not vectorised
+        words[at] = max(words[at], word)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shown(words, begin, end, near, slope):  # type: ignore[no-untyped-def]
+    """How many of the samples that `_put_span` would take show a triangle as near as this one, which is it."""
+    count = 0
+    for j in range(end - begin):
+        value = max(_f(near + _f(slope * _f(j))), _FARTHEST_NEAR)
+        word = _i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4))
+        count += 1 if word >= _i(words[begin + j] & ~_NAME) else 0
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_span_with_holes(words, begin, end, planes, name, column, row, textures, picture):  # type: ignore[no-untyped-def]
+    """The same for a texture with holes; `column` is that of the first sample, in pixels."""
+    alpha, start = textures[3], textures[4][picture]
+    log_height, log_width = textures[2][picture, 0, 0], textures[2][picture, 0, 1]
+    height, width = 1 << log_height, 1 << log_width
+    for at in range(begin, end):
+        near = planes[name, 0] + planes[name, 1] * column + planes[name, 2] * row
+        u = (planes[name, 3] + planes[name, 4] * column + planes[name, 5] * row) / near
+        v = (planes[name, 6] + planes[name, 7] * column + planes[name, 8] * row) / near
+        column += 0.5
+        if near <= 0.0:
+            continue
+        c, r = int((u - math.floor(u)) * width) & (width - 1), int((v - math.floor(v)) * height) & (height - 1)
+        if alpha[start + r * width + c] >= 128:
+            value = max(_f(near), _FARTHEST_NEAR)
+            word = _i(_i(_i(_i(_bits(value) - _FARTHEST) & _DROPPED) << _i(4)) | name)
+            words[at] = max(words[at], word)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _see(n, facets, lens, view, planes, name):  # type: ignore[no-untyped-def]
+    """Fill planes[name] (12,): 1, u, v and light, each over the depth, as linear functions of a pixel's place.
+
+    view (3, 3) is the ray of the picture's corner and its steps of one pixel to the right and down, at depth 1.
+    """
+    x, y, z = lens
+    scale = -1.0 / (facets[n, 0] * x + facets[n, 1] * y + facets[n, 2] * z + facets[n, 3])
+    for i in range(3):
+        along = facets[n, 0] * view[i, 0] + facets[n, 1] * view[i, 1] + facets[n, 2] * view[i, 2]
+        planes[name, i] = along * scale
+    for q in range(4, 16, 4):
+        here = facets[n, q] * x + facets[n, q + 1] * y + facets[n, q + 2] * z + facets[n, q + 3]
+        for i in range(3):
+            along = facets[n, q] * view[i, 0] + facets[n, q + 1] * view[i, 1] + facets[n, q + 2] * view[i, 2]
+            planes[name, 3 * q // 4 + i] = here * planes[name, i] + along
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scan(ax, ay, bx, by, cx, cy, name, is_test, picture, textures, planes, words):  # type: ignore[no-untyped-def]
+    """Show a triangle of the picture in the samples; returns how many samples show it already if it is a test."""
+    # from the top down; the same numbers whichever triangle an edge belongs to: no cracks
+    if ay > by:
+        ax, ay, bx, by = bx, by, ax, ay
+    if by > cy:
+        bx, by, cx, cy = cx, cy, bx, by
+    if ay > by:
+        ax, ay, bx, by = bx, by, ax, ay
+    shown = 0
+    # line s shows row (s - 0.5) / 2, sample j of it column (j - PAD + 0.5) / 2
+    begin = max(math.ceil(2.0 * max(ay, -1.0) + 0.5), 0)
+    middle = min(max(math.ceil(2.0 * max(min(by, CAMERA_HEIGHT + 1.0), -1.0) + 0.5), begin), LINES)
+    end = min(math.ceil(2.0 * min(cy, CAMERA_HEIGHT + 1.0) + 0.5), LINES)
+    if begin >= end:
+        return shown
+    long_slope = (cx - ax) / (cy - ay)
+    upper_slope = (bx - ax) / (by - ay) if by > ay else 0.0
+    lower_slope = (cx - bx) / (cy - by) if cy > by else 0.0
+    near_step = _f(0.5 * planes[name, 1])
+    for s in range(begin, end):
+        row = (s - 0.5) * 0.5
+        one = ax + (row - ay) * long_slope
+        other = ax + (row - ay) * upper_slope if s < middle else bx + (row - by) * lower_slope
+        left, right = min(one, other), max(one, other)
+        first = math.ceil(2.0 * min(max(left, -1.0), CAMERA_WIDTH + 2.0) - 0.5)
+        last = math.ceil(2.0 * min(right, CAMERA_WIDTH + 1.0) - 0.5)
+        if first >= last:
+            continue
+        column = (first + 0.5) * 0.5
+        near = _f(planes[name, 0] + planes[name, 1] * column + planes[name, 2] * row)
+        at = np.uint64(s * COLUMNS + PAD)
+        word, stop = at + np.uint64(first + PAD) - np.uint64(PAD), at + np.uint64(last + PAD) - np.uint64(PAD)
+        if is_test:
+            shown += _shown(words, word, stop, near, near_step)
+        elif picture >= 0:
+            _put_span_with_holes(words, word, stop, planes, name, column, row, textures, picture)
+        else:
+            _put_span(words, word, stop, near, near_step, name)
+    return shown
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_triangle(n, name, is_test, solids, textures, lens, axes, view, focal, planes, tones, clipped, words):  # type: ignore[no-untyped-def]
+    """Draw a triangle into the samples; returns the first and the last line that it may have touched. If it is a test,
+    it is not drawn, and the second is how many samples show it already.
+
+    axes (3, 3): optical axis, left, down as unit vectors; tones[name] says whether it has one grey; clipped (4, 2) is
+    scratch
+    """
+    corners = solids[0]
+    x, y, z = corners[n, 0, 0] - lens[0], corners[n, 0, 1] - lens[1], corners[n, 0, 2] - lens[2]
+    d0 = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    l0, w0 = x * axes[1, 0] + y * axes[1, 1], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    x, y, z = corners[n, 1, 0] - lens[0], corners[n, 1, 1] - lens[1], corners[n, 1, 2] - lens[2]
+    d1 = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    l1, w1 = x * axes[1, 0] + y * axes[1, 1], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    x, y, z = corners[n, 2, 0] - lens[0], corners[n, 2, 1] - lens[1], corners[n, 2, 2] - lens[2]
+    d2 = x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]
+    l2, w2 = x * axes[1, 0] + y * axes[1, 1], x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]
+    if max(d0, d1, d2) < NEAR_M:
+        return LINES, -1
+    wide, high = 0.5 * (CAMERA_WIDTH + 2) / focal, 0.5 * (CAMERA_HEIGHT + 2) / focal
+    if (
+        (l0 > wide * d0 and l1 > wide * d1 and l2 > wide * d2)
+        or (-l0 > wide * d0 and -l1 > wide * d1 and -l2 > wide * d2)
+        or (w0 > high * d0 and w1 > high * d1 and w2 > high * d2)
+        or (-w0 > high * d0 and -w1 > high * d1 and -w2 > high * d2)
+    ):
+        return LINES, -1
+    holes = solids[2][n] if solids[3][n] else -1
+    middle_x, middle_y = 0.5 * CAMERA_WIDTH, 0.5 * CAMERA_HEIGHT
+    if min(d0, d1, d2) >= NEAR_M:
+        s0, s1, s2 = focal / d0, focal / d1, focal / d2
+        x0, y0 = middle_x - s0 * l0, middle_y + s0 * w0
+        x1, y1 = middle_x - s1 * l1, middle_y + s1 * w1
+        x2, y2 = middle_x - s2 * l2, middle_y + s2 * w2
+        top, bottom = min(y0, y1, y2), max(y0, y1, y2)
+        is_small = bottom - top <= SMALL_PX and max(x0, x1, x2) - min(x0, x1, x2) <= SMALL_PX
+        tones[name] = _UNKNOWN if is_small else _VARIED
+        if math.ceil(2.0 * top + 0.5) >= math.ceil(2.0 * bottom + 0.5) or math.ceil(
+            2.0 * min(x0, x1, x2) - 0.5
+        ) >= math.ceil(2.0 * max(x0, x1, x2) - 0.5):
+            return LINES, -1  # between the samples
+        _see(n, solids[1], lens, view, planes, name)
+        shown = _scan(x0, y0, x1, y1, x2, y2, name, is_test, holes, textures, planes, words)
+    else:
+        count = 0
+        tones[name] = _VARIED
+        top, bottom = np.inf, -np.inf
+        for i in range(3):
+            a, b, c = (d0, l0, w0) if i == 0 else (d1, l1, w1) if i == 1 else (d2, l2, w2)
+            e, f, g = (d1, l1, w1) if i == 0 else (d2, l2, w2) if i == 1 else (d0, l0, w0)
+            if a >= NEAR_M:
+                clipped[count, 0], clipped[count, 1] = middle_x - focal / a * b, middle_y + focal / a * c
+                count += 1
+            if (a >= NEAR_M) != (e >= NEAR_M):
+                t = (a - NEAR_M) / (a - e)
+                clipped[count, 0] = middle_x - focal / NEAR_M * (b + t * (f - b))
+                clipped[count, 1] = middle_y + focal / NEAR_M * (c + t * (g - c))
+                count += 1
+        if count < 3:
+            return LINES, -1
+        for i in range(count):
+            top, bottom = min(top, clipped[i, 1]), max(bottom, clipped[i, 1])
+        _see(n, solids[1], lens, view, planes, name)
+        shown = 0
+        for i in range(1, count - 1):
+            x0, y0, x1, y1 = clipped[0, 0], clipped[0, 1], clipped[i, 0], clipped[i, 1]
+            x2, y2 = clipped[i + 1, 0], clipped[i + 1, 1]
+            shown += _scan(x0, y0, x1, y1, x2, y2, name, is_test, holes, textures, planes, words)
+    first = max(math.ceil(2.0 * max(top, -1.0) + 0.5), 0)
+    last = min(math.ceil(2.0 * min(bottom, CAMERA_HEIGHT + 1.0) + 0.5), LINES) - 1
+    if first > last:
+        return LINES, -1
+    return first, shown if is_test else last
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_run(plane, picture, textures, shade, row, first, last, out):  # type: ignore[no-untyped-def]
+    """Greys of a triangle in pixels first..last-1 of a row, counted from one left of the picture; `out` is float32."""
+    pairs, starts, sizes = textures[0], textures[1], textures[2]
+    place = first
+    y = row + 0.5
+    while place < last:
+        end = min(place + SPAN, last)
+        x0, x1 = place - 0.5, end - 1.5
+        z0 = 1.0 / max(plane[0] + plane[1] * x0 + plane[2] * y, 1e-6)
+        light = (plane[9] + plane[10] * x0 + plane[11] * y) * z0 * shade
+        z1, light_step = z0, 0.0
+        if end - place > 1:
+            z1 = 1.0 / max(plane[0] + plane[1] * x1 + plane[2] * y, 1e-6)
+            light_step = ((plane[9] + plane[10] * x1 + plane[11] * y) * z1 * shade - light) / (end - place - 1)
+        u = (plane[3] + plane[4] * x0 + plane[5] * y) * z0
+        v = (plane[6] + plane[7] * x0 + plane[8] * y) * z0
+        width, height = 1 << sizes[picture, 0, 1], 1 << sizes[picture, 0, 0]
+        # texels a pixel, across and down: of the longer one a quarter, and the mean of both, at least
+        ux, vx = (plane[4] - u * plane[1]) * z0 * width, (plane[7] - v * plane[1]) * z0 * height
+        uy, vy = (plane[5] - u * plane[2]) * z0 * width, (plane[8] - v * plane[2]) * z0 * height
+        across, down = ux * ux + vx * vx, uy * uy + vy * vy
+        square = max(math.sqrt(across * down), max(across, down) * 0.0625)
+        level = 0
+        while square > 2.0 and level < starts.shape[1] - 1:
+            square *= 0.25
+            level += 1
+        log_height, log_width = sizes[picture, level, 0], sizes[picture, level, 1]
+        wide, high = float(1 << log_width), float(1 << log_height)
+        u_step, v_step = 0.0, 0.0
+        if end - place > 1:
+            share = 1.0 / (end - place - 1)
+            u_step = ((plane[3] + plane[4] * x1 + plane[5] * y) * z1 - u) * share
+            v_step = ((plane[6] + plane[7] * x1 + plane[8] * y) * z1 - v) * share
+        u, v = (u - math.floor(u)) * wide - 0.5, (v - math.floor(v)) * high - 0.5
+        # 16.16 fixed point; the most that a step can be keeps a span within 31 bits
+        most = 32000.0 / SPAN
+        du = _i(min(max(u_step * wide, -most), most) * 65536.0)
+        dv = _i(min(max(v_step * high, -most), most) * 65536.0)
+        at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
+        start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
+        for j in range(place, end):
+            four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
+            right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
+            west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
+            east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low
+            grey = west * (256 - right) + east * right
+            out[j] = _f(_f(grey) * _f(1.0 / 65536.0) * _f(light + light_step * (j - place)))
+            at_u, at_v = _i(at_u + du), _i(at_v + dv)
+        place = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shade, work, frame):  # type: ignore[no-untyped-def]
+    """Put the samples over rows first_row..last_row of the frame."""
+    pictures = solids[2]
+    names, greys, evens, odds, sums, alone, places, recent = work
+    # `names` (rows + 2, width + 2): the triangle of a pixel whose four samples agree, else -1
+    for r in range(first_row - 1, last_row + 2):
+        here, grey = names[r + 1], greys[r + 1]
+        even0, odd0, even1, odd1 = evens[2 * r + 2], odds[2 * r + 2], evens[2 * r + 3], odds[2 * r + 3]
+        for half in range(2):
+            even, odd = evens[2 * r + 2 + half], odds[2 * r + 2 + half]
+            s = 2 * r + 1 + half
+            # two samples at a time, as one long word: what lies apart is not vectorised
+            both = lines[min(max(s, 0), LINES - 1), PAD - 2 :].view(np.int64)
+            for j in range(CAMERA_WIDTH + 2):
+                word = both[j]
+                even[j], odd[j] = _i(_i(word) & _NAME), _i(_i(word >> 32) & _NAME)
+        for j in range(CAMERA_WIDTH + 2):
+            one = even0[j]
+            apart = _i(_i(_i(one ^ odd0[j]) | _i(one ^ even1[j])) | _i(one ^ odd1[j]))
+            here[j] = one if apart == _i(0) else _i(-1)
+        alone[r + 1] = here[0] if _run_end(here, 0) == CAMERA_WIDTH + 2 else _i(-1)
+        j = 0
+        while j < CAMERA_WIDTH + 2:
+            name = here[j]
+            end = j + 1
+            if name >= 0:
+                end = _run_end(here, j)
+                if name > 0:
+                    _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, end, grey)
+                    places[name, 0], recent[name, 0] = (r << 8) + j, grey[j]
+                    places[name, 1], recent[name, 1] = (r << 8) + end - 1, grey[end - 1]
+                    _fill_samples(grey[j:end], even0[j:end], odd0[j:end], even1[j:end], odd1[j:end])
+            else:
+                _shade_mixed(
+                    j, r, planes, tones, places, recent, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey
+                )
+            j = end
+    for r in range(first_row, last_row + 1):
+        above, here, below = names[r], names[r + 1], names[r + 2]
+        if alone[r + 1] >= 0 and alone[r] == alone[r + 1] == alone[r + 2]:
+            if alone[r + 1] > 0:
+                grey, row = greys[r + 1][1:], frame[r]
+                for j in range(CAMERA_WIDTH):
+                    row[j] = np.uint8(_i(_f(grey[j] + _f(0.5))))
+            continue
+        e0, e1, e2, e3 = evens[2 * r + 1], evens[2 * r + 2], evens[2 * r + 3], evens[2 * r + 4]
+        o0, o1, o2, o3 = odds[2 * r + 1], odds[2 * r + 2], odds[2 * r + 3], odds[2 * r + 4]
+        even, odd, kept = sums[0], sums[1], sums[2]
+        for j in range(CAMERA_WIDTH + 2):
+            even[j] = _i(_i(e0[j] + e3[j]) + _i(_i(3) * _i(e1[j] + e2[j])))
+            odd[j] = _i(_i(o0[j] + o3[j]) + _i(_i(3) * _i(o1[j] + o2[j])))
+            apart = _i(_i(above[j] ^ here[j]) | _i(here[j] ^ below[j]))
+            kept[j] = here[j] if apart == _i(0) else _i(-1)
+        # views, since an index that might be negative is not vectorised
+        _put_row(odd, even[1:], odd[1:], even[2:], kept, kept[1:], kept[2:], greys[r + 1][1:], frame[r])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_row(before, even, odd, after, left, middle, right, grey, row):  # type: ignore[no-untyped-def]
+    """Put a row of sums of samples over a row of the frame; where all around is one triangle, its own grey."""
+    for j in range(CAMERA_WIDTH):
+        total = _i(_i(before[j] + after[j]) + _i(_i(3) * _i(even[j] + odd[j])))
+        cover, value = _i(total >> 20), _i(total & _i((1 << 20) - 1))
+        behind = _i(_i(row[j]) << 3)
+        mixed = _i(_i(_i(value + _i(_i(_i(64) - cover) * behind)) + _i(256)) >> 9)
+        apart = _i(_i(left[j] ^ middle[j]) | _i(middle[j] ^ right[j]))
+        whole = _i(_f(grey[j] + _f(0.5)))
+        is_whole = _i(_i(apart == _i(0)) & _i(middle[j] > _i(0)))
+        row[j] = np.uint8(whole if is_whole != _i(0) else mixed)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _run_end(names, first):  # type: ignore[no-untyped-def]
+    """Where the run of equal names that begins at `first` ends; steps of 16 are tried before single ones."""
+    name, end = names[first], first + 1
+    while end + 16 <= names.shape[0]:
+        part = names[end : end + 16]
+        apart = _i(0)
+        for j in range(16):
+            apart |= _i(part[j] ^ name)
+        if apart != 0:
+            break
+        end += 16
+    while end < names.shape[0] and names[end] == name:
+        end += 1
+    return end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade(name, planes, tones, picture, textures, shade, r, first, last, out):  # type: ignore[no-untyped-def]
+    """Greys of a triangle in pixels first..last-1 of row r, counted from one left of the picture."""
+    if tones[name] >= _f(0.0):
+        for j in range(first, last):
+            out[j] = tones[name]
+        return
+    if picture < 0:
+        _shade_plain(planes[name], shade, float(r), first, last, out)
+    else:
+        _shade_run(planes[name], picture, textures, shade, float(r), first, last, out)
+    if tones[name] == _UNKNOWN:
+        tones[name] = min(max(out[first], _f(0.0)), _f(255.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_plain(plane, shade, row, first, last, out):  # type: ignore[no-untyped-def]
+    """As `_shade_run` for a triangle without a texture; straight from end to end where its light is nearly even."""
+    scale = 255.0 * shade
+    light0, light1 = scale * _light_at(plane, first - 0.5, row), scale * _light_at(plane, last - 1.5, row)
+    length = last - first if abs(light1 - light0) < 8.0 else SPAN
+    place = first
+    while place < last:
+        end = min(place + length, last)
+        light1 = scale * _light_at(plane, end - 1.5, row)
+        part, start = out[place:end], _f(light0)
+        step = _f((light1 - light0) / (end - place - 1)) if end - place > 1 else _f(0.0)
+        for j in range(end - place):
+            part[j] = _f(start + _f(step * _f(j)))
+        light0 = scale * _light_at(plane, end - 0.5, row)
+        place = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _light_at(plane, x, row):  # type: ignore[no-untyped-def]
+    y = row + 0.5
+    near = max(plane[0] + plane[1] * x + plane[2] * y, 1e-6)
+    return (plane[9] + plane[10] * x + plane[11] * y) / near
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_samples(grey, even0, odd0, even1, odd1):  # type: ignore[no-untyped-def]
+    """Give all four samples of pixels their grey, which is limited to white."""
+    for i in range(grey.shape[0]):
+        grey[i] = min(grey[i], _f(255.0))
+        value = _i(_i(_f(grey[i] * _f(8.0))) | _i(1 << 20))
+        even0[i], odd0[i], even1[i], odd1[i] = value, value, value, value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_mixed(j, r, planes, tones, places, recent, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
+    """The four samples of a pixel where triangles meet: each triangle is looked up once, in the pixel's middle."""
+    grey[j] = _f(0.0)
+    for first in range(4):
+        name = even0[j] if first == 0 else odd0[j] if first == 1 else even1[j] if first == 2 else odd1[j]
+        if name <= 0 or name > MOST_SEEN:
+            continue
+        # the triangle's grey beside this pixel, or above it, will do
+        if places[name, 0] >= (r << 8) - 256 and abs((places[name, 0] & 255) - j) <= NEARBY_PX:
+            grey[j] = recent[name, 0]
+        elif places[name, 1] >= (r << 8) - 256 and abs((places[name, 1] & 255) - j) <= NEARBY_PX:
+            grey[j] = recent[name, 1]
+        else:
+            _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, j + 1, grey)
+            places[name, 0], recent[name, 0] = (r << 8) + j, grey[j]
+        value = _i(_i(_f(min(grey[j], _f(255.0)) * _f(8.0))) | _i(1 << 20))
+        if even0[j] == name:
+            even0[j] = value
+        if odd0[j] == name:
+            odd0[j] = value
+        if even1[j] == name:
+            even1[j] = value
+        if odd1[j] == name:
+            odd1[j] = value
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def aim(lens, camera, axes, view):  # type: ignore[no-untyped-def]
+    """Fill axes (3, 3): optical axis, left and down; and view (3, 3): the ray of the picture's corner and its steps."""
+    focal, sin, cos = camera[0], camera[1], camera[2]
+    axes[0, 0], axes[0, 1], axes[0, 2] = lens[2] * cos, lens[3] * cos, -sin
+    axes[1, 0], axes[1, 1], axes[1, 2] = -lens[3], lens[2], 0.0
+    axes[2, 0], axes[2, 1], axes[2, 2] = -lens[2] * sin, -lens[3] * sin, -cos
+    for i in range(3):
+        view[0, i] = axes[0, i] + (0.5 * CAMERA_WIDTH * axes[1, i] - 0.5 * CAMERA_HEIGHT * axes[2, i]) / focal
+        view[1, i], view[2, i] = -axes[1, i] / focal, axes[2, i] / focal
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def cell_of(cells, x, y):  # type: ignore[no-untyped-def]
+    """The list that a lens at (x, y) draws; the last one, everything, outside of the grid."""
+    origin_x, origin_y, per_m, grid = cells
+    column, row = math.floor((x - origin_x) * per_m), math.floor((y - origin_y) * per_m)
+    if 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]:
+        return grid[row, column]
+    return 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sectors(lens, camera):  # type: ignore[no-untyped-def]
+    """Bits of the directions that a frame sees, half a sector more on both sides."""
+    ahead = camera[2] - 0.5 * CAMERA_HEIGHT / camera[0] * abs(camera[1])
+    half = math.atan(0.5 * CAMERA_WIDTH / camera[0] / max(ahead, 0.2))
+    middle = math.atan2(lens[3], lens[2])
+    per = SECTORS / (2.0 * math.pi)
+    first, last = math.floor((middle - half) * per), math.floor((middle + half) * per)
+    mask = np.uint32(0)
+    for s in range(first, min(last, first + SECTORS - 1) + 1):
+        mask |= np.uint32(1) << np.uint32(s & (SECTORS - 1))
+    return mask
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, depths, marks):  # type: ignore[no-untyped-def]
+    """Draw what stands over frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8 of ground and sky.
+
+    lenses   (K, 4) x, y, cos and sin of the view's heading      shades  (K,) brightness factors
+    cameras  (K, 4) focal_px, sin pitch, cos pitch, height_m
+    solids   (corners (N, 3, 3), facets (N, 16), picture (N,), has holes (N,), is seen from behind (N,))
+    textures of simapp.camera.textures.Textures
+    lists    ((origin x, y, 1 / cell, grid of list numbers), starts (L + 1,), triangles, sectors as bits); list 0 is all
+    depths   (K, CAMERA_HEIGHT, CAMERA_WIDTH) float32: 1 / depth of what is drawn in a pixel, 0 where nothing is; filled
+             if K is not 0
+    marks    (N,) int64: how many samples show a triangle in the frame that shows most of it, if N is not 0; then no
+             frame is drawn
+    """
+    facets, seen_behind = solids[1], solids[4]
+    is_marking = marks.shape[0] > 0
+    cells, starts, listed, bits = lists
+    lines = np.zeros((LINES, COLUMNS), np.int32)
+    words, clipped = lines.reshape(-1), np.empty((4, 2))
+    axes, view = np.empty((3, 3)), np.empty((3, 3))
+    planes, seen = np.empty((MOST_SEEN + 1, 12)), np.empty(MOST_SEEN + 1, np.int64)
+    tones = np.empty(MOST_SEEN + 1, np.float32)
+    places, recent = np.empty((MOST_SEEN + 1, 2), np.int32), np.empty((MOST_SEEN + 1, 2), np.float32)
+    wide = CAMERA_WIDTH + 2
+    names = np.zeros((CAMERA_HEIGHT + 2, wide), np.int32)
+    greys = np.zeros((CAMERA_HEIGHT + 2, wide), np.float32)
+    evens, odds = np.zeros((2 * CAMERA_HEIGHT + 4, wide), np.int32), np.zeros((2 * CAMERA_HEIGHT + 4, wide), np.int32)
+    sums, alone = np.zeros((3, wide), np.int32), np.zeros(CAMERA_HEIGHT + 2, np.int32)
+    for k in range(frames.shape[0]):
+        camera = cameras[k]
+        aim(lenses[k], camera, axes, view)
+        lens = (lenses[k, 0], lenses[k, 1], camera[3])
+        mask = _sectors(lenses[k], camera)
+        own = cell_of(cells, lens[0], lens[1])
+        count, top, bottom = 0, LINES, -1
+        for i in range(starts[own], starts[own + 1]):
+            if bits[i] & mask == 0 or (count == MOST_SEEN and not is_marking):
+                continue
+            n = listed[i]
+            side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
+            if side <= 1e-7 and (side >= -1e-7 or not seen_behind[n]):
+                continue
+            name = 1 if is_marking else count + 1
+            first, last = _draw_triangle(
+                n, _i(name), False, solids, textures, lens, axes, view, camera[0], planes, tones, clipped, words
+            )
+            if first <= last:
+                count = name
+                seen[name] = n
+                places[name, 0], places[name, 1] = _i(-1000), _i(-1000)
+                top, bottom = min(top, first), max(bottom, last)
+        if bottom < top:
+            continue
+        if is_marking:
+            for i in range(starts[own], starts[own + 1]):
+                n = listed[i]
+                side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
+                if side > 1e-7 or (side < -1e-7 and seen_behind[n]):
+                    first, last = _draw_triangle(
+                        n, _i(1), True, solids, textures, lens, axes, view, camera[0], planes, tones, clipped, words
+                    )
+                    if first < LINES:
+                        marks[n] = max(marks[n], last)
+        else:
+            first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
+            work = (names, greys, evens, odds, sums, alone, places, recent)
+            _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shades[k], work, frames[k])
+            if depths.shape[0] > 0:
+                _put_depths(lines, planes, first_row, last_row, depths[k])
+        for s in range(top, bottom + 1):
+            lines[s] = 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _put_depths(lines, planes, first_row, last_row, depths):  # type: ignore[no-untyped-def]
+    """1 / depth of the triangle in each pixel's lower right sample of the four."""
+    for r in range(first_row, last_row + 1):
+        line = lines[2 * r + 2]
+        for j in range(CAMERA_WIDTH):
+            name = line[2 * j + PAD + 1] & _NAME
+            if name > 0:
+                plane = planes[name]
+                depths[r, j] = _f(plane[0] + plane[1] * (j + 0.75) + plane[2] * (r + 0.75))
