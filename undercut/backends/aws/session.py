@@ -104,19 +104,11 @@ class CloudSession:
 
     def everything(self, service: str, operation: str, key: str, **request: Any) -> list[dict[str, Any]]:
         """All items of a list operation, page after page."""
-        found: list[dict[str, Any]] = []
-        token = ""
-        while True:
-            paged = {**request, **({_token(service): token} if token else {})}
-            answer = self.call(service, operation, **paged)
-            found += answer.get(key, [])
-            token = str(answer.get(_token(service)) or "")
-            if not token:
-                return found
-
-
-def _token(service: str) -> str:
-    return "NextToken" if service in ("sagemaker", "cloudformation", "kinesisvideo") else "nextToken"
+        try:
+            pages = self.client(service).get_paginator(_method(operation)).paginate(**request)
+            return [item for page in pages for item in page.get(key, [])]
+        except (aws.ClientError, aws.BotoCoreError, ValueError) as error:
+            raise explained(error, service, operation) from None
 
 
 def _method(operation: str) -> str:
