@@ -155,7 +155,7 @@ def _ground_colours(points_m: FloatArray, road: Road, look: Textures, conditions
     return colours * stains_at(points_m, conditions)[:, None]
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", cache=True)
 def _cover_points(points: FloatArray, road: tuple[FloatArray, FloatArray, FloatArray], covers: FloatArray) -> None:
     for i in range(points.shape[0]):
         covers[i, 0], covers[i, 1], covers[i, 2] = _coverage_at(points[i, 0], points[i, 1], 1e-6, road)

@@ -133,7 +133,7 @@ def _mip_tables(pictures: list[FloatArray]) -> tuple[FloatArray, IntArray]:
     return np.concatenate(parts) if parts else np.zeros(0), tables
 
 
-@njit
+@njit(cache=True)
 def _sample(flat, table, u, v, channel):  # type: ignore[no-untyped-def]
     start, height, width = table
     x, y = u * width - 0.5, v * height - 0.5
@@ -151,7 +151,7 @@ def _sample(flat, table, u, v, channel):  # type: ignore[no-untyped-def]
     return top * (1 - down) + low * down
 
 
-@njit
+@njit(cache=True)
 def _draw(focal, triangles, uv, picture, flat, tables, depth, name, grey):  # type: ignore[no-untyped-def]
     """depth (H, W) is 1 / distance along the axis of the nearest triangle; grey its texture's, 255 without one."""
     height, width = grey.shape
@@ -219,7 +219,7 @@ def _draw(focal, triangles, uv, picture, flat, tables, depth, name, grey):  # ty
                     depth[r, c], name[r, c], grey[r, c] = near, n, value
 
 
-@njit
+@njit(cache=True)
 def _texel(flat, table, planes, x, y, near):  # type: ignore[no-untyped-def]
     """Grey and alpha of the texture where the pixel (x, y) is, by anisotropic trilinear filtering."""
     z = 1 / near
