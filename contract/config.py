@@ -14,6 +14,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 
 from contract.car import Car
 from contract.conditions import RandomizationConfig
@@ -36,14 +37,24 @@ def is_run_name(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) is not None
 
 
+def param(key: str, default: Any, *, training_too: bool = False, description: str | None = None, **rules: Any) -> Any:
+    """A field that YAMLs of run parameters and run.env files set under `key`, a name of AWS's (contract.params).
+
+    training_too   a field of an evaluation whose key holds for training episodes as well
+    rules          pydantic's, such as ge and le
+    """
+    extra: JsonDict = {"param": key, "training_too": training_too}
+    return Field(default=default, description=description, json_schema_extra=extra, **rules)
+
+
 class RaceConfig(BaseModel):
-    """What is on the track besides the racer. The names in brackets are the guidance's YAML keys."""
+    """What is on the track besides the racer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    race_type: RaceType = Field(default="TIME_TRIAL", description="[RACE_TYPE]")
-    number_of_obstacles: int = Field(default=0, ge=0, le=50, description="[NUMBER_OF_OBSTACLES]")
-    min_distance_between_obstacles: float = Field(default=2.0, gt=0, description="[MIN_DISTANCE_BETWEEN_OBSTACLES]")
+    race_type: RaceType = param("RACE_TYPE", "TIME_TRIAL")
+    number_of_obstacles: int = param("NUMBER_OF_OBSTACLES", 0, ge=0, le=50)
+    min_distance_between_obstacles: float = param("MIN_DISTANCE_BETWEEN_OBSTACLES", 2.0, gt=0)
     obstacle_distance_in: Literal["metres", "percent"] = Field(
         default="percent",
         description="what that is: per cent of the lap, 0.5 m at least, as AWS's simulator since 2024-10; or metres",
@@ -52,29 +63,30 @@ class RaceConfig(BaseModel):
         default="degrees",
         description="a reward param: degrees as AWS documents it, or radians as its simulator gives it",
     )
-    randomize_obstacle_locations: bool = Field(default=False, description="[RANDOMIZE_OBSTACLE_LOCATIONS] each episode")
-    is_obstacle_bot_car: bool = Field(default=False, description="[IS_OBSTACLE_BOT_CAR] parked cars instead of boxes")
-    object_positions: tuple[ObjectPosition, ...] = Field(
-        default=(),
-        description="[OBJECT_POSITIONS] (lap fraction, lane +1 inner or -1 outer); goes before the rest",
+    randomize_obstacle_locations: bool = param("RANDOMIZE_OBSTACLE_LOCATIONS", False, description="each episode")
+    is_obstacle_bot_car: bool = param("IS_OBSTACLE_BOT_CAR", False, description="parked cars instead of boxes")
+    object_positions: tuple[ObjectPosition, ...] = param(
+        "OBJECT_POSITIONS",
+        (),
+        description="(lap fraction, lane +1 inner or -1 outer); goes before the rest",
     )
-    number_of_bot_cars: int = Field(default=0, ge=0, le=50, description="[NUMBER_OF_BOT_CARS]")
-    bot_car_speed: float = Field(default=0.2, ge=0, le=4, description="[BOT_CAR_SPEED] m/s")
-    min_distance_between_bot_cars: float = Field(default=2.0, gt=0, description="[MIN_DISTANCE_BETWEEN_BOT_CARS] m")
-    randomize_bot_car_locations: bool = Field(default=False, description="[RANDOMIZE_BOT_CAR_LOCATIONS] each episode")
-    is_lane_change: bool = Field(default=False, description="[IS_LANE_CHANGE]")
-    lower_lane_change_time: float = Field(default=3.0, gt=0, description="[LOWER_LANE_CHANGE_TIME] s between changes")
-    upper_lane_change_time: float = Field(default=5.0, gt=0, description="[UPPER_LANE_CHANGE_TIME] s between changes")
-    lane_change_distance: float = Field(default=1.0, gt=0, description="[LANE_CHANGE_DISTANCE] m along the road")
-    penalty_seconds: float = Field(
-        default=2.0, ge=0, description="[PENALTY_SECONDS] for which bot cars stand when one has run up behind a car"
+    number_of_bot_cars: int = param("NUMBER_OF_BOT_CARS", 0, ge=0, le=50)
+    bot_car_speed: float = param("BOT_CAR_SPEED", 0.2, ge=0, le=4, description="m/s")
+    min_distance_between_bot_cars: float = param("MIN_DISTANCE_BETWEEN_BOT_CARS", 2.0, gt=0, description="m")
+    randomize_bot_car_locations: bool = param("RANDOMIZE_BOT_CAR_LOCATIONS", False, description="each episode")
+    is_lane_change: bool = param("IS_LANE_CHANGE", False)
+    lower_lane_change_time: float = param("LOWER_LANE_CHANGE_TIME", 3.0, gt=0, description="s between changes")
+    upper_lane_change_time: float = param("UPPER_LANE_CHANGE_TIME", 5.0, gt=0, description="s between changes")
+    lane_change_distance: float = param("LANE_CHANGE_DISTANCE", 1.0, gt=0, description="m along the road")
+    penalty_seconds: float = param(
+        "PENALTY_SECONDS", 2.0, ge=0, description="for which bot cars stand when one has run up behind a car"
     )
     bots_halt: bool = Field(
         default=True,
         description="all bot cars stand then, as in AWS's simulator; false: that one alone, while the car is there",
     )
-    number_of_reverse_counts: int = Field(
-        default=15, ge=1, description="[NUMBER_OF_REVERSE_COUNTS] steps running of falling progress are `reversed`"
+    number_of_reverse_counts: int = param(
+        "NUMBER_OF_REVERSE_COUNTS", 15, ge=1, description="steps running of falling progress are `reversed`"
     )
 
     @model_validator(mode="after")
@@ -88,62 +100,67 @@ class RaceConfig(BaseModel):
 
 
 class TrainingConfig(BaseModel):
-    """How long to train and how episodes start. The names in brackets are the guidance's YAML keys."""
+    """How long to train and how episodes start."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_iterations: int = Field(default=60, ge=1)
     max_steps: int = Field(default=45_000, ge=1, description="training steps after which no further iteration begins")
     max_minutes: float = Field(default=0.0, ge=0, description="wall-clock budget of one session; 0 means none")
-    max_episodes: int = Field(default=0, ge=0, description="[NUMBER_OF_EPISODES] 0 means no limit")
-    target_reward_score: float | None = Field(
-        default=None, description="[TARGET_REWARD_SCORE] stop when an iteration's evaluations reach this mean reward"
+    max_episodes: int = param("NUMBER_OF_EPISODES", 0, ge=0, description="0 means no limit")
+    target_reward_score: float | None = param(
+        "TARGET_REWARD_SCORE", None, description="stop when an iteration's evaluations reach this mean reward"
     )
     clean_evaluations: int = Field(
         default=3, ge=0, description="stop after this many evaluations in a row with only complete laps; 0 never stops"
     )
-    min_eval_trials: int = Field(default=5, ge=1, le=100, description="[MIN_EVAL_TRIALS] laps after each iteration")
-    number_of_resets: int = Field(default=0, ge=0, description="[NUMBER_OF_RESETS] in a training episode")
-    off_track_penalty: float = Field(default=0.0, ge=0, description="[OFF_TRACK_PENALTY] s that such a reset takes")
-    collision_penalty: float = Field(default=0.0, ge=0, description="[COLLISION_PENALTY] s that such a reset takes")
-    change_start_position: bool = Field(default=True, description="[CHANGE_START_POSITION]")
-    alternate_driving_direction: bool = Field(
-        default=False, description="[ALTERNATE_DRIVING_DIRECTION] every other episode the other way round"
+    min_eval_trials: int = param("MIN_EVAL_TRIALS", 5, ge=1, le=100, description="laps after each iteration")
+    number_of_resets: int = param("NUMBER_OF_RESETS", 0, ge=0, description="in a training episode")
+    off_track_penalty: float = param("OFF_TRACK_PENALTY", 0.0, ge=0, description="s that such a reset takes")
+    collision_penalty: float = param("COLLISION_PENALTY", 0.0, ge=0, description="s that such a reset takes")
+    change_start_position: bool = param("CHANGE_START_POSITION", True)
+    alternate_driving_direction: bool = param(
+        "ALTERNATE_DRIVING_DIRECTION", False, description="every other episode the other way round"
     )
-    round_robin_advance_dist: float = Field(default=0.05, ge=0, le=1, description="[ROUND_ROBIN_ADVANCE_DIST]")
-    start_position_offset: float = Field(default=0.0, ge=0, le=1, description="[START_POSITION_OFFSET] lap fraction")
+    round_robin_advance_dist: float = param("ROUND_ROBIN_ADVANCE_DIST", 0.05, ge=0, le=1)
+    start_position_offset: float = param("START_POSITION_OFFSET", 0.0, ge=0, le=1, description="lap fraction")
     max_episode_steps: int = Field(default=2_000, ge=20, description="longer episodes are cut, and bootstrapped")
-    best_model_metric: Literal["progress", "reward", "laptime"] = Field(
-        default="progress", description="[BEST_MODEL_METRIC]"
-    )
+    best_model_metric: Literal["progress", "reward", "laptime"] = param("BEST_MODEL_METRIC", "progress")
 
 
 class EvaluationConfig(BaseModel):
-    """An evaluation. The names in brackets are the guidance's YAML keys."""
+    """An evaluation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    number_of_trials: int = Field(default=5, ge=1, le=1_000, description="[NUMBER_OF_TRIALS]")
-    number_of_resets: int = Field(
-        default=10_000, ge=0, description="[NUMBER_OF_RESETS] a lap; with IS_CONTINUOUS of the whole race"
+    number_of_trials: int = param("NUMBER_OF_TRIALS", 5, ge=1, le=1_000)
+    number_of_resets: int = param(
+        "NUMBER_OF_RESETS", 10_000, ge=0, description="a lap; with IS_CONTINUOUS of the whole race"
     )
-    is_continuous: bool = Field(default=False, description="[IS_CONTINUOUS] laps follow each other without a stop")
-    off_track_penalty: float = Field(default=2.0, ge=0, description="[OFF_TRACK_PENALTY] seconds")
-    collision_penalty: float = Field(default=5.0, ge=0, description="[COLLISION_PENALTY] seconds")
-    reverse_penalty: float | None = Field(
-        default=None, ge=0, description="[REVERSE_PENALTY] seconds; none: that of leaving the road"
+    is_continuous: bool = param("IS_CONTINUOUS", False, description="laps follow each other without a stop")
+    off_track_penalty: float = param("OFF_TRACK_PENALTY", 2.0, ge=0, description="seconds")
+    collision_penalty: float = param("COLLISION_PENALTY", 5.0, ge=0, description="seconds")
+    reverse_penalty: float | None = param(
+        "REVERSE_PENALTY", None, ge=0, description="seconds; none: that of leaving the road"
     )
-    immobilized_penalty: float = Field(default=0.0, ge=0, description="[IMMOBILIZED_PENALTY] seconds")
-    reset_behind_dist: float = Field(default=1.0, ge=0, description="[RESET_BEHIND_DIST] m behind what was hit")
-    mercy_reset: bool = Field(
-        default=False, description="[ENABLE_MERCY_RESET] past an obstacle that a car is reset at again and again"
+    immobilized_penalty: float = param("IMMOBILIZED_PENALTY", 0.0, ge=0, description="seconds")
+    reset_behind_dist: float = param(
+        "RESET_BEHIND_DIST", 1.0, ge=0, description="m behind what was hit", training_too=True
     )
-    max_resets_after_crash: int = Field(
-        default=3, ge=1, description="[MAX_RESETS_AFTER_CRASH] the reset at one obstacle that goes past it"
+    mercy_reset: bool = param(
+        "ENABLE_MERCY_RESET",
+        False,
+        description="past an obstacle that a car is reset at again and again",
+        training_too=True,
     )
-    reset_ahead_dist: float = Field(default=1.0, ge=0, description="[RESET_AHEAD_DIST] m past that obstacle")
-    start_pos_offset: float = Field(
-        default=0.75, ge=0, le=1, description="[START_POS_OFFSET] m from car to car on the grid of a race"
+    max_resets_after_crash: int = param(
+        "MAX_RESETS_AFTER_CRASH", 3, ge=1, description="the reset at one obstacle that goes past it", training_too=True
+    )
+    reset_ahead_dist: float = param(
+        "RESET_AHEAD_DIST", 1.0, ge=0, description="m past that obstacle", training_too=True
+    )
+    start_pos_offset: float = param(
+        "START_POS_OFFSET", 0.75, ge=0, le=1, description="m from car to car on the grid of a race"
     )
     change_grid: bool = Field(
         default=False,
@@ -154,17 +171,18 @@ class EvaluationConfig(BaseModel):
         description="who would start in an obstacle or a bot car starts in another lane, as training episodes do, or "
         "further back; AWS's simulator does not look in evaluations",
     )
-    done_condition: DoneCondition = Field(
-        default="any",
-        description="[DONE_CONDITION] a race ends with the first car that is done, or goes on until all are",
+    done_condition: DoneCondition = param(
+        "DONE_CONDITION",
+        "any",
+        description="a race ends with the first car that is done, or goes on until all are",
     )
-    park_positions: tuple[ParkPosition, ...] = Field(
-        default=(), description="[PARK_POSITIONS] (x, y) m where cars that are done stand; none: beside the track"
+    park_positions: tuple[ParkPosition, ...] = param(
+        "PARK_POSITIONS", (), description="(x, y) m where cars that are done stand; none: beside the track"
     )
-    race_duration_s: float = Field(
-        default=0.0, ge=0, description="[RACE_DURATION] s after which a race is `time_up`; 0 is no limit"
+    race_duration_s: float = param(
+        "RACE_DURATION", 0.0, ge=0, description="s after which a race is `time_up`; 0 is no limit"
     )
-    start_position_offset: float = Field(default=0.0, ge=0, le=1, description="[START_POSITION_OFFSET] lap fraction")
+    start_position_offset: float = param("START_POSITION_OFFSET", 0.0, ge=0, le=1, description="lap fraction")
     max_lap_steps: int = Field(default=5_000, ge=20, description="a lap that takes longer ends as time_up")
     start_jitter_m: float = Field(
         default=0.02, ge=0, le=0.2, description="standard deviation of the lateral start; a simulator that repeats "
@@ -196,18 +214,18 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
-    track: str = "paddock"
-    reverse_dir: bool = Field(default=False, description="[REVERSE_DIR] drive the track the other way round")
+    track: str = param("WORLD_NAME", "paddock", description="its name, NAME_cw, NAME_ccw, or a .npy route")
+    reverse_dir: bool = param("REVERSE_DIR", False, description="drive the track the other way round")
     simulator: SimulatorKind = Field(default="builtin", description="gazebo is the second opinion: make gazebo")
     race: RaceConfig = RaceConfig()
-    enable_domain_randomization: bool = Field(default=False, description="[ENABLE_DOMAIN_RANDOMIZATION] in training")
+    enable_domain_randomization: bool = param("ENABLE_DOMAIN_RANDOMIZATION", False, description="in training")
     randomization: RandomizationConfig = RandomizationConfig()
     car: Car | None = Field(default=None, description="a car file; none: the car of the metadata's version")
-    car_color: CarColor = Field(default="Black", description="[CAR_COLOR]")
-    racer_name: str = Field(default="", max_length=64, description="[RACER_NAME]")
-    display_name: str = Field(default="", max_length=64, description="[DISPLAY_NAME] shown in races; empty: the run's")
-    leaderboard_type: str = Field(default="", max_length=64, description="[LEADERBOARD_TYPE]")
-    leaderboard_name: str = Field(default="", max_length=64, description="[LEADERBOARD_NAME] shown in videos")
+    car_color: CarColor = param("CAR_COLOR", "Black")
+    racer_name: str = param("RACER_NAME", "", max_length=64)
+    display_name: str = param("DISPLAY_NAME", "", max_length=64, description="shown in races; empty: the run's")
+    leaderboard_type: str = param("LEADERBOARD_TYPE", "", max_length=64)
+    leaderboard_name: str = param("LEADERBOARD_NAME", "", max_length=64, description="shown in videos")
     seed: int = Field(default=0, ge=0, lt=2**31)
     cars: int = Field(default=20, ge=1, le=1_000, description="cars simulated side by side")
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")

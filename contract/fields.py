@@ -4,11 +4,13 @@ import json
 import math
 import warnings
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from contract.errors import InputError, InputWarning
 
@@ -159,7 +161,7 @@ def number(value: Any, where: str, low: float, high: float, unit: str = "", abov
     return result
 
 
-def whole(value: Any, where: str, low: int, high: float = math.inf) -> int:
+def whole(value: Any, where: str, low: float, high: float = math.inf) -> int:
     """A whole number within low..high; "64" and 64.0 are accepted."""
     result = number(value, where, low, high)
     if result != int(result):
@@ -177,3 +179,72 @@ def choice(value: Any, where: str, allowed: Collection[str]) -> str:
             return word
     guess = nearest(value, allowed)
     raise InputError(where, value, rule, f"did you mean {guess!r}?" if guess else "choose one of them")
+
+
+# --- fields of models ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Metadata of a field: what a console's form takes of it, where more can be computed with. `taken` says what
+    becomes of other values."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[int, ...] = ()
+    taken: str = "taken as it is, as by AWS's trainer"
+
+
+def form_of(field: FieldInfo) -> Form | None:
+    """The field's Form, if it has one."""
+    return next((one for one in field.metadata if isinstance(one, Form)), None)
+
+
+def limits_of(field: FieldInfo) -> tuple[float, float, bool]:
+    """(least, most, whether least itself is out) of a number, from the field's constraints."""
+    least, most, above = -math.inf, math.inf, False
+    for limit in field.metadata:
+        least = getattr(limit, "ge", getattr(limit, "gt", least))
+        above = above or hasattr(limit, "gt")
+        most = getattr(limit, "le", most)
+    return least, most, above
+
+
+def read_value(field: FieldInfo, value: Any, where: str) -> Any:
+    """A racer's value for a field of a model, by the field's type and constraints; numbers and truth may be written as
+    words. InputError names place, value, rule and fix."""
+    kinds = set(get_args(field.annotation) or (field.annotation,))
+    if kinds == {bool}:
+        return truth(value, where)
+    if get_origin(field.annotation) is Literal:
+        return choice(value, where, get_args(field.annotation))
+    if type(None) in kinds and str(value).lower() in ("none", ""):
+        return None
+    if str in kinds:
+        return _word(field, value, where)
+    least, most, above = limits_of(field)
+    if int in kinds:
+        return whole(value, where, least, most)
+    return number(value, where, least, most, above=above)
+
+
+def truth(value: Any, where: str) -> bool:
+    """Of true or false in any case."""
+    word = str(value).strip().lower()
+    if word not in ("true", "false"):
+        raise InputError(where, value, "true or false", 'write "true" or "false"')
+    return word == "true"
+
+
+def _word(field: FieldInfo, value: Any, where: str) -> str:
+    if isinstance(value, list):
+        raise InputError(
+            where, value, "one value, a word in quotes", "write it behind the key, in quotes, without a list"
+        )
+    text = value or ""
+    if not isinstance(text, str):
+        raise InputError(where, value, "a word in quotes, or null", "write the name in quotes, or delete the key")
+    most = min((limit.max_length for limit in field.metadata if hasattr(limit, "max_length")), default=len(text))
+    if len(text) > most:
+        raise InputError(where, value, f"at most {most} characters; these are {len(text)}", "shorten it")
+    return text

@@ -3,17 +3,16 @@
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig
 from contract.errors import InputError, InputWarning
-from contract.fields import choice, number, whole
+from contract.fields import limits_of, read_value
 from contract.yamlfile import YamlEntry
 
 RACE_TYPES = {"HEAD_TO_HEAD_RACING": "HEAD_TO_BOT"}
@@ -51,22 +50,7 @@ def read_field(entry: YamlEntry, path: str, strict: bool = True) -> Any:
         return _park_positions(entry)
     if path == "race.race_type":
         entry = replace(entry, value=RACE_TYPES.get(str(entry.value), entry.value))
-    return _reader(info)(entry, info)
-
-
-def _reader(info: FieldInfo) -> Callable[[YamlEntry, FieldInfo], Any]:
-    kind = info.annotation
-    if kind is bool:
-        return _boolean
-    if kind is int:
-        return lambda entry, info: int(whole(entry.value, entry.place, int(_limits(info)[0]), _limits(info)[1]))
-    if kind is str:
-        return _bounded_text
-    if get_origin(kind) is Literal:
-        return lambda entry, info: choice(entry.value, entry.place, get_args(info.annotation))
-    if get_origin(kind) is UnionType:  # float | None
-        return lambda entry, info: None if str(entry.value).lower() in ("none", "") else _number(entry, info)
-    return _number
+    return read_value(info, entry.value, entry.place)
 
 
 def _within(entry: YamlEntry, info: FieldInfo) -> YamlEntry:
@@ -76,7 +60,7 @@ def _within(entry: YamlEntry, info: FieldInfo) -> YamlEntry:
         value = float(entry.value) if kinds & {int, float} and isinstance(entry.value, str) else math.nan
     except ValueError:
         value = math.nan
-    least, most, above = _limits(info)
+    least, most, above = limits_of(info)
     nearest = min(max(value, least), most)
     if not math.isfinite(value) or nearest == value or (above and nearest == least):
         return entry
@@ -84,45 +68,10 @@ def _within(entry: YamlEntry, info: FieldInfo) -> YamlEntry:
     return replace(entry, value=f"{nearest:g}")
 
 
-def _limits(info: FieldInfo) -> tuple[float, float, bool]:
-    """(least, most, whether least itself is out) from the field's own constraints."""
-    least, most, above = float("-inf"), float("inf"), False
-    for limit in info.metadata:
-        least = getattr(limit, "ge", getattr(limit, "gt", least))
-        above = above or hasattr(limit, "gt")
-        most = getattr(limit, "le", most)
-    return least, most, above
-
-
-def _number(entry: YamlEntry, info: FieldInfo) -> float:
-    least, most, above = _limits(info)
-    return number(entry.value, entry.place, least, most, above=above)
-
-
-def _boolean(entry: YamlEntry, _: FieldInfo) -> bool:
-    return truth(entry)
-
-
-def truth(entry: YamlEntry) -> bool:
-    """Of true or false in any case; InputError for another word."""
-    word = str(entry.value).strip().lower()
-    if word not in ("true", "false"):
-        raise entry.refuse("true or false", 'write "true" or "false"')
-    return word == "true"
-
-
 def _text(entry: YamlEntry) -> str:
     if isinstance(entry.value, list):
         raise entry.refuse("one value", "write it behind the key, without a list")
     return entry.value or ""
-
-
-def _bounded_text(entry: YamlEntry, info: FieldInfo) -> str:
-    text = _text(entry)
-    most = min((limit.max_length for limit in info.metadata if hasattr(limit, "max_length")), default=len(text))
-    if len(text) > most:
-        raise entry.refuse(f"at most {most} characters; these are {len(text)}", "shorten it")
-    return text
 
 
 def _positions(entry: YamlEntry) -> tuple[tuple[float, int], ...]:

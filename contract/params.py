@@ -12,77 +12,33 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
+from pydantic import BaseModel
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig
 from contract.errors import InputWarning
-from contract.fields import choice
-from contract.param_values import read_field, run_name, truth
+from contract.fields import choice, truth
+from contract.param_values import read_field, run_name
 from contract.yamlfile import Value, YamlEntry, check_entries, read_entries
 
 Job = Literal["TRAINING", "EVALUATION"]
 
-SHARED = {
-    "WORLD_NAME": "track",
-    "REVERSE_DIR": "reverse_dir",
-    "RACE_TYPE": "race.race_type",
-    "ENABLE_DOMAIN_RANDOMIZATION": "enable_domain_randomization",
-    "CAR_COLOR": "car_color",
-    "RACER_NAME": "racer_name",
-    "DISPLAY_NAME": "display_name",
-    "LEADERBOARD_TYPE": "leaderboard_type",
-    "LEADERBOARD_NAME": "leaderboard_name",
-    "NUMBER_OF_OBSTACLES": "race.number_of_obstacles",
-    "MIN_DISTANCE_BETWEEN_OBSTACLES": "race.min_distance_between_obstacles",
-    "RANDOMIZE_OBSTACLE_LOCATIONS": "race.randomize_obstacle_locations",
-    "IS_OBSTACLE_BOT_CAR": "race.is_obstacle_bot_car",
-    "OBJECT_POSITIONS": "race.object_positions",
-    "NUMBER_OF_BOT_CARS": "race.number_of_bot_cars",
-    "BOT_CAR_SPEED": "race.bot_car_speed",
-    "MIN_DISTANCE_BETWEEN_BOT_CARS": "race.min_distance_between_bot_cars",
-    "RANDOMIZE_BOT_CAR_LOCATIONS": "race.randomize_bot_car_locations",
-    "IS_LANE_CHANGE": "race.is_lane_change",
-    "LOWER_LANE_CHANGE_TIME": "race.lower_lane_change_time",
-    "UPPER_LANE_CHANGE_TIME": "race.upper_lane_change_time",
-    "LANE_CHANGE_DISTANCE": "race.lane_change_distance",
-    "PENALTY_SECONDS": "race.penalty_seconds",
-    "NUMBER_OF_REVERSE_COUNTS": "race.number_of_reverse_counts",
-}
-TRAINING = {
-    "TARGET_REWARD_SCORE": "training.target_reward_score",
-    "NUMBER_OF_EPISODES": "training.max_episodes",
-    "NUMBER_OF_RESETS": "training.number_of_resets",
-    "CHANGE_START_POSITION": "training.change_start_position",
-    "ALTERNATE_DRIVING_DIRECTION": "training.alternate_driving_direction",
-    "ROUND_ROBIN_ADVANCE_DIST": "training.round_robin_advance_dist",
-    "START_POSITION_OFFSET": "training.start_position_offset",
-    "MIN_EVAL_TRIALS": "training.min_eval_trials",
-    "BEST_MODEL_METRIC": "training.best_model_metric",
-    "OFF_TRACK_PENALTY": "training.off_track_penalty",
-    "COLLISION_PENALTY": "training.collision_penalty",
-}
-RESETS = {
-    "RESET_BEHIND_DIST": "evaluation.reset_behind_dist",
-    "ENABLE_MERCY_RESET": "evaluation.mercy_reset",
-    "MAX_RESETS_AFTER_CRASH": "evaluation.max_resets_after_crash",
-    "RESET_AHEAD_DIST": "evaluation.reset_ahead_dist",
-}
+
+def _keys(model: type[BaseModel], section: str = "", only_training_too: bool = False) -> dict[str, str]:
+    """Key -> field of RunConfig that it sets, of the model's fields that have a key (contract.config.param)."""
+    found = {}
+    for name, field_ in model.model_fields.items():
+        extra = field_.json_schema_extra
+        if isinstance(extra, dict) and "param" in extra and (extra["training_too"] or not only_training_too):
+            found[str(extra["param"])] = f"{section}.{name}" if section else name
+    return found
+
+
+SHARED = _keys(RunConfig) | _keys(RaceConfig, "race")
+TRAINING = _keys(TrainingConfig, "training")
+EVALUATION = _keys(EvaluationConfig, "evaluation")
+RESETS = _keys(EvaluationConfig, "evaluation", only_training_too=True)
 """Of training episodes too, where they have resets."""
-EVALUATION = {
-    "NUMBER_OF_TRIALS": "evaluation.number_of_trials",
-    "NUMBER_OF_RESETS": "evaluation.number_of_resets",
-    "IS_CONTINUOUS": "evaluation.is_continuous",
-    "OFF_TRACK_PENALTY": "evaluation.off_track_penalty",
-    "COLLISION_PENALTY": "evaluation.collision_penalty",
-    "REVERSE_PENALTY": "evaluation.reverse_penalty",
-    "IMMOBILIZED_PENALTY": "evaluation.immobilized_penalty",
-    **RESETS,
-    "START_POS_OFFSET": "evaluation.start_pos_offset",
-    "DONE_CONDITION": "evaluation.done_condition",
-    "PARK_POSITIONS": "evaluation.park_positions",
-    "RACE_DURATION": "evaluation.race_duration_s",
-    "START_POSITION_OFFSET": "evaluation.start_position_offset",
-}
 PER_WORLD = tuple(
     key
     for key, path in SHARED.items()
@@ -246,7 +202,7 @@ def _directed(track: str, clockwise: YamlEntry) -> str:
     """The track's name with the direction that a file gives apart from it; the name's own direction goes before."""
     if track.endswith(("_cw", "_ccw")):
         return track
-    return f"{track}_cw" if truth(clockwise) else f"{track}_ccw"
+    return f"{track}_cw" if truth(clockwise.value, clockwise.place) else f"{track}_ccw"
 
 
 def _single(entry: YamlEntry) -> YamlEntry | None:

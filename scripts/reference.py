@@ -4,7 +4,6 @@
 .venv/bin/python -m scripts.reference --check  # exit code 1 when it is stale
 """
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from pydantic_core import PydanticUndefined
 from contract import params
 from contract.conditions import RandomizationConfig
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig, WorldConfig
-from contract.hyperparameters import BATCH_SIZES, EXPLORATION_TYPES, LOSS_TYPES, WIDER, Hyperparameters
+from contract.fields import form_of
+from contract.hyperparameters import Hyperparameters
 from contract.metadata import ALGORITHMS, CAMERAS, LIDARS, MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, NETWORKS
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 from undercut.cli.main import app
@@ -34,26 +34,6 @@ MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("run.json: worlds", WorldConfig),
 )
 KINDS = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
-HYPERPARAMETERS = {
-    "batch_size": ", ".join(map(str, BATCH_SIZES)),
-    "num_epochs": "3..10",
-    "lr": "1e-8..1e-3",
-    "beta_entropy": "0..1",
-    "discount_factor": "0..1",
-    "loss_type": ", ".join(LOSS_TYPES),
-    "num_episodes_between_training": "5..100, SAC from 1",
-    "exploration_type": ", ".join(EXPLORATION_TYPES),
-    "e_greedy_value": "0..1; with e-greedy",
-    "epsilon_steps": "above 0; with e-greedy",
-    "stack_size": "1",
-    "sac_alpha": "0..1; SAC",
-    "max_sample_count": "0 or more",
-    "sampling_frequency": "1 or more",
-    "term_cond_max_episodes": "1 or more",
-    "term_cond_avg_score": "any number",
-    "pretrained_s3_bucket": "a bucket, or left out",
-    "pretrained_s3_prefix": "a prefix, or left out",
-}
 
 
 def page() -> str:
@@ -161,13 +141,14 @@ def _metadata() -> Iterator[str]:
 
 
 def _hyperparameters() -> Iterator[str]:
+    fields = Hyperparameters.model_fields
     yield from ("## hyperparameters.json", "")
-    yield "Numbers outside of these ranges, which are the console's form's, are taken with a warning for"
-    yield f"`{'`, `'.join(WIDER)}`."
-    yield from ("", "| key | default | values |", "|---|---|---|")
-    for field in dataclasses.fields(Hyperparameters):
+    yield "Values outside of these, which are the console's form's, are taken with a warning for"
+    yield f"`{'`, `'.join(name for name, field in fields.items() if form_of(field))}`."
+    yield from ("", "| key | default | values | meaning |", "|---|---|---|---|")
+    for name, field in fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        yield f"| `{field.name}` | {default} | {HYPERPARAMETERS[field.name]} |"
+        yield f"| `{name}` | {default} | {_type(field.annotation)}{_limits(field)} | {_flat(field.description)} |"
     yield ""
 
 
@@ -199,8 +180,15 @@ def _models() -> Iterator[str]:
             default = field.get_default(call_default_factory=True)
             is_section = isinstance(default, BaseModel)
             shown = "" if default is PydanticUndefined or is_section else f"`{default!r}`"
-            yield f"| `{name}` | {_type(field.annotation)}{_limits(field)} | {shown} | {_flat(field.description)} |"
+            yield f"| `{name}` | {_type(field.annotation)}{_limits(field)} | {shown} | {_meaning(field)} |"
         yield ""
+
+
+def _meaning(field: Any) -> str:
+    """The field's description, after its key in YAMLs."""
+    extra = field.json_schema_extra
+    key = f"[{extra['param']}] " if isinstance(extra, dict) and "param" in extra else ""
+    return f"{key}{_flat(field.description)}".strip()
 
 
 def _type(annotation: Any) -> str:
@@ -217,6 +205,9 @@ def _type(annotation: Any) -> str:
 
 
 def _limits(field: Any) -> str:
+    form = form_of(field)
+    if form is not None:
+        return f", {' '.join(map(str, form.choices)) or f'{form.low:g}..{form.high:g}'}"
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [
         f"{word} {getattr(limit, key):g}"

@@ -1,5 +1,7 @@
 """The fused update against rl_coach's own: same weights, same data, same minibatches."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from trainer.agents import CoachAgent
 
 
 @pytest.mark.parametrize(("continuous", "loss_type"), [(False, "huber"), (True, "mean squared error")])
-def test_update_equals_stock_rl_coach(continuous: bool, loss_type: str) -> None:
+def test_update_equals_stock_rl_coach(continuous: bool, loss_type: Literal["huber", "mean squared error"]) -> None:
     model = metadata(continuous)
     hyperparameters = Hyperparameters(batch_size=8, num_epochs=2, lr=1e-3, loss_type=loss_type, discount_factor=0.9)
     rollouts = [episode(0, 11, model), episode(1, 7, model)]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPO
 
-MAX_LINES = 400
+MAX_LINES = 600
 FOLDERS = (
     *("contract", "simapp", "trainer", "undercut", "scripts", "rewards", "actions", "compose", "tests", "docs", ".ci"),
 )
@@ -59,17 +59,17 @@ ALLOWED = {
     "contract/channels/redis.py": "import redis",
     "simapp/policy.py": "import tensorflow",
     "undercut/figures/__init__.py": "import matplotlib",
-    "undercut/report/__init__.py": "import matplotlib",
+    "undercut/report/__init__.py": "import matplotlib, jinja2",
     "undercut/video/__init__.py": "import matplotlib",
     "simapp/gym/__init__.py": "import gymnasium",
     "simapp/worlds/collada.py": "import collada",
-    "undercut/line/__init__.py": "import casadi",
     "simapp/race.py": "import contract.state",
     "trainer/coach/__init__.py": "import rl_coach, tensorflow",
     **{f"trainer/{folder}/__init__.py": "import rl_coach" for folder in ("common", "ppo", "sac", "dqn")},
     "trainer/learn.py": "import contract.state",
     "undercut/cli/main.py": "import typer, rich, simapp.race, trainer.learn",
     "undercut/interchange/car.py": "import openvino",
+    "undercut/line/__init__.py": "import casadi",
     "undercut/view/__init__.py": "import aiohttp",
 }
 # ... and one import against each rule.
@@ -84,12 +84,13 @@ FORBIDDEN = {
     "nothing below imports undercut": ("trainer/bad5.py", "def later():\n    import undercut.cli.main"),
     "typer only in the command line": ("undercut/bad3.py", "import typer"),
     "rich only in undercut": ("simapp/bad3.py", "from rich import console"),
+    "jinja2 only in reports": ("undercut/bad7.py", "import jinja2"),
     "matplotlib only in figures, reports and videos": ("trainer/bad4.py", "import matplotlib.pyplot"),
     "openvino only in the check of car bundles": ("undercut/bad.py", "import openvino"),
+    "casadi only in the racing line": ("undercut/bad6.py", "import casadi"),
     "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
+    "pycollada only in the reader of meshes": ("simapp/bad5.py", "import collada"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),
-    "pycollada only in the reader of meshes": ("simapp/worlds/bad.py", "import collada"),
-    "casadi only in the racing line": ("undercut/bad4.py", "import casadi"),
 }
 
 

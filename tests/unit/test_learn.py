@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +97,11 @@ def session(
     return learn(CountingAgent(), source, journal, config, FOUR_EPISODES, watcher), watcher.seen
 
 
-FOUR_EPISODES = replace(Hyperparameters(), num_episodes_between_training=4)
+FOUR_EPISODES = Hyperparameters(num_episodes_between_training=4)
 
 
 def test_e_greedy_falls_from_one_to_its_value_in_a_straight_line() -> None:
-    greedy = replace(Hyperparameters(), exploration_type="e-greedy", e_greedy_value=0.05, epsilon_steps=1000)
+    greedy = Hyperparameters(exploration_type="e-greedy", e_greedy_value=0.05, epsilon_steps=1000)
     assert [epsilon(greedy, steps) for steps in (0, 500, 1000, 9999)] == pytest.approx([1.0, 0.525, 0.05, 0.05])
     assert epsilon(Hyperparameters(), 0) is None
 

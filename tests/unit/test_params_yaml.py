@@ -1,9 +1,7 @@
 """Run parameters in YAML: round trips, files in the guidance's manner, our templates, errors with their lines."""
 
-import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +13,6 @@ from contract.errors import InputError
 from contract.params import (
     FIELDS,
     KNOWN,
-    RESETS,
     evaluation_params,
     read_evaluation_params,
     read_training_params,
@@ -116,21 +113,90 @@ def test_a_written_file_holds_words_only_as_the_guidances_do() -> None:
         assert content["REVERSE_DIR"] == "false"
 
 
-def test_every_key_that_the_config_names_sets_that_field() -> None:
-    """The [KEYS] in the descriptions of RunConfig's fields against the table that files are read by."""
-    parts: dict[str, Any] = {"": RunConfig, "race.": RaceConfig, "training.": TrainingConfig}
-    named = set()
-    for job, section in (("TRAINING", TrainingConfig), ("EVALUATION", EvaluationConfig)):
-        for prefix, model in {**parts, f"{job.lower()}.": section}.items():
-            if prefix == "training." and job == "EVALUATION":
-                continue
-            for name, info in model.model_fields.items():
-                keys = re.match(r"\[([A-Z_ or]+)\]", info.description or "")
-                for key in keys[1].split(" or ") if keys else ():
-                    assert FIELDS[job].get(key) == prefix + name, key  # type: ignore[index]
-                    named.add(f"{job} {key}")
-    tables = {f"{job} {key}" for job, table in FIELDS.items() for key in table}
-    assert tables - named == {"TRAINING WORLD_NAME", "EVALUATION WORLD_NAME", *(f"TRAINING {key}" for key in RESETS)}
+OTHER_NAMES = {
+    "WORLD_NAME": "track",
+    "NUMBER_OF_EPISODES": "max_episodes",
+    "ENABLE_MERCY_RESET": "mercy_reset",
+    "RACE_DURATION": "race_duration_s",
+}
+"""Keys whose field in RunConfig has another name."""
+SECTION = {
+    "training": [
+        "TARGET_REWARD_SCORE",
+        "NUMBER_OF_EPISODES",
+        "NUMBER_OF_RESETS",
+        "CHANGE_START_POSITION",
+        "ALTERNATE_DRIVING_DIRECTION",
+        "ROUND_ROBIN_ADVANCE_DIST",
+        "START_POSITION_OFFSET",
+        "MIN_EVAL_TRIALS",
+        "BEST_MODEL_METRIC",
+        "OFF_TRACK_PENALTY",
+        "COLLISION_PENALTY",
+    ],
+    "evaluation": [
+        "NUMBER_OF_TRIALS",
+        "NUMBER_OF_RESETS",
+        "IS_CONTINUOUS",
+        "OFF_TRACK_PENALTY",
+        "COLLISION_PENALTY",
+        "REVERSE_PENALTY",
+        "IMMOBILIZED_PENALTY",
+        "RESET_BEHIND_DIST",
+        "ENABLE_MERCY_RESET",
+        "MAX_RESETS_AFTER_CRASH",
+        "RESET_AHEAD_DIST",
+        "START_POS_OFFSET",
+        "DONE_CONDITION",
+        "PARK_POSITIONS",
+        "RACE_DURATION",
+        "START_POSITION_OFFSET",
+    ],
+    "race": [
+        "RACE_TYPE",
+        "NUMBER_OF_OBSTACLES",
+        "MIN_DISTANCE_BETWEEN_OBSTACLES",
+        "RANDOMIZE_OBSTACLE_LOCATIONS",
+        "IS_OBSTACLE_BOT_CAR",
+        "OBJECT_POSITIONS",
+        "NUMBER_OF_BOT_CARS",
+        "BOT_CAR_SPEED",
+        "MIN_DISTANCE_BETWEEN_BOT_CARS",
+        "RANDOMIZE_BOT_CAR_LOCATIONS",
+        "IS_LANE_CHANGE",
+        "LOWER_LANE_CHANGE_TIME",
+        "UPPER_LANE_CHANGE_TIME",
+        "LANE_CHANGE_DISTANCE",
+        "PENALTY_SECONDS",
+        "NUMBER_OF_REVERSE_COUNTS",
+    ],
+    "": [
+        "WORLD_NAME",
+        "REVERSE_DIR",
+        "ENABLE_DOMAIN_RANDOMIZATION",
+        "CAR_COLOR",
+        "RACER_NAME",
+        "DISPLAY_NAME",
+        "LEADERBOARD_TYPE",
+        "LEADERBOARD_NAME",
+    ],
+}
+"""AWS's keys by the part of RunConfig that has them, from its simulator's templates and the guidance."""
+RESETS = SECTION["evaluation"][7:11]
+
+
+def test_every_key_of_aws_sets_its_field() -> None:
+    def table(*sections: str) -> dict[str, str]:
+        return {
+            key: f"{section}.{name}" if section else name
+            for section in sections
+            for key in SECTION[section]
+            for name in [OTHER_NAMES.get(key, key.lower())]
+        }
+
+    resets = {key: path for key, path in table("evaluation").items() if key in RESETS}
+    assert FIELDS["TRAINING"] == table("", "race", "training") | resets
+    assert FIELDS["EVALUATION"] == table("", "race", "evaluation")
 
 
 # --- files of the guidance -------------------------------------------------------------------------------------------

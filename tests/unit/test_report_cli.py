@@ -37,7 +37,7 @@ def workdir(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def run(*arguments: str) -> str:
     result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def told(*arguments: str) -> Any:

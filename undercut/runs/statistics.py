@@ -58,8 +58,5 @@ def lap_statistics(laps: Sequence[Rollout]) -> LapStatistics:
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
     """Wilson's score interval of a proportion at CONFIDENCE (E. B. Wilson, 1927)."""
-    z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-    share = successes / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
+    interval = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, "wilson")
+    return float(interval.low), float(interval.high)

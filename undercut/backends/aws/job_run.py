@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ NO_EFFECT = (
     *("preset_s3_key", "environment_s3_key"),
 )
 """What the guidance and the console pass on to their own simulator."""
-TRAINING = tuple(field.name for field in fields(Hyperparameters))
+TRAINING = tuple(Hyperparameters.model_fields)
 _NAME = "hyperparameters.json"
 
 

@@ -84,12 +84,9 @@ class CloudSession:
         client = self.client(service)
         try:
             answer: dict[str, Any] = getattr(client, _method(operation))(**request)
-        except aws.ClientError as error:
-            told = error.response.get("Error", {})
-            if any(word in f"{told.get('Code')} {told.get('Message')}" for word in absent):
+        except _AWS_ERRORS as error:
+            if _says(error, absent):
                 return {}
-            raise explained(error, service, operation) from None
-        except (aws.BotoCoreError, parsers.ResponseParserError, ValueError) as error:
             raise explained(error, service, operation) from None
         return answer
 
@@ -102,21 +99,26 @@ class CloudSession:
             raise InputError("AWS account", found, rule, "take that account's credentials (AWS_PROFILE), or correct it")
         return found
 
-    def everything(self, service: str, operation: str, key: str, **request: Any) -> list[dict[str, Any]]:
-        """All items of a list operation, page after page."""
-        found: list[dict[str, Any]] = []
-        token = ""
-        while True:
-            paged = {**request, **({_token(service): token} if token else {})}
-            answer = self.call(service, operation, **paged)
-            found += answer.get(key, [])
-            token = str(answer.get(_token(service)) or "")
-            if not token:
-                return found
+    def everything(
+        self, service: str, operation: str, key: str, *, absent: tuple[str, ...] = (), **request: Any
+    ) -> list[dict[str, Any]]:
+        """All items of a list operation, page after page; none where an error has one of the `absent` words."""
+        try:
+            pages = self.client(service).get_paginator(_method(operation)).paginate(**request)
+            return [item for page in pages for item in page.get(key, [])]
+        except _AWS_ERRORS as error:
+            if _says(error, absent):
+                return []
+            raise explained(error, service, operation) from None
 
 
-def _token(service: str) -> str:
-    return "NextToken" if service in ("sagemaker", "cloudformation", "kinesisvideo") else "nextToken"
+_AWS_ERRORS = (aws.ClientError, aws.BotoCoreError, parsers.ResponseParserError, ValueError)
+
+
+def _says(error: Exception, words: tuple[str, ...]) -> bool:
+    """Whether code or message of AWS's answer has one of the words."""
+    told = error.response.get("Error", {}) if isinstance(error, aws.ClientError) else {}
+    return any(word in f"{told.get('Code')} {told.get('Message')}" for word in words)
 
 
 def _method(operation: str) -> str:
