@@ -109,7 +109,8 @@ class Views:
             shades=shades_of(conditions, greys),
             tones=tones_of(conditions, greys),
             lights=np.array(conditions.light),
-            scenery=conditions.light * conditions.walls,
+            # the range of `walls` is made for nearly black ones
+            scenery=conditions.light * np.sqrt(conditions.walls),
             blur_px=np.array(conditions.blur_px),
             noise=np.array(conditions.noise),
             keys=noise_keys(conditions, frame, left_m),

@@ -21,8 +21,8 @@ MOST_LISTED = 4000
 """Triangles of a list at most, those that fill most of a view: nine of the official worlds, cities, have more."""
 LEAST_PX = 0.3
 """A triangle whose half width is less than this is not looked for."""
-LOWEST_M = -0.003
-"""What stands is cut off here: ground lies over the rest."""
+LOWEST_M = -0.008
+"""What stands is cut off here: ground lies over the rest. Hills begin a little below the field that they surround."""
 FARTHEST_M = 200.0
 """Gazebo's camera sees no further."""
 LIGHT_STEP = 0.02

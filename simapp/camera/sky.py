@@ -75,10 +75,10 @@ def _draw_sky(lens, camera, table, factor, rows, above, below, frame):  # type: 
                 left = above[node] + (below[node] - above[node]) * share
                 right = above[node + 1] + (below[node + 1] - above[node + 1]) * share
                 slope = np.float32((right - left) / NODE)
-                begin = np.float32(min(left, 255.0) + 0.5) + slope * np.float32(0.5)
+                begin = np.float32(left + 0.5) + slope * np.float32(0.5)
                 part = row[node * NODE :]
                 for j in range(NODE):
-                    part[j] = np.uint8(np.int32(begin + slope * np.float32(j)))
+                    part[j] = np.uint8(np.int32(min(begin + slope * np.float32(j), np.float32(255.0))))
         above[:] = below
 
 

@@ -166,6 +166,9 @@ def test_conditions_change_ground_scenery_and_sky(camera: Camera, track: Track) 
     dim.light[:] = 0.8
     darker = camera.render(x, y, heading, conditions=dim)[0].astype(float)
     np.testing.assert_allclose(darker, 0.8 * plain, atol=3.0)
+    bright = Conditions.nominal(1)
+    bright.light[:], bright.sky[:], bright.walls[:] = 1.4, 1.25, 4.0
+    assert (camera.render(x, y, heading, conditions=bright)[0] >= plain - 1.0).all(), "white is the most"
     drawn = Conditions.drawn(RandomizationConfig(), np.random.default_rng(0))
     assert (camera.render(x, y, heading, conditions=drawn)[0] != plain).mean() > 0.5
 
