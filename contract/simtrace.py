@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import numpy as np
 
@@ -87,7 +88,7 @@ def _rows(
 ) -> Iterator[list[str]]:
     lengths_m = [track_length_m] if isinstance(track_length_m, int | float) else track_length_m
     before, flying = 0, False
-    for rollout, following in zip(rollouts, [*rollouts[1:], None], strict=True):
+    for rollout, following in zip_longest(rollouts, rollouts[1:]):
         length_m = lengths_m[rollout.episode % len(lengths_m)]
         last = len(rollout) - 1
         actions = rollout.actions.tolist()
