@@ -40,6 +40,7 @@ class RandomizationConfig(BaseModel):
         default=(0.0, 1.0),
         description="0: the car of the model's version, 1: that of the other generation; all constants between",
     )
+    sky: Range = Field(default=(0.7, 1.25), description="tone factor of the sky")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -70,6 +71,7 @@ _LIMITS: dict[str, Range] = {
     "steering_offset_deg": (-10.0, 10.0),
     "friction": (0.1, 3.0),
     "other_car": (0.0, 1.0),
+    "sky": (0.0, 5.0),
 }
 
 
@@ -95,6 +97,7 @@ class Conditions:
     steering_offset_deg: FloatArray
     friction: FloatArray
     other_car: FloatArray
+    sky: FloatArray
     seed: NDArray[np.uint64]
     """(K,) of the pixel noise and the stains; sensors count their frames from `vary` on, so that an episode repeats."""
 
@@ -131,5 +134,5 @@ class Conditions:
 
 
 _FACTORS = {
-    *("light", "asphalt", "field", "lines", "walls", "camera_fov", "speed_gain", "steering_gain", "friction"),
+    *("light", "asphalt", "field", "lines", "walls", "camera_fov", "speed_gain", "steering_gain", "friction", "sky"),
 }

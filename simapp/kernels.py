@@ -158,15 +158,19 @@ def _worlds() -> None:
     """Imported worlds and looks in the front camera."""
     import numpy as np
 
+    from contract.metadata import LIDAR_RAYS
     from contract.state import ObjectKind, TrackObjects
     from simapp.camera import Camera
+    from simapp.lidar.standing import Outlines, meet_outlines
     from simapp.tracks import load_track
     from simapp.worlds.common import common_world
 
-    track, thing = load_track("paddock"), TrackObjects.none(1, 1)
-    thing.kind[:] = ObjectKind.box
-    x, y = track.route[:1, :2].T
-    Camera(track, common_world(track)).render(x, y, np.zeros(1), objects=thing)
+    track, box = load_track("paddock"), TrackObjects.none(1, 1)
+    box.kind[:] = ObjectKind.box
+    world, (x, y) = common_world(track), track.route[:1, :2].T
+    Camera(track, world).render(x, y, np.zeros(1), objects=box)
+    fan, walls = np.ones((2, LIDAR_RAYS)), np.empty((1, LIDAR_RAYS))
+    meet_outlines(np.zeros((3, 1)), 0.0, fan, 1.0, Outlines.of(world, 0.2).arrays, walls)
 
 
 def _videos() -> None:

@@ -94,7 +94,7 @@ def _draw(camera: Pinhole, scene: Scene, lens: FloatArray) -> UInt8Array:
     wall = np.where(to_x < to_y, np.where(rays[..., 0] > 0, 0, 2), np.where(rays[..., 1] > 0, 1, 3))
     reach = np.minimum(to_x, to_y)
     colours = WALLS_RGB[wall] * scene.conditions.walls[0]
-    colours[camera.height_m + reach * rays[..., 2] > WALL_HEIGHT_M] = SKY_RGB
+    colours[camera.height_m + reach * rays[..., 2] > WALL_HEIGHT_M] = SKY_RGB * scene.conditions.sky[0]
     ground = to_ground < reach
     spots = np.stack([at + to_ground[ground] * rays[..., i][ground] for i, at in enumerate((x, y))], axis=-1)
     colours[ground] = _ground_colours(spots, scene.road, scene.look, scene.conditions)

@@ -17,7 +17,7 @@ from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
 from simapp.camera.pinhole import Pinhole
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
-from simapp.camera.scenery import Scenery, kept_lists, rasteriser_textures, standing_solids
+from simapp.camera.scenery import SeenLists, Solids, rasteriser_textures, standing_solids
 from simapp.camera.sky import draw_skies, sky_grey, sky_table
 from simapp.camera.standing import draw_standing
 from simapp.camera.textures import textures_of
@@ -26,6 +26,9 @@ from simapp.worlds.form import World
 
 MAX_TEXELS = 34_000_000
 """The finest level's size at most in a room; the pyramid takes 17/6 bytes a texel, so 96 MB."""
+
+AROUND_M = 5.0
+"""How far from the road's bounds lenses go; beyond, they draw all that stands."""
 
 MIN_TEXEL_MM = 2
 LEVELS = 7
@@ -53,6 +56,9 @@ class Backdrop(Protocol):
     def is_hiding(self) -> bool:
         """Whether anything stands in front of boxes and cars."""
 
+    def come(self, lenses: FloatArray) -> None:
+        """Make ready what lenses (K, 4) at new places need; before `draw`, by one thread."""
+
     def scene(self, pinhole: Pinhole) -> Any:
         """What `draw` needs for frames with this pinhole."""
 
@@ -72,7 +78,6 @@ class Room:
     room: Bounds
     greys: Greys
     pyramid: Pyramid
-    _ground: Any
     _stains: Any
 
     @classmethod
@@ -92,7 +97,7 @@ class Room:
         grey = paint_ground(Road.of(track), textures(), origin_m, texel_mm, (rows, columns))
         pyramid = Pyramid.of(grey, texel_mm / 1000, LEVELS, origin_m)
         room = (xmin, ymin, xmax, ymax, WALL_HEIGHT_M)
-        return cls(room, Greys.built_in(), pyramid, pyramid.arrays, (stain_tile(), STAIN_TEXEL_M))
+        return cls(room, Greys.built_in(), pyramid, (stain_tile(), STAIN_TEXEL_M))
 
     @property
     def memory_bytes(self) -> int:
@@ -102,6 +107,9 @@ class Room:
     def is_hiding(self) -> bool:
         return False
 
+    def come(self, lenses: FloatArray) -> None:
+        """Nothing to do."""
+
     def scene(self, pinhole: Pinhole) -> Any:
         farthest_m = math.hypot(self.room[2] - self.room[0], self.room[3] - self.room[1])
         return pinhole.numbers, scan_plan(pinhole, self.pyramid.texels_m, farthest_m).arrays
@@ -109,7 +117,7 @@ class Room:
     def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
         camera, plan = scene
         look = (views.shades, views.tones, self._stains)
-        render_frames(rows, lenses, camera, self.room, *look, self._ground, plan, frames)
+        render_frames(rows, lenses, camera, self.room, *look, self.pyramid.arrays, plan, frames)
 
     def draw_standing(
         self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
@@ -127,7 +135,8 @@ class OpenWorld:
     reach: Reach
     height_m: float
     """Of the road's lines: the ground is a plane there."""
-    scenery: Scenery
+    solids: Solids
+    lists: SeenLists
     _sky: NDArray[np.float32]
     _textures: Any
     _stains: Any
@@ -136,7 +145,7 @@ class OpenWorld:
 
     @classmethod
     def of(cls, track: Track, world: World) -> "OpenWorld":
-        """Bakes the ground and the lists of what is seen from where: some seconds."""
+        """Bakes the ground: some seconds. Lists of what is seen from where are made as lenses come there."""
         flat = flat_triangles(world)
         cutout = np.array([m.is_cutout for m in world.materials], np.bool_)
         used, holes = np.zeros(len(world.pictures), np.bool_), np.zeros(len(world.pictures), np.bool_)
@@ -152,7 +161,8 @@ class OpenWorld:
         empty = float(sky_grey(np.zeros(1), np.zeros(1))[0]) if world.scene.has_sky else _background(world)
         pyramid, reach = bake_ground(world, flat, looks, surfaces, track, empty)
         solids = standing_solids(world, flat, looks, surfaces, cls.TWO_SIDED)
-        scenery = Scenery(solids, kept_lists(solids, looks, track))
+        xmin, ymin, xmax, ymax = track.bounds
+        lists = SeenLists(solids, looks, (xmin - AROUND_M, ymin - AROUND_M, xmax + AROUND_M, ymax + AROUND_M))
         low = np.minimum(world.triangles.reshape(-1, 3).min(axis=0, initial=0.0)[:2], track.bounds[:2]) - 1.0
         high = np.maximum(world.triangles.reshape(-1, 3).max(axis=0, initial=0.0)[:2], track.bounds[2:]) + 1.0
         room = (float(low[0]), float(low[1]), float(high[0]), float(high[1]), 0.0)
@@ -162,7 +172,8 @@ class OpenWorld:
             pyramid,
             reach,
             road_height_m(world, flat, track),
-            scenery,
+            solids,
+            lists,
             sky_table(world.scene.has_sky, _background(world)),
             rasteriser_textures(looks),
             (stain_tile(), STAIN_TEXEL_M),
@@ -172,11 +183,15 @@ class OpenWorld:
     @property
     def memory_bytes(self) -> int:
         looks = int(sum(it.nbytes for it in self._textures))
-        return self.pyramid.resident + self.scenery.memory_bytes + looks + self.reach.level.nbytes
+        solids = sum(it.nbytes for it in (*self.solids, *self.lists.arrays[1:]))
+        return self.pyramid.resident + solids + looks + self.reach.level.nbytes
 
     @property
     def is_hiding(self) -> bool:
-        return self.scenery.count > 0
+        return len(self.solids[2]) > 0
+
+    def come(self, lenses: FloatArray) -> None:
+        self.lists.come(lenses[:, 0], lenses[:, 1])
 
     def scene(self, pinhole: Pinhole) -> Any:
         plan = scan_plan(replace(pinhole, height_m=pinhole.height_m - self.height_m), self.pyramid.texels_m, FAR_M)
@@ -195,9 +210,10 @@ class OpenWorld:
     def draw_standing(
         self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
     ) -> None:
-        if self.scenery.count:
-            solids, lists = self.scenery.solids, self.scenery.lists
-            draw_standing(lenses, cameras, shades, solids, self._textures, lists, frames, depths, _NO_MARKS)
+        if self.is_hiding:
+            draw_standing(
+                lenses, cameras, shades, self.solids, self._textures, self.lists.arrays, frames, depths, _NO_MARKS
+            )
 
 
 _NO_MARKS = np.zeros(0, np.int64)

@@ -98,6 +98,7 @@ class Camera:
         room = self.backdrop.room
         lenses = np.empty((x.size, 4))
         place_lenses(x, y, heading, self.pinhole.ahead_m, float(left_m), views.yaw_rad, room, lenses)
+        self.backdrop.come(lenses)
         bodies = None if objects is None or objects.places == 0 else _bodies(objects, x.size)
 
         cameras = np.empty((x.size, 4))

@@ -132,6 +132,7 @@ def shades_of(conditions: Conditions, greys: Greys) -> NDArray[np.float32]:
     """Greys (K, 5) float32 of the four walls and the sky."""
     shades = np.array([*greys.walls, greys.sky]) * conditions.light[:, None]
     shades[:, :4] *= conditions.walls[:, None]
+    shades[:, 4] *= conditions.sky
     return np.minimum(shades, 255.0).astype(np.float32)
 
 

@@ -4,6 +4,7 @@ Each level is baked by itself from the triangles, in blocks, and only where a le
 reaches twice as far from the road. What is not baked is never touched, and the system gives no memory for it.
 """
 
+import contextlib
 import math
 import mmap
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ UPRIGHT = 0.985
 """Least share of a flat triangle's normal that points up or down."""
 
 TEXELS_M = (0.002, 0.0025, 0.003, 0.004)
-"""Sizes of the finest texels, the first one that fits into MOST_TEXELS of the finest level is taken."""
-MOST_TEXELS = 36_000_000
+"""Sizes of the finest texels, the first one that fits into MAX_TEXELS of the finest level is taken."""
+MAX_TEXELS = 36_000_000
 LEVELS = 10
+DENSE_BYTES = 130_000_000
+"""As many of the coarser levels as fit into this lie in huge pages, whole: looking them up is a third faster."""
 BLOCK = 128
 """Texels along a block's side."""
 LENS_M = 0.45
@@ -61,7 +64,7 @@ def flat_triangles(world: World) -> NDArray[np.bool_]:
 
 
 def road_height_m(world: World, flat: NDArray[np.bool_], track: Track) -> float:
-    """Height of what lies uppermost along the road's edges, where the lines are; the ground is a plane there."""
+    """Height of what lies uppermost along the road's edges, where the lines are: the camera's ground is level there."""
     pieces = world.triangles[flat].astype(np.float64)
     if len(pieces) == 0:
         return 0.0
@@ -95,7 +98,7 @@ def bake_ground(
     """The pyramid of the flat triangles, `empty` where there are none, and where each level may be looked at."""
     road = _Distance.of(track)
     area = road.area_m2(LENS_M + _seen_m(TEXELS_M[0]))
-    texel_m = next((t for t in TEXELS_M if area / t**2 <= MOST_TEXELS), TEXELS_M[-1])
+    texel_m = next((t for t in TEXELS_M if area / t**2 <= MAX_TEXELS), TEXELS_M[-1])
     pieces = _Pieces.of(world, flat, textures, surfaces)
     texels = texel_m * np.exp2(np.arange(LEVELS))
     reaches = LENS_M * np.exp2(np.arange(LEVELS)) + np.array([_seen_m(t) for t in texels])
@@ -112,15 +115,21 @@ def bake_ground(
     starts = np.concatenate([[0], np.cumsum(sizes)])
     if starts[-1] >= 2**31:
         raise ValueError(f"the ground of {world.name} is too large: {starts[-1]} texels")
-    # pages that are never written take no memory; NumPy would ask for huge ones
-    pairs = np.frombuffer(mmap.mmap(-1, int(starts[-1]) * 2), np.uint16)
-    baked = 0
+    # pages that are never written take no memory; NumPy would ask for huge ones everywhere
+    memory = mmap.mmap(-1, int(starts[-1]) * 2)
+    pairs = np.frombuffer(memory, np.uint16)
+    dense = next((level for level in range(LEVELS) if 2 * (starts[-1] - starts[level]) <= DENSE_BYTES), LEVELS)
+    if dense < LEVELS and hasattr(mmap, "MADV_HUGEPAGE"):
+        begin = int(2 * starts[dense]) // mmap.PAGESIZE * mmap.PAGESIZE
+        with contextlib.suppress(OSError):  # a system without them
+            memory.madvise(mmap.MADV_HUGEPAGE, begin)
+    baked = 2 * int(starts[-1] - starts[dense])
     for level, (texel, reach) in enumerate(zip(texels, reaches, strict=True)):
         block = texel * BLOCK
         centres = [origins[level, i] + (np.arange((columns, rows)[i][level] // BLOCK) + 0.5) * block for i in range(2)]
         near = road.at(*np.meshgrid(*centres)) <= reach + block
         wanted = np.argwhere(near)
-        baked += len(wanted) * BLOCK * BLOCK * 2
+        baked += len(wanted) * BLOCK // STRIP * STRIP_WIDTH * BLOCK * 2 * (level < dense)
         boxes = np.column_stack([origins[level, 0] + wanted[:, 1] * block, origins[level, 1] + wanted[:, 0] * block])
         of_block, first_of = pieces.in_boxes(boxes, block + texel)
         _bake_level(
@@ -252,8 +261,8 @@ class _Pieces:
 
 
 def _planes_of(points: FloatArray, values: FloatArray) -> FloatArray:
-    """Linear functions (N, C, 3) with `values` (N, 3, C) at triangles' corners (x, y, 1), (N, 3, 3); flat for one
-    without an area."""
+    """Linear functions (N, C, 3) with `values` (N, 3, C) at corners (x, y, 1) of triangles (N, 3, 3); constant where
+    a triangle has no area."""
     good = np.abs(np.linalg.det(points)) > 1e-14
     out = np.zeros((len(points), values.shape[2], 3))
     if good.any():

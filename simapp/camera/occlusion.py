@@ -11,10 +11,10 @@ from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
 @njit(cache=True, nogil=True, error_model="numpy")
 def put_back(lenses, cameras, look, x_m, y_m, reach_m, before, depths, frames):  # type: ignore[no-untyped-def]
     """Restore pixels of frames (K, CAMERA_HEIGHT, CAMERA_WIDTH), drawn over `before`, where what stands is nearer than
-    the nearest thing in that direction.
+    the nearest object in that direction.
 
-    look, x_m, y_m (K, M) are the things, look -1 is none; depths (K, ...) is 1 / depth of what stands, 0 where nothing
-    does. A thing is taken to be as deep as its middle, and `reach_m` wide to both sides.
+    look, x_m, y_m (K, M) are the objects, look -1 is none; depths (K, ...) is 1 / depth of what stands, 0 where nothing
+    does. An object is taken to be as deep as its middle, and `reach_m` wide to both sides.
     """
     nearest = np.empty(CAMERA_WIDTH, np.float32)
     for k in range(frames.shape[0]):

@@ -1,13 +1,7 @@
 """What stands in an imported world, made ready for the rasteriser: triangles with their planes, and for each place
 along the road a list of those that can be seen from there."""
 
-import contextlib
-import hashlib
 import math
-import os
-import zipfile
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +10,17 @@ from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray
 from simapp.camera.lighting import Surfaces, light_at
 from simapp.camera.standing import SECTORS, draw_standing
 from simapp.camera.textures import Textures
-from simapp.tracks import Track
 from simapp.worlds.form import World
 
 CELL_M = 0.5
-"""Side of the squares along the road that share a list."""
-AROUND_M = 0.35
-"""How far beyond the road's edge there are lists; a lens further away draws all that stands."""
+"""Side of the squares that share a list."""
+MARGIN_M = 0.02
 LENS_M = 0.134
 """The lens's height above the ground, from where it is looked."""
-FEW = 500
-"""Lists of fewer triangles are not worth a file."""
-KEPT = "seen-"
+MAX_LISTED = 4000
+"""Triangles of a list at most, those that fill most of a view: nine of the official worlds, cities, have more."""
+LEAST_PX = 0.3
+"""A triangle whose half width is less than this is not looked for."""
 LOWEST_M = -0.003
 """What stands is cut off here: ground lies over the rest."""
 FARTHEST_M = 200.0
@@ -37,23 +30,6 @@ LIGHT_STEP = 0.02
 
 Solids = tuple[FloatArray, FloatArray, IntArray, NDArray[np.bool_], NDArray[np.bool_]]
 Lists = tuple[tuple[float, float, float, IntArray], IntArray, IntArray, NDArray[np.uint32]]
-
-
-@dataclass(frozen=True, slots=True)
-class Scenery:
-    """solids and lists are what simapp.camera.standing.draw_standing takes."""
-
-    solids: Solids
-    lists: Lists
-
-    @property
-    def count(self) -> int:
-        """Triangles."""
-        return len(self.solids[2])
-
-    @property
-    def memory_bytes(self) -> int:
-        return sum(it.nbytes for it in (*self.solids, *self.lists[1:])) + self.lists[0][3].nbytes
 
 
 def standing_solids(
@@ -151,97 +127,83 @@ def _split_for_light(
     return np.concatenate([*done, values]), np.concatenate([*kinds, material])
 
 
-def kept_lists(solids: Solids, textures: Textures, track: Track) -> Lists:
-    """`seen_lists`, from the file in the world's folder where an earlier call has put them, if it can be written.
+class SeenLists:
+    """For each square of CELL_M the triangles that any lens in it sees, in any direction; made when a lens comes there.
 
-    They take half a minute in a city. Solids, route or program of another kind have a file of another name.
+    A list depends on its square alone, so frames do not depend on who came first.
     """
-    if track.world is None or len(solids[2]) < FEW:
-        return seen_lists(solids, textures, track)
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for values in (*solids, track.route):
-        digest.update(np.ascontiguousarray(values).tobytes())
-    path = track.world / f"{KEPT}{digest.hexdigest()[:16]}.npz"
-    unreadable = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-    with contextlib.suppress(*unreadable), np.load(path, allow_pickle=False) as it:
-        x, y, per_m = it["place"].tolist()
-        return (x, y, per_m, it["grid"]), it["starts"], it["listed"].astype(np.int64), it["bits"]
-    lists = seen_lists(solids, textures, track)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        for old in track.world.glob(f"{KEPT}*.npz"):
-            old.unlink(missing_ok=True)
-        with part.open("wb") as file:
-            where, starts, listed, bits = lists
-            kept = {"grid": where[3], "starts": starts, "listed": listed.astype(np.int32), "bits": bits}
-            np.savez_compressed(file, place=np.array(where[:3]), **kept)  # type: ignore[arg-type]
-        part.replace(path)
-    part.unlink(missing_ok=True)
-    return lists
+
+    def __init__(self, solids: Solids, textures: Textures, bounds: tuple[float, float, float, float]) -> None:
+        """bounds: xmin, ymin, xmax, ymax of where lenses go; elsewhere they draw everything."""
+        self._solids, self._textures = solids, textures
+        count = len(solids[2])
+        xmin, ymin, xmax, ymax = bounds
+        columns, rows = (math.ceil((high - low) / CELL_M) for low, high in ((xmin, xmax), (ymin, ymax)))
+        self._origin = (xmin, ymin)
+        self._grid = np.zeros((rows, columns), np.int64)
+        self._starts = [0, count]
+        self._listed = [np.arange(count)]
+        self._bits = [np.full(count, 0xFFFFFFFF, np.uint32)]
+        middle = solids[0].mean(axis=1)
+        self._middle = middle[:, :2]
+        self._radius = np.linalg.norm(solids[0] - middle[:, None], axis=2).max(axis=1, initial=0.0)
+        self.arrays: Lists = self._joined()
+        """What draw_standing takes."""
+
+    def come(self, x_m: FloatArray, y_m: FloatArray) -> None:
+        """Make the lists of the squares that lenses (K,) are in."""
+        column = np.floor((x_m - self._origin[0]) / CELL_M).astype(np.int64)
+        row = np.floor((y_m - self._origin[1]) / CELL_M).astype(np.int64)
+        inside = (column >= 0) & (row >= 0) & (column < self._grid.shape[1]) & (row < self._grid.shape[0])
+        row, column = row[inside], column[inside]
+        new = self._grid[row, column] == 0
+        if not new.any() or len(self._solids[2]) == 0:
+            return
+        for r, c in np.unique(np.column_stack([row[new], column[new]]), axis=0).tolist():
+            x, y = self._origin[0] + c * CELL_M, self._origin[1] + r * CELL_M
+            seen = self._seen_from(x, y)
+            self._grid[r, c] = len(self._listed)
+            self._listed.append(seen)
+            self._bits.append(_directions(self._solids[0][seen], (x + 0.5 * CELL_M, y + 0.5 * CELL_M)))
+            self._starts.append(self._starts[-1] + len(seen))
+        self.arrays = self._joined()
+
+    @property
+    def lengths(self) -> IntArray:
+        """Triangles in each list; the first one is everything."""
+        return np.diff(self._starts)
+
+    def _joined(self) -> Lists:
+        place = (*self._origin, 1.0 / CELL_M, self._grid)
+        return place, np.array(self._starts, np.int64), np.concatenate(self._listed), np.concatenate(self._bits)
+
+    def _seen_from(self, x: float, y: float) -> IntArray:
+        """Triangles that show in any of six views from five places of the square whose corner is (x, y), those that
+        fill most of a view first."""
+        away = np.hypot(self._middle[:, 0] - x - CELL_M / 2, self._middle[:, 1] - y - CELL_M / 2)
+        may = np.flatnonzero(self._radius * _FOCAL_PX > LEAST_PX * (away - self._radius - CELL_M))
+        low, high = MARGIN_M, CELL_M - MARGIN_M
+        spots = [(low, low), (high, low), (low, high), (high, high), (CELL_M / 2, CELL_M / 2)]
+        places = np.array([(x + dx, y + dy, math.cos(a), math.sin(a)) for dx, dy in spots for a in _TURNS])
+        candidates = (
+            (0.0, 0.0, 1.0, np.zeros((1, 1), np.int64)),
+            np.array([0, len(may)], np.int64),
+            may,
+            np.full(len(may), 0xFFFFFFFF, np.uint32),
+        )
+        camera = np.tile([_FOCAL_PX, 0.0, 1.0, LENS_M], (len(places), 1))
+        frames = np.empty((len(places), CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8)
+        nothing = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
+        samples = np.zeros(len(self._solids[2]), np.int64)
+        args = (self._solids, rasteriser_textures(self._textures), candidates)
+        draw_standing(places, camera, np.ones(len(places)), *args, frames, nothing, samples)
+        order = may[np.argsort(-samples[may], kind="stable")]
+        return np.asarray(order[: min(int((samples > 0).sum()), MAX_LISTED)])
 
 
-def seen_lists(solids: Solids, textures: Textures, track: Track) -> Lists:
-    """For each square along the road the triangles that any lens in it sees, in any direction."""
-    count = len(solids[2])
-    xmin, ymin, xmax, ymax = track.bounds
-    edge = AROUND_M + CELL_M
-    columns, rows = (math.ceil((high - low + 2 * edge) / CELL_M) for low, high in ((xmin, xmax), (ymin, ymax)))
-    origin = (xmin - edge, ymin - edge)
-    grid = np.zeros((rows, columns), np.int64)
-    along = np.arange(0.0, track.length_m, CELL_M / 4)
-    reach = 0.5 * float(track.widths_m.max()) + AROUND_M
-    for offset in np.linspace(-reach, reach, max(round(4 * reach / CELL_M), 2)):
-        pose = track.pose_at(along, np.full(along.shape, offset))
-        column = ((pose.x_m - origin[0]) / CELL_M).astype(int).clip(0, columns - 1)
-        row = ((pose.y_m - origin[1]) / CELL_M).astype(int).clip(0, rows - 1)
-        grid[row, column] = 1
-    cells = np.argwhere(grid)
-    grid[cells[:, 0], cells[:, 1]] = 1 + np.arange(len(cells))
-    everything = np.arange(count)
-    starts, listed, bits = [0, count], [everything], [np.full(count, 0xFFFFFFFF, np.uint32)]
-    for cell in cells:
-        x, y = origin[0] + float(cell[1]) * CELL_M, origin[1] + float(cell[0]) * CELL_M
-        shares = _seen_from(solids, textures, x, y) if count else everything
-        order = np.argsort(-shares, kind="stable")
-        seen = order[: int((shares > 0).sum())]
-        middle = (x + 0.5 * CELL_M, y + 0.5 * CELL_M)
-        listed.append(seen)
-        bits.append(_directions(solids[0][seen], middle))
-        starts.append(starts[-1] + len(seen))
-    return (
-        (origin[0], origin[1], 1.0 / CELL_M, grid),
-        np.array(starts, np.int64),
-        np.concatenate(listed).astype(np.int64),
-        np.concatenate(bits),
-    )
-
-
-_TURNS = np.arange(8) * (math.pi / 4)
-_FOCAL_PX = 0.5 * CAMERA_WIDTH / math.tan(math.radians(23.0))
-"""Half as fine again as the car's camera, so that it finds no triangle that was missed here."""
-
-
-def _seen_from(solids: Solids, textures: Textures, x: float, y: float) -> IntArray:
-    """(N,) how many samples show a triangle at most in any of eight views from five places of a square whose corner is
-    (x, y)."""
-    count = len(solids[2])
-    marks = np.zeros(count, np.int64)
-    margin = 0.02
-    spots = [(margin, margin), (CELL_M - margin, margin), (margin, CELL_M - margin), (CELL_M - margin, CELL_M - margin)]
-    spots.append((CELL_M / 2, CELL_M / 2))
-    places = np.array([(x + dx, y + dy, math.cos(a), math.sin(a)) for dx, dy in spots for a in _TURNS])
-    everything = (
-        (0.0, 0.0, 1.0, np.zeros((1, 1), np.int64)),
-        np.array([0, count], np.int64),
-        np.arange(count),
-        np.full(count, 0xFFFFFFFF, np.uint32),
-    )
-    camera = np.tile([_FOCAL_PX, 0.0, 1.0, LENS_M], (len(places), 1))
-    frames = np.empty((len(places), CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8)
-    nothing = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
-    args = (solids, rasteriser_textures(textures), everything)
-    draw_standing(places, camera, np.ones(len(places)), *args, frames, nothing, marks)
-    return marks
+_TURNS = np.arange(6) * (math.pi / 3)
+_FOCAL_PX = 0.5 * CAMERA_WIDTH / math.tan(math.radians(31.0))
+"""As fine as the car's camera."""
 
 
 def _directions(corners: FloatArray, middle: tuple[float, float]) -> NDArray[np.uint32]:

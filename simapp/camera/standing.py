@@ -24,9 +24,9 @@ PAD = 8
 """Samples left of the picture in a line: one is used, the others keep lines apart."""
 LINES, COLUMNS = 2 * CAMERA_HEIGHT + 2, 2 * CAMERA_WIDTH + 2 * PAD
 
-MOST_SEEN = 1023
+MAX_SEEN = 1023
 """Triangles that one frame draws at most; what comes later in the list is left out."""
-_NAME = np.int32(MOST_SEEN)
+_NAME = np.int32(MAX_SEEN)
 _FARTHEST, _FARTHEST_NEAR = np.int32(0x3A800000), np.float32(1.0 / 1024.0)
 """Nothing is further than 1,024 m: the float32 and its bits. From there to NEAR_M are less than 2**27 of them."""
 _DROPPED = np.int32(~63)
@@ -252,65 +252,15 @@ def _draw_triangle(n, name, is_test, solids, textures, lens, axes, view, focal, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _shade_run(plane, picture, textures, shade, row, first, last, out):  # type: ignore[no-untyped-def]
-    """Greys of a triangle in pixels first..last-1 of a row, counted from one left of the picture; `out` is float32."""
-    pairs, starts, sizes = textures[0], textures[1], textures[2]
-    place = first
-    y = row + 0.5
-    while place < last:
-        end = min(place + SPAN, last)
-        x0, x1 = place - 0.5, end - 1.5
-        z0 = 1.0 / max(plane[0] + plane[1] * x0 + plane[2] * y, 1e-6)
-        light = (plane[9] + plane[10] * x0 + plane[11] * y) * z0 * shade
-        z1, light_step = z0, 0.0
-        if end - place > 1:
-            z1 = 1.0 / max(plane[0] + plane[1] * x1 + plane[2] * y, 1e-6)
-            light_step = ((plane[9] + plane[10] * x1 + plane[11] * y) * z1 * shade - light) / (end - place - 1)
-        u = (plane[3] + plane[4] * x0 + plane[5] * y) * z0
-        v = (plane[6] + plane[7] * x0 + plane[8] * y) * z0
-        width, height = 1 << sizes[picture, 0, 1], 1 << sizes[picture, 0, 0]
-        # texels a pixel, across and down: of the longer one a quarter, and the mean of both, at least
-        ux, vx = (plane[4] - u * plane[1]) * z0 * width, (plane[7] - v * plane[1]) * z0 * height
-        uy, vy = (plane[5] - u * plane[2]) * z0 * width, (plane[8] - v * plane[2]) * z0 * height
-        across, down = ux * ux + vx * vx, uy * uy + vy * vy
-        square = max(math.sqrt(across * down), max(across, down) * 0.0625)
-        level = 0
-        while square > 2.0 and level < starts.shape[1] - 1:
-            square *= 0.25
-            level += 1
-        log_height, log_width = sizes[picture, level, 0], sizes[picture, level, 1]
-        wide, high = float(1 << log_width), float(1 << log_height)
-        u_step, v_step = 0.0, 0.0
-        if end - place > 1:
-            share = 1.0 / (end - place - 1)
-            u_step = ((plane[3] + plane[4] * x1 + plane[5] * y) * z1 - u) * share
-            v_step = ((plane[6] + plane[7] * x1 + plane[8] * y) * z1 - v) * share
-        u, v = (u - math.floor(u)) * wide - 0.5, (v - math.floor(v)) * high - 0.5
-        # 16.16 fixed point; the most that a step can be keeps a span within 31 bits
-        most = 32000.0 / SPAN
-        du = _i(min(max(u_step * wide, -most), most) * 65536.0)
-        dv = _i(min(max(v_step * high, -most), most) * 65536.0)
-        at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
-        start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
-        for j in range(place, end):
-            four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
-            right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
-            west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
-            east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low
-            grey = west * (256 - right) + east * right
-            out[j] = _f(_f(grey) * _f(1.0 / 65536.0) * _f(light + light_step * (j - place)))
-            at_u, at_v = _i(at_u + du), _i(at_v + dv)
-        place = end
+def _mix(lines, first_row, last_row, planes, tones, seen, pictures, textures, shade, work, frame):  # type: ignore[no-untyped-def]
+    """Put the samples over rows first_row..last_row of the frame.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shade, work, frame):  # type: ignore[no-untyped-def]
-    """Put the samples over rows first_row..last_row of the frame."""
-    pictures = solids[2]
-    names, greys, evens, odds, sums, alone, places, recent = work
-    # `names` (rows + 2, width + 2): the triangle of a pixel whose four samples agree, else -1
+    work: scratch of `draw_standing`. `names` (rows + 2, width + 2) is the triangle of a pixel whose four samples agree,
+    else -1; `evens` and `odds` are the samples of the left and right halves of pixels: triangles first, then greys.
+    """
+    names, greys, evens, odds, sums, alone, places, recent, runs = work
     for r in range(first_row - 1, last_row + 2):
-        here, grey = names[r + 1], greys[r + 1]
+        here = names[r + 1]
         even0, odd0, even1, odd1 = evens[2 * r + 2], odds[2 * r + 2], evens[2 * r + 3], odds[2 * r + 3]
         for half in range(2):
             even, odd = evens[2 * r + 2 + half], odds[2 * r + 2 + half]
@@ -324,23 +274,28 @@ def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shad
             one = even0[j]
             apart = _i(_i(_i(one ^ odd0[j]) | _i(one ^ even1[j])) | _i(one ^ odd1[j]))
             here[j] = one if apart == _i(0) else _i(-1)
-        alone[r + 1] = here[0] if _run_end(here, 0) == CAMERA_WIDTH + 2 else _i(-1)
-        j = 0
-        while j < CAMERA_WIDTH + 2:
-            name = here[j]
-            end = j + 1
-            if name >= 0:
-                end = _run_end(here, j)
-                if name > 0:
-                    _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, end, grey)
-                    places[name, 0], recent[name, 0] = (r << 8) + j, grey[j]
-                    places[name, 1], recent[name, 1] = (r << 8) + end - 1, grey[end - 1]
-                    _fill_samples(grey[j:end], even0[j:end], odd0[j:end], even1[j:end], odd1[j:end])
-            else:
-                _shade_mixed(
-                    j, r, planes, tones, places, recent, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey
-                )
-            j = end
+        count = _find_runs(here, even0, odd0, even1, odd1, runs)
+        alone[r + 1] = here[0] if runs[0, 2] == CAMERA_WIDTH + 2 else _i(-1)
+        _shade_runs(
+            runs,
+            count,
+            r,
+            planes,
+            tones,
+            seen,
+            pictures,
+            textures[0],
+            textures[1],
+            textures[2],
+            shade,
+            places,
+            recent,
+            greys[r + 1],
+            even0,
+            odd0,
+            even1,
+            odd1,
+        )
     for r in range(first_row, last_row + 1):
         above, here, below = names[r], names[r + 1], names[r + 2]
         if alone[r + 1] >= 0 and alone[r] == alone[r + 1] == alone[r + 2]:
@@ -362,6 +317,155 @@ def _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shad
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _find_runs(here, even0, odd0, even1, odd1, runs):  # type: ignore[no-untyped-def]
+    """Fill runs (R, 4): triangle, first pixel, last pixel + 1, and whether it is one of several in a pixel; returns how
+    many there are. What is nothing, 0, is among them where it is alone."""
+    count, j = 0, 0
+    while j < here.shape[0]:
+        name, end = here[j], j + 1
+        if name >= 0:
+            while end + 16 <= here.shape[0]:
+                part = here[end : end + 16]
+                apart = _i(0)
+                for i in range(16):
+                    apart |= _i(part[i] ^ name)
+                if apart != 0:
+                    break
+                end += 16
+            while end < here.shape[0] and here[end] == name:
+                end += 1
+            runs[count, 0], runs[count, 1], runs[count, 2], runs[count, 3] = name, j, end, 0
+            count += 1
+        else:
+            a, b, c, d = even0[j], odd0[j], even1[j], odd1[j]
+            for i in range(4):
+                name = a if i == 0 else b if i == 1 else c if i == 2 else d
+                is_new = (i < 1 or name != a) and (i < 2 or name != b) and (i < 3 or name != c)
+                if name > 0 and is_new:
+                    runs[count, 0], runs[count, 1], runs[count, 2], runs[count, 3] = name, j, end, 1
+                    count += 1
+        j = end
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shade_runs(  # type: ignore[no-untyped-def]
+    runs,
+    count,
+    r,
+    planes,
+    tones,
+    seen,
+    pictures,
+    pairs,
+    starts,
+    sizes,
+    shade,
+    places,
+    recent,
+    out,
+    even0,
+    odd0,
+    even1,
+    odd1,
+):
+    """Greys of the runs of row r, counted from one left of the picture: `out` (width + 2,) float32 where a triangle has
+    whole pixels, and its samples, which hold a grey in eighths and a one from bit 20 on."""
+    y = r + 0.5
+    for k in range(count):
+        name, first, last = runs[k, 0], runs[k, 1], runs[k, 2]
+        if name == 0:
+            continue
+        is_mixed = runs[k, 3] == 1
+        value = tones[name]
+        if value < _f(0.0) and is_mixed:
+            # the triangle's grey beside this pixel, or above it, will do
+            if places[name, 0] >= (r << 8) - 256 and abs((places[name, 0] & 255) - first) <= NEARBY_PX:
+                value = recent[name, 0]
+            elif places[name, 1] >= (r << 8) - 256 and abs((places[name, 1] & 255) - first) <= NEARBY_PX:
+                value = recent[name, 1]
+        if value >= _f(0.0):
+            if not is_mixed:
+                for j in range(first, last):
+                    out[j] = value
+        else:
+            picture = pictures[seen[name]]
+            place = first
+            near0, near_x = planes[name, 0] + planes[name, 2] * y, planes[name, 1]
+            light_0, light_x = (planes[name, 9] + planes[name, 11] * y) * shade, planes[name, 10] * shade
+            u_0, u_x = planes[name, 3] + planes[name, 5] * y, planes[name, 4]
+            v_0, v_x = planes[name, 6] + planes[name, 8] * y, planes[name, 7]
+            while place < last:
+                end = min(place + SPAN, last)
+                x0, x1 = place - 0.5, end - 1.5
+                z0 = 1.0 / max(near0 + near_x * x0, 1e-6)
+                z1 = z0 if end - place == 1 else 1.0 / max(near0 + near_x * x1, 1e-6)
+                share = 0.0 if end - place == 1 else 1.0 / (end - place - 1)
+                light = (light_0 + light_x * x0) * z0
+                light_step = ((light_0 + light_x * x1) * z1 - light) * share
+                if picture < 0:
+                    start_light, step_light = _f(255.0 * light), _f(255.0 * light_step)
+                    part = out[place:end]
+                    for j in range(end - place):
+                        part[j] = min(_f(start_light + _f(step_light * _f(j))), _f(255.0))
+                    place = end
+                    continue
+                u, v = (u_0 + u_x * x0) * z0, (v_0 + v_x * x0) * z0
+                u_step, v_step = ((u_0 + u_x * x1) * z1 - u) * share, ((v_0 + v_x * x1) * z1 - v) * share
+                width, height = 1 << sizes[picture, 0, 1], 1 << sizes[picture, 0, 0]
+                # texels a pixel, across and down: of the longer one a quarter, and the mean of both, at least
+                ux, vx = (u_x - u * near_x) * z0 * width, (v_x - v * near_x) * z0 * height
+                uy = (planes[name, 5] - u * planes[name, 2]) * z0 * width
+                vy = (planes[name, 8] - v * planes[name, 2]) * z0 * height
+                across, down = ux * ux + vx * vx, uy * uy + vy * vy
+                square = max(math.sqrt(across * down), max(across, down) * 0.0625)
+                level = 0
+                while square > 2.0 and level < starts.shape[1] - 1:
+                    square *= 0.25
+                    level += 1
+                log_height, log_width = sizes[picture, level, 0], sizes[picture, level, 1]
+                wide, high = float(1 << log_width), float(1 << log_height)
+                u, v = (u - math.floor(u)) * wide - 0.5, (v - math.floor(v)) * high - 0.5
+                # 16.16 fixed point; the most that a step can be keeps a span within 31 bits
+                most = 32000.0 / SPAN
+                du = _i(min(max(u_step * wide, -most), most) * 65536.0)
+                dv = _i(min(max(v_step * high, -most), most) * 65536.0)
+                at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
+                start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
+                for j in range(place, end):
+                    four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
+                    right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
+                    west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
+                    east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low
+                    grey = west * (256 - right) + east * right
+                    lit = _f(_f(grey) * _f(1.0 / 65536.0) * _f(light + light_step * (j - place)))
+                    out[j] = min(lit, _f(255.0))
+                    at_u, at_v = _i(at_u + du), _i(at_v + dv)
+                place = end
+            value = max(out[first], _f(0.0))
+            if tones[name] == _UNKNOWN:
+                tones[name] = value
+            places[name, 0], recent[name, 0] = (r << 8) + first, value
+            places[name, 1], recent[name, 1] = (r << 8) + last - 1, max(out[last - 1], _f(0.0))
+        if is_mixed:
+            word = _i(_i(_f(value * _f(8.0))) | _i(1 << 20))
+            if even0[first] == name:
+                even0[first] = word
+            if odd0[first] == name:
+                odd0[first] = word
+            if even1[first] == name:
+                even1[first] = word
+            if odd1[first] == name:
+                odd1[first] = word
+        else:
+            shades, west0, east0 = out[first:last], even0[first:last], odd0[first:last]
+            west1, east1 = even1[first:last], odd1[first:last]
+            for j in range(last - first):
+                word = _i(_i(_f(shades[j] * _f(8.0))) | _i(1 << 20))
+                west0[j], east0[j], west1[j], east1[j] = word, word, word, word
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _put_row(before, even, odd, after, left, middle, right, grey, row):  # type: ignore[no-untyped-def]
     """Put a row of sums of samples over a row of the frame; where all around is one triangle, its own grey."""
     for j in range(CAMERA_WIDTH):
@@ -373,99 +477,6 @@ def _put_row(before, even, odd, after, left, middle, right, grey, row):  # type:
         whole = _i(_f(grey[j] + _f(0.5)))
         is_whole = _i(_i(apart == _i(0)) & _i(middle[j] > _i(0)))
         row[j] = np.uint8(whole if is_whole != _i(0) else mixed)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _run_end(names, first):  # type: ignore[no-untyped-def]
-    """Where the run of equal names that begins at `first` ends; steps of 16 are tried before single ones."""
-    name, end = names[first], first + 1
-    while end + 16 <= names.shape[0]:
-        part = names[end : end + 16]
-        apart = _i(0)
-        for j in range(16):
-            apart |= _i(part[j] ^ name)
-        if apart != 0:
-            break
-        end += 16
-    while end < names.shape[0] and names[end] == name:
-        end += 1
-    return end
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shade(name, planes, tones, picture, textures, shade, r, first, last, out):  # type: ignore[no-untyped-def]
-    """Greys of a triangle in pixels first..last-1 of row r, counted from one left of the picture."""
-    if tones[name] >= _f(0.0):
-        for j in range(first, last):
-            out[j] = tones[name]
-        return
-    if picture < 0:
-        _shade_plain(planes[name], shade, float(r), first, last, out)
-    else:
-        _shade_run(planes[name], picture, textures, shade, float(r), first, last, out)
-    if tones[name] == _UNKNOWN:
-        tones[name] = min(max(out[first], _f(0.0)), _f(255.0))
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shade_plain(plane, shade, row, first, last, out):  # type: ignore[no-untyped-def]
-    """As `_shade_run` for a triangle without a texture; straight from end to end where its light is nearly even."""
-    scale = 255.0 * shade
-    light0, light1 = scale * _light_at(plane, first - 0.5, row), scale * _light_at(plane, last - 1.5, row)
-    length = last - first if abs(light1 - light0) < 8.0 else SPAN
-    place = first
-    while place < last:
-        end = min(place + length, last)
-        light1 = scale * _light_at(plane, end - 1.5, row)
-        part, start = out[place:end], _f(light0)
-        step = _f((light1 - light0) / (end - place - 1)) if end - place > 1 else _f(0.0)
-        for j in range(end - place):
-            part[j] = _f(start + _f(step * _f(j)))
-        light0 = scale * _light_at(plane, end - 0.5, row)
-        place = end
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _light_at(plane, x, row):  # type: ignore[no-untyped-def]
-    y = row + 0.5
-    near = max(plane[0] + plane[1] * x + plane[2] * y, 1e-6)
-    return (plane[9] + plane[10] * x + plane[11] * y) / near
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill_samples(grey, even0, odd0, even1, odd1):  # type: ignore[no-untyped-def]
-    """Give all four samples of pixels their grey, which is limited to white."""
-    for i in range(grey.shape[0]):
-        grey[i] = min(grey[i], _f(255.0))
-        value = _i(_i(_f(grey[i] * _f(8.0))) | _i(1 << 20))
-        even0[i], odd0[i], even1[i], odd1[i] = value, value, value, value
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shade_mixed(j, r, planes, tones, places, recent, seen, pictures, shade, textures, even0, odd0, even1, odd1, grey):  # type: ignore[no-untyped-def]
-    """The four samples of a pixel where triangles meet: each triangle is looked up once, in the pixel's middle."""
-    grey[j] = _f(0.0)
-    for first in range(4):
-        name = even0[j] if first == 0 else odd0[j] if first == 1 else even1[j] if first == 2 else odd1[j]
-        if name <= 0 or name > MOST_SEEN:
-            continue
-        # the triangle's grey beside this pixel, or above it, will do
-        if places[name, 0] >= (r << 8) - 256 and abs((places[name, 0] & 255) - j) <= NEARBY_PX:
-            grey[j] = recent[name, 0]
-        elif places[name, 1] >= (r << 8) - 256 and abs((places[name, 1] & 255) - j) <= NEARBY_PX:
-            grey[j] = recent[name, 1]
-        else:
-            _shade(name, planes, tones, pictures[seen[name]], textures, shade, r, j, j + 1, grey)
-            places[name, 0], recent[name, 0] = (r << 8) + j, grey[j]
-        value = _i(_i(_f(min(grey[j], _f(255.0)) * _f(8.0))) | _i(1 << 20))
-        if even0[j] == name:
-            even0[j] = value
-        if odd0[j] == name:
-            odd0[j] = value
-        if even1[j] == name:
-            even1[j] = value
-        if odd1[j] == name:
-            odd1[j] = value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -524,9 +535,10 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
     lines = np.zeros((LINES, COLUMNS), np.int32)
     words, clipped = lines.reshape(-1), np.empty((4, 2))
     axes, view = np.empty((3, 3)), np.empty((3, 3))
-    planes, seen = np.empty((MOST_SEEN + 1, 12)), np.empty(MOST_SEEN + 1, np.int64)
-    tones = np.empty(MOST_SEEN + 1, np.float32)
-    places, recent = np.empty((MOST_SEEN + 1, 2), np.int32), np.empty((MOST_SEEN + 1, 2), np.float32)
+    planes, seen = np.empty((MAX_SEEN + 1, 12)), np.empty(MAX_SEEN + 1, np.int64)
+    tones = np.empty(MAX_SEEN + 1, np.float32)
+    runs = np.empty((4 * CAMERA_WIDTH + 8, 4), np.int64)
+    places, recent = np.empty((MAX_SEEN + 1, 2), np.int32), np.empty((MAX_SEEN + 1, 2), np.float32)
     wide = CAMERA_WIDTH + 2
     names = np.zeros((CAMERA_HEIGHT + 2, wide), np.int32)
     greys = np.zeros((CAMERA_HEIGHT + 2, wide), np.float32)
@@ -540,7 +552,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
         own = cell_of(cells, lens[0], lens[1])
         count, top, bottom = 0, LINES, -1
         for i in range(starts[own], starts[own + 1]):
-            if bits[i] & mask == 0 or (count == MOST_SEEN and not is_marking):
+            if bits[i] & mask == 0 or (count == MAX_SEEN and not is_marking):
                 continue
             n = listed[i]
             side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
@@ -569,8 +581,8 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
                         marks[n] = max(marks[n], last)
         else:
             first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
-            work = (names, greys, evens, odds, sums, alone, places, recent)
-            _mix(lines, first_row, last_row, planes, tones, seen, solids, textures, shades[k], work, frames[k])
+            work = (names, greys, evens, odds, sums, alone, places, recent, runs)
+            _mix(lines, first_row, last_row, planes, tones, seen, solids[2], textures, shades[k], work, frames[k])
             if depths.shape[0] > 0:
                 _put_depths(lines, planes, first_row, last_row, depths[k])
         for s in range(top, bottom + 1):

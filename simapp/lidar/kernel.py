@@ -25,12 +25,15 @@ def normal(seed, frame, ray):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def cast_rays(poses, boxes, room, fan, limits, seed, frame, out):  # type: ignore[no-untyped-def]
+def cast_rays(poses, boxes, room, walls, fan, limits, seed, frame, out):  # type: ignore[no-untyped-def]
     """Readings `out` (K, R) of cars at poses (3, K) among boxes (5, K, M) of x, y, heading, length, width.
 
-    room (4,) xmin, ymin, xmax, ymax; fan (2, R) cosine and sine of the rays from the heading; limits: mount ahead of
-    base_link, least and largest range, the noise's standard deviation. A box without length is none. A ray that begins
-    in a box reads the least range; one from outside of the room begins at the nearest wall.
+    room (4,) xmin, ymin, xmax, ymax; walls (K, R) how far the rays reach in it besides, or (0, 0)
+    fan (2, R) cosine and sine of the rays from the heading
+    limits: mount ahead of base_link, least and largest range, the noise's standard deviation
+
+    A box without length is none. A ray that begins in a box reads the least range; one from outside of the room begins
+    at the nearest wall.
     """
     mount_m, least_m, most_m, noise_m = limits
     for k in range(out.shape[0]):
@@ -42,6 +45,8 @@ def cast_rays(poses, boxes, room, fan, limits, seed, frame, out):  # type: ignor
             across = ((room[2] if dx > 0.0 else room[0]) - x) / dx if dx != 0.0 else math.inf
             up = ((room[3] if dy > 0.0 else room[1]) - y) / dy if dy != 0.0 else math.inf
             out[k, r] = min(across, up)
+            if walls.shape[0] > 0:
+                out[k, r] = min(out[k, r], walls[k, r])
         for m in range(boxes.shape[2]):
             half_length, half_width = 0.5 * boxes[3, k, m], 0.5 * boxes[4, k, m]
             if half_length <= 0.0:

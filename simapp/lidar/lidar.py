@@ -14,7 +14,9 @@ from contract.vehicle import BASE_LINK_HEIGHT_M, BOX_HEIGHT_M, HEIGHT_M
 from simapp.camera.look import WALL_MARGIN_M
 from simapp.contact import outlines
 from simapp.lidar.kernel import cast_rays
+from simapp.lidar.standing import Outlines, meet_outlines
 from simapp.tracks import Track
+from simapp.worlds.form import World
 
 MOUNT_X_M, MOUNT_Z_M = 0.02913, 0.16145
 """The lidar's place in base_link."""
@@ -39,11 +41,15 @@ class Lidar:
 
     def __init__(self, track: Track, metadata: ModelMetadata) -> None:
         xmin, ymin, xmax, ymax = track.bounds
-        self.room_m = np.array([xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M])
-        """The walls: xmin, ymin, xmax, ymax."""
+        margin = WALL_MARGIN_M if track.world is None else MAX_RANGE_M
+        self.room_m = np.array([xmin - margin, ymin - margin, xmax + margin, ymax + margin])
+        """The walls: xmin, ymin, xmax, ymax; in an imported world, which has walls of its own, out of reach."""
+        self._outlines: Outlines | None = None
         self.sensors = tuple(name for name in metadata.sensors if name in LIDARS)
         self._config = metadata.lidar_config
         self._fan = np.stack([np.cos(RAY_ANGLES_RAD), np.sin(RAY_ANGLES_RAD)])
+        if self.sensors and track.world is not None:
+            self._outlines = Outlines.of(World.load(track.world), BASE_LINK_HEIGHT_M + MOUNT_Z_M)
 
     def scan(
         self,
@@ -85,10 +91,15 @@ class Lidar:
         boxes = np.stack([objects.x_m, objects.y_m, objects.heading_rad, length_m, width_m])
         out = np.empty((poses.shape[1], LIDAR_RAYS))
         limits = (MOUNT_X_M, MIN_RANGE_M, MAX_RANGE_M, noise_m)
+        walls = np.zeros((0, 0))
+        if self._outlines is not None:
+            walls = np.empty(out.shape)
+            meet_outlines(poses, MOUNT_X_M, self._fan, MAX_RANGE_M, self._outlines.arrays, walls)
         cast_rays(
             poses,
             boxes,
             self.room_m,
+            walls,
             self._fan,
             limits,
             np.ascontiguousarray(seed, dtype=np.uint64),

@@ -191,8 +191,12 @@ class _Making:
     def _picture(self, texture: str, mesh: str) -> int:
         """Index of the picture that a .dae names, looked for where Gazebo does; -1 where there is none that is one."""
         folder = posixpath.dirname(mesh)
-        plain = unquote(texture.removeprefix("file://"))
-        places = [posixpath.normpath(posixpath.join(folder, it, plain)) for it in ("", "../materials/textures")]
+        plain = texture.removeprefix("file://")
+        places = [
+            posixpath.normpath(posixpath.join(folder, it, name))
+            for name in (plain, unquote(plain))
+            for it in ("", "../materials/textures")
+        ]
         path = next((it for it in places if self._files.has(it)), None)
         if path is None:
             self.unread.append(f"{mesh}: the texture {texture!r} is not in the copy")
@@ -255,7 +259,7 @@ class _Files:
         return None
 
     def _sdf_of(self, folder: str) -> str | None:
-        """The SDF file that a model's folder names for the newest version of SDF, or its model.sdf."""
+        """The SDF file that a model's folder names for the newest version of SDF, its model.sdf, or any that it has."""
         config = f"{folder}/model.config"
         named: list[str] = []
         if self.has(config):
@@ -265,7 +269,8 @@ class _Files:
                 root = ET.Element("model")
             told = sorted(root.findall("sdf"), key=lambda it: _version(it.get("version", "")), reverse=True)
             named = [posixpath.normpath(f"{folder}/{(it.text or '').strip()}") for it in told]
-        return next((it for it in (*named, f"{folder}/model.sdf") if self.has(it)), None)
+        others = sorted(f"{folder}/{path.name}" for path in (self._root / folder).glob("*.sdf"))
+        return next((it for it in (*named, f"{folder}/model.sdf", *others) if self.has(it)), None)
 
 
 def _version(text: str) -> tuple[int, ...]:

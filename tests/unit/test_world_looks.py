@@ -234,7 +234,7 @@ def test_from_above_the_uppermost_face_shows_and_undersides_do_not(tmp_path: Pat
 
 
 def test_maps_and_videos_show_an_imported_world(tmp_path: Path) -> None:
-    made_world(tmp_path, tone=200)
+    made_world(tmp_path, tone=200, route=loop_route(0.8, 0.5))
     track = load_track("Given", [tmp_path / "tracks"])
     renderer = SceneRenderer(track, 160, 120)
     pose = track.pose_at([1.0])

@@ -200,7 +200,9 @@ def _solved(corridor: Corridor, car: Car, margin_m: float, wheels: str, begin: O
     told = solver.stats()
     if not told["success"]:
         raise NoOptimumError(
-            f"no fastest lap found: IPOPT stopped after {told['iter_count']} iterations with {told['return_status']}"
+            f"no fastest lap found: IPOPT stopped after {told['iter_count']} iterations with {told['return_status']}\n"
+            "  rule: there is a way round between the edges that the car can steer\n"
+            "  fix:  look at the road (undercut tracks show), or try another --margin"
         )
     values = np.asarray(found["x"]).ravel()
     states = values[: 8 * count].reshape(count, 8) * scale

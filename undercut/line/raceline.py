@@ -23,7 +23,7 @@ from undercut.line.optimum import GRIP_TRIED, WHEELS, NoOptimumError, Optimum, i
 from undercut.line.profile import RacingLine
 from undercut.line.replay import replay
 
-METHOD = 1
+METHOD = 2
 """Counted up when the same question gets another answer, so that lines of before are found anew."""
 REPLAY_MARGINS_M = (0.0, 0.01, 0.03, 0.06)
 """How much further inside a lap is tried that the rules do not let pass: at the limit a millimetre decides."""

@@ -93,7 +93,7 @@ def write_actions(
                 "--count",
                 count,
                 f"as many actions as a lap of {track.name} needs: all cars left the road with {actions.size}",
-                f"--count {actions.size + 2} or more, or without --mirrored",
+                f"--count {actions.size + 2} or more" + (", or without --mirrored" if mirrored else ""),
             )
         lap_s: float | None = lap.lap_s
         pairs = list(zip(actions.steering_deg.tolist(), actions.speed_mps.tolist(), strict=True))

@@ -33,9 +33,10 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
     """Write the page and its pictures; where the page is. What is missing in the logs is told."""
     with console.status("reading logs"):
         logs, place = open_logs(runs, folders, track)
-    logs = [_with_limit(log, console, find=True) for log in logs]
+    logs = [_with_limit(log, console) for log in logs]
     for log in logs:
         _tell_problems(log, console)
+        _tell_limit(log, console)
     with console.status("drawing"):
         from undercut.report.report import report
 
@@ -51,11 +52,11 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
 
 def numbers(name: str, track: str | None, console: Console, show: bool) -> dict[str, Any]:
     """What the logs of a run say, for programs; shown as tables too if told to. Of a folder with several logs all."""
-    told = console if show else Console(stderr=True)  # standard output is the JSON's
-    logs = [_with_limit(log, told, find=False) for log in open_logs([name], [], track)[0]]
+    logs = [_with_limit(log) for log in open_logs([name], [], track)[0]]
     if show:
         for log in logs:
             _show(log, console)
+            _tell_limit(log, console)
     return {"logs": [_numbers(log) for log in logs]}
 
 
@@ -80,16 +81,22 @@ def rescored(name: str, reward: Path, track: str | None, console: Console, show:
     return _rescoring_numbers(log, result, named) | {"plot": place.where(key)}
 
 
-def _with_limit(log: RunLog, console: Console, find: bool) -> RunLog:
-    """The log with the fastest possible lap of its car and track, looked for if need be and wished; as it was if none
-    is to be had: the track is not known."""
+def _with_limit(log: RunLog, console: Console | None = None) -> RunLog:
+    """The log with the fastest possible lap of its car and track, looked for where a console shows it; as it was where
+    there is none: the track is not known."""
     if log.track is None or log.car is None or not any(it.complete for it in log.traced(*Kind)):
         return log
+    if console is None:
+        return replace(log, limit=kept_limit(log.track, log.car))
     with console.status("fastest possible lap") as status:
-        limit = found_limit(log.track, log.car, status.update) if find else kept_limit(log.track, log.car)
-    if limit is None and log.track.closed:
+        return replace(log, limit=found_limit(log.track, log.car, status.update))
+
+
+def _tell_limit(log: RunLog, console: Console) -> None:
+    """How to get a limit that is not there."""
+    complete = any(it.complete for it in log.traced(*Kind))
+    if log.limit is None and log.track is not None and log.track.closed and complete:
         console.print(hint(log.track.name), highlight=False, soft_wrap=True, markup=False)
-    return replace(log, limit=limit)
 
 
 def _tell_problems(log: RunLog, console: Console) -> None:

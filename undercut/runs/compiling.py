@@ -12,9 +12,14 @@ def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console
     """Compile what the config's races need of the built-in simulator, with cars of these models."""
     if config.simulator != "builtin":
         return
+    from simapp.tracks import available_tracks  # numba takes a second to import
+
     races = [world.race for world in config.each_world()]
+    shipped = set(available_tracks(()))
+    tracks = {world.track.removesuffix("_ccw").removesuffix("_cw") for world in config.each_world()}
     is_plain = (
-        all(race.race_type == "TIME_TRIAL" for race in races)
+        tracks <= shipped  # others may have a world of their own
+        and all(race.race_type == "TIME_TRIAL" for race in races)
         and not config.enable_domain_randomization
         and all(model.observation_shapes().keys() == PLAIN_SENSORS for model in models)
     )

@@ -1,0 +1,201 @@
+"""The camera in imported worlds, against a slow and exact renderer (tests/world_reference.py) and recorded frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.conditions import Conditions, RandomizationConfig
+from contract.state import FloatArray, ObjectKind, TrackObjects, UInt8Array
+from simapp.camera import Camera
+from simapp.camera.backdrop import OpenWorld
+from simapp.camera.pinhole import front_camera
+from simapp.camera.sky import sky_grey
+from simapp.tracks import Track, load_track
+from simapp.worlds.common import common_world
+from simapp.worlds.copies import opened, worlds_in
+from simapp.worlds.form import Material, Picture, World
+from simapp.worlds.importer import import_world
+from tests.camera_reference import ssim
+from tests.conftest import REPO
+from tests.support import circle
+from tests.world_reference import WorldReference
+from undercut.figures.views import line_errors
+
+RECORDED = REPO.parent / "shared" / "reference" / "worlds"
+
+
+def board(x: float, y: float, width: float, low: float, high: float, turn: float) -> FloatArray:
+    """Two triangles (2, 3, 3) of an upright rectangle whose front looks along `turn`."""
+    along = np.array([-np.sin(turn), np.cos(turn), 0.0]) * width / 2
+    middle = np.array([x, y, 0.0])
+    a, b = middle - along + [0, 0, low], middle + along + [0, 0, low]
+    c, d = middle + along + [0, 0, high], middle - along + [0, 0, high]
+    return np.stack([[a, b, c], [a, c, d]])
+
+
+def with_boards(
+    world: World, *boards: FloatArray, pixels: UInt8Array, **looks: bool | float | tuple[float, ...]
+) -> World:
+    """The world with textured boards in it."""
+    triangles = np.concatenate(boards)
+    cross = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    normals = np.repeat((cross / np.linalg.norm(cross, axis=1, keepdims=True))[:, None], 3, axis=1)
+    uv = np.tile(np.array([[[0, 1], [1, 1], [1, 0]], [[0, 1], [1, 0], [0, 0]]], np.float32), (len(boards), 1, 1))
+    material = Material("board", picture=len(world.pictures), **looks)  # type: ignore[arg-type]
+    kind = np.full(len(triangles), len(world.materials), np.int32)
+    return replace(
+        world,
+        triangles=np.concatenate([world.triangles, triangles]).astype(np.float32),
+        normals=np.concatenate([world.normals, normals]).astype(np.float32),
+        uv=np.concatenate([world.uv, uv]),
+        material=np.concatenate([world.material, kind]),
+        materials=(*world.materials, material),
+        pictures=(*world.pictures, Picture.of("board.png", pixels)),
+    )
+
+
+def checks(size: int = 64, holes: bool = False) -> UInt8Array:
+    """A chequered picture; `holes` makes its dark squares transparent."""
+    rows, columns = np.indices((size, size)) // (size // 4)
+    light = (rows + columns) % 2 == 1
+    grey = np.where(light, 210, 60).astype(np.uint8)
+    alpha = np.where(light | (not holes), 255, 0).astype(np.uint8)
+    return np.stack([grey, grey, grey, alpha], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def track() -> Track:
+    return circle()
+
+
+@pytest.fixture(scope="module")
+def world(track: Track) -> World:
+    """A ring of road within walls, a board beside it, another one behind that, and one across the road."""
+    xmin, ymin, xmax, ymax = track.bounds
+    x, y = 0.5 * (xmin + xmax), 0.5 * (ymin + ymax)
+    boards = [board(x + 0.2 * i, y + 0.1 * i, 0.8, 0.0, 0.4 + 0.3 * i, turn) for i, turn in enumerate((0.0, 0.6, 3.0))]
+    return with_boards(common_world(track), *boards, pixels=checks(), ambient=(0.4, 0.4, 0.4))
+
+
+@pytest.fixture(scope="module")
+def camera(track: Track, world: World) -> Camera:
+    return Camera(track, world)
+
+
+def poses_of(track: Track, count: int, seed: int = 1) -> tuple[FloatArray, FloatArray, FloatArray]:
+    rng = np.random.default_rng(seed)
+    pose = track.pose_at(rng.uniform(0.0, track.length_m, count), rng.uniform(-0.2, 0.2, count))
+    return pose.x_m, pose.y_m, pose.heading_rad + rng.normal(0.0, 0.8, count)
+
+
+def sky(heading_rad: float) -> FloatArray:
+    """The sky's greys (480, 640)."""
+    camera = front_camera().resized(640, 480)
+    column, row = np.meshgrid(np.arange(640) + 0.5, np.arange(480) + 0.5)
+    left, down = (320 - column) / camera.focal_px, (row - 240) / camera.focal_px
+    sin, cos = np.sin(camera.pitch_rad), np.cos(camera.pitch_rad)
+    ahead, up = cos - down * sin, -(sin + down * cos)
+    return sky_grey(np.arctan2(up, np.hypot(ahead, left)), heading_rad + np.arctan2(left, ahead))
+
+
+def test_frames_are_those_of_the_exact_renderer(camera: Camera, track: Track, world: World) -> None:
+    reference = WorldReference(world)
+    x, y, heading = poses_of(track, 6)
+    frames = camera.render(x, y, heading)
+    exact = [
+        reference.frame(front_camera(), *pose, sky(pose[2]))
+        for pose in zip(x.tolist(), y.tolist(), heading.tolist(), strict=True)
+    ]
+    likeness = [ssim(frame, other) for frame, other in zip(frames, exact, strict=True)]
+    assert np.median(likeness) > 0.96 and min(likeness) > 0.93, likeness
+    assert max(np.abs(frame - other).mean() for frame, other in zip(frames, exact, strict=True)) < 4.0
+
+
+def test_a_frame_does_not_depend_on_the_others_or_on_who_came_first(track: Track, world: World, camera: Camera) -> None:
+    x, y, heading = poses_of(track, 9, seed=2)
+    together = camera.render(x, y, heading)
+    fresh = Camera(track, world)
+    for k in (7, 3, 8, 0):
+        np.testing.assert_array_equal(fresh.render(x[k : k + 1], y[k : k + 1], heading[k : k + 1])[0], together[k])
+    np.testing.assert_array_equal(camera.render(x, y, heading, threads=2), together)
+
+
+def test_what_stands_hides_objects_behind_it_and_not_before(camera: Camera, track: Track) -> None:
+    """A box before the first board shows; one behind the board does not."""
+    xmin, ymin, xmax, ymax = track.bounds
+    middle = np.array([0.5 * (xmin + xmax), 0.5 * (ymin + ymax)])
+    lens_ahead = camera.pinhole.ahead_m
+    x, y, heading = np.array([middle[0] + 2.0]), np.array([middle[1]]), np.array([np.pi])
+    plain = camera.render(x, y, heading)[0]
+
+    def with_box(away: float) -> UInt8Array:
+        objects = TrackObjects.none(1, 1)
+        objects.kind[:], objects.x_m[:], objects.y_m[:] = ObjectKind.box, middle[0] + away, middle[1]
+        frame: UInt8Array = camera.render(x, y, heading, objects=objects)[0]
+        return frame
+
+    assert lens_ahead < 1.0
+    assert (with_box(0.8) != plain).sum() > 150
+    np.testing.assert_array_equal(with_box(-0.9), plain)
+
+
+def test_a_board_with_holes_lets_through_what_is_behind(track: Track, world: World) -> None:
+    """In the middle of a hole the frame is as without the board, elsewhere it is the board's."""
+    xmin, ymin, xmax, ymax = track.bounds
+    middle = (0.5 * (xmin + xmax), 0.5 * (ymin + ymax))
+    front = board(middle[0] + 1.0, middle[1], 0.8, 0.0, 0.8, 0.0)
+    looks = {"is_cutout": True, "opacity": 0.9}
+    pose = (np.array([middle[0] + 2.2]), np.array([middle[1]]), np.array([np.pi]))
+    bare = Camera(track, world).render(*pose)[0].astype(int)
+    holes = Camera(track, with_boards(world, front, pixels=checks(holes=True), **looks)).render(*pose)[0].astype(int)
+    whole = Camera(track, with_boards(world, front, pixels=checks(), **looks)).render(*pose)[0].astype(int)
+    covered = np.abs(whole - bare) > 12
+    through = covered & (holes == bare)
+    kept = covered & (np.abs(holes - whole) <= 1)
+    assert covered.sum() > 1000
+    assert 0.2 < through.sum() / covered.sum() < 0.6
+    assert 0.2 < kept.sum() / covered.sum() < 0.7
+
+
+def test_conditions_change_ground_scenery_and_sky(camera: Camera, track: Track) -> None:
+    x, y, heading = poses_of(track, 1, seed=3)
+    plain = camera.render(x, y, heading)[0].astype(float)
+    dim = Conditions.nominal(1)
+    dim.light[:] = 0.8
+    darker = camera.render(x, y, heading, conditions=dim)[0].astype(float)
+    np.testing.assert_allclose(darker, 0.8 * plain, atol=3.0)
+    drawn = Conditions.drawn(RandomizationConfig(), np.random.default_rng(0))
+    assert (camera.render(x, y, heading, conditions=drawn)[0] != plain).mean() > 0.5
+
+
+def test_memory_is_what_is_baked_and_no_more(camera: Camera) -> None:
+    assert camera.memory_bytes < 200e6
+    backdrop = camera.backdrop
+    assert isinstance(backdrop, OpenWorld)
+    assert 0 < backdrop.pyramid.resident <= backdrop.pyramid.pairs.nbytes
+
+
+WALLED = {"reinvent_base", "reInvent2019_track"}
+NAMES = ("reinvent_base", "reInvent2019_track", "Bowtie_track", "2022_april_open", "Vegas_track")
+
+
+@pytest.mark.skipif(
+    not RECORDED.is_dir(), reason="Gazebo's frames belong beside the checkout, in ../shared/reference/worlds"
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_are_those_that_gazebo_recorded(name: str, tmp_path: Path) -> None:
+    with opened(RECORDED / "bundle") as folder:
+        sources, _ = worlds_in(folder, "bundle")
+        import_world(sources[name], tmp_path)
+    camera = Camera(load_track(name, [tmp_path]))
+    with np.load(RECORDED / "frames" / f"{name}.npz") as recorded:
+        poses, theirs = recorded["poses"], recorded["grey"]
+    mine = camera.render(*poses.T)
+    likeness = [ssim(one, other) for one, other in zip(mine, theirs, strict=True)]
+    assert np.median(likeness) >= (0.95 if name in WALLED else 0.90), likeness
+    assert np.abs(mine.astype(float) - theirs).mean() <= 6.0
+    errors = [e for one, other in zip(mine, theirs, strict=True) for e in line_errors(one, other)]
+    assert len(errors) > 20 and np.median(np.abs(errors)) <= 1.0
+    assert camera.memory_bytes < 300e6
