@@ -28,8 +28,8 @@ UPRIGHT = 0.985
 """Least share of a flat triangle's normal that points up or down."""
 
 TEXELS_M = (0.002, 0.0025, 0.003, 0.004)
-"""Sizes of the finest texels, the first one that fits into MOST_TEXELS of the finest level is taken."""
-MOST_TEXELS = 36_000_000
+"""Sizes of the finest texels, the first one that fits into MAX_TEXELS of the finest level is taken."""
+MAX_TEXELS = 36_000_000
 LEVELS = 10
 DENSE_BYTES = 130_000_000
 """As many of the coarser levels as fit into this lie in huge pages, whole: looking them up is a third faster."""
@@ -98,7 +98,7 @@ def bake_ground(
     """The pyramid of the flat triangles, `empty` where there are none, and where each level may be looked at."""
     road = _Distance.of(track)
     area = road.area_m2(LENS_M + _seen_m(TEXELS_M[0]))
-    texel_m = next((t for t in TEXELS_M if area / t**2 <= MOST_TEXELS), TEXELS_M[-1])
+    texel_m = next((t for t in TEXELS_M if area / t**2 <= MAX_TEXELS), TEXELS_M[-1])
     pieces = _Pieces.of(world, flat, textures, surfaces)
     texels = texel_m * np.exp2(np.arange(LEVELS))
     reaches = LENS_M * np.exp2(np.arange(LEVELS)) + np.array([_seen_m(t) for t in texels])

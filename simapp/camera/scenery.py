@@ -17,7 +17,7 @@ CELL_M = 0.5
 MARGIN_M = 0.02
 LENS_M = 0.134
 """The lens's height above the ground, from where it is looked."""
-MOST_LISTED = 4000
+MAX_LISTED = 4000
 """Triangles of a list at most, those that fill most of a view: nine of the official worlds, cities, have more."""
 LEAST_PX = 0.3
 """A triangle whose half width is less than this is not looked for."""
@@ -198,7 +198,7 @@ class SeenLists:
         args = (self._solids, rasteriser_textures(self._textures), candidates)
         draw_standing(places, camera, np.ones(len(places)), *args, frames, nothing, samples)
         order = may[np.argsort(-samples[may], kind="stable")]
-        return np.asarray(order[: min(int((samples > 0).sum()), MOST_LISTED)])
+        return np.asarray(order[: min(int((samples > 0).sum()), MAX_LISTED)])
 
 
 _TURNS = np.arange(6) * (math.pi / 3)

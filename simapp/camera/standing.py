@@ -24,9 +24,9 @@ PAD = 8
 """Samples left of the picture in a line: one is used, the others keep lines apart."""
 LINES, COLUMNS = 2 * CAMERA_HEIGHT + 2, 2 * CAMERA_WIDTH + 2 * PAD
 
-MOST_SEEN = 1023
+MAX_SEEN = 1023
 """Triangles that one frame draws at most; what comes later in the list is left out."""
-_NAME = np.int32(MOST_SEEN)
+_NAME = np.int32(MAX_SEEN)
 _FARTHEST, _FARTHEST_NEAR = np.int32(0x3A800000), np.float32(1.0 / 1024.0)
 """Nothing is further than 1,024 m: the float32 and its bits. From there to NEAR_M are less than 2**27 of them."""
 _DROPPED = np.int32(~63)
@@ -535,10 +535,10 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
     lines = np.zeros((LINES, COLUMNS), np.int32)
     words, clipped = lines.reshape(-1), np.empty((4, 2))
     axes, view = np.empty((3, 3)), np.empty((3, 3))
-    planes, seen = np.empty((MOST_SEEN + 1, 12)), np.empty(MOST_SEEN + 1, np.int64)
-    tones = np.empty(MOST_SEEN + 1, np.float32)
+    planes, seen = np.empty((MAX_SEEN + 1, 12)), np.empty(MAX_SEEN + 1, np.int64)
+    tones = np.empty(MAX_SEEN + 1, np.float32)
     runs = np.empty((4 * CAMERA_WIDTH + 8, 4), np.int64)
-    places, recent = np.empty((MOST_SEEN + 1, 2), np.int32), np.empty((MOST_SEEN + 1, 2), np.float32)
+    places, recent = np.empty((MAX_SEEN + 1, 2), np.int32), np.empty((MAX_SEEN + 1, 2), np.float32)
     wide = CAMERA_WIDTH + 2
     names = np.zeros((CAMERA_HEIGHT + 2, wide), np.int32)
     greys = np.zeros((CAMERA_HEIGHT + 2, wide), np.float32)
@@ -552,7 +552,7 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
         own = cell_of(cells, lens[0], lens[1])
         count, top, bottom = 0, LINES, -1
         for i in range(starts[own], starts[own + 1]):
-            if bits[i] & mask == 0 or (count == MOST_SEEN and not is_marking):
+            if bits[i] & mask == 0 or (count == MAX_SEEN and not is_marking):
                 continue
             n = listed[i]
             side = facets[n, 0] * lens[0] + facets[n, 1] * lens[1] + facets[n, 2] * lens[2] + facets[n, 3]
