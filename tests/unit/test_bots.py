@@ -158,7 +158,8 @@ def test_nobody_drives_into_anybody(name: str, seed: int, is_lane_change: bool, 
 
 
 def test_bots_get_past_boxes_when_they_may_change_lanes() -> None:
-    keys = {"number_of_obstacles": 4, "number_of_bot_cars": 2, "randomize_obstacle_locations": True}
+    keys: dict[str, Any] = {"number_of_obstacles": 4, "number_of_bot_cars": 2, "randomize_obstacle_locations": True}
+    keys["obstacle_distance_in"] = "metres"  # boxes in both lanes half a metre apart would leave no way
     world = World(OVAL, [3, 4, 5], is_lane_change=True, bot_car_speed=1.0, **keys)
     driven = np.zeros((3, 2))
     for _ in range(1200):
