@@ -38,10 +38,8 @@ SPAN = 16
 """Pixels between which textures run straight."""
 NEARBY_PX = 2
 """Where triangles meet, one is as grey as it was last so near."""
-
 SMALL_PX = 5.0
 """A triangle that is no wider and no higher shows one grey."""
-
 SECTORS = 32
 """A list tells for each triangle in which of so many directions it is seen, a bit each."""
 
