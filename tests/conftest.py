@@ -30,6 +30,9 @@ for name in (*told, "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
 
 REPO = Path(__file__).resolve().parent.parent
 
+MAX_RESIDENT_BYTES = 2 << 30
+"""Of a worker, above which garbage is collected after each test."""
+
 SHARED_REFERENCE = REPO.parent / "shared" / "reference"
 """Recorded files of real DeepRacer runs: beside a development checkout, never inside it; tests skip without them."""
 
@@ -54,6 +57,20 @@ def pytest_collection_finish() -> None:
 def _leave_no_garbage() -> Iterator[None]:
     """A file's graphs and networks that lie in cycles go with it, back to the system: a worker runs dozens of files."""
     yield
+    _collect()
+
+
+@pytest.fixture(autouse=True)
+def _leave_little_garbage() -> Iterator[None]:
+    """So it is within a file whose tests build one network after the other, which took 8 GB before its end."""
+    yield
+    with contextlib.suppress(OSError):  # another system than Linux
+        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
+        if resident_pages * os.sysconf("SC_PAGE_SIZE") > MAX_RESIDENT_BYTES:
+            _collect()
+
+
+def _collect() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)

@@ -78,7 +78,7 @@ def _contents(wish: Wish) -> dict[str, str]:
             "training_params.yaml": _params(wish, race),
             "README.md": _readme(wish),
         }
-    reward = (_TEMPLATES / ("time_trial.py" if race == "TIME_TRIAL" else "things.py")).read_text(encoding="utf-8")
+    reward = (_TEMPLATES / ("time_trial.py" if race == "TIME_TRIAL" else "objects.py")).read_text(encoding="utf-8")
     speeds = json.loads(metadata.read_text(encoding="utf-8"))["action_space"]
     if isinstance(speeds, dict):
         slow, fast = speeds["speed"]["low"], speeds["speed"]["high"]
@@ -138,7 +138,7 @@ BEST_MODEL_METRIC: "progress"           # progress, reward or laptime
 """
 _OBSTACLES = """\
 NUMBER_OF_OBSTACLES: "6"
-MIN_DISTANCE_BETWEEN_OBSTACLES: "2.0"   # per cent of the lap, half a metre at least
+MIN_DISTANCE_BETWEEN_OBSTACLES: "10.0"  # per cent of the lap, half a metre at least
 RANDOMIZE_OBSTACLE_LOCATIONS: "true"    # new places for every episode
 IS_OBSTACLE_BOT_CAR: "false"            # parked cars instead of boxes
 """
