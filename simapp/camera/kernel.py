@@ -50,8 +50,7 @@ def pair_up(grey: UInt8Array, pairs: NDArray[np.uint16]) -> None:
                 place += 1
 
 
-@intrinsic
-def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
+def _load_2x2_of(typingctx: Any, pairs: Any, index: Any) -> Any:
     """The 2x2 texels that begin at pairs[index], as one unaligned little-endian uint32."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -63,6 +62,10 @@ def _load_2x2(typingctx: Any, pairs: Any, index: Any) -> Any:
         return loaded
 
     return types.uint32(pairs, index), codegen
+
+
+load_2x2: Any = intrinsic(_load_2x2_of)
+"""load_2x2(pairs, index) in compiled code, which passes the typing context by itself."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -79,7 +82,7 @@ def sample_line(pairs, start, strip, u_max, v_max, u0, v0, du, dv, index, texels
         row = _i(start + _i(_i(v >> 16) * _i(STRIP_WIDTH)))
         index[j] = _i(_i(_i(_i(u >> _STRIP_SHIFT) * strip) + row) + column)
     for j in range(CAMERA_WIDTH):
-        texels[j] = _load_2x2(pairs, index[j])  # type: ignore[call-arg]  # numba passes the typing context
+        texels[j] = load_2x2(pairs, index[j])
     for j in range(CAMERA_WIDTH):
         u, v = _i(u0 + _i(_i(j) * du)), _i(v0 + _i(_i(j) * dv))
         fu, fv = _u(_u(u >> 8) & _u(255)), _u(_u(v >> 8) & _u(255))

@@ -15,6 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
+from simapp.camera.kernel import load_2x2
 
 _i, _f = np.int32, np.float32
 _VARIED, _UNKNOWN = np.float32(-2.0), np.float32(-1.0)
@@ -53,22 +54,7 @@ def _bits_of(typingctx: Any, value: Any) -> Any:
     return types.int32(types.float32), codegen
 
 
-def _load_2x2_of(typingctx: Any, pairs: Any, index: Any) -> Any:
-    """The 2x2 texels that begin at pairs[index], as one unaligned little-endian uint32."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, args[0])
-        wide = builder.sext(args[1], ir.IntType(64))
-        pointer = builder.bitcast(builder.gep(array.data, [wide]), ir.IntType(32).as_pointer())
-        loaded = builder.load(pointer)
-        loaded.align = 2
-        return loaded
-
-    return types.uint32(pairs, index), codegen
-
-
 _bits: Any = intrinsic(_bits_of)
-_load_2x2: Any = intrinsic(_load_2x2_of)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -431,7 +417,7 @@ def _shade_runs(  # type: ignore[no-untyped-def]
                 at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
                 start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
                 for j in range(place, end):
-                    four = _load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
+                    four = load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
                     right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
                     west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
                     east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low

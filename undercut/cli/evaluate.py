@@ -111,7 +111,6 @@ def evaluate(
 def _show_evaluation(evaluation: "Evaluation") -> None:
     """The metrics file's rows with what they say together."""
     from undercut.line.limits import gap_values
-    from undercut.runs.sessions import gap_of_laps
 
     run = evaluation.run
     told = {
@@ -120,7 +119,7 @@ def _show_evaluation(evaluation: "Evaluation") -> None:
         "checkpoint": evaluation.checkpoint,
         "car": dataclasses.asdict(run.config.car or car_of_version(run.files.metadata.version)),
         "statistics": dataclasses.asdict(evaluation.statistics),
-        "gap": None if (gap := gap_of_laps(run, evaluation.laps)) is None else gap_values(gap),
+        "gap": None if evaluation.gap is None else gap_values(evaluation.gap),
         "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
     }
     show_json(told)

@@ -156,11 +156,13 @@ def _finish(run: Run, journal: RunJournal) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Laps that a run's checkpoint has driven: `checkpoint` is its iteration, `laps` the rollouts, in order."""
+    """Laps that a run's checkpoint has driven: `checkpoint` is its iteration, `laps` the rollouts, in order, `gap` that
+    of the best clean one to the fastest possible lap, None where `undercut line` has not found that before."""
 
     run: Run
     checkpoint: int
     laps: list[Rollout]
+    gap: Gap | None
 
     @property
     def statistics(self) -> LapStatistics:
@@ -189,15 +191,15 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     if laps <= MANY_LAPS:
         console.print(lap_table(driven, title))
     console.print(statistics_line(lap_statistics(driven)), highlight=False)
-    gap = gap_of_laps(run, driven)
+    gap = _gap_of_laps(run, driven)
     if gap is not None:
         console.print(gap_line(gap), highlight=False)
     elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
         console.print(hint(track.name), highlight=False, soft_wrap=True, markup=False)
-    return Evaluation(run, record.iteration, driven)
+    return Evaluation(run, record.iteration, driven, gap)
 
 
-def gap_of_laps(run: Run, driven: Sequence[Rollout]) -> Gap | None:
+def _gap_of_laps(run: Run, driven: Sequence[Rollout]) -> Gap | None:
     """Of the best clean lap to the fastest possible one, where `undercut line` has found that before."""
     track = run.track()
     limit = kept_limit(track, run.config.car or car_of_version(run.files.metadata.version))
