@@ -20,6 +20,7 @@ from contract import artifacts
 from simapp.tracks import load_track
 from tests.conftest import REPO
 from tests.documented import PAGES, Shown, shown_commands
+from tests.unit.made_worlds import Copy, Face, dae, flat, plain_png
 
 UNDERCUT = str(Path(sys.executable).parent / "undercut")
 ELSEWHERE = {
@@ -103,6 +104,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     races = (folder / "actions" / "params" / "head2head_params.yaml").read_text()
     (folder / "head2head_params.yaml").write_text(races.replace("run-a", "mine").replace("run-b", "yours"))
     np.save(folder / "reinvent_base.npy", load_track("kidney").route)
+    simulator_copy(folder)
+    execute(folder, [UNDERCUT, "worlds", "import", "deepracer-simapp"])
     execute(folder, [UNDERCUT, "train", "mine", "--quick", "--cars", "4", "--track", "kidney"])
     for name in RUNS[1:]:
         copy_run(folder, "mine", name)
@@ -114,6 +117,15 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("FOLDER", "FOLDER2", "LOGS", "LOGS2"):
         shutil.copytree(folder / "runs" / "mine" / "iteration-data", folder / name)
     return folder
+
+
+def simulator_copy(folder: Path) -> None:
+    """A copy of the official simulator as the pages name it, a folder and a .zip, with small worlds of the same names."""
+    copy = Copy(folder / "deepracer-simapp" / "bundle")
+    ground = dae([Face(flat(-6, -6, 6, 6), texture="textures/ground.png")])
+    for name in ("Spain_track", "Bowtie_track", "Vegas_track"):
+        copy.add(name, {"ground.dae": ground}, {"ground.png": plain_png(40, 120, 40)})
+    shutil.make_archive(str(folder / "deepracer-simapp"), "zip", folder, "deepracer-simapp")
 
 
 def copy_run(folder: Path, source: str, name: str) -> None:
