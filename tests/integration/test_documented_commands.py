@@ -120,7 +120,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def simulator_copy(folder: Path) -> None:
-    """A copy of the official simulator as the pages name it, a folder and a .zip, with small worlds of the same names."""
+    """A copy of the official simulator as the pages name it, a folder and a .zip; its worlds are small ones."""
     copy = Copy(folder / "deepracer-simapp" / "bundle")
     ground = dae([Face(flat(-6, -6, 6, 6), texture="textures/ground.png")])
     for name in ("Spain_track", "Bowtie_track", "Vegas_track"):

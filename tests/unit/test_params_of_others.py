@@ -324,10 +324,26 @@ def test_a_misspelt_variable_is_told_wherever_it_begins_with_dr(tmp_path: Path) 
     assert text.endswith("run.env, line 1: DR_WORLD_NAM: unknown variable ignored; did you mean 'DR_WORLD_NAME'?")
 
 
-def test_a_pretrained_model_of_theirs_is_told(tmp_path: Path) -> None:
-    text = "DR_WORLD_NAME=kidney\nDR_LOCAL_S3_PRETRAINED=True\nDR_LOCAL_S3_PRETRAINED_PREFIX=before\n"
-    (tmp_path / "run.env").write_text(text)
-    with pytest.warns(InputWarning, match=r"line 2: DR_LOCAL_S3_PRETRAINED: before lies .* --pretrained"):
+PRETRAINED = "DR_WORLD_NAME=kidney\nDR_LOCAL_S3_PRETRAINED=True\nDR_LOCAL_S3_PRETRAINED_PREFIX=before/\n"
+
+
+def test_a_pretrained_model_that_is_not_here_is_told(tmp_path: Path) -> None:
+    (tmp_path / "run.env").write_text(PRETRAINED)
+    with pytest.warns(InputWarning, match=r"no run here is called before.*undercut import FOLDER before"):
+        assert "pretrained" not in load_params(tmp_path / "run.env", "TRAINING").values
+
+
+def test_training_begins_from_the_pretrained_model_that_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "before").mkdir()
+    (tmp_path / "run.env").write_text(PRETRAINED + "DR_LOCAL_S3_PRETRAINED_CHECKPOINT=last\n")
+    config = RunConfig.build(load_params(tmp_path / "run.env", "TRAINING").over({"name": "a"}), "x")
+    assert (config.pretrained, config.pretrained_checkpoint) == ("before", "last")
+    assert "pretrained" not in load_params(tmp_path / "run.env", "EVALUATION").values
+    (tmp_path / "run.env").write_text(PRETRAINED + "DR_LOCAL_S3_PRETRAINED_CHECKPOINT=newest\n")
+    with pytest.raises(InputError, match=r"line 4.*newest"):
         load_params(tmp_path / "run.env", "TRAINING")
 
 

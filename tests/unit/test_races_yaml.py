@@ -59,6 +59,7 @@ def test_a_head_to_head_in_the_guidances_manner() -> None:
     assert race.evaluation == EvaluationConfig(number_of_trials=3, off_track_penalty=2.0, collision_penalty=5.0)
     assert (race.track, race.reverse_dir) == ("reinvent_base", True)
     assert race.carried == {"AWS_REGION": "us-east-1"}
+    assert race.unused == (*own[0], "AWS_REGION")
     assert race.folders() == ("zig", "zag")
     assert read_race_params(race_params(race, "unused"), "again.yaml") == race
 

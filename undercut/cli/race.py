@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from contract import artifacts
 from contract.config import RunConfig
@@ -22,6 +23,7 @@ from undercut.cli.options import (
     SeedOption,
     SimOption,
     TrackOption,
+    VerboseOption,
     VideoOption,
     WhichOption,
     car_values,
@@ -30,7 +32,7 @@ from undercut.cli.options import (
 )
 from undercut.cli.view import ViewOption, page
 from undercut.races.params import race_params
-from undercut.runs.params_files import load_race
+from undercut.runs.params_files import load_race, tell_unused
 from undercut.runs.run import overlaid
 from undercut.runs.workspace import workspace
 
@@ -54,16 +56,18 @@ def race(
     view: ViewOption = False,
     video: VideoOption = True,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Race two to four runs head to head on one track."""
     from undercut.races import races as racing
     from undercut.video import videos
 
+    out = told_on(as_json)
+    objects = race_values(None, obstacles, bots)
     grid, config, told = _race(
-        runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, race_values(None, obstacles, bots)
+        runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, objects, out, verbose
     )
     config = RunConfig.build(overlaid(config.model_dump(), {"simulator": sim, "car": car_values(car)}), "command line")
-    out = told_on(as_json)
     with page("race", config.name, view):
         racing.head_to_head(grid, config, out)
         workspace().put(artifacts.race_params(name), told.encode())
@@ -84,12 +88,16 @@ def tournament(
     seed: SeedOption = None,
     params: ParamsOption = None,
     as_json: JsonOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Knock-out races of two runs each until one is left."""
     from undercut.races import races as racing
 
-    grid, config, told = _race(runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {})
-    racing.tournament(grid, config, told_on(as_json))
+    out = told_on(as_json)
+    grid, config, told = _race(
+        runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {}, out, verbose
+    )
+    racing.tournament(grid, config, out)
     workspace().put(artifacts.race_params(name), told.encode())
     if as_json:
         _show_result(name)
@@ -111,11 +119,15 @@ def _race(
     reverse_dir: bool | None,
     seed: int | None,
     race: dict[str, Any],
+    out: Console,
+    verbose: bool,
 ) -> tuple[Any, RunConfig, str]:
     """The grid, the config of the race, and the file of parameters that would ask for it."""
     from undercut.races import races as racing
 
     read = load_race(params, runs or [])
+    if verbose:
+        tell_unused(out, params, read.unused)
     grid = racing.grid_of(read, which)
     given = {
         "track": track,

@@ -69,6 +69,7 @@ _RACE_DEFAULTS = {
 """What deepracer-for-cloud's prepare-config.py writes for variables that are not set, where it is not our default."""
 _MULTI, _WORKERS, _CHECKPOINT = "DR_TRAIN_MULTI_CONFIG", "DR_WORKERS", "DR_EVAL_CHECKPOINT"
 _PRETRAINED, _PRETRAINED_PREFIX = "DR_LOCAL_S3_PRETRAINED", "DR_LOCAL_S3_PRETRAINED_PREFIX"
+_PRETRAINED_CHECKPOINT = "DR_LOCAL_S3_PRETRAINED_CHECKPOINT"
 _NO_EFFECT = (
     *("DR_TRAIN_RTF", "DR_TRAIN_MAX_STEPS_PER_ITERATION", "DR_EVAL_SAVE_MP4", "DR_EVAL_RTF", "DR_EVAL_DEBUG_REWARD"),
     *("DR_OA_OBSTACLE_TYPE", "DR_RUN_ID", "DR_CAR_NAME", "DR_CAR_BODY_SHELL_TYPE"),
@@ -121,14 +122,23 @@ def read_drfc_env(
     if on and job == "TRAINING":
         count = _count(found[_WORKERS]) if _WORKERS in found else workers
         params = _with_workers(params, found, strict, count, worker_files or {})
-    pretrained = found.get(_PRETRAINED)
-    if job == "TRAINING" and pretrained is not None and str(pretrained.value).strip().lower() == "true":
-        model = found[_PRETRAINED_PREFIX].value if _PRETRAINED_PREFIX in found else "its model"
-        text = (
-            f"{pretrained.place}: {model} lies in deepracer-for-cloud's bucket; begin from it with: --pretrained MODEL"
-        )
-        warnings.warn(text, InputWarning, stacklevel=2)
+    if job == "TRAINING":
+        params.values.update(_pretrained(found))
     return params
+
+
+def _pretrained(found: Mapping[str, YamlEntry]) -> dict[str, str]:
+    """The model to begin from, as the run's settings have it: by its prefix in deepracer-for-cloud's bucket."""
+    on = _PRETRAINED in found and str(found[_PRETRAINED].value).strip().lower() == "true"
+    if not on or _PRETRAINED_PREFIX not in found:
+        return {}
+    values = {"pretrained": str(found[_PRETRAINED_PREFIX].value).strip().rstrip("/")}
+    if _PRETRAINED_CHECKPOINT in found:
+        checkpoint = found[_PRETRAINED_CHECKPOINT]
+        values["pretrained_checkpoint"] = str(checkpoint.value).strip().lower()
+        if values["pretrained_checkpoint"] not in ("best", "last"):
+            raise checkpoint.refuse("a checkpoint is best or last", "change it in the file")
+    return values
 
 
 def workers_in(text: str, where: str) -> int | None:
@@ -161,7 +171,8 @@ def _params(found: Mapping[str, YamlEntry], job: Job, strict: bool) -> RunParams
     positions = params.values.get("race", {}).get("object_positions")
     if positions:
         params.values["race"]["number_of_obstacles"] = len(positions)
-    used = {*VARIABLES, _MULTI, _CHECKPOINT, _PRETRAINED, _PRETRAINED_PREFIX, "DR_LOCAL_S3_MODEL_PREFIX"}
+    used = {*VARIABLES, _MULTI, _CHECKPOINT, _PRETRAINED, _PRETRAINED_PREFIX, _PRETRAINED_CHECKPOINT}
+    used.add("DR_LOCAL_S3_MODEL_PREFIX")
     known = [name for name in found if name in _NO_EFFECT or name.startswith(_FAMILIES)]
     unused = tuple(name for name in known if name not in used)
     return replace(params, unused=unused)

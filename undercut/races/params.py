@@ -53,6 +53,8 @@ class RaceParams:
     leaderboard_type: str = ""
     leaderboard_name: str = ""
     carried: Mapping[str, Value] = field(default_factory=dict)
+    unused: tuple[str, ...] = field(default=(), compare=False)
+    """Names in the file that have no effect here."""
 
     def folders(self) -> tuple[str, ...]:
         """A name for each racer's files (artifacts.race_metrics): its run's, numbered where runs repeat."""
@@ -93,6 +95,7 @@ def read_race_params(text: str, where: str, strict: bool = True, models: Sequenc
         leaderboard_type=config.leaderboard_type,
         leaderboard_name=config.leaderboard_name,
         carried=params.carried,
+        unused=tuple({key: None for racer in racers for key in racer.carried} | dict.fromkeys(params.unused)),
     )
 
 

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from contract.fields import read_text
 from contract.params import Job, RunParams, is_ours, read_evaluation_params, read_training_params, with_workers
 from undercut.interchange.drfc import read_drfc_env, workers_in
 from undercut.races.params import RaceParams, race_of, read_race_params
+from undercut.runs.run import Run
 
 _NUMBERED = re.compile(r"(.+)_([0-9]{1,3})(\.ya?ml)")
 
@@ -33,8 +35,22 @@ def load_params(path: Path, job: Job, strict: bool | None = None) -> RunParams:
         beside = {number: (read_text(file, file.name), str(file)) for number, file in _worker_files(path.parent)}
         system = path.parent / "system.env"
         workers = workers_in(read_text(system, "system.env"), str(system)) if system.is_file() else None
-        return read_drfc_env(text, str(path), job, strict, workers, beside)
+        return _with_model_at_hand(read_drfc_env(text, str(path), job, strict, workers, beside), path)
     raise InputError("--params", str(path), "a .yaml of the guidance, or a .env of deepracer-for-cloud", "rename it")
+
+
+def _with_model_at_hand(params: RunParams, path: Path) -> RunParams:
+    """Without the pretrained model of the file where no run and no folder has its name: it lies in another bucket."""
+    source = params.values.get("pretrained")
+    if source and not (source.startswith("s3://") or Run.exists(source) or Path(source).exists()):
+        text = (
+            f"{path}: DR_LOCAL_S3_PRETRAINED: no run here is called {source}, so training begins from nothing; "
+            f"copy the model out of its bucket and bring it in: undercut import FOLDER {source}"
+        )
+        warnings.warn(text, InputWarning, stacklevel=3)
+        kept = {key: value for key, value in params.values.items() if not key.startswith("pretrained")}
+        return replace(params, values=kept)
+    return params
 
 
 def load_race(path: Path | None, runs: list[str], strict: bool | None = None) -> RaceParams:
