@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+from collections.abc import Mapping
 
 from contract import artifacts
 
@@ -10,11 +11,13 @@ _GZIP_LEVEL = 1
 """Float weights shrink by 7 % at any level, so the fastest one does."""
 
 
-def car_bundle(policy_pb: bytes, metadata_json: bytes) -> bytes:
-    """agent/model.pb and model_metadata.json as a gzipped tar, the same bytes for the same input."""
+def car_bundle(policy_pb: bytes, metadata_json: bytes, further: Mapping[str, bytes] | None = None) -> bytes:
+    """agent/model.pb, model_metadata.json and further files (path -> content) as a gzipped tar, the same bytes for the
+    same input."""
     tar_bytes = io.BytesIO()
     with tarfile.open(fileobj=tar_bytes, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in ((artifacts.BUNDLE_MODEL, policy_pb), (artifacts.BUNDLE_METADATA, metadata_json)):
+        files = {artifacts.BUNDLE_MODEL: policy_pb, artifacts.BUNDLE_METADATA: metadata_json, **(further or {})}
+        for name, data in files.items():
             member = tarfile.TarInfo(name)  # owner, group and mtime stay 0
             member.size, member.mode = len(data), 0o644
             tar.addfile(member, io.BytesIO(data))

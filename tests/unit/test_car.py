@@ -26,6 +26,14 @@ from trainer.checkpoints import Checkpoints
 from trainer.common.export import what_drives
 from undercut.cli.main import app
 from undercut.interchange import car
+from undercut.interchange.car_formats import (
+    CarFormat,
+    agreement,
+    convert,
+    converted,
+    in_the_bundle,
+    openvino_outputs,
+)
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint
 
@@ -171,7 +179,7 @@ def test_every_network_drives_the_same_with_openvino(
     assert found.frames == FRAMES
     assert found.largest <= car.TOLERANCE
     assert found.largest_in_float16 <= 10 * car.TOLERANCE
-    said = car.openvino_outputs(graph, a_lap(model).observations, in_float16=False)
+    said = openvino_outputs(graph, a_lap(model).observations, in_float16=False)
     assert np.ptp(said, axis=0).max() > 1e-6, "the frames make a difference"
     if kind == "discrete":
         np.testing.assert_allclose(said.sum(axis=1), 1.0, atol=1e-5)
@@ -187,6 +195,77 @@ def test_the_shipped_presets_drive_the_same_with_openvino(preset: str) -> None:
     found = car.compare(policy, model, a_lap(model))
     print(preset, found)
     assert found.largest <= car.TOLERANCE
+
+
+def policy_of(model: ModelMetadata) -> bytes:
+    hyperparameters = Hyperparameters.parse("{}", "hyperparameters.json", model.algorithm)
+    return bytes(make_agent(model, hyperparameters, seed=2).export())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
+@pytest.mark.parametrize("form", list(CarFormat))
+@pytest.mark.parametrize(
+    ("kind", "sensors"),
+    [
+        ("discrete", ("FRONT_FACING_CAMERA",)),
+        ("continuous", ("FRONT_FACING_CAMERA", "LIDAR")),
+        ("sac", ("FRONT_FACING_CAMERA",)),
+        ("discrete", ("STEREO_CAMERAS", "SECTOR_LIDAR")),
+    ],
+)
+def test_every_format_drives_the_same(kind: str, sensors: tuple[str, ...], form: CarFormat) -> None:
+    """The engines read float32 frames and give float32 outputs, by the names that the car's software looks for."""
+    model = metadata(kind, NETWORKS[0], *sensors)
+    graph, lap = what_drives(policy_of(model)), a_lap(model)
+    expected = openvino_outputs(graph, lap.observations, in_float16=False)
+    if form == CarFormat.tflite_int8:
+        # an untrained policy's actions are nearly as likely as each other, which int8 may not tell apart: see how near
+        files = convert(graph, lap.observations, form)
+        found = agreement(form, files, model, lap.observations, expected)
+        assert found.largest <= 0.02
+        assert found.size < 0.3 * len(graph), "a byte a weight"
+    else:
+        [found], all_files = converted(graph, model, lap.observations, expected, [form])
+        files = all_files[form]
+        assert found.same >= 0.995
+    print(kind, sensors, found)
+    assert found.frames == FRAMES and found.frame_ms > 0 and found.size == sum(map(len, files.values()))
+    assert set(files) == ({"model.xml", "model.bin"} if form.is_openvino else {"model.tflite"})
+    if not form.is_openvino:
+        lite = quiet_import("tensorflow").lite.Interpreter(model_content=files["model.tflite"])
+        assert all(it["dtype"] is np.float32 for it in lite.get_input_details() + lite.get_output_details())
+        named = " ".join(it["name"] for it in lite.get_input_details())
+        assert all(sensor in named for sensor in lap.observations), "the car tells its inputs apart by these words"
+
+
+def test_a_format_that_drives_otherwise_is_refused() -> None:
+    model = metadata("discrete", NETWORKS[0], "FRONT_FACING_CAMERA")
+    lap, graph = a_lap(model), what_drives(policy_of(model))
+    other = np.roll(openvino_outputs(graph, lap.observations, in_float16=False), 1, axis=1)
+    with pytest.raises(UndercutError, match=r"openvino-fp16: the same action in 0\.0% of 40 frames(.|\n)*99\.5"):
+        converted(graph, model, lap.observations, other, [CarFormat.openvino_fp16])
+
+
+def test_the_first_of_two_of_a_kind_is_the_cars() -> None:
+    files = {
+        CarFormat.tflite_int8: {"model.tflite": b"8"},
+        CarFormat.tflite: {"model.tflite": b"32"},
+        CarFormat.openvino_fp16: {"model.xml": b"x", "model.bin": b"b"},
+    }
+    placed = in_the_bundle(files)
+    assert placed == {"model.tflite": b"8", "tflite/model.tflite": b"32", "model.xml": b"x", "model.bin": b"b"}
+
+
+@pytest.mark.slow
+def test_formats_of_a_run_lie_in_its_bundle(racer: Path) -> None:
+    add_track()
+    untrained_run("mine", 1.5)
+    done = CliRunner().invoke(app, ["car", "mine", "--formats", "openvino-fp32", "--formats", "tflite"])
+    assert done.exit_code == 0, done.output
+    assert "100.0%" in done.output and "for the car: mine.tar.gz" in done.output
+    files = unpack_as_the_car_does(racer / "mine.tar.gz")[1]
+    assert set(files) == {"agent/model.pb", "model_metadata.json", "model.xml", "model.bin", "model.tflite"}
 
 
 def test_a_run_without_a_checkpoint(racer: Path) -> None:

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
+from undercut.interchange.car_formats import Agreement, CarFormat
 from undercut.runs.run import Run
 
 console = Console()
@@ -38,13 +40,24 @@ def car(
         bool | None,
         typer.Option("--check/--no-check", help="compare with OpenVINO; default: where it is installed"),
     ] = None,
+    formats: Annotated[
+        list[CarFormat] | None,
+        typer.Option(help="add the model as the car's engines take it, checked over a lap; may be given again"),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write the model for a car, and check that OpenVINO, which drives cars, gets the same actions out of it."""
     from undercut.interchange import car as bundles
 
     opened = Run.open(run)
-    if check is not False and (check or bundles.has_openvino()):
+    out = out or bundles.default_name(run)
+    bundles.check_name(out, overwrite)
+    further: dict[str, bytes] = {}
+    if formats:
+        with console.status("driving a lap, converting the model and comparing its frames"):
+            agreements, further = bundles.formats_of(opened, checkpoint, list(dict.fromkeys(formats)))
+        console.print(agreement_table(agreements))
+    elif check is not False and (check or bundles.has_openvino()):
         with console.status("driving a lap and comparing its frames"):
             found = bundles.check(opened, checkpoint)
         console.print(
@@ -52,5 +65,20 @@ def car(
             f"with weights in float16 {found.largest_in_float16:.2g} and {found.other_actions} other actions",
             highlight=False,
         )
-    path = bundles.write_bundle(opened, checkpoint, out or bundles.default_name(run), overwrite)
+    path = bundles.write_bundle(opened, checkpoint, out, overwrite, further)
     console.print(f"for the car: {path}", highlight=False, soft_wrap=True)
+
+
+def agreement_table(agreements: list[Agreement]) -> Table:
+    """Each format against TensorFlow."""
+    table = Table("format", "frames", "same action", "largest difference", "ms a frame", "size")
+    for found in agreements:
+        table.add_row(
+            found.format,
+            str(found.frames),
+            f"{found.same:.1%}",
+            f"{found.largest:.2g}",
+            f"{found.frame_ms:.2f}",
+            f"{found.size / 1e6:.1f} MB",
+        )
+    return table

@@ -2,23 +2,23 @@
 
 import importlib.util
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from contract import artifacts
 from contract.errors import InputError, UndercutError
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
-from contract.state import FloatArray, Observations
+from contract.state import FloatArray
 from simapp.policy import FrozenPolicy
 from trainer.checkpoints import Checkpoints
 from trainer.common.export import what_drives
 from trainer.export import car_bundle
 from undercut.backends.local.rollouts import evaluation_laps
+from undercut.interchange.car_formats import Agreement, CarFormat, converted, in_the_bundle, openvino_outputs
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint
 
@@ -48,15 +48,23 @@ def default_name(run: str) -> Path:
     return Path(run.replace(".", "_") + SUFFIX)
 
 
-def write_bundle(run: Run, which: str, out: Path, overwrite: bool) -> Path:
-    """model.pb of the best or last checkpoint and the metadata, as the car's software unpacks them."""
+def check_name(out: Path, overwrite: bool) -> None:
+    """InputError for a name that the car does not take, or a file that is there."""
     if not out.name.endswith(SUFFIX) or "." in out.name.removesuffix(SUFFIX) or out.name == SUFFIX:
         rule = f"the car takes NAME{SUFFIX}, and its model's name is what stands before the first dot"
-        raise InputError("--out", str(out), rule, f"for example {default_name(run.config.name)}")
+        raise InputError("--out", str(out), rule, f"for example {default_name(out.stem or 'model')}")
     if out.exists() and not overwrite:
         raise InputError("--out", str(out), "the file exists already", "give --overwrite, or another name")
+
+
+def write_bundle(run: Run, which: str, out: Path, overwrite: bool, further: Mapping[str, bytes] | None = None) -> Path:
+    """model.pb of the best or last checkpoint and the metadata, as the car's software unpacks them.
+
+    further  more files of the archive, path -> content, as `formats_of` makes them
+    """
+    check_name(out, overwrite)
     policy = Checkpoints(run.store).load_policy(checkpoint(run, which))
-    content = car_bundle(what_drives(policy), run.files.metadata.complete_json().encode())
+    content = car_bundle(what_drives(policy), run.files.metadata.complete_json().encode(), further or {})
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
         temporary = Path(file.name)
@@ -87,15 +95,30 @@ def check(run: Run, which: str) -> Comparison:
             "  rule: --check converts the model as the car does\n"
             "  fix:  pip install 'undercut[car]' (in a checkout: make setup), or leave --check out"
         )
+    policy, lap = _driven(run, which)
+    return compare(policy, run.files.metadata, lap)
+
+
+def formats_of(run: Run, which: str, formats: Sequence[CarFormat]) -> tuple[list[Agreement], dict[str, bytes]]:
+    """The model in a car's other formats, each checked over the frames of a lap: how far they agree, and their files
+    in the bundle. UndercutError when a format cannot be made or drives otherwise than TensorFlow."""
+    policy, lap = _driven(run, which)
+    expected = _tensorflow_says(policy, run.files.metadata, lap)
+    agreements, files = converted(what_drives(policy), run.files.metadata, lap.observations, expected, formats)
+    return agreements, in_the_bundle(files)
+
+
+def _driven(run: Run, which: str) -> tuple[bytes, Rollout]:
+    """The checkpoint's policy and a lap of it with its observations."""
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, 1)
     (lap,) = evaluation_laps(run, policy, order, keep_observations=True)
-    return compare(policy, run.files.metadata, lap)
+    return policy, lap
 
 
-def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Comparison:
-    """A frozen graph run by TensorFlow and, as a car's bundle has it, by OpenVINO, over a lap with its observations."""
+def _tensorflow_says(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> FloatArray:
+    """(K, outputs): probabilities, or the mean action in -1..1."""
     tensorflow = FrozenPolicy(policy, metadata)
     try:
         said = tensorflow.distribution(lap.observations)
@@ -105,6 +128,12 @@ def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Comparison:
     assert expected is not None
     if said.squash:
         expected = np.tanh(expected)
+    return expected
+
+
+def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Comparison:
+    """A frozen graph run by TensorFlow and, as a car's bundle has it, by OpenVINO, over a lap with its observations."""
+    expected = _tensorflow_says(policy, metadata, lap)
     graph = what_drives(policy)
     whole = openvino_outputs(graph, lap.observations, in_float16=False)
     half = openvino_outputs(graph, lap.observations, in_float16=True)
@@ -119,39 +148,3 @@ def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Comparison:
             f"  fix:  do not put this model on a car; report the model_metadata.json and the versions of both"
         )
     return found
-
-
-def openvino_outputs(graph: bytes, observations: Observations, in_float16: bool) -> FloatArray:
-    """What the graph says for K frames, sensor -> (K, ...), one by one as on a car: (K, outputs)."""
-    import openvino as ov
-
-    with tempfile.TemporaryDirectory() as folder:
-        model_pb, model_xml = Path(folder) / "model.pb", Path(folder) / "model.xml"
-        model_pb.write_bytes(graph)
-        try:
-            model = ov.convert_model(model_pb)
-            inputs = {_sensor(port): port.get_any_name() for port in model.inputs}
-            if set(inputs) != set(observations) or len(model.outputs) != 1:
-                raise RuntimeError(f"the graph has the inputs {sorted(inputs)} and {len(model.outputs)} outputs")
-            model.reshape({name: [1, *observations[sensor].shape[1:]] for sensor, name in inputs.items()})
-            ov.save_model(model, model_xml, compress_to_fp16=in_float16)
-            # the plugin would compute in bfloat16 where the CPU can; cars' CPUs cannot
-            compiled = ov.Core().compile_model(model_xml, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        except Exception as error:
-            raise UndercutError(
-                f"OpenVINO {ov.__version__} cannot convert the model: {str(error)[:500]}\n"
-                f"  rule: {artifacts.BUNDLE_MODEL} has layers that a car's runtime knows\n"
-                f"  fix:  choose one of the three networks of model_metadata.json, or a preset without that layer"
-            ) from error
-        request = compiled.create_infer_request()
-        frames = {inputs[sensor]: values.astype(np.float32) for sensor, values in observations.items()}
-        count = len(next(iter(frames.values())))
-        rows = [request.infer({name: values[[k]] for name, values in frames.items()})[0].copy() for k in range(count)]
-        return np.concatenate(rows).astype(np.float64)
-
-
-def _sensor(port: Any) -> str:
-    """main_level/agent/main/online/network_0/SENSOR/SENSOR:0 among the names of an input."""
-    names = (name.split(":")[0].split("/") for name in port.get_names())
-    found = (parts[-1] for parts in names if len(parts) > 1 and parts[-1] == parts[-2])
-    return str(next(found, port.get_any_name()))
