@@ -32,6 +32,7 @@ ELSEWHERE = {
     r"^undercut view|--view$|--open$": "a page that stays: tests/unit/test_view_server.py and -m browser",
     r"aws_lambda|node\.yaml": "an AWS account, or Node: tests/unit/test_reward_service*.py",
     r"--install-completion": "changes the shell's files: tests/unit/test_completion.py",
+    r"--notify": "who is told: tests/unit/test_notices.py",
     r"--requirements": "a package index: tests/unit/test_packages*.py",
 }
 """Pattern of a command that is not run here -> what it needs, and the tests that run it."""

@@ -27,6 +27,7 @@ from undercut.cli.options import (
     race_values,
 )
 from undercut.cli.view import ViewOption, page
+from undercut.runs.notices import STUCK_AFTER, Notifier, addresses, told_of
 from undercut.runs.params_files import load_params, tell_unused
 from undercut.runs.run import Run, overlaid
 from undercut.runs.workspace import RUNS_PREFIX, workspace
@@ -92,6 +93,11 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
     video_every: Annotated[int, typer.Option(min=0, help="MP4s of every Nth iteration's evaluation laps; 0: none")] = 0,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(help="URL to tell when it finishes, fails or is stuck; or desktop; may be given again"),
+    ] = None,
+    stuck_after: Annotated[int, typer.Option(min=1, help="iterations without a better evaluation")] = STUCK_AFTER,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
     verbose: VerboseOption = False,
@@ -113,6 +119,7 @@ def train(
         tell_unused(console, params, read.unused)
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
+    notifier = Notifier(addresses(notify), lambda line: console.print(line, highlight=False, markup=False))
     stack = stack_cli.begun(backend, overlay, name)
     with workspace().locked(RUNS_PREFIX + name, takeover) as place:
         resumed = place.exists(artifacts.RUN_CONFIG)
@@ -150,9 +157,9 @@ def train(
         carried = read.carried if read else None
         opened = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
         if stack is None and backend == stack_cli.Backend.local:
-            with page("run", name, view):
-                sessions.train(opened, console, workers, video_every)
-                sessions.evaluate(opened, console)
+            with page("run", name, view), told_of(name, notifier):
+                sessions.train(opened, console, workers, video_every, notifier, stuck_after)
+                notifier.send(sessions.finished(sessions.evaluate(opened, console)))
                 sessions.show_files(opened, console)
     if backend == stack_cli.Backend.cloud:
         cloud_cli.train_run(name, CloudSettings.load({"workers": workers or None}))

@@ -33,6 +33,7 @@ from undercut.line.limits import gap_line, hint, kept_limit
 from undercut.runs import pretraining
 from undercut.runs.compiling import compile_for
 from undercut.runs.live import LiveSession
+from undercut.runs.notices import STUCK_AFTER, Notice, Notifier, StuckWatch
 from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from undercut.runs.run import Run
 from undercut.runs.statistics import LapStatistics, lap_statistics
@@ -42,10 +43,18 @@ MANY_LAPS = 20
 """From here on laps are not listed one by one."""
 
 
-def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) -> None:
+def train(
+    run: Run,
+    console: Console,
+    workers: int = 0,
+    video_every: int = 0,
+    notifier: Notifier | None = None,
+    stuck_after: int = STUCK_AFTER,
+) -> None:
     """Train or resume the run, with so many processes to drive: 0 means this one, or those at a Redis.
 
-    Every `video_every`th iteration's evaluation laps become videos, drawn beside the training; 0 means none.
+    Every `video_every`th iteration's evaluation laps become videos, drawn beside the training; 0 means none. The
+    notifier is told when the training is stuck, `stuck_after` iterations without a better evaluation among the reasons.
 
     On any end, also Ctrl-C, the files of the last whole iteration are complete.
     """
@@ -72,6 +81,7 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
         sampling_frequency=files.hyperparameters.sampling_frequency,
     )
     films = videos.IterationVideos(run, video_every)
+    stuck = StuckWatch(config.name, spread.size if isinstance(spread, DiscreteActions) else 0, stuck_after)
     with (
         LiveSession("run", "training", config, console.print) as live,
         TrainingView(console, config.training, live) as view,
@@ -89,7 +99,7 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
                 reason = learn(
                     agent,
                     NarratedRollouts(source, view, live),
-                    _Filmed(journal, films),
+                    _Watched(journal, films, stuck, notifier),
                     limits(config, files.hyperparameters),
                     files.hyperparameters,
                     view,
@@ -110,11 +120,13 @@ def train(run: Run, console: Console, workers: int = 0, video_every: int = 0) ->
         raise KeyboardInterrupt
 
 
-class _Filmed:
-    """The journal of a training some of whose iterations are filmed, once they are saved."""
+class _Watched:
+    """The journal of a training whose iterations are filmed and looked at, once they are saved."""
 
-    def __init__(self, journal: RunJournal, films: videos.IterationVideos) -> None:
-        self._journal, self._films = journal, films
+    def __init__(
+        self, journal: RunJournal, films: videos.IterationVideos, stuck: StuckWatch, notifier: Notifier | None
+    ) -> None:
+        self._journal, self._films, self._stuck, self._notifier = journal, films, stuck, notifier
 
     def resume(self, agent: Agent) -> Progress:
         return self._journal.resume(agent)
@@ -122,6 +134,9 @@ class _Filmed:
     def save(self, iteration: Iteration, agent: Agent, policy: bytes) -> None:
         self._journal.save(iteration, agent, policy)
         self._films.add(iteration.before.iteration, iteration.evaluation)
+        if self._notifier is not None:
+            for notice in self._stuck.after(iteration):
+                self._notifier.send(notice)
 
 
 def limits(run: RunConfig, hyperparameters: Hyperparameters) -> TrainingConfig:
@@ -197,6 +212,15 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
         console.print(hint(track.name), highlight=False, soft_wrap=True, markup=False)
     return Evaluation(run, record.iteration, driven, gap)
+
+
+def finished(evaluation: Evaluation) -> Notice:
+    """What is told elsewhere of a training that has ended with this evaluation."""
+    found, best_s = evaluation.statistics, evaluation.statistics.best_lap_time_s
+    best = f", the best in {best_s:.2f} s" if best_s is not None else ""
+    text = f"training ended; checkpoint {evaluation.checkpoint} finished {found.complete} of {found.laps} laps{best}"
+    facts = {"laps": found.laps, "complete": found.complete, "best_lap_s": best_s, "checkpoint": evaluation.checkpoint}
+    return Notice("finished", evaluation.run.config.name, text, facts)
 
 
 def _gap_of_laps(run: Run, driven: Sequence[Rollout]) -> Gap | None:
