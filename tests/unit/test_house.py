@@ -68,7 +68,7 @@ ALLOWED = {
     **{f"trainer/{folder}/__init__.py": "import rl_coach" for folder in ("common", "ppo", "sac", "dqn")},
     "trainer/learn.py": "import contract.state",
     "undercut/cli/main.py": "import typer, rich, simapp.race, trainer.learn",
-    "undercut/interchange/car.py": "import openvino",
+    "undercut/interchange/car_formats.py": "import openvino",
     "undercut/line/__init__.py": "import casadi",
     "undercut/view/__init__.py": "import aiohttp",
 }
