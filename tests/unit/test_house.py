@@ -86,7 +86,7 @@ FORBIDDEN = {
     "rich only in undercut": ("simapp/bad3.py", "from rich import console"),
     "jinja2 only in reports": ("undercut/bad7.py", "import jinja2"),
     "matplotlib only in figures, reports and videos": ("trainer/bad4.py", "import matplotlib.pyplot"),
-    "openvino only in the check of car bundles": ("undercut/bad.py", "import openvino"),
+    "openvino only in the formats of car bundles": ("undercut/bad.py", "import openvino"),
     "casadi only in the racing line": ("undercut/bad6.py", "import casadi"),
     "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
     "pycollada only in the reader of meshes": ("simapp/bad5.py", "import collada"),
