@@ -10,7 +10,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,6 +21,7 @@ from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, FloatArray, In
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 
 Algorithm = Literal["clipped_ppo", "sac"]
+ActionKind = Literal["discrete", "continuous"]
 
 CAMERAS = ("FRONT_FACING_CAMERA", "STEREO_CAMERAS", "observation")
 LIDARS = ("LIDAR", "SECTOR_LIDAR", "DISCRETIZED_SECTOR_LIDAR")
@@ -29,7 +30,7 @@ NETWORKS = (
     "DEEP_CONVOLUTIONAL_NETWORK",
     "DEEP_CONVOLUTIONAL_NETWORK_DEEP",
 )
-ALGORITHMS = ("clipped_ppo", "sac")
+ALGORITHMS = get_args(Algorithm)
 MIN_ACTIONS, MAX_ACTIONS = 2, 30
 """Of the console's form; the simulator drives any number."""
 MAX_STEERING_DEG = 30.0
@@ -278,8 +279,7 @@ def _actions(data: dict[str, Any], where: str, strict: bool, beyond: _Beyond) ->
     space = data.get("action_space", MISSING)
     if space is MISSING:
         raise InputError(place, MISSING, "a model has an action space", "add the key; actions/default.json shows one")
-    kinds = ("discrete", "continuous")
-    kind = choice(data.get("action_space_type", "discrete"), at(where, "action_space_type"), kinds)
+    kind = choice(data.get("action_space_type", "discrete"), at(where, "action_space_type"), get_args(ActionKind))
     read: Any = _discrete if kind == "discrete" else _continuous
     return cast(DiscreteActions | ContinuousActions, read(space, place, strict, beyond))
 

@@ -7,8 +7,9 @@
 import re
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -104,8 +105,18 @@ def _argument(argument: Any) -> str:
 def _option(option: Any) -> str:
     words = ", ".join(f"`{word}`" for word in (*option.opts, *option.secondary_opts))
     annotation = option.type_descriptor.annotation
-    kind = "" if option.is_flag else f" {KINDS.get(_type(annotation), 'TEXT')}"
+    choices = "/".join(_choices(annotation))
+    kind = "" if option.is_flag else f" {choices or KINDS.get(_type(annotation), 'TEXT')}"
     return f"{words}{kind}{', repeatable' if get_origin(annotation) is list else ''}"
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Words of an Enum or a Literal, also in a list; empty for other types."""
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [str(word.value) for word in annotation]
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for inner in get_args(annotation) for word in _choices(inner)]
 
 
 def _default(option: Any) -> str:
@@ -210,12 +221,16 @@ def _limits(field: Any) -> str:
         return f", {' '.join(map(str, form.choices)) or f'{form.low:g}..{form.high:g}'}"
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [
-        f"{word} {getattr(limit, key):g}"
+        f"{word} {_number(getattr(limit, key))}"
         for limit in field.metadata
         for key, word in signs.items()
         if getattr(limit, key, None) is not None
     ]
     return f", {', '.join(found)}" if found else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _flat(text: str | None) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from contract import artifacts
 from contract.car import car_of_version
-from contract.config import RunConfig
+from contract.config import RunConfig, Which
 from contract.errors import InputError
 from undercut.cli import stack as stack_cli
 from undercut.cli.as_json import JsonOption, show_json
@@ -44,9 +44,7 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run", show_default=False)] = None,
     laps: LapsOption = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="best or last; else what --params says, or the best", show_default=False)
-    ] = None,
+    checkpoint: Annotated[Which | None, typer.Option(help="else what --params says, or the best")] = None,
     track: TrackOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
@@ -75,7 +73,7 @@ def evaluate(
     name = run or (read.model if read else None) or "default"
     if read and verbose:
         tell_unused(told_on(as_json), params, read.unused)
-    checkpoint = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
+    which: str = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
     if backend == stack_cli.Backend.cloud:
         raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
     stack = stack_cli.begun(backend, overlay, name, to_train=False)
@@ -100,7 +98,7 @@ def evaluate(
     opened.write_evaluation_params(opened.config, read.carried if read else None)
     out = told_on(as_json)
     with page("run", opened.config.name, view):
-        evaluation = sessions.evaluate(opened, out, checkpoint)
+        evaluation = sessions.evaluate(opened, out, which)
         sessions.show_files(opened, out)
     if video:
         videos.after_evaluation(opened, out)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import Precision, RunConfig, TrainingConfig, Which
 from undercut.api import prepare
 from undercut.backends.aws.settings import CloudSettings
 from undercut.cli import cloud as cloud_cli
@@ -15,16 +15,20 @@ from undercut.cli.options import (
     BotsOption,
     CarOption,
     GuiOption,
+    LapsOption,
     ObstaclesOption,
     ParamsOption,
     RaceTypeOption,
     RandomizeOption,
+    ReverseOption,
     RosOption,
+    SeedOption,
     SimOption,
     VerboseOption,
     car_values,
     console,
     race_values,
+    setting,
 )
 from undercut.cli.view import ViewOption, page
 from undercut.runs.notices import STUCK_AFTER, Notifier, addresses, told_of
@@ -66,15 +70,15 @@ def train(
     metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
     preset: Annotated[Path | None, typer.Option(help="networks or algorithm of your own (.py)")] = None,
-    seed: Annotated[int | None, typer.Option(help="same seed, same numbers")] = None,
-    cars: Annotated[int | None, typer.Option(help="cars simulated side by side")] = None,
-    threads: Annotated[int | None, typer.Option(help="threads to use; 0 means all")] = None,
-    precision: Annotated[str | None, typer.Option(help="of training: auto, float32 or bfloat16")] = None,
-    iterations: Annotated[int | None, typer.Option(help="stop after this many iterations")] = None,
-    steps: Annotated[int | None, typer.Option(help="begin no iteration after this many training steps")] = None,
-    minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,
-    clean_evaluations: Annotated[int | None, typer.Option(help="stop after so many clean ones; 0: never")] = None,
-    reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
+    seed: SeedOption = None,
+    cars: Annotated[int | None, setting(RunConfig, "cars")] = None,
+    threads: Annotated[int | None, setting(RunConfig, "threads")] = None,
+    precision: Annotated[Precision | None, setting(RunConfig, "precision")] = None,
+    iterations: Annotated[int | None, setting(TrainingConfig, "max_iterations")] = None,
+    steps: Annotated[int | None, setting(TrainingConfig, "max_steps")] = None,
+    minutes: Annotated[float | None, setting(TrainingConfig, "max_minutes")] = None,
+    clean_evaluations: Annotated[int | None, setting(TrainingConfig, "clean_evaluations")] = None,
+    reverse_dir: ReverseOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
     gui: GuiOption = False,
@@ -84,12 +88,10 @@ def train(
     randomize: RandomizeOption = None,
     car: CarOption = None,
     params: ParamsOption = None,
-    pretrained: Annotated[
-        str | None, typer.Option(help="begin from a run, a model's folder or archive, or s3://")
-    ] = None,
-    pretrained_checkpoint: Annotated[str | None, typer.Option(help="best or last of the pretrained model")] = None,
-    remap_actions: Annotated[bool | None, typer.Option("--remap-actions", help="begin from other actions")] = None,
-    laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
+    pretrained: Annotated[str | None, setting(RunConfig, "pretrained")] = None,
+    pretrained_checkpoint: Annotated[Which | None, setting(RunConfig, "pretrained_checkpoint")] = None,
+    remap_actions: Annotated[bool | None, setting(RunConfig, "remap_actions", "--remap-actions")] = None,
+    laps: LapsOption = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
     video_every: Annotated[int, typer.Option(min=0, help="MP4s of every Nth iteration's evaluation laps; 0: none")] = 0,
