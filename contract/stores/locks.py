@@ -51,6 +51,10 @@ class Holder:
         """Whether it is known to be dead: a process of this very machine and container that no longer runs."""
         return bool(self.machine) and self.machine == _machine() and _started(self.pid) != self.started
 
+    def is_alive_here(self) -> bool:
+        """Whether it is known to be a living process of this machine and container."""
+        return bool(self.machine) and self.machine == _machine() and _started(self.pid) == self.started
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
 

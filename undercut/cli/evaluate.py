@@ -10,6 +10,7 @@ from contract import artifacts
 from contract.car import car_of_version
 from contract.config import RunConfig, Which
 from contract.errors import InputError
+from undercut.backends.backend import BackendName
 from undercut.cli import stack as stack_cli
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import (
@@ -62,7 +63,7 @@ def evaluate(
     video: VideoOption = True,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
-    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    backend: stack_cli.BackendOption = BackendName.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
@@ -74,11 +75,10 @@ def evaluate(
     if read and verbose:
         tell_unused(told_on(as_json), params, read.unused)
     which: str = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
-    if backend == stack_cli.Backend.cloud:
+    if backend == BackendName.cloud:
         raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
-    stack = stack_cli.begun(backend, overlay, name, to_train=False)
-    if stack is not None:
-        raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""], view))
+    if backend == BackendName.compose:
+        raise typer.Exit(stack_cli.evaluate(overlay, name, [str(params or ""), track or ""], view))
     opened = Run.open(name)
     base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()
     values = overlaid(

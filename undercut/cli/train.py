@@ -7,9 +7,9 @@ import typer
 
 from contract import artifacts
 from contract.config import Precision, RunConfig, TrainingConfig, Which
+from contract.stores.local import LocalStore
 from undercut.api import prepare
-from undercut.backends.aws.settings import CloudSettings
-from undercut.cli import cloud as cloud_cli
+from undercut.backends.backend import Backend, BackendName, TrainOptions
 from undercut.cli import stack as stack_cli
 from undercut.cli.options import (
     BotsOption,
@@ -31,10 +31,10 @@ from undercut.cli.options import (
     setting,
 )
 from undercut.cli.view import ViewOption, page
-from undercut.runs.notices import STUCK_AFTER, Notifier, addresses, told_of
+from undercut.runs.notices import STUCK_AFTER, Notifier, addresses
 from undercut.runs.params_files import load_params, tell_unused
 from undercut.runs.run import Run, overlaid
-from undercut.runs.workspace import RUNS_PREFIX, workspace
+from undercut.runs.workspace import RUNS_PREFIX, run_place, workspace
 
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
@@ -103,15 +103,15 @@ def train(
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
     verbose: VerboseOption = False,
-    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    backend: stack_cli.BackendOption = BackendName.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from undercut.check.check import Given
 
+    notifier = Notifier(addresses(notify), lambda line: console.print(line, highlight=False, markup=False))
     with console.status("starting: loading the simulator"):
-        from undercut.runs import sessions  # these take seconds to import; --help should not
-
+        place_of_training = stack_cli.backend_of(backend, overlay, notifier, stuck_after)
     if folder is not None:
         files = Given.in_folder(folder)
         reward, metadata = reward or files.reward, metadata or files.metadata
@@ -121,8 +121,10 @@ def train(
         tell_unused(console, params, read.unused)
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
-    notifier = Notifier(addresses(notify), lambda line: console.print(line, highlight=False, markup=False))
-    stack = stack_cli.begun(backend, overlay, name)
+    options = TrainOptions(workers, video_every)
+    if place_of_training.prepare(name):
+        console.print(f"{name} is being trained already: following it", highlight=False)
+        raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
     with workspace().locked(RUNS_PREFIX + name, takeover) as place:
         resumed = place.exists(artifacts.RUN_CONFIG)
         base = Run.open(name, place).config.model_dump() if resumed else {"name": name}
@@ -157,16 +159,22 @@ def train(
         )
         config = RunConfig.build(values, "command line")
         carried = read.carried if read else None
-        opened = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
-        if stack is None and backend == stack_cli.Backend.local:
-            with page("run", name, view), told_of(name, notifier):
-                sessions.train(opened, console, workers, video_every, notifier, stuck_after)
-                notifier.send(sessions.finished(sessions.evaluate(opened, console)))
-                sessions.show_files(opened, console)
-    if backend == stack_cli.Backend.cloud:
-        cloud_cli.train_run(name, CloudSettings.load({"workers": workers or None}))
-    elif stack is not None:  # no longer held here: the trainer's container holds the run
-        raise typer.Exit(stack_cli.train(stack, name, workers, video_every, view))
+        prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
+    raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
+
+
+def _trained(backend: Backend, name: str, options: TrainOptions, view: bool, overlay: list[str] | None) -> int:
+    """Have the run trained, with a page to watch it by if that is wanted; returns the exit code."""
+    from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
+
+    if view and backend.name == BackendName.compose:
+        stack_cli.tell_page(overlay)
+    with page("run", name, view and backend.name == BackendName.local):
+        status = backend.train(name, options)
+        # runs of this process live in the stack's store then, and this folder has the copy
+        place = LocalStore(Path(RUNS_PREFIX) / name) if backend.name == BackendName.compose else run_place(name)
+        sessions.show_files(Run.open(name, place), console)
+    return status
 
 
 def looking(tracks: list[str] | None, looks: list[str] | None) -> list[str] | None:
