@@ -25,6 +25,7 @@ from undercut.analysis.loading import load_run
 from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest
 from undercut.analysis.measures import iteration_table
 from undercut.analysis.places import STEERING_BINS, LapScale, action_use
+from undercut.analysis.tables import Column, Table
 from undercut.report import curves, maps, page
 from undercut.report import report as reporting
 from undercut.report.canvas import Picture, picture
@@ -174,7 +175,7 @@ def test_names_from_files_are_escaped() -> None:
 
     shown = page.pictures([picture("x", evil, evil, draw)])
     lead = page.facts([(evil, evil)]) + page.problems([evil]) + page.figures([(evil, evil, evil)])
-    table = page.table([page.Column(evil, evil)], [[evil]])
+    table = page.table(Table([Column(evil, evil)], [[evil]]))
     body = shown + table + page.findings([LogFinding(evil, evil)])
     html = page.page(evil, lead, [page.Section("x", evil, body)])
     found = read(html)
