@@ -250,7 +250,7 @@ def _word(field: FieldInfo, value: Any, where: str) -> str:
         raise InputError(
             where, value, "one value, a word in quotes", "write it behind the key, in quotes, without a list"
         )
-    text = value or ""
+    text = "" if value is None else value
     if not isinstance(text, str):
         raise InputError(where, value, "a word in quotes, or null", "write the name in quotes, or delete the key")
     most = min((limit.max_length for limit in field.metadata if hasattr(limit, "max_length")), default=len(text))
