@@ -7,20 +7,20 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from simapp.worlds.copies import Source
-from simapp.worlds.importer import Imported, import_world
+from simapp.worlds.copies import WorldSource
+from simapp.worlds.importer import ImportedWorld, import_world
 
 MAX_JOBS = 4
 """Processes at most: one takes up to 400 MB while it decodes the largest textures and meshes that are allowed."""
 
 
 def import_worlds(
-    sources: Sequence[Source],
+    sources: Sequence[WorldSource],
     tracks: Path,
     is_replaced: bool = False,
     jobs: int = 0,
-    tell: Callable[[Imported], None] = lambda done: None,
-) -> list[Imported]:
+    tell: Callable[[ImportedWorld], None] = lambda done: None,
+) -> list[ImportedWorld]:
     """Import worlds into the folder `tracks`, and tell of each as it is done; in the order of `sources`.
 
     jobs   processes at once; 0 is as many as there are cores, 4 at most
@@ -33,8 +33,8 @@ def import_worlds(
             tell(done[-1])
         return done
     tracks.mkdir(parents=True, exist_ok=True)
-    waiting: dict[Future[Imported], Source] = {}
-    found: dict[str, Imported] = {}
+    waiting: dict[Future[ImportedWorld], WorldSource] = {}
+    found: dict[str, ImportedWorld] = {}
     # a fresh process: threads of this one, such as the progress bar's, could hold a lock while it is copied
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
@@ -44,7 +44,7 @@ def import_worlds(
             try:
                 found[source.name] = future.result()
             except BrokenProcessPool:
-                found[source.name] = Imported(
+                found[source.name] = ImportedWorld(
                     source.name, "failed", notes=("its process was ended, for memory perhaps",)
                 )
             tell(found[source.name])

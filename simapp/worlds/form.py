@@ -40,7 +40,7 @@ Xyz = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class WorldPicture:
     """A texture: the content of a PNG, JPEG or other picture file, or the path of one, decoded when it is asked for."""
 
     name: str
@@ -177,7 +177,7 @@ class World:
     uv: NDArray[np.float32] = field(repr=False)
     material: NDArray[np.int32] = field(repr=False)
     materials: tuple[Material, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[WorldPicture, ...] = ()
     lights: tuple[Light, ...] = ()
     scene: Scene = Scene()
     visuals: tuple[Visual, ...] = ()
@@ -239,7 +239,9 @@ class World:
                     uv=np.asarray(arrays["uv"], np.float32),
                     material=np.asarray(arrays["material"], np.int32),
                     materials=tuple(_made(Material, it) for it in told["materials"]),
-                    pictures=tuple(Picture(it, folder.joinpath(FILES, *plain_parts(it))) for it in told["pictures"]),
+                    pictures=tuple(
+                        WorldPicture(it, folder.joinpath(FILES, *plain_parts(it))) for it in told["pictures"]
+                    ),
                     lights=tuple(_made(Light, it) for it in told["lights"]),
                     scene=_made(Scene, told["scene"]),
                     visuals=tuple(_made(Visual, it) for it in told["visuals"]),

@@ -17,8 +17,8 @@ from contract.state import FloatArray
 from simapp.tracks.library import read_route
 from simapp.tracks.track import Track
 from simapp.worlds.collada import MAX_MESH_BYTES, MAX_TRIANGLES, Part, read_mesh
-from simapp.worlds.copies import Source
-from simapp.worlds.form import Material, Picture, Visual, World
+from simapp.worlds.copies import WorldSource
+from simapp.worlds.form import Material, Visual, World, WorldPicture
 from simapp.worlds.sdf import Shape, pose_of, read_world
 from simapp.worlds.solids import solid
 
@@ -35,7 +35,7 @@ _PAINT = Material("Gazebo/White")
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedWorld:
     """What became of one world: `status` is imported, kept or failed; `notes` is what of it could not be read, a line
     each, or why it failed."""
 
@@ -45,22 +45,22 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def import_world(source: Source, tracks: Path, is_replaced: bool = False) -> Imported:
+def import_world(source: WorldSource, tracks: Path, is_replaced: bool = False) -> ImportedWorld:
     """Import one world into tracks/NAME; nothing is written when it fails, or is there and not to be replaced."""
     folder = tracks / source.name
     if folder.exists() and not is_replaced:
-        return Imported(source.name, "kept")
+        return ImportedWorld(source.name, "kept")
     try:
         world, files = read_copy(source)
         world.save(folder, files)
     except InputError as problem:
-        return Imported(source.name, "failed", notes=(str(problem),))
+        return ImportedWorld(source.name, "failed", notes=(str(problem),))
     except OSError as problem:
-        return Imported(source.name, "failed", notes=(f"{folder}: {problem.strerror or problem}",))
-    return Imported(source.name, "imported", world.triangle_count, world.unread)
+        return ImportedWorld(source.name, "failed", notes=(f"{folder}: {problem.strerror or problem}",))
+    return ImportedWorld(source.name, "imported", world.triangle_count, world.unread)
 
 
-def read_copy(source: Source) -> tuple[World, dict[str, bytes]]:
+def read_copy(source: WorldSource) -> tuple[World, dict[str, bytes]]:
     """A world of a copy, and the files of meshes that it is made of, by their paths in the copy.
 
     What is missing or damaged is left out and told of in World.unread. InputError when there is no route, no world
@@ -111,7 +111,7 @@ class _Making:
         self.uv: list[NDArray[np.float32]] = []
         self.material: list[NDArray[np.int32]] = []
         self.materials: dict[Material, int] = {}
-        self.pictures: dict[str, Picture] = {}
+        self.pictures: dict[str, WorldPicture] = {}
         self.visuals: list[Visual] = []
         self.kept: dict[str, bytes] = {}
         self.unread: list[str] = []
@@ -203,7 +203,7 @@ class _Making:
             return -1
         if path not in self._are_holes:
             try:
-                picture = Picture(path, self._files.read(path, MAX_MESH_BYTES))
+                picture = WorldPicture(path, self._files.read(path, MAX_MESH_BYTES))
                 pixels = picture.pixels()
                 self._are_holes[path] = pixels.shape[2] == 4 and int(pixels[..., 3].min()) < CUT_OUT_ALPHA
                 self.pictures[path] = picture
@@ -225,7 +225,7 @@ def _centred(parts: list[Part]) -> list[Part]:
 class _Files:
     """Files of a copy by their paths below its root, and by the URIs that SDF files name; nothing outside of it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: WorldSource) -> None:
         self.name, self._root = source.name, source.root
         self._real = source.root.resolve()
 

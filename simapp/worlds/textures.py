@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from contract.state import FloatArray, UInt8Array
-from simapp.worlds.form import Picture
+from simapp.worlds.form import WorldPicture
 
 ROAD_RGB, GRASS_RGB = (64.0, 63.0, 61.0), (126.0, 133.0, 65.0)
 LINE_RGB, DASH_RGB, WALL_RGB = (223.0, 223.0, 222.0), (225.0, 143.0, 0.0), (36.0, 70.0, 81.0)
@@ -24,13 +24,13 @@ _SIZES = {"road": 1024, "grass": 512, "line": 512, "dash": 256}
 
 
 @cache
-def pictures() -> tuple[Picture, ...]:
+def pictures() -> tuple[WorldPicture, ...]:
     """Road, grass, line, dash, wall and start line: the same ones every time."""
     random = np.random.Generator(np.random.PCG64(20191201))
     colours = {"road": ROAD_RGB, "grass": GRASS_RGB, "line": LINE_RGB, "dash": DASH_RGB}
-    made = [Picture.of(f"textures/{name}.png", _rough(name, rgb, random)) for name, rgb in colours.items()]
+    made = [WorldPicture.of(f"textures/{name}.png", _rough(name, rgb, random)) for name, rgb in colours.items()]
     wall = np.full((8, 8, 3), WALL_RGB, np.uint8)
-    return (*made, Picture.of("textures/wall.png", wall), Picture.of("textures/start.png", _chequers()))
+    return (*made, WorldPicture.of("textures/wall.png", wall), WorldPicture.of("textures/start.png", _chequers()))
 
 
 def _rough(name: str, rgb: tuple[float, float, float], random: np.random.Generator) -> UInt8Array:

@@ -232,7 +232,7 @@ def _forged(change: Callable[[dict[str, Any]], None], body: bytes = bytes(BODY))
     [
         (lambda h: h["arrays"].append(h["final/LIDAR"]), BODY, "'final/LIDAR' .* does not fit"),
         (lambda h: h["arrays"].append(h["final/LIDAR"]), bytes(BODY) + bytes(256), "'final/LIDAR' .* does not fit"),
-        (lambda h: h["seen/LIDAR"].update(name="more"), BODY, "arrays .*, more; sensors"),
+        (lambda h: h["observations/LIDAR"].update(name="more"), BODY, "arrays .*, more; sensors"),
         (lambda h: None, bytes(BODY) + b"more", "4 bytes behind its arrays"),
         (lambda h: h["steps"].update(shape=[2, 2]), BODY, "1 to 50 steps are a whole episode"),
         (lambda h: h["steps"].update(name="more"), BODY, "1 to 50 steps are a whole episode"),

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from simapp.scene import VIEWS
 from undercut.cli.main import PANELS, app
-from undercut.cli.video import View
+from undercut.cli.video import ViewName
 from undercut.exit_codes import BAD_INPUT
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
@@ -121,7 +121,7 @@ def test_a_bad_choice_or_number_names_the_option_and_what_it_takes(words: str, n
 
 
 def test_choices_of_videos_are_those_of_the_scene() -> None:
-    assert [str(view) for view in View] == list(VIEWS)
+    assert [str(view) for view in ViewName] == list(VIEWS)
 
 
 def test_every_list_and_result_has_json() -> None:

@@ -26,7 +26,7 @@ from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.common.weights import Weights
 from trainer.journal import RunJournal
 from undercut.cli.main import app
-from undercut.interchange.importing import Imported, import_model
+from undercut.interchange.importing import ImportedModel, import_model
 from undercut.runs.run import DEFAULT_REWARD, Run
 
 REWARD = "def reward_function(params):\n    return params['progress'] / 100.0\n"
@@ -154,7 +154,7 @@ def test_an_imported_run_is_trained_on_from_its_last_checkpoint(racer: Path, sav
 def _check_a_copied_run(run: Run) -> None:
     """Runs are imported as they are, optimiser included; a broken one not at all."""
     made = import_model(str(Path(run.store.where())), "copied")
-    assert made == Imported("copied", ["7_Step-700.ckpt", "9_Step-950.ckpt"], [f"it was run {run.config.name}"])
+    assert made == ImportedModel("copied", ["7_Step-700.ckpt", "9_Step-950.ckpt"], [f"it was run {run.config.name}"])
     copied = Run.open("copied")
     assert copied.config == run.config.model_copy(update={"name": "copied"})
     same = [key for key in run.store.list("model/") if run.store.get(key) == copied.store.get(key)]

@@ -11,7 +11,7 @@ import pytest
 
 from contract.errors import InputError
 from simapp.worlds import World, copies
-from simapp.worlds.copies import Source, worlds_in
+from simapp.worlds.copies import WorldSource, worlds_in
 from simapp.worlds.form import plain_parts
 from tests.unit.made_worlds import Copy, Face, dae, plain_png
 from tests.unit.test_world_import import GROUND, WALL, grass, imported, one, plain
@@ -143,7 +143,7 @@ def test_of_two_worlds_of_a_name_the_upper_one_counts(copy: Copy) -> None:
     plain(copy)
     shutil.copytree(copy.root, copy.root / "deeper/bundle")
     known, _ = worlds_in(copy.root, "bundle")
-    assert known["Made_track"] == Source("Made_track", copy.root, "bundle")
+    assert known["Made_track"] == WorldSource("Made_track", copy.root, "bundle")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/../../b", "/etc/passwd", "a\\b", "C:/x", "a\0b"])

@@ -131,7 +131,7 @@ def _print(*values: object, **kwargs: object) -> None:
 _BUILTINS: dict[str, object] = {**vars(builtins), "__import__": _import, "print": _print}
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
+class _CoachLoader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: types.ModuleType) -> None:
         module.__dict__["__builtins__"] = _BUILTINS
         with warnings.catch_warnings():
@@ -150,7 +150,7 @@ class _Finder:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+            spec.loader = _CoachLoader(spec.loader.name, spec.loader.path)
         return spec
 
 

@@ -35,7 +35,7 @@ _UPDATE_LINE = re.compile(
 
 def load_run(place: Readable, name: str, search: Sequence[Path]) -> RunLog:
     """The log of one run of ours, of which nothing need be whole. Own tracks are looked for in `search`."""
-    return _Reader(place, place.list(""), name, search).read()
+    return _LogReader(place, place.list(""), name, search).read()
 
 
 def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track | None = None) -> list[RunLog]:
@@ -48,7 +48,7 @@ def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track
     found = logs_in(keys)
     logs = []
     for group, its in found.items():
-        log = _Reader(files, its, group.rpartition("/")[2] or name, search, track, foreign=True).read()
+        log = _LogReader(files, its, group.rpartition("/")[2] or name, search, track, foreign=True).read()
         if log.episodes or log.updates or any(is_metrics(key) or artifacts.parse_any_simtrace(key) for key in its):
             logs.append(log)
     if not logs:
@@ -77,7 +77,7 @@ def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track
     return logs
 
 
-class _Reader:
+class _LogReader:
     """One log, read file by file; `problems` grow on the way."""
 
     def __init__(

@@ -14,7 +14,7 @@ from undercut.runs.run import Run
 console = Console()
 
 
-class View(StrEnum):
+class ViewName(StrEnum):
     """Names of simapp.scene.views, which takes a moment to import."""
 
     TOPVIEW = "topview"
@@ -28,7 +28,7 @@ def video(
     iteration: Annotated[int | None, typer.Option(min=0, help="of the training; default: the evaluation")] = None,
     training: Annotated[bool, typer.Option("--training", help="episodes trained on, not the evaluation laps")] = False,
     view: Annotated[
-        list[View] | None,
+        list[ViewName] | None,
         typer.Option(help="may be repeated; default: the first three"),
     ] = None,
     trial: Annotated[list[int] | None, typer.Option(min=1, help="a lap; may be repeated; default: all")] = None,

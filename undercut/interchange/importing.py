@@ -44,7 +44,7 @@ _SIMTRACE_KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedModel:
     """The run that was made, and in words what is missing and what that prevents."""
 
     name: str
@@ -59,7 +59,7 @@ def import_model(
     reward: Path | None = None,
     metadata: Path | None = None,
     hyperparameters: Path | None = None,
-) -> Imported:
+) -> ImportedModel:
     """Make runs/NAME of a model's folder or archive; all of it is there at the end, or nothing.
 
     The other arguments stand in for what the folder lacks. InputError or CheckpointError name the file that is missing
@@ -90,7 +90,7 @@ def _name_of(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:64] or "imported"
 
 
-def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> Imported:
+def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> ImportedModel:
     """A run of this toolkit, file by file."""
     where = f"{model.where}/{artifacts.RUN_CONFIG}"
     config = RunConfig.from_json(text_of(model.files.get(artifacts.RUN_CONFIG), where), where)
@@ -104,7 +104,7 @@ def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> Imported:
     for record in found:
         checkpoints.load(record)
     Run(config.model_copy(update={"name": name}), files, store).write_config({})
-    return Imported(name, sorted({record.name for record in found}), [f"it was run {config.name}"])
+    return ImportedModel(name, sorted({record.name for record in found}), [f"it was run {config.name}"])
 
 
 class _Import:
@@ -116,7 +116,7 @@ class _Import:
 
     def run(
         self, track: str | None, reward: Path | None, metadata: Path | None, hyperparameters: Path | None
-    ) -> Imported:
+    ) -> ImportedModel:
         """Write everything; the options are those of import_model."""
         sources = self._sources(override=metadata is not None)
         with TemporaryDirectory() as folder, self._as_in_model(Path(folder)):
@@ -142,7 +142,7 @@ class _Import:
                 made = Run.create(config, reward, meta, hyper, params.carried, self._store, preset)
         rows = self._metrics(made.config.training.best_model_metric)
         self._checkpoints(made, sources, rows)
-        return Imported(
+        return ImportedModel(
             self._name, [artifacts.checkpoint_name(source.iteration, source.steps) for source in sources], self._notes
         )
 
