@@ -128,6 +128,8 @@ def _print(*values: object, **kwargs: object) -> None:
     _log.debug(" ".join(str(value) for value in values))
 
 
+# A module looks names up in its own `__builtins__`, and `import` statements call the `__import__` there. So rl_coach
+# can be given other modules without changing sys.modules, in which racers and other libraries find the real ones.
 _BUILTINS: dict[str, object] = {**vars(builtins), "__import__": _import, "print": _print}
 
 
@@ -141,6 +143,7 @@ class _CoachLoader(importlib.machinery.SourceFileLoader):
             super().exec_module(module)
 
 
+# Only rl_coach's own modules get that loader: its name is asked for before all other finders are.
 class _Finder:
     @staticmethod
     def find_spec(
