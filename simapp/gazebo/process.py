@@ -195,9 +195,6 @@ class Server:
         ours = [line for line in mine if line.startswith("undercut:")]
         return "\n".join(f"  {line}" for line in ours or mine[-8:])
 
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
     @property
     def pid(self) -> int:
         """Of the outermost process, whose end is the end of all."""

@@ -16,7 +16,7 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -253,10 +253,6 @@ class World:
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
             raise InputError(where, str(problem), rule, fix) from problem
         return made
-
-    def renamed(self, name: str) -> Self:
-        """The same world under another name."""
-        return replace(self, name=name)
 
     def _described(self) -> dict[str, Any]:
         return {
