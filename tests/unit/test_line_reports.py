@@ -21,8 +21,7 @@ from undercut.analysis.log import Episode, Kind, RunLog
 from undercut.analysis.tables import gap_table
 from undercut.line import raceline
 from undercut.line.limits import found_limit, hint, kept_limit, limit_of
-from undercut.line.raceline import racing_line
-from undercut.line.replay import replay
+from undercut.line.raceline import racing_line, replay
 from undercut.report.gaps import gap_pictures
 from undercut.report.report import report
 from undercut.view.data import details

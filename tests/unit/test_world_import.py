@@ -8,9 +8,8 @@ import pytest
 from contract.errors import InputError
 from simapp.tracks import available_tracks, load_track
 from simapp.worlds import World, WorldPicture
-from simapp.worlds.batch import import_worlds
 from simapp.worlds.copies import opened, worlds_in
-from simapp.worlds.importer import ImportedWorld, import_world
+from simapp.worlds.importer import ImportedWorld, import_world, import_worlds
 from simapp.worlds.packed import pack, unpacked
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.made_worlds import HARMONIC, Copy, Face, dae, flat, plain_png, png
