@@ -29,6 +29,8 @@ from undercut.cli.main import app
 from undercut.interchange.importing import ImportedModel, import_model
 from undercut.runs.run import DEFAULT_REWARD, Run
 
+pytestmark = pytest.mark.usefixtures("racer")
+
 REWARD = "def reward_function(params):\n    return params['progress'] / 100.0\n"
 HYPERPARAMETERS = {"batch_size": "32", "num_epochs": 3, "num_episodes_between_training": 10, "some_new_key": 1}
 PARAMS = (
@@ -62,12 +64,6 @@ def saved() -> tuple[Saved, Saved]:
     best = Saved.of(model)
     model.train(seed=2)
     return best, Saved.of(model)
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def download(path: Path, saved: tuple[Saved, Saved]) -> Path:

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from contract import artifacts
 from contract.stores.local import LocalStore
 from tests import recorded
+from tests.unit.log_support import store
 from undercut.analysis.findings import LogFinding, findings, headline
 from undercut.analysis.loading import load_run
 from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest
@@ -78,18 +79,14 @@ class Reader(HTMLParser):
             self.tables[-1][-1][-1] += data
 
 
+__all__ = ["store"]
+
+
 def read(page: str) -> Reader:
     reader = Reader()
     reader.feed(page)
     reader.close()
     return reader
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
-    root = tmp_path_factory.mktemp("runs")
-    recorded.add_circle(root / "tracks")
-    return recorded.record(root / "oval", recorded.episodes())
 
 
 def load(store: LocalStore) -> RunLog:

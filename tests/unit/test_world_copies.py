@@ -14,12 +14,9 @@ from simapp.worlds import World, copies
 from simapp.worlds.copies import WorldSource, worlds_in
 from simapp.worlds.form import plain_parts
 from tests.unit.made_worlds import Copy, Face, dae, plain_png
-from tests.unit.test_world_import import GROUND, WALL, grass, imported, one, plain
+from tests.unit.test_world_import import GROUND, WALL, copy, grass, imported, one, plain
 
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path / "bundle")
+__all__ = ["copy"]
 
 
 @pytest.mark.parametrize("form", ["folder", "above", "zip", "tar", "tar.gz", "image"])
