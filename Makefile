@@ -116,11 +116,12 @@ fuzz: environment ## try thousands of damaged files and messages on every parser
 	EXAMPLES=$(or $(EXAMPLES),10000) .venv/bin/python -m pytest -n auto --timeout 7200 -m "" \
 		--hypothesis-profile fuzz tests/fuzz $(ARGS)
 
-lint: environment ## check style, formatting, types and import rules
+lint: environment ## check style, formatting, types, import rules and dead code
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/vulture
 
 bench: environment ## measure everything into tests/bench/results and its table.md, a quarter of an hour (ONLY=camera: one bench; ARGS=)
 	.venv/bin/python -m tests.bench.$(if $(ONLY),bench_$(ONLY),whole) $(ARGS)

@@ -5,72 +5,74 @@ each constant comes from and how far the cars stray from recordings that they we
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from contract.fields import check_keys, choice, number, read_text
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from contract.fields import check_keys, fields_of, read_text, read_value
 from contract.yamlfile import read_entries
 
 LAST_VERSION_OF_EFFORT_CARS = 4
 """Metadata up to this version drives the car with effort controlled joints, as in AWS's launch files."""
-JOINTS = ("velocity", "effort")
+Joints = Literal["velocity", "effort"]
 _CARS = Path(__file__).resolve().parent / "cars"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Car:
-    """One make of car. Lengths in metres, angles in radians unless a name says otherwise, left positive."""
+    """One make of car. Lengths in metres, angles in radians unless a name says otherwise, left positive.
 
-    name: str
-    joints: str
-    """How the wheels' joints are driven: `velocity` (version 5 and later) or `effort`."""
-    wheel_radius_m: float
-    command_radius_m: float
-    """A commanded speed is divided by this to get the wheels' speed of turning, in rad/s."""
-    wheel_limit_rps: float
-    """The wheel joints turn no faster (rad/s)."""
-    wheel_gain_rear: float
-    """Nm for each rad/s of error, of effort joints; and so for the front wheels."""
-    wheel_gain_front: float
-    steering_gain_p: float
-    """Nm for each radian of error, of effort hinges; and _d for each rad/s."""
-    steering_gain_d: float
-    effort_limit_nm: float
-    controller_hz: float
-    gyration_m: float
-    """Radius of gyration about the vertical."""
-    centre: float
-    """Centre of mass ahead of the rear axle, in wheelbases; the front axle's share of the load."""
-    half_track_m: float
-    """Wheels lie this far left and right of the middle."""
-    published_friction: float
-    """The friction coefficient in the public description of the car."""
-    friction: float
-    """A tyre pushes along its wheel and across it by at most this share of its load, each."""
-    slide_mps: float
-    """Sliding at which a tyre gives 1 / sqrt(2) of that."""
-    speed_lag_s: float
-    """First-order lag of the wheels' turning behind the command."""
-    steering_lag_s: float
-    """First-order lag of the wheels' angle behind the command."""
-    steering_kick_rad: float
-    """How far a new command turns the wheels at once: the answer of a controller's derivative gain to its error's leap,
-    which the joints' torque limits. A change by less turns them by twice the change at most."""
-    steering_gain: float
-    """Angle that the wheels tend to, for each radian commanded."""
-    steering_offset_deg: float
-    """Added to the wheels' angle, left positive."""
-    latency_steps: float
-    """How late a command takes hold, in steps of 1/15 s."""
+    Values beyond a field's range make the car's equations stiff, or are of no such car.
+    """
 
-    def __post_init__(self) -> None:
-        if self.joints not in JOINTS:
-            raise ValueError(f"joints is {self.joints!r}; it is one of {', '.join(JOINTS)}")
-        for name, (low, high) in _LIMITS.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} is {getattr(self, name)}; it is {low:g}..{high:g}")
+    name: str = Field(description="what reports call it")
+    joints: Joints = Field(description="how the wheels' joints are driven: velocity (version 5 and later) or effort")
+    wheel_radius_m: float = Field(ge=0.01, le=0.2, description="radius of the wheels")
+    command_radius_m: float = Field(
+        ge=0.01,
+        le=0.2,
+        description="a commanded speed is divided by this to get the wheels' speed of turning, in rad/s",
+    )
+    wheel_limit_rps: float = Field(ge=1.0, le=1000.0, description="rad/s; the wheel joints turn no faster")
+    wheel_gain_rear: float = Field(ge=0.0, le=1000.0, description="Nm for each rad/s of error, of effort joints")
+    wheel_gain_front: float = Field(ge=0.0, le=1000.0, description="the same for the front wheels")
+    steering_gain_p: float = Field(ge=0.0, le=1000.0, description="Nm for each radian of error, of effort hinges")
+    steering_gain_d: float = Field(ge=0.0, le=1000.0, description="Nm for each rad/s of its change")
+    effort_limit_nm: float = Field(ge=0.0, le=1000.0, description="Nm that an effort joint gives at most")
+    controller_hz: float = Field(ge=1.0, le=1000.0, description="steps a second of the joints' controller")
+    gyration_m: float = Field(ge=0.05, le=0.5, description="radius of gyration about the vertical")
+    centre: float = Field(
+        ge=0.2,
+        le=0.8,
+        description="centre of mass ahead of the rear axle, in wheelbases: the front axle's share of the load",
+    )
+    half_track_m: float = Field(ge=0.0, le=0.15, description="wheels lie this far left and right of the middle")
+    published_friction: float = Field(
+        ge=0.0, le=3.0, description="friction coefficient in the public description of the car"
+    )
+    friction: float = Field(
+        ge=0.05,
+        le=3.0,
+        description="a tyre pushes along its wheel and across it by at most this share of its load, each",
+    )
+    slide_mps: float = Field(ge=0.05, le=2.0, description="sliding at which a tyre gives 1 / sqrt(2) of that")
+    speed_lag_s: float = Field(ge=0.0, le=1.0, description="first-order lag of the wheels' turning behind the command")
+    steering_lag_s: float = Field(
+        ge=0.001, le=1.0, description="first-order lag of the wheels' angle behind the command"
+    )
+    steering_kick_rad: float = Field(
+        ge=0.0,
+        le=0.5,
+        description="how far a new command turns the wheels at once: the answer of a controller's derivative gain "
+        "to its error's leap, which the joints' torque limits. A change by less turns them by twice the change at most",
+    )
+    steering_gain: float = Field(ge=0.1, le=2.0, description="angle that the wheels tend to, for each radian commanded")
+    steering_offset_deg: float = Field(ge=-10.0, le=10.0, description="added to the wheels' angle, left positive")
+    latency_steps: float = Field(ge=0.0, le=2.0, description="how late a command takes hold, in steps of 1/15 s")
 
     @property
     def top_speed_mps(self) -> float:
@@ -82,14 +84,10 @@ class Car:
         """The car of a YAML file. Keys that it leaves out are those of version 5; InputError names file, line, rule."""
         given: dict[str, Any] = {}
         entries = read_entries(read_text(path, "a car file"), str(path))
-        check_keys(entries, [item.name for item in fields(cls)], str(path))
+        schema = fields_of(cls)
+        check_keys(entries, schema, str(path))
         for name, entry in entries.items():
-            if name == "name":
-                given[name] = str(entry.value)
-            elif name == "joints":
-                given[name] = choice(entry.value, entry.place, JOINTS)
-            else:
-                given[name] = number(entry.value, entry.place, *_LIMITS[name])
+            given[name] = read_value(schema[name], entry.value, entry.place)
         if path.parent == _CARS:
             return cls(**given)
         given.setdefault("name", path.stem)
@@ -111,29 +109,3 @@ def other_car(version: float, car: Car | None) -> Car:
     """What domain randomisation goes towards: from a racer's own `car` the version's, else the other generation's."""
     effort = version <= LAST_VERSION_OF_EFFORT_CARS
     return car_of_version(version) if car is not None else car_of_version(5 if effort else 4)
-
-
-_LIMITS: dict[str, tuple[float, float]] = {
-    "wheel_radius_m": (0.01, 0.2),
-    "command_radius_m": (0.01, 0.2),
-    "wheel_limit_rps": (1.0, 1000.0),
-    "wheel_gain_rear": (0.0, 1000.0),
-    "wheel_gain_front": (0.0, 1000.0),
-    "steering_gain_p": (0.0, 1000.0),
-    "steering_gain_d": (0.0, 1000.0),
-    "effort_limit_nm": (0.0, 1000.0),
-    "controller_hz": (1.0, 1000.0),
-    "gyration_m": (0.05, 0.5),
-    "centre": (0.2, 0.8),
-    "half_track_m": (0.0, 0.15),
-    "published_friction": (0.0, 3.0),
-    "friction": (0.05, 3.0),
-    "slide_mps": (0.05, 2.0),
-    "speed_lag_s": (0.0, 1.0),
-    "steering_lag_s": (0.001, 1.0),
-    "steering_kick_rad": (0.0, 0.5),
-    "steering_gain": (0.1, 2.0),
-    "steering_offset_deg": (-10.0, 10.0),
-    "latency_steps": (0.0, 2.0),
-}
-"""Least and most that a car file may say; what is outside makes the car's equations stiff or is no such car."""

@@ -1,7 +1,7 @@
 """Domain randomisation: named ranges in the config, and what was drawn from them for each car's episode."""
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,67 +12,76 @@ from contract.state import BoolArray, FloatArray, IntArray
 Range = tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Metadata of a Range: the least and the most that it may reach to."""
+
+    least: float
+    most: float
+
+
 class RandomizationConfig(BaseModel):
     """Ranges (low, high) that ENABLE_DOMAIN_RANDOMIZATION draws from, uniformly, once an episode and car."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    light: Range = Field(default=(0.6, 1.4), description="brightness factor of the whole picture")
-    asphalt: Range = Field(default=(0.7, 1.4), description="tone factor of the asphalt")
-    field: Range = Field(default=(0.6, 1.3), description="tone factor of the field")
-    lines: Range = Field(default=(0.8, 1.15), description="tone factor of the edge lines")
-    walls: Range = Field(default=(0.5, 4.0), description="tone factor of the walls, which are nearly black")
-    texture: Range = Field(default=(0.0, 1.0), description="share of coarse stains on the ground, 0 is the plain one")
-    camera_pitch_deg: Range = Field(default=(-1.5, 1.5), description="added to the camera's pitch, down positive")
-    camera_yaw_deg: Range = Field(default=(-1.5, 1.5), description="added to the camera's heading, left positive")
-    camera_height_m: Range = Field(default=(-0.005, 0.005), description="added to the lens's height")
-    camera_fov: Range = Field(default=(0.97, 1.03), description="factor of the horizontal field of view")
-    blur_px: Range = Field(default=(0.0, 0.8), description="standard deviation of a Gaussian blur")
-    noise: Range = Field(default=(0.0, 6.0), description="standard deviation of each pixel's noise, in grey levels")
-    latency_steps: Range = Field(
+    light: Annotated[Range, Within(0.05, 5.0)] = Field(
+        default=(0.6, 1.4), description="brightness factor of the whole picture"
+    )
+    asphalt: Annotated[Range, Within(0.05, 5.0)] = Field(default=(0.7, 1.4), description="tone factor of the asphalt")
+    field: Annotated[Range, Within(0.05, 5.0)] = Field(default=(0.6, 1.3), description="tone factor of the field")
+    lines: Annotated[Range, Within(0.05, 5.0)] = Field(default=(0.8, 1.15), description="tone factor of the edge lines")
+    walls: Annotated[Range, Within(0.0, 20.0)] = Field(
+        default=(0.5, 4.0), description="tone factor of the walls, which are nearly black"
+    )
+    texture: Annotated[Range, Within(0.0, 1.0)] = Field(
+        default=(0.0, 1.0), description="share of coarse stains on the ground, 0 is the plain one"
+    )
+    camera_pitch_deg: Annotated[Range, Within(-10.0, 15.0)] = Field(
+        default=(-1.5, 1.5), description="added to the camera's pitch, down positive"
+    )
+    camera_yaw_deg: Annotated[Range, Within(-20.0, 20.0)] = Field(
+        default=(-1.5, 1.5), description="added to the camera's heading, left positive"
+    )
+    camera_height_m: Annotated[Range, Within(-0.05, 0.2)] = Field(
+        default=(-0.005, 0.005), description="added to the lens's height"
+    )
+    camera_fov: Annotated[Range, Within(0.5, 1.5)] = Field(
+        default=(0.97, 1.03), description="factor of the horizontal field of view"
+    )
+    blur_px: Annotated[Range, Within(0.0, 5.0)] = Field(
+        default=(0.0, 0.8), description="standard deviation of a Gaussian blur"
+    )
+    noise: Annotated[Range, Within(0.0, 60.0)] = Field(
+        default=(0.0, 6.0), description="standard deviation of each pixel's noise, in grey levels"
+    )
+    latency_steps: Annotated[Range, Within(0.0, 2.0)] = Field(
         default=(0.0, 0.4), description="added to how late commands take hold, in steps of 1/15 s"
     )
-    speed_gain: Range = Field(default=(0.9, 1.1), description="factor of the commanded speed")
-    steering_gain: Range = Field(default=(0.9, 1.1), description="factor of the commanded steering angle")
-    steering_offset_deg: Range = Field(default=(-2.0, 2.0), description="added to the steering angle")
-    friction: Range = Field(default=(0.8, 1.25), description="factor of the tyres' grip")
-    other_car: Range = Field(
+    speed_gain: Annotated[Range, Within(0.2, 2.0)] = Field(
+        default=(0.9, 1.1), description="factor of the commanded speed"
+    )
+    steering_gain: Annotated[Range, Within(0.2, 2.0)] = Field(
+        default=(0.9, 1.1), description="factor of the commanded steering angle"
+    )
+    steering_offset_deg: Annotated[Range, Within(-10.0, 10.0)] = Field(
+        default=(-2.0, 2.0), description="added to the steering angle"
+    )
+    friction: Annotated[Range, Within(0.1, 3.0)] = Field(default=(0.8, 1.25), description="factor of the tyres' grip")
+    other_car: Annotated[Range, Within(0.0, 1.0)] = Field(
         default=(0.0, 1.0),
         description="0: the car of the model's version, 1: that of the other generation; all constants between",
     )
-    sky: Range = Field(default=(0.7, 1.25), description="tone factor of the sky")
+    sky: Annotated[Range, Within(0.0, 5.0)] = Field(default=(0.7, 1.25), description="tone factor of the sky")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         for name in type(self).model_fields:
             low, high = getattr(self, name)
-            least, most = _LIMITS[name]
+            least, most = next((it.least, it.most) for it in type(self).model_fields[name].metadata)
             if not least <= low <= high <= most:
                 raise ValueError(f"{name} is {low, high}; a range is (low, high) with {least} <= low <= high <= {most}")
         return self
-
-
-_LIMITS: dict[str, Range] = {
-    "light": (0.05, 5.0),
-    "asphalt": (0.05, 5.0),
-    "field": (0.05, 5.0),
-    "lines": (0.05, 5.0),
-    "walls": (0.0, 20.0),
-    "texture": (0.0, 1.0),
-    "camera_pitch_deg": (-10.0, 15.0),
-    "camera_yaw_deg": (-20.0, 20.0),
-    "camera_height_m": (-0.05, 0.2),
-    "camera_fov": (0.5, 1.5),
-    "blur_px": (0.0, 5.0),
-    "noise": (0.0, 60.0),
-    "latency_steps": (0.0, 2.0),
-    "speed_gain": (0.2, 2.0),
-    "steering_gain": (0.2, 2.0),
-    "steering_offset_deg": (-10.0, 10.0),
-    "friction": (0.1, 3.0),
-    "other_car": (0.0, 1.0),
-    "sky": (0.0, 5.0),
-}
 
 
 @dataclass(slots=True)

@@ -25,6 +25,8 @@ RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MOD
 CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
 Precision = Literal["auto", "float32", "bfloat16"]
 SimulatorKind = Literal["builtin", "gazebo"]
+Which = Literal["best", "last"]
+"""Of a run's checkpoints."""
 ObjectPosition = tuple[float, Literal[1, -1]]
 ParkPosition = tuple[float, float]
 DoneCondition = Literal["any", "all"]
@@ -52,7 +54,7 @@ class RaceConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    race_type: RaceType = param("RACE_TYPE", "TIME_TRIAL")
+    race_type: RaceType = param("RACE_TYPE", "TIME_TRIAL", description="what is on the track")
     number_of_obstacles: int = param("NUMBER_OF_OBSTACLES", 0, ge=0, le=50)
     min_distance_between_obstacles: float = param("MIN_DISTANCE_BETWEEN_OBSTACLES", 2.0, gt=0)
     obstacle_distance_in: Literal["metres", "percent"] = Field(
@@ -104,9 +106,11 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    max_iterations: int = Field(default=60, ge=1)
+    max_iterations: int = Field(default=60, ge=1, description="iterations after which training ends")
     max_steps: int = Field(default=45_000, ge=1, description="training steps after which no further iteration begins")
-    max_minutes: float = Field(default=0.0, ge=0, description="wall-clock budget of one session; 0 means none")
+    max_minutes: float = Field(
+        default=0.0, ge=0, description="minutes of a session after which no further iteration begins; 0 means no limit"
+    )
     max_episodes: int = param("NUMBER_OF_EPISODES", 0, ge=0, description="0 means no limit")
     target_reward_score: float | None = param(
         "TARGET_REWARD_SCORE", None, description="stop when an iteration's evaluations reach this mean reward"
@@ -133,7 +137,7 @@ class EvaluationConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    number_of_trials: int = param("NUMBER_OF_TRIALS", 5, ge=1, le=1_000)
+    number_of_trials: int = param("NUMBER_OF_TRIALS", 5, ge=1, le=1_000, description="laps to drive")
     number_of_resets: int = param(
         "NUMBER_OF_RESETS", 10_000, ge=0, description="a lap; with IS_CONTINUOUS of the whole race"
     )
@@ -216,7 +220,7 @@ class RunConfig(BaseModel):
     name: str
     track: str = param("WORLD_NAME", "paddock", description="its name, NAME_cw, NAME_ccw, or a .npy route")
     reverse_dir: bool = param("REVERSE_DIR", False, description="drive the track the other way round")
-    simulator: SimulatorKind = Field(default="builtin", description="gazebo is the second opinion: make gazebo")
+    simulator: SimulatorKind = Field(default="builtin", description="the built-in one, or Gazebo (`make gazebo`)")
     race: RaceConfig = RaceConfig()
     enable_domain_randomization: bool = param("ENABLE_DOMAIN_RANDOMIZATION", False, description="in training")
     randomization: RandomizationConfig = RandomizationConfig()
@@ -226,7 +230,7 @@ class RunConfig(BaseModel):
     display_name: str = param("DISPLAY_NAME", "", max_length=64, description="shown in races; empty: the run's")
     leaderboard_type: str = param("LEADERBOARD_TYPE", "", max_length=64)
     leaderboard_name: str = param("LEADERBOARD_NAME", "", max_length=64, description="shown in videos")
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, description="same seed, same numbers")
     cars: int = Field(default=20, ge=1, le=1_000, description="cars simulated side by side")
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")
     precision: Precision = Field(
@@ -234,7 +238,7 @@ class RunConfig(BaseModel):
         description="of products in training; auto is bfloat16 on CPUs that have it. Evaluations: float32",
     )
     pretrained: str = Field(default="", description="run, model folder, archive or s3://bucket/prefix to begin from")
-    pretrained_checkpoint: Literal["best", "last"] = "best"
+    pretrained_checkpoint: Which = Field(default="best", description="of the pretrained model")
     remap_actions: bool = Field(default=False, description="begin from a model with other actions")
     worlds: tuple[WorldConfig, ...] = Field(
         default=(),

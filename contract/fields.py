@@ -195,6 +195,12 @@ class Form:
     taken: str = "taken as it is, as by AWS's trainer"
 
 
+def fields_of(schema: type) -> Mapping[str, FieldInfo]:
+    """The fields of a pydantic model or dataclass, by name."""
+    found: Mapping[str, FieldInfo] = vars(schema)["__pydantic_fields__"]
+    return found
+
+
 def form_of(field: FieldInfo) -> Form | None:
     """The field's Form, if it has one."""
     return next((one for one in field.metadata if isinstance(one, Form)), None)
@@ -216,16 +222,19 @@ def read_value(field: FieldInfo, value: Any, where: str) -> Any:
     kinds = set(get_args(field.annotation) or (field.annotation,))
     if kinds == {bool}:
         return truth(value, where)
-    if get_origin(field.annotation) is Literal:
-        return choice(value, where, get_args(field.annotation))
     if type(None) in kinds and str(value).lower() in ("none", ""):
         return None
+    for kind in (field.annotation, *kinds):
+        if get_origin(kind) is Literal:
+            return choice(value, where, get_args(kind))
     if str in kinds:
         return _word(field, value, where)
     least, most, above = limits_of(field)
     if int in kinds:
         return whole(value, where, least, most)
-    return number(value, where, least, most, above=above)
+    extra = field.json_schema_extra
+    unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+    return number(value, where, least, most, unit, above)
 
 
 def truth(value: Any, where: str) -> bool:
@@ -241,7 +250,7 @@ def _word(field: FieldInfo, value: Any, where: str) -> str:
         raise InputError(
             where, value, "one value, a word in quotes", "write it behind the key, in quotes, without a list"
         )
-    text = value or ""
+    text = "" if value is None else value
     if not isinstance(text, str):
         raise InputError(where, value, "a word in quotes, or null", "write the name in quotes, or delete the key")
     most = min((limit.max_length for limit in field.metadata if hasattr(limit, "max_length")), default=len(text))

@@ -10,26 +10,37 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from contract.errors import InputError, InputWarning
-from contract.fields import MISSING, at, check_keys, choice, load_object, nearest, number, read_text, whole
+from contract.fields import (
+    MISSING,
+    at,
+    check_keys,
+    fields_of,
+    load_object,
+    nearest,
+    number,
+    read_text,
+    read_value,
+    whole,
+)
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, FloatArray, IntArray
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 
 Algorithm = Literal["clipped_ppo", "sac"]
+ActionKind = Literal["discrete", "continuous"]
+Network = Literal["DEEP_CONVOLUTIONAL_NETWORK_SHALLOW", "DEEP_CONVOLUTIONAL_NETWORK", "DEEP_CONVOLUTIONAL_NETWORK_DEEP"]
 
 CAMERAS = ("FRONT_FACING_CAMERA", "STEREO_CAMERAS", "observation")
 LIDARS = ("LIDAR", "SECTOR_LIDAR", "DISCRETIZED_SECTOR_LIDAR")
-NETWORKS = (
-    "DEEP_CONVOLUTIONAL_NETWORK_SHALLOW",
-    "DEEP_CONVOLUTIONAL_NETWORK",
-    "DEEP_CONVOLUTIONAL_NETWORK_DEEP",
-)
-ALGORITHMS = ("clipped_ppo", "sac")
+NETWORKS: tuple[Network, ...] = get_args(Network)
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
 MIN_ACTIONS, MAX_ACTIONS = 2, 30
 """Of the console's form; the simulator drives any number."""
 MAX_STEERING_DEG = 30.0
@@ -38,17 +49,49 @@ LIDAR_RAYS = 64
 LIDAR_SECTORS = 8
 """Values of the SECTOR_LIDAR sensor, one bit a sector."""
 
-_KEYS = (
-    "action_space",
-    "action_space_type",
-    "sensor",
-    "neural_network",
-    "training_algorithm",
-    "version",
-    "preprocess_type",
-    "regional_parameters",
-    "lidar_config",
-)
+
+@pydantic_dataclass(frozen=True)
+class LidarConfig:
+    """What DISCRETIZED_SECTOR_LIDAR makes of the rays; the defaults are AWS's."""
+
+    num_sectors: int = Field(default=8, ge=1, le=LIDAR_RAYS, description="sectors, which share the rays evenly")
+    num_values_per_sector: int = Field(default=8, ge=1, le=LIDAR_RAYS, description="bits of a sector's distance")
+    # the lidar sees 0.15..12 m (contract: vehicle and camera)
+    clipping_dist: float = Field(
+        default=2.0,
+        ge=0.15,
+        le=12.0,
+        description="metres; what is farther away is not seen",
+        json_schema_extra={"unit": "m"},
+    )
+
+
+class MetadataFile(BaseModel):
+    """The keys of a model_metadata.json. Words may be in any case, numbers may be written as words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action_space: Any = Field(
+        description=f"discrete: a list of `steering_angle` (-{MAX_STEERING_DEG:g}..{MAX_STEERING_DEG:g} degrees, left "
+        f"positive), `speed` ({MIN_SPEED_MPS:g}..{MAX_SPEED_MPS:g} m/s) and, if you like, `index`; continuous: `low` "
+        f"and `high` of both. What is beyond is clipped with a warning; the console's form has {MIN_ACTIONS} to "
+        f"{MAX_ACTIONS} actions"
+    )
+    action_space_type: ActionKind = "discrete"
+    sensor: list[str] = Field(
+        default=["observation"],
+        description=f"one of {', '.join(CAMERAS)}; at most one of {', '.join(LIDARS)}",
+    )
+    neural_network: Network = Field(default=NETWORKS[0], description="convolutional layers, few to many")
+    training_algorithm: Algorithm = Field(default="clipped_ppo", description="sac needs continuous actions")
+    version: int = Field(
+        default=2,
+        ge=1,
+        description="which of AWS's cars drives: up to 4, or from 5 on (docs/vehicle.md); without sensors 1",
+    )
+    preprocess_type: Literal["GREY_SCALE"] | None = Field(default=None, description="carried along")
+    regional_parameters: list[float | str] | None = Field(default=None, description="carried along")
+    lidar_config: LidarConfig = Field(default=LidarConfig(), description="of DISCRETIZED_SECTOR_LIDAR")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,15 +151,6 @@ class ContinuousActions:
 
 
 @dataclass(frozen=True)
-class LidarConfig:
-    """What DISCRETIZED_SECTOR_LIDAR makes of the rays; the defaults are AWS's."""
-
-    num_sectors: int = 8
-    num_values_per_sector: int = 8
-    clipping_dist_m: float = 2.0
-
-
-@dataclass(frozen=True)
 class ModelMetadata:
     """A parsed model_metadata.json; `raw` is the file's object as it was read.
 
@@ -167,12 +201,18 @@ class ModelMetadata:
         are an InputError.
         """
         data = load_object(text, where)
-        check_keys(data, _KEYS, where, strict)
+        fields = MetadataFile.model_fields
+        check_keys(data, fields, where, strict)
+
+        def read(key: str) -> Any:
+            field = fields[key]
+            return read_value(field, data[key], at(where, key)) if key in data else field.default
+
         sensors, version = _sensors_and_version(data, where)
         beyond = _Beyond()
         actions = _actions(data, where, strict, beyond)
         beyond.tell(where, actions, limits)
-        algorithm = choice(data.get("training_algorithm", "clipped_ppo"), at(where, "training_algorithm"), ALGORITHMS)
+        algorithm: Algorithm = read("training_algorithm")
         if algorithm == "sac" and isinstance(actions, DiscreteActions):
             raise InputError(
                 at(where, "training_algorithm"),
@@ -180,14 +220,13 @@ class ModelMetadata:
                 "SAC needs a continuous action space",
                 'set "action_space_type" to "continuous" with low and high for both, or train with "clipped_ppo"',
             )
-        if data.get("preprocess_type") is not None:
-            choice(data["preprocess_type"], at(where, "preprocess_type"), ("GREY_SCALE",))
+        read("preprocess_type")
         _check_regional(data.get("regional_parameters"), at(where, "regional_parameters"))
         return cls(
             actions=actions,
             sensors=sensors,
-            network=choice(data.get("neural_network", NETWORKS[0]), at(where, "neural_network"), NETWORKS),
-            algorithm=cast(Algorithm, algorithm),
+            network=read("neural_network"),
+            algorithm=algorithm,
             version=version,
             lidar_config=_lidar_config(data.get("lidar_config"), at(where, "lidar_config"), strict),
             raw=data,
@@ -278,8 +317,8 @@ def _actions(data: dict[str, Any], where: str, strict: bool, beyond: _Beyond) ->
     space = data.get("action_space", MISSING)
     if space is MISSING:
         raise InputError(place, MISSING, "a model has an action space", "add the key; actions/default.json shows one")
-    kinds = ("discrete", "continuous")
-    kind = choice(data.get("action_space_type", "discrete"), at(where, "action_space_type"), kinds)
+    field = MetadataFile.model_fields["action_space_type"]
+    kind = read_value(field, data.get("action_space_type", field.default), at(where, "action_space_type"))
     read: Any = _discrete if kind == "discrete" else _continuous
     return cast(DiscreteActions | ContinuousActions, read(space, place, strict, beyond))
 
@@ -364,13 +403,11 @@ def _check_regional(value: Any, here: str) -> None:
 def _lidar_config(value: Any, here: str, strict: bool) -> LidarConfig:
     if value is None:
         return LidarConfig()
-    keys = ("num_sectors", "num_values_per_sector", "clipping_dist")
-    _check_object(value, here, (), keys, strict)
-    sectors = whole(value.get("num_sectors", 8), f"{here}.num_sectors", 1, LIDAR_RAYS)
-    if LIDAR_RAYS % sectors:
+    fields = fields_of(LidarConfig)
+    _check_object(value, here, (), tuple(fields), strict)
+    given = {key: read_value(fields[key], value[key], f"{here}.{key}") for key in fields if key in value}
+    config = LidarConfig(**given)
+    if LIDAR_RAYS % config.num_sectors:
         rule = f"the sectors share {LIDAR_RAYS} rays evenly"
         raise InputError(f"{here}.num_sectors", value["num_sectors"], rule, "choose 1, 2, 4, 8, 16, 32 or 64")
-    values = whole(value.get("num_values_per_sector", 8), f"{here}.num_values_per_sector", 1, LIDAR_RAYS)
-    # the lidar sees 0.15..12 m (contract: vehicle and camera)
-    clip = number(value.get("clipping_dist", 2.0), f"{here}.clipping_dist", 0.15, 12.0, "m")
-    return LidarConfig(sectors, values, clip)
+    return config

@@ -24,7 +24,7 @@ from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, TrackObjects, broken_objects, broken_steps
 
 MAGIC = b"UCUT"
-VERSION = 1
+VERSION = 2
 _PREFIX = struct.Struct("<4sHHIQ")
 _CHECKSUM = struct.Struct("<I")
 OVERHEAD = _PREFIX.size + _CHECKSUM.size
@@ -218,10 +218,10 @@ def rollout_to_bytes(rollout: Rollout, worker: str, number: int, order: str) -> 
         _described("actions", rollout.actions),
         _described("steps", rollout.steps),
         *(_described(f"final/{name}", values) for name, values in rollout.final.items()),
-        *(_described(f"seen/{name}", values) for name, values in rollout.observations.items()),
+        *(_described(f"observations/{name}", values) for name, values in rollout.observations.items()),
     ]
     if rollout.objects is not None:
-        arrays += [_described(f"things/{name}", getattr(rollout.objects, name)) for name in _OBJECTS]
+        arrays += [_described(f"objects/{name}", getattr(rollout.objects, name)) for name in _OBJECTS]
     header = Delivery(
         worker=worker,
         number=number,
@@ -263,9 +263,11 @@ class RolloutRules:
     @property
     def most_bytes(self) -> int:
         """Of a message with one rollout."""
-        seen = sum(math.prod(shape) * _sensor_dtype(shape).itemsize for shape in self.sensors.values())
+        observed = sum(math.prod(shape) * _sensor_dtype(shape).itemsize for shape in self.sensors.values())
         return (
-            OVERHEAD + MAX_HEADER_BYTES + (self.most_steps + 1) * (seen + STEP_DTYPE.itemsize + 16 + 34 * MAX_OBJECTS)
+            OVERHEAD
+            + MAX_HEADER_BYTES
+            + (self.most_steps + 1) * (observed + STEP_DTYPE.itemsize + 16 + 34 * MAX_OBJECTS)
         )
 
 
@@ -292,12 +294,12 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
     _expect(found, "actions", (length,) if rules.actions else (length, 2), _DTYPES["i8" if rules.actions else "f8"])
     for name, shape in rules.sensors.items():
         _expect(found, f"final/{name}", shape, _sensor_dtype(shape))
-        if f"seen/{name}" in found:
-            _expect(found, f"seen/{name}", (length, *shape), _sensor_dtype(shape))
+        if f"observations/{name}" in found:
+            _expect(found, f"observations/{name}", (length, *shape), _sensor_dtype(shape))
     objects = _checked_objects(found, length)
     sensors = list(rules.sensors)
-    seen = [name for name in sensors if f"seen/{name}" in found]
-    if len(found) != 1 + len(sensors) + len(seen) or seen not in ([], sensors):
+    observed = [name for name in sensors if f"observations/{name}" in found]
+    if len(found) != 1 + len(sensors) + len(observed) or observed not in ([], sensors):
         raise WireError(f"rollout of episode {delivery.episode}: arrays {', '.join(found)}; sensors {sensors}")
     actions = found["actions"]
     if rules.actions and not bool(((actions >= 0) & (actions < rules.actions)).all()):
@@ -308,7 +310,7 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
     return Rollout(
         episode=delivery.episode,
         iteration=delivery.iteration,
-        observations={name: found[f"seen/{name}"] for name in seen},
+        observations={name: found[f"observations/{name}"] for name in observed},
         final={name: found[f"final/{name}"] for name in sensors},
         actions=actions,
         steps=steps,
@@ -319,14 +321,14 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
 
 def _checked_objects(found: "dict[str, np.ndarray[Any, Any]]", length: int) -> TrackObjects | None:
     """Takes them out of the arrays."""
-    if "things/kind" not in found:
+    if "objects/kind" not in found:
         return None
-    shape = (length, found["things/kind"].size // length)
+    shape = (length, found["objects/kind"].size // length)
     if shape[1] > MAX_OBJECTS:
         raise WireError(f"a rollout with {shape[1]} objects on the road; at most {MAX_OBJECTS} can be")
     for name in _OBJECTS:
-        _expect(found, f"things/{name}", shape, _DTYPES["u1" if name in ("kind", "colour") else "f8"])
-    objects = TrackObjects(**{name: found.pop(f"things/{name}") for name in _OBJECTS})
+        _expect(found, f"objects/{name}", shape, _DTYPES["u1" if name in ("kind", "colour") else "f8"])
+    objects = TrackObjects(**{name: found.pop(f"objects/{name}") for name in _OBJECTS})
     if problem := broken_objects(objects):
         raise WireError(f"a rollout with {problem}")
     return objects

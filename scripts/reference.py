@@ -7,31 +7,34 @@
 import re
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from contract import params
-from contract.conditions import RandomizationConfig
+from contract.car import Car
+from contract.conditions import RandomizationConfig, Within
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig, WorldConfig
-from contract.fields import form_of
+from contract.fields import fields_of, form_of
 from contract.hyperparameters import Hyperparameters
-from contract.metadata import ALGORITHMS, CAMERAS, LIDARS, MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, NETWORKS
-from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
+from contract.metadata import LidarConfig, MetadataFile
 from undercut.cli.main import app
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
-MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
+MODELS: tuple[tuple[str, type], ...] = (
+    ("model_metadata.json", MetadataFile),
+    ("model_metadata.json: lidar_config", LidarConfig),
     ("run.json", RunConfig),
     ("run.json: race", RaceConfig),
     ("run.json: training", TrainingConfig),
     ("run.json: evaluation", EvaluationConfig),
     ("run.json: randomization", RandomizationConfig),
     ("run.json: worlds", WorldConfig),
+    ("A car file (YAML), and run.json: car", Car),
 )
 KINDS = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
 
@@ -46,7 +49,6 @@ def page() -> str:
         "",
         *_statuses(),
         *_commands(),
-        *_metadata(),
         *_hyperparameters(),
         *_yaml(),
         *_models(),
@@ -104,8 +106,18 @@ def _argument(argument: Any) -> str:
 def _option(option: Any) -> str:
     words = ", ".join(f"`{word}`" for word in (*option.opts, *option.secondary_opts))
     annotation = option.type_descriptor.annotation
-    kind = "" if option.is_flag else f" {KINDS.get(_type(annotation), 'TEXT')}"
+    choices = "/".join(_choices(annotation))
+    kind = "" if option.is_flag else f" {choices or KINDS.get(_type(annotation), 'TEXT')}"
     return f"{words}{kind}{', repeatable' if get_origin(annotation) is list else ''}"
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Words of an Enum or a Literal, also in a list; empty for other types."""
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [str(word.value) for word in annotation]
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for inner in get_args(annotation) for word in _choices(inner)]
 
 
 def _default(option: Any) -> str:
@@ -117,27 +129,6 @@ def _default(option: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     return f"`{getattr(value, 'value', value)}`" if str(value) else ""
-
-
-def _metadata() -> Iterator[str]:
-    steering = f"-{MAX_STEERING_DEG:g}..{MAX_STEERING_DEG:g} degrees, left positive"
-    speed = f"{MIN_SPEED_MPS:g}..{MAX_SPEED_MPS:g} m/s"
-    rows = (
-        ("action_space", "", f"discrete: a list of `steering_angle` ({steering}), `speed` ({speed}) and, if you like, "
-         f"`index`; continuous: `low` and `high` of both. What is beyond is clipped with a warning; the console's form "
-         f"has {MIN_ACTIONS} to {MAX_ACTIONS} actions"),
-        ("action_space_type", "discrete", "discrete, continuous"),
-        ("sensor", "", f"a list: one of {', '.join(CAMERAS)}; at most one of {', '.join(LIDARS)}"),
-        ("neural_network", NETWORKS[0], ", ".join(NETWORKS)),
-        ("training_algorithm", ALGORITHMS[0], f"{', '.join(ALGORITHMS)}; sac needs continuous actions"),
-        ("version", "2, without sensors 1", "which of AWS's cars drives: up to 4, or from 5 on (docs/vehicle.md)"),
-        ("preprocess_type", "null", "GREY_SCALE; carried along"),
-        ("regional_parameters", "null", "a list; carried along"),
-        ("lidar_config", "8, 8, 2.0", "`num_sectors`, `num_values_per_sector`, `clipping_dist` m"),
-    )  # fmt: skip
-    yield from ("## model_metadata.json", "", "| key | default | values |", "|---|---|---|")
-    yield from (f"| `{key}` | {default} | {values} |" for key, default, values in rows)
-    yield ""
 
 
 def _hyperparameters() -> Iterator[str]:
@@ -176,9 +167,9 @@ def _models() -> Iterator[str]:
             "| key | type | default | meaning |",
             "|---|---|---|---|",
         )
-        for name, field in model.model_fields.items():
+        for name, field in fields_of(model).items():
             default = field.get_default(call_default_factory=True)
-            is_section = isinstance(default, BaseModel)
+            is_section = hasattr(default, "__pydantic_fields__")
             shown = "" if default is PydanticUndefined or is_section else f"`{default!r}`"
             yield f"| `{name}` | {_type(field.annotation)}{_limits(field)} | {shown} | {_meaning(field)} |"
         yield ""
@@ -195,11 +186,13 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) is not None and get_args(annotation):
         if "Literal" in str(get_origin(annotation)):
             return ", ".join(map(str, get_args(annotation)))
+        if get_origin(annotation) is list:
+            return f"list of {_type(get_args(annotation)[0])}"
         if get_origin(annotation) is tuple:
             inner = [_type(it) for it in get_args(annotation) if it is not Ellipsis]
             return f"list of {inner[0]}" if Ellipsis in get_args(annotation) else f"({', '.join(inner)})"
         return " or ".join(_type(it) for it in get_args(annotation) if it is not type(None))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if hasattr(annotation, "__pydantic_fields__"):
         return "see below"
     return str(getattr(annotation, "__name__", annotation))
 
@@ -208,14 +201,21 @@ def _limits(field: Any) -> str:
     form = form_of(field)
     if form is not None:
         return f", {' '.join(map(str, form.choices)) or f'{form.low:g}..{form.high:g}'}"
+    within = next((limit for limit in field.metadata if isinstance(limit, Within)), None)
+    if within is not None:
+        return f", within {within.least:g}..{within.most:g}"
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [
-        f"{word} {getattr(limit, key):g}"
+        f"{word} {_number(getattr(limit, key))}"
         for limit in field.metadata
         for key, word in signs.items()
         if getattr(limit, key, None) is not None
     ]
     return f", {', '.join(found)}" if found else ""
+
+
+def _number(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _flat(text: str | None) -> str:

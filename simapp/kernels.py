@@ -8,7 +8,6 @@ a minute; `make setup` calls this instead, and `undercut train` where something 
 import argparse
 import atexit
 import contextlib
-import fcntl
 import importlib
 import os
 import shutil
@@ -22,6 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
+
+from filelock import FileLock
 
 from contract.runtime import usable_cores
 
@@ -275,8 +276,7 @@ def _alone() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((place / "compiling.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            stack.enter_context(FileLock(place / "compiling.lock", fallback_to_soft=False))
         yield
 
 

@@ -10,7 +10,7 @@ from contract.state import FloatArray, Poses
 from simapp.tracks import Track
 from simapp.tracks.track import heading_difference
 
-LEAST_M = 0.02
+MIN_WIDTH_M = 0.02
 """Least distance of a lane from the middle of the two, where a road's edges nearly meet."""
 
 
@@ -45,7 +45,7 @@ class Lanes:
         starts = np.concatenate([[0.0], np.cumsum(lengths)])
         x, y = track.centre[rows].T
         left, right = (_offset(lane.nearest(x, y), x, y, headings) for lane in track.lanes)
-        apart = np.maximum(0.5 * (left - right), LEAST_M)
+        apart = np.maximum(0.5 * (left - right), MIN_WIDTH_M)
         nodes = np.column_stack([starts, x, y, headings, 0.5 * (left + right), apart])
         return cls(np.ascontiguousarray(nodes), float(starts[-1]))
 

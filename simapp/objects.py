@@ -96,10 +96,14 @@ class Course:
         moving = np.flatnonzero(self._is_random)
         if len(moving):
             cars = np.array(keep_clear_m, dtype=np.float64)
+            # A start for the sampling below. Where there is no room beside the cars about to start, objects may stand
+            # before them: a track that is full is no reason to stop a training.
             if not self._pack(distance_m, moving, ~self._is_random, cars):
                 cars = np.empty(0)
                 distance_m = self._distance_m.copy()
-            # Gibbs sampling: each place is drawn uniformly from what the others leave
+            # Gibbs sampling: each place is drawn uniformly from what the others leave. Its limit is uniform over all
+            # arrangements that keep the distances; drawing whole arrangements and throwing bad ones away has the same
+            # limit, and takes for ever on a full track.
             for _ in range(_SWEEPS):
                 for i in random.permutation(moving):
                     others = np.ones(self.places, np.bool_)
@@ -133,9 +137,12 @@ class Course:
                 self._distance_m[i] = along % length_m if self._track.closed else along
                 self._lane[i], done[i] = lane, True
             self._check_positions(race)
+        # Each sort by itself first: the message can then say which number is too large, and what would fit.
         for sort in self._sorts:
             self._check_room(sort, len(race.object_positions) if sort is self._sorts[0] else 0)
         even = ~self._is_random & ~done
+        # Evenly is what the keys ask for. Where fixed places leave no even spacing, packing from the start still
+        # keeps all minimum distances.
         if not self._space_evenly(done, even):
             self._distance_m[even] = 0.0
             self._require(self._pack(self._distance_m, np.flatnonzero(even), done, np.empty(0)))
@@ -177,9 +184,12 @@ class Course:
         middle = np.concatenate([distance_m[others], cars])
         reach = np.concatenate([self._gaps_m[i, others], np.full(len(cars), CLEAR_M)])
         starts, ends = middle - reach, middle + reach
+        # The lap is a circle: a neighbour just before the start line also blocks what lies just after it.
         if self._track.closed:
             starts = np.concatenate([starts - length_m, starts, starts + length_m])
             ends = np.concatenate([ends - length_m, ends, ends + length_m])
+        # Free is what lies between the end of all blocked stretches so far and the start of the next one. The running
+        # maximum serves where one stretch lies within another.
         order = np.argsort(starts)
         begins = np.maximum(np.maximum.accumulate(np.concatenate([[low], ends[order]])), low)
         stops = np.minimum(np.concatenate([starts[order], [high]]), high)
@@ -191,6 +201,7 @@ class Course:
         objects = TrackObjects.none(1, self.places)
         objects.kind[0] = self._kind
         stands = np.arange(self.places) < self._sorts[0].count
+        # Obstacles stand in the lanes of the track; bots stand where they will drive, on the smooth lines of Lanes.
         left = lane * self._inner
         x_m, y_m, heading_rad = self._lanes.poses(distance_m, left)  # where bots drive
         there = self._track.lane_pose(distance_m, left > 0.0)

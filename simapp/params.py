@@ -46,7 +46,7 @@ class RaceState:
     rows         (K,) of contract.state.STEP_DTYPE; the reward column is not read
     where        Projection of the front points, (K,) each
     steps        (K,) steps since the episode began, this one included
-    neighbours       of the cars' surroundings, None when there is nothing
+    neighbours       the objects and cars near each car, None when there is nothing
     is_crashed   (K,) who has run into something, whatever else happened in the step
     is_offtrack  (K,) who has no wheel on the road, whatever else happened
     clock_s      (K,) of the simulator when the step begins

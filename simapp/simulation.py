@@ -69,10 +69,10 @@ class Simulation(Simulator, ABC):
         objects = self.seen_by(cars)
         model = self._models[first]
         eyes = [self._grey(cars, objects, left_m) for left_m in lenses(model)]
-        seen: Observations = {model.camera: np.stack(eyes, axis=-1)}
+        observations: Observations = {model.camera: np.stack(eyes, axis=-1)}
         state = self._cars
         poses = state.x_m[cars], state.y_m[cars], state.heading_rad[cars]
-        return seen | self._lidars[first].scan(*poses, objects, self._conditions.seed[cars], self._frames[cars])
+        return observations | self._lidars[first].scan(*poses, objects, self._conditions.seed[cars], self._frames[cars])
 
     def seen_by(self, cars: IntArray) -> TrackObjects:
         """What may be seen from the cars (indices, (K,)) besides the track: the objects and the other cars, (K, M)."""

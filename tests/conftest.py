@@ -47,6 +47,23 @@ def minio(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[MinioServer]":
     server.kill()
 
 
+@pytest.fixture
+def own_minio(tmp_path: Path) -> "Iterator[MinioServer]":
+    """A MinIO server of the test's own, to be killed, cut off and started again."""
+    from tests.minio_server import MinioServer, minio_program
+
+    server = MinioServer(tmp_path / "minio", minio_program())
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A racer's empty folder, which is the working directory meanwhile."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def pytest_collection_finish() -> None:
     """What all the imports left stays for good: collections of garbage need not walk through it again and again."""
     gc.collect()

@@ -78,7 +78,7 @@ def damaged_values(draw: st.DrawFn, content: Any, most: int = 3) -> Any:
     """JSON content in which up to `most` places hold something else, are missing or are new."""
     content = json.loads(json.dumps(content))
     for _ in range(draw(st.integers(1, most))):
-        places = _places(content)
+        places = places_in(content)
         if not places:
             return draw(ODD_VALUES)
         path = draw(st.sampled_from(places))
@@ -151,7 +151,7 @@ def damaged_bytes(draw: st.DrawFn, content: bytes, most: int = 4) -> bytes:
     return content
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every key and index of a JSON value, nested."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
-    return [place for key, inner in items for place in [(*path, key), *_places(inner, (*path, key))]]
+    return [place for key, inner in items for place in [(*path, key), *places_in(inner, (*path, key))]]

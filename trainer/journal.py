@@ -1,5 +1,6 @@
 """Makes iterations of a run durable: simtraces, metrics, log lines, and last the checkpoint that commits them."""
 
+import io
 import json
 import logging
 from collections.abc import Sequence
@@ -25,7 +26,43 @@ from trainer.diagnostics import Diagnostics
 from trainer.export import car_bundle
 from trainer.iterations import IterationRow, read_iterations
 from trainer.learn import Iteration, Progress
-from trainer.samples import samples
+
+# --- What a car saw and did, kept for the racer -----------------------------------------------------------------------
+
+
+def samples(rollouts: Sequence[Rollout], first: int, most: int, every: int) -> bytes | None:
+    """An .npz of an iteration's samples, None where it has none: sensors by name (S, ...), action (S,) or (S, 2),
+    reward, episode, and step in the episode from 0, (S,) each.
+
+    first    steps that the training had driven before these; its step 0, `every`, 2 `every`, ... are samples, `most`
+             of them in all, so it does not matter where a training was stopped and resumed
+    """
+    lengths = [len(rollout) for rollout in rollouts]
+    ends = np.cumsum(lengths)
+    numbers = np.arange(-(-first // every), min(-(-(first + sum(lengths)) // every), most))
+    if not len(numbers):
+        return None
+    taken = numbers * every - first
+    owners = np.searchsorted(ends, taken, side="right")
+    picks = [
+        (rollouts[k], step)
+        for k, step in zip(owners.tolist(), (taken - (ends - lengths)[owners]).tolist(), strict=True)
+    ]
+    arrays = {
+        name: np.stack([rollout.observations[name][step] for rollout, step in picks]) for name in rollouts[0].final
+    }
+    arrays |= {
+        "action": np.stack([rollout.actions[step] for rollout, step in picks]),
+        "reward": np.array([rollout.rewards[step] for rollout, step in picks]),
+        "episode": np.array([rollout.episode for rollout, _ in picks]),
+        "step": np.array([step for _, step in picks]),
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+# --- Makes iterations of a run durable --------------------------------------------------------------------------------
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +86,7 @@ class RunJournal:
         sampling_frequency: int = 1,
     ) -> None:
         """`actions` is the number of discrete actions, 0 of continuous ones; the last two are hyperparameters, of what
-        the training sees and does (trainer.samples)."""
+        the training sees and does (trainer.journal)."""
         self._store, self._run, self._track_length_m = store, run, track_length_m
         self._best_model_metric, self._lr = best_model_metric, lr
         self._checkpoints = Checkpoints(store)

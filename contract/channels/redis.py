@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
-from redis.backoff import NoBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    LockNotOwnedError,
     NoPermissionError,
     OutOfMemoryError,
     RedisError,
@@ -48,6 +49,7 @@ PATIENCE_S = 300.0
 _SOCKET_S = 20.0
 _SMALL = 64 << 10
 """Messages up to this size do not wait for room."""
+_REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 _T = TypeVar("_T")
 
 
@@ -75,30 +77,33 @@ class _Server:
     def ask(self, what: str, command: Callable[["redis.Redis"], _T], patience_s: float | None = None) -> _T:
         """The command's answer, after as many tries as the patience allows; commands may be carried out twice."""
         patience_s = self._patience_s if patience_s is None else patience_s
-        deadline_s, pause_s, failed = time.monotonic() + patience_s, 0.05, False
-        while True:
-            try:
-                if failed:
-                    self.came_back()
-                return command(self.client)
-            except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
+        deadline_s, is_away = time.monotonic() + patience_s, False
+
+        def attempt() -> _T:
+            if is_away:
+                self.came_back()
+            return command(self.client)
+
+        def failed(error: Exception) -> None:
+            """Return if the command is worth another try."""
+            nonlocal is_away
+            if isinstance(error, OutOfMemoryError):
+                why, fix = f"is full ({error})", "raise its maxmemory, or let fewer workers run"
+            elif isinstance(error, BusyLoadingError) or (isinstance(error, ResponseError) and "LOADING" in str(error)):
+                why, fix = "is still loading", "wait for it"
+            elif isinstance(error, _REFUSALS) or "NOAUTH" in str(error) or "WRONGPASS" in str(error):
                 raise self._refused(what, error) from None
-            except OutOfMemoryError as error:
-                fix = "raise its maxmemory, or let fewer workers run"
-                self._give_up(deadline_s, patience_s, what, f"is full ({error})", fix)
-            except ResponseError as error:
-                if "NOAUTH" in str(error) or "WRONGPASS" in str(error):
-                    raise self._refused(what, error) from None
-                if isinstance(error, BusyLoadingError) or "LOADING" in str(error):
-                    self._give_up(deadline_s, patience_s, what, "is still loading", "wait for it")
-                else:
-                    raise ChannelError(f"Redis at {self.address} refuses to {what}: {error}") from None
-            except (RedisError, OSError) as error:
-                failed = True
-                fix = "check that it runs, its address, and the network between"
-                self._give_up(deadline_s, patience_s, what, f"does not answer ({error})", fix)
-            threading.Event().wait(pause_s)
-            pause_s = min(2 * pause_s, 2.0)
+            elif isinstance(error, ResponseError):
+                raise ChannelError(f"Redis at {self.address} refuses to {what}: {error}") from None
+            else:
+                is_away = True
+                why, fix = f"does not answer ({error})", "check that it runs, its address, and the network between"
+            if time.monotonic() >= deadline_s:
+                raise ChannelError(
+                    f"Redis at {self.address} {why}; waited {patience_s:g} s to {what}\n  fix:  {fix}"
+                ) from None
+
+        return Retry(ExponentialBackoff(cap=2.0, base=0.05), -1, (RedisError, OSError)).call_with_retry(attempt, failed)
 
     def _refused(self, what: str, error: Exception) -> ChannelError:
         return ChannelError(
@@ -106,12 +111,6 @@ class _Server:
             f"  rule: user and password are those of the server's requirepass or ACL\n"
             f"  fix:  correct UNDERCUT_REDIS_URL's user or the file that UNDERCUT_REDIS_PASSWORD_FILE names"
         )
-
-    def _give_up(self, deadline_s: float, patience_s: float, what: str, why: str, fix: str) -> None:
-        if time.monotonic() >= deadline_s:
-            raise ChannelError(
-                f"Redis at {self.address} {why}; waited {patience_s:g} s to {what}\n  fix:  {fix}"
-            ) from None
 
 
 class RedisChannel:
@@ -121,7 +120,8 @@ class RedisChannel:
         self._server = _Server(address, patience_s)
         self._me = json.dumps({"session": secrets.token_hex(8), "run": run, **_this_process()}).encode()
         self._blobs: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._trainer = self._server.client.lock(f"{PREFIX}trainer", timeout=LOCK_S, sleep=0.2, thread_local=False)
         self._renewed_s = 0.0
         self._taken: bytes | None = None
         self._unsure = False
@@ -130,18 +130,16 @@ class RedisChannel:
 
     def _take_over(self) -> None:
         """Become the database's trainer, once a dead one's time is up, and sweep out what that one left."""
-        deadline_s = time.monotonic() + LOCK_S + 5.0
-        while not self._server.ask(
-            "become its trainer", lambda r: r.set(f"{PREFIX}trainer", self._me, nx=True, px=LOCK_S * 1000)
+        self._server.ask("clear a dead trainer away", _clear_dead_trainer)
+        wait_s = LOCK_S + 5.0
+        if not self._server.ask(
+            "become its trainer", lambda _: self._trainer.acquire(blocking_timeout=wait_s, token=self._me)
         ):
-            self._server.ask("clear a dead trainer away", _clear_dead_trainer)
-            if time.monotonic() >= deadline_s:
-                raise ChannelError(
-                    f"Redis at {self._server.address} has a trainer: {self._holder()}\n"
-                    f"  rule: one trainer a Redis database, since its workers work for that one\n"
-                    f"  fix:  stop that one, or name another database in UNDERCUT_REDIS_URL (redis://host:6379/1)"
-                )
-            threading.Event().wait(0.2)
+            raise ChannelError(
+                f"Redis at {self._server.address} has a trainer: {self._holder()}\n"
+                f"  rule: one trainer a Redis database, since its workers work for that one\n"
+                f"  fix:  stop that one, or name another database in UNDERCUT_REDIS_URL (redis://host:6379/1)"
+            )
         self._renewed_s = time.monotonic()
         old = [f"{PREFIX}inbox", f"{PREFIX}inbox:bytes", f"{PREFIX}taken"]
         self._server.ask("sweep old messages out", lambda r: r.delete(*old, *r.scan_iter(f"{PREFIX}blob:*", 100)))
@@ -155,13 +153,13 @@ class RedisChannel:
 
     def publish(self, blob: bytes) -> str:
         digest = hashlib.sha256(blob).hexdigest()
-        with self._lock:
+        with self._turn:
             self._blobs[digest] = blob
         self._server.ask("publish a policy", lambda r: r.set(f"{PREFIX}blob:{digest}", blob, ex=KEEP_S))
         return digest
 
     def withdraw(self, digest: str) -> None:
-        with self._lock:
+        with self._turn:
             self._blobs.pop(digest, None)
         self._server.ask("withdraw a policy", lambda r: r.delete(f"{PREFIX}blob:{digest}"))
 
@@ -219,18 +217,19 @@ class RedisChannel:
 
     def _renew(self) -> None:
         client = self._server.client
-        held = client.get(f"{PREFIX}trainer")
-        if held is None and not client.set(f"{PREFIX}trainer", self._me, nx=True, px=LOCK_S * 1000):
-            held = client.get(f"{PREFIX}trainer")
-        if held not in (None, self._me):
+        try:
+            self._trainer.reacquire()
+            is_ours = True
+        except LockNotOwnedError:  # a Redis that died has lost it, or somebody else took it
+            is_ours = self._trainer.acquire(blocking=False, token=self._me)
+        if not is_ours:
             raise ChannelError(
                 f"Redis at {self._server.address} has another trainer now: {self._holder()}\n"
                 f"  rule: one trainer a Redis database; this one was away for more than {LOCK_S} s\n"
                 f"  fix:  stop that one, then start this run again: it goes on from its last iteration"
             )
-        with self._lock:
+        with self._turn:
             blobs = dict(self._blobs)
-        client.pexpire(f"{PREFIX}trainer", LOCK_S * 1000)
         for digest, blob in blobs.items():
             if not client.expire(f"{PREFIX}blob:{digest}", KEEP_S):
                 client.set(f"{PREFIX}blob:{digest}", blob, ex=KEEP_S)

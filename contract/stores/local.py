@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
+
+from filelock import lock_descriptor
 
 from contract.errors import StoreError
 from contract.stores.keys import TEMPORARY, key_parts
@@ -163,7 +164,7 @@ def _open_temporary(folder: Path) -> tuple[Path, int]:
     while True:
         temporary = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_descriptor(descriptor)
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor
         os.close(descriptor)  # swept between its creation and its lock
@@ -177,9 +178,9 @@ def _sweep(folder: Path) -> None:
         except OSError:
             continue  # finished meanwhile, or another user's
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink(missing_ok=True)
+            if lock_descriptor(descriptor, blocking=False):  # else it is still being written
+                leftover.unlink(missing_ok=True)
         except OSError:
-            continue  # still being written
+            continue  # another user's folder
         finally:
             os.close(descriptor)

@@ -1,7 +1,6 @@
 """One process at a time trains a run: who holds it, and how a folder's run is held."""
 
 import contextlib
-import fcntl
 import json
 import os
 import secrets
@@ -11,7 +10,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from contract.errors import StoreError
+
+_DELETED_S = 0.2
+"""Long enough to see that a lock file was deleted by its holder between the opening of it and the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,10 @@ class Holder:
         """Whether it is known to be dead: a process of this very machine and container that no longer runs."""
         return bool(self.machine) and self.machine == _machine() and _started(self.pid) != self.started
 
+    def is_alive_here(self) -> bool:
+        """Whether it is known to be a living process of this machine and container."""
+        return bool(self.machine) and self.machine == _machine() and _started(self.pid) == self.started
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
@@ -66,41 +74,37 @@ def folder_lock(lock: Path, where: str) -> Iterator[None]:
 
     The operating system lets go of it when the process ends, however it ends.
     """
-    descriptor = _opened(lock, where)
+    taken = _taken(lock, where)
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, Holder.this_process().to_json())
+        lock.write_bytes(Holder.this_process().to_json())
         yield
     finally:
-        lock.unlink(missing_ok=True)  # only its holder may
+        lock.unlink(missing_ok=True)  # only its holder may; whoever waits for it sees that, and makes a new one
         with contextlib.suppress(OSError):
             lock.parent.rmdir()  # as it was before, if nothing was put
-        os.close(descriptor)
+        taken.release()
 
 
-def _opened(lock: Path, where: str) -> int:
+def _taken(lock: Path, where: str) -> FileLock:
+    file_lock = FileLock(lock, timeout=_DELETED_S, thread_local=False, fallback_to_soft=False)
     while True:
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            file_lock.acquire()
+            return file_lock
+        except Timeout:
+            with contextlib.suppress(OSError):
+                holder = Holder.from_json(lock.read_bytes())
+                stop = f"kill {holder.pid}" if holder else "end that process"
+                raise held(where, holder, f"wait for its end, stop it ({stop}), or choose another run name") from None
         except FileNotFoundError:
             continue  # another process let go of the empty folder in between
         except OSError as error:
-            fix = f"give this user write access to {lock.parent}, or choose another folder for runs"
-            raise StoreError(f"cannot write {lock}: {error.strerror}\n  fix:  {fix}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = Holder.from_json(os.pread(descriptor, 10_000, 0))
-            os.close(descriptor)
-            if not isinstance(error, BlockingIOError):
-                fix = "put runs on a disk whose file system has locks (flock)"
-                raise StoreError(f"cannot lock {lock}: {error.strerror}\n  fix:  {fix}") from error
-            stop = f"kill {holder.pid}" if holder else "end that process"
-            raise held(where, holder, f"wait for its end, stop it ({stop}), or choose another run name") from None
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-        os.close(descriptor)  # let go of, and deleted, between the two calls
+            fix = (
+                f"give this user write access to {lock.parent}, choose another folder for runs, or put runs on a disk "
+                f"whose file system has locks (flock)"
+            )
+            raise StoreError(f"cannot lock {lock}: {error.strerror}\n  fix:  {fix}") from error
 
 
 def _machine() -> str:

@@ -3,9 +3,7 @@
 import contextlib
 import copy
 import hashlib
-import itertools
 import logging
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self, TypeVar
@@ -14,6 +12,7 @@ import boto3
 import botocore.exceptions as aws
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from contract.errors import InputError, StoreError
 from contract.host import S3Address
@@ -227,30 +226,44 @@ class S3Store:
     def _ask(self, verb: str, name: str, ask: Callable[[], _T], size: int = 0) -> _T:
         """The answer to a request; asked again while it fails for a reason that passes, until patience ends."""
         request = Request(verb, name, self.address, self.client.meta.endpoint_url, size)
-        began_s = time.monotonic()
-        for attempt in itertools.count():
+
+        def attempt() -> _T:
             if self._fence is not None and verb in ("write", "delete"):
                 self._fence()
             try:
                 return ask()
             except (aws.BotoCoreError, aws.ClientError, ResponseParserError) as error:
-                why = transient(error)
-                if why is None and verb == "read" and is_absent(error):
+                if (why := transient(error)) is not None:
+                    raise _PassingError(why) from error
+                if verb == "read" and is_absent(error):
                     raise _AbsentError from None
-                if why is None:
-                    raise (
-                        _LostUploadError(str(error)) if code_of(error) == "NoSuchUpload" else explained(error, request)
-                    ) from error
-                if time.monotonic() - began_s >= self._patience_s:
-                    raise waited(request, why, self._patience_s) from error
-                if attempt == 0:  # somebody may be looking on and wonder
-                    _log.warning("cannot %s: %s; trying again for %g s", request, why, self._patience_s)
-                time.sleep(min(_FIRST_PAUSE_S * 2**attempt, _LONGEST_PAUSE_S))
-        raise AssertionError("unreachable")
+                lost = code_of(error) == "NoSuchUpload"
+                raise (_LostUploadError(str(error)) if lost else explained(error, request)) from error
+
+        def tell(state: RetryCallState) -> None:
+            if state.attempt_number == 1:  # somebody may be looking on and wonder
+                why = state.outcome.exception() if state.outcome else None
+                _log.warning("cannot %s: %s; trying again for %g s", request, why, self._patience_s)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(_PassingError),
+            wait=wait_exponential(_FIRST_PAUSE_S, _LONGEST_PAUSE_S),
+            stop=stop_after_delay(self._patience_s),
+            before_sleep=tell,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except _PassingError as error:
+            raise waited(request, str(error), self._patience_s) from error.__cause__
 
 
 class _LostUploadError(StoreError):
     """The server does not know the upload of an object in parts."""
+
+
+class _PassingError(StoreError):
+    """The request failed for a reason that passes."""
 
 
 class _AbsentError(StoreError):

@@ -32,9 +32,13 @@ def _add_edge(sums, row, column, near_row, near_share, share, value):  # type: i
 
     A triangle filter over a step changes by the quadratic B-spline from pixel to pixel: three numbers.
     """
+    # An edge out of the picture counts as one at its border: what lies left of it still has to be covered from there
+    # on.
     column = min(max(column, -1.0), CAMERA_WIDTH + 1.0)
     j = math.ceil(column - 1.5)
     t = column - j - 0.5
+    # The three shares are rounded to whole numbers, and the middle one is what is left: so they add up to exactly 1,
+    # and the edge that ends a span takes away exactly what the edge that began it gave.
     first = int(0.5 * (1.0 - t) * (1.0 - t) * _ONE_ACROSS + 0.5)
     last = int(0.5 * t * t * _ONE_ACROSS + 0.5)
     middle = _ONE_ACROSS - first - last
@@ -68,6 +72,8 @@ def _add_span(sums, reach, line, left, right, value):  # type: ignore[no-untyped
 @njit(cache=True, nogil=True, error_model="numpy")
 def _cover(sums, reach, taken, num_taken, line, left, right, value):  # type: ignore[no-untyped-def]
     """Show what nearer faces have left free of a span, and take it. taken[line] are disjoint spans, left to right."""
+    # Faces come nearest first, so what is taken already hides this one. A list of spans costs less than a depth a
+    # sample: a line has few objects, and a span is two numbers however wide it is.
     count = num_taken[line]
     spans = taken[line]
     place = left
@@ -102,6 +108,8 @@ def _cover(sums, reach, taken, num_taken, line, left, right, value):  # type: ig
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_face(corners, focal, value, spans, sums, reach, taken, num_taken):  # type: ignore[no-untyped-def]
     """Draw a convex face; corners (4, 3) in order are depth, left and down in the lens's frame, in metres."""
+    # Clip at the near plane (Sutherland-Hodgman): behind the lens the projection would turn over. A convex face with
+    # four corners has five at most when one plane cuts it.
     points = np.empty((5, 2))
     count = 0
     for i in range(4):
@@ -129,6 +137,8 @@ def _draw_face(corners, focal, value, spans, sums, reach, taken, num_taken):  # 
     last_line = _LINES * (CAMERA_HEIGHT + 2)
     begin = math.ceil(max((top + 1.0) * _LINES - 0.5, 0.0))
     end = math.ceil(min((bottom + 1.0) * _LINES - 0.5, 1.0 * last_line))
+    # A line belongs to a face if it lies at or below its top and above its bottom (ceil on both sides): of two faces
+    # that meet in an edge exactly one has it.
     for s in range(begin, end):
         spans[s, 0], spans[s, 1] = np.inf, -np.inf
     for i in range(count):
@@ -152,6 +162,8 @@ def _draw_face(corners, focal, value, spans, sums, reach, taken, num_taken):  # 
 def _draw_block(block, greys, light, eye, camera, spans, corners, sums, reach, taken, num_taken):  # type: ignore[no-untyped-def]
     """Draw the faces of a block that look at the lens; eye is the lens in the block's frame: x, y, z, cos, sin of the
     block's heading against the view's."""
+    # A face of a block is seen if the lens lies beyond it, so at most three of six are; within a block none hides
+    # another.
     for axis in range(3):
         if eye[axis] > block[2 * axis + 1]:
             side = 1
@@ -174,6 +186,7 @@ def _draw_block(block, greys, light, eye, camera, spans, corners, sums, reach, t
             corners[i, 0] = ahead * camera[2] + below * camera[1]
             corners[i, 1] = left
             corners[i, 2] = below * camera[2] - ahead * camera[1]
+        # of greys: ends, sides, top, underside (bodies.SHADES)
         grey = greys[axis if axis < 2 or side == 1 else 3]
         value = (1 << _COVER_SHIFT) + int(min(grey * light, 255.0) + 0.5)
         _draw_face(corners, camera[0], value, spans, sums, reach, taken, num_taken)
@@ -186,6 +199,8 @@ def _may_hide(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
 
     poses (M, 5) are x, y, cos, sin, distance; outlines (M, 4) low and high x, low and high y in their own frames.
     """
+    # Two convex outlines are apart if a side of one of them separates them (separating axis theorem). On which side
+    # of it the lens lies says which of the two can hide the other, without a depth of single points.
     is_apart = False
     for this, other in ((a, b), (b, a)):
         cos, sin = poses[this, 2], poses[this, 3]
@@ -212,6 +227,9 @@ def _may_hide(a, b, outlines, poses, x, y):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def _put_in_order(found, order, outlines, poses, x, y):  # type: ignore[no-untyped-def]
     """Sort order[:found], objects in view, so that none hides an earlier one; near ones first where that is free."""
+    # By distance first (insertion sort: few objects). Distance alone is not enough, since of a long and a short
+    # object the one with the nearer middle may be the hidden one; so the next one drawn is the nearest that nothing
+    # left can hide.
     for i in range(1, found):
         m, place = order[i], i
         while place > 0 and poses[order[place - 1], 4] > poses[m, 4]:
@@ -248,6 +266,8 @@ def _mix(sums, reach, frame):  # type: ignore[no-untyped-def]
             line[first : last + 1] = 0
             continue
         row = frame[r - 1]
+        # The sums are differences from pixel to pixel: added up from the left they are the cover and the grey of each
+        # one.
         total = np.int64(0)
         for j in range(first, last + 1):
             total += line[j]

@@ -15,7 +15,7 @@ SEEN_FILES = "world"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class GazeboScenery:
     """What of a world's SDF is not the cars: <visual>s in the world's frame, <light>s, and what is in <scene>."""
 
     visuals: list[str]
@@ -23,7 +23,7 @@ class Surroundings:
     scene: str
 
 
-def surroundings_of(world: World, source: Path, folder: Path, seen_from: str) -> Surroundings:
+def scenery_of(world: World, source: Path, folder: Path, seen_from: str) -> GazeboScenery:
     """Copy the files of the world in the folder `source` to below `folder`, which Gazebo sees as `seen_from`, and
     describe them."""
     shutil.copytree(source / FILES, folder / SEEN_FILES, dirs_exist_ok=True)
@@ -32,7 +32,7 @@ def surroundings_of(world: World, source: Path, folder: Path, seen_from: str) ->
     below = f"{seen_from}/{SEEN_FILES}"
     visuals = [_visual(name, it, world, below) for name, it in zip(names, world.visuals, strict=True)]
     lights = "".join(_light(i, light) for i, light in enumerate(world.lights))
-    return Surroundings(visuals, lights, _scene(world.scene))
+    return GazeboScenery(visuals, lights, _scene(world.scene))
 
 
 def _visual(name: str, visual: Visual, world: World, seen_from: str) -> str:

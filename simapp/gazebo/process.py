@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import IO
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from contract.errors import SimulatorError
 from contract.host import GAZEBO_GPU
@@ -163,32 +164,36 @@ class Server:
                 self._tail.append(line.rstrip())
 
     def _connect(self) -> Connection:
-        until = time.monotonic() + START_S
-        pause_s = 0.01
-        while True:
+        def attempt() -> Connection:
             talk = socket.socket(socket.AF_UNIX)
             try:
                 talk.connect(str(self.folder / "lockstep"))
                 return Connection(talk, ANSWER_S)
             except OSError:
                 talk.close()
-            if self._process.poll() is not None:
-                raise SimulatorError(f"Gazebo ended with status {self._process.returncode} at its start\n{self.said()}")
-            if broken := next((line for line in self._tail if any(sign in line for sign in _HOPELESS)), None):
-                raise SimulatorError(f"Gazebo cannot run this world\n  {broken.strip()}\n  fix:  {FIX}")
-            if time.monotonic() > until:
-                raise SimulatorError(f"Gazebo has not started within {START_S:.0f} s\n{self.said()}")
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.1)
+                if self._process.poll() is not None:
+                    status = self._process.returncode
+                    raise SimulatorError(f"Gazebo ended with status {status} at its start\n{self.said()}") from None
+                if broken := next((line for line in self._tail if any(sign in line for sign in _HOPELESS)), None):
+                    raise SimulatorError(f"Gazebo cannot run this world\n  {broken.strip()}\n  fix:  {FIX}") from None
+                raise
+
+        waiting = Retrying(
+            retry=retry_if_exception_type(OSError),
+            wait=wait_exponential(0.01, 0.1),
+            stop=stop_after_delay(START_S),
+            reraise=True,
+        )
+        try:
+            return waiting(attempt)
+        except OSError:
+            raise SimulatorError(f"Gazebo has not started within {START_S:.0f} s\n{self.said()}") from None
 
     def said(self) -> str:
         """The last lines that matter of what Gazebo wrote."""
         mine = [line for line in self._tail if "ALSA" not in line and line.strip()]
         ours = [line for line in mine if line.startswith("undercut:")]
         return "\n".join(f"  {line}" for line in ours or mine[-8:])
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
 
     @property
     def pid(self) -> int:

@@ -52,7 +52,7 @@ def master_uri() -> str:
 
 
 def ros_command(install: Install, *command: str, binds: tuple[tuple[Path, str], ...] = ()) -> list[str]:
-    """The command with ROS' surroundings, where Gazebo is."""
+    """The command with the environment variables of ROS, where Gazebo is."""
     packages = str(FOLDER) if install.root is None else SEEN
     told = {"ROS_MASTER_URI": master_uri(), "ROS_PACKAGE_PATH": f"{packages}:/usr/share", "ROS_PYTHON_VERSION": "3"}
     told |= {"HOME": "/tmp", "ROS_HOME": "/tmp/ros", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
@@ -163,7 +163,7 @@ class RosSimulator(Simulator):
         self._link.step += 1
 
     def observe(self, cars: IntArray) -> Observations:
-        seen = self._inner.observe(cars)
+        observations = self._inner.observe(cars)
         lefts = lenses(self._inner.models[int(cars[0])])
         pictures = np.stack([self._inner.pictures(cars, left_m) for left_m in lefts], axis=1)  # (K, C, 240, 320, 3)
         height, width = pictures.shape[2:4]
@@ -179,7 +179,7 @@ class RosSimulator(Simulator):
             (frame, (lens.ahead_m, left_m, above_m), 0.0) for (_, frame), left_m in zip(named, lefts, strict=True)
         ]
         mounts.append(("laser", (MOUNT_X_M, 0.0, MOUNT_Z_M), 0.0))
-        ranges = seen["LIDAR"].tolist() if "LIDAR" in seen else [[]] * len(cars)
+        ranges = observations["LIDAR"].tolist() if "LIDAR" in observations else [[]] * len(cars)
         told = [self._told(car, ranges[k], mounts) for k, car in enumerate(cars.tolist())]
         lidar = {
             "first": RAY_ANGLES_RAD[0],
@@ -189,7 +189,7 @@ class RosSimulator(Simulator):
         }
         request = {"op": "show", "step": self._link.step, "cars": told, "cameras": cameras, "lidar": lidar}
         self._link.ask({**request, "bytes": pictures.nbytes}, pictures.tobytes())
-        return seen
+        return observations
 
     def _told(self, car: int, ranges: list[float], mounts: list[Any]) -> dict[str, Any]:
         state = self._inner.cars

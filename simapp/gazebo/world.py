@@ -29,7 +29,7 @@ from simapp.camera.look import (
     textures,
 )
 from simapp.gazebo import car as makes
-from simapp.gazebo.imported import Surroundings, surroundings_of
+from simapp.gazebo.imported import GazeboScenery, scenery_of
 from simapp.tracks import Track
 from simapp.worlds import World
 
@@ -74,9 +74,9 @@ def write_world(
     _write_png(folder / "materials/textures/bodies.png", np.array([palette], np.uint8))
     materials = [_material("undercut/bodies", "bodies.png", "filtering none")]
     if track.world is None:
-        surroundings = _built_in(folder, track, room, seen_from, materials)
+        scenery = _built_in(folder, track, room, seen_from, materials)
     else:
-        surroundings = surroundings_of(World.load(track.world), track.world, folder, seen_from)
+        scenery = scenery_of(World.load(track.world), track.world, folder, seen_from)
     (folder / "materials/scripts/undercut.material").write_text("\n".join(materials))
     models = [makes.model(f"car_{i}", i, car, _body_visual(i, seen_from) if gui else "") for i, car in enumerate(cars)]
     told = {
@@ -87,12 +87,12 @@ def write_world(
         "bodies": len(cars) if gui else 0,
     }
     plugin = _elements(told) + "".join(f"<car>{_elements(makes.controllers(car))}</car>" for car in cars)
-    (folder / "world.sdf").write_text(_sdf(surroundings, models, _watcher(room), size, plugin))
+    (folder / "world.sdf").write_text(_sdf(scenery, models, _watcher(room), size, plugin))
 
 
 def _built_in(
     folder: Path, track: Track, room: tuple[float, float, float, float], seen_from: str, materials: list[str]
-) -> Surroundings:
+) -> GazeboScenery:
     """The built-in look: painted ground, four walls, and a plain sky. What it is made of is added to `materials`."""
     tiles = _write_ground(folder, track, room)
     materials += [_material(f"undercut/ground_{i}", f"ground_{i}.png") for i in range(len(tiles))]
@@ -108,7 +108,7 @@ def _built_in(
     ]
     visuals += [_wall_visual(i, room, seen_from) for i in range(4)]
     sky = " ".join(f"{value / 255:.5f}" for value in SKY_RGB)
-    return Surroundings(visuals, "", f"<ambient>1 1 1 1</ambient><background>{sky} 1</background>")
+    return GazeboScenery(visuals, "", f"<ambient>1 1 1 1</ambient><background>{sky} 1</background>")
 
 
 def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, float]) -> list[str]:
@@ -240,7 +240,7 @@ def _elements(values: dict[str, Any]) -> str:
     return "".join(f"<{key}>{value}</{key}>" for key, value in values.items())
 
 
-def _sdf(around: Surroundings, models: list[str], watcher: str, size: CameraSize, plugin: str) -> str:
+def _sdf(around: GazeboScenery, models: list[str], watcher: str, size: CameraSize, plugin: str) -> str:
     return f"""<?xml version="1.0"?>
 <sdf version="1.6"><world name="undercut">
 <physics type="ode" default="true"><max_step_size>{STEP_S / SUBSTEPS!r}</max_step_size>

@@ -158,16 +158,16 @@ class Cars:
         return reward
 
 
-def split(seen: Observations, count: int) -> list[Any]:
+def split(observations: Observations, count: int) -> list[Any]:
     """K observations of single cars, as their space has them; copies."""
-    if len(seen) == 1:
-        return [frame.copy() for frame in next(iter(seen.values()))]
-    return [{name: values[k].copy() for name, values in seen.items()} for k in range(count)]
+    if len(observations) == 1:
+        return [frame.copy() for frame in next(iter(observations.values()))]
+    return [{name: values[k].copy() for name, values in observations.items()} for k in range(count)]
 
 
-def batched(seen: Observations) -> Any:
+def batched(observations: Observations) -> Any:
     """The observations of K cars as a batch of their space."""
-    return next(iter(seen.values())) if len(seen) == 1 else seen
+    return next(iter(observations.values())) if len(observations) == 1 else observations
 
 
 def _model(metadata: MetadataLike | None) -> ModelMetadata:

@@ -63,9 +63,9 @@ class DeepRacerEnv(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Observation, reward, terminated, truncated, info."""
         did = self.cars.step(_ONE, checked_actions(self.action_space, np.asarray(action)[None], 1))
-        seen = split(self.cars.observe(_ONE), 1)[0]
+        observation = split(self.cars.observe(_ONE), 1)[0]
         info = _info(did, 0, int(self.cars.episodes[0]))
-        return seen, float(did.rewards[0]), bool(did.terminated[0]), bool(did.truncated[0]), info
+        return observation, float(did.rewards[0]), bool(did.terminated[0]), bool(did.truncated[0]), info
 
     def render(self) -> UInt8Array | None:
         """(480, 640, 3) uint8 with render_mode rgb_array."""
@@ -198,8 +198,8 @@ class DeepRacerVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         final: dict[str, Any] = {}
         observed = np.full(self.num_envs, None, dtype=object)
         rows = {car: row for row, car in enumerate(driving.tolist())}
-        for car, seen in zip(ended.tolist(), split(self.cars.observe(ended), len(ended)), strict=True):
-            observed[car] = seen
+        for car, observation in zip(ended.tolist(), split(self.cars.observe(ended), len(ended)), strict=True):
+            observed[car] = observation
             final = self._add_info(final, _info(did, rows[car], int(self.cars.episodes[car])), car)
             for name in ("params", "_params"):
                 if name in infos:

@@ -115,10 +115,10 @@ class Lidar:
             return np.asarray(_nearest(ranges, SECTORS) < SECTOR_CLIP_M, dtype=np.float64)
         config = self._config
         nearest = _nearest(ranges, config.num_sectors)
-        step_m = config.clipping_dist_m / config.num_values_per_sector
+        step_m = config.clipping_dist / config.num_values_per_sector
         which = np.minimum(np.floor(nearest / step_m), config.num_values_per_sector - 1)
         hot = which[..., None] == np.arange(config.num_values_per_sector)
-        hot &= (nearest < config.clipping_dist_m)[..., None]
+        hot &= (nearest < config.clipping_dist)[..., None]
         return np.asarray(hot.reshape(len(ranges), -1), dtype=np.float64)
 
 

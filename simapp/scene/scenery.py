@@ -8,7 +8,7 @@ from PIL import Image
 
 from contract.state import FloatArray, UInt8Array
 from simapp.scene import looks
-from simapp.worlds import Picture, World
+from simapp.worlds import World, WorldPicture
 from simapp.worlds.above import is_ground
 
 REACH_M = 80.0
@@ -76,7 +76,7 @@ def _colours(world: World, chosen: NDArray[np.intp]) -> FloatArray:
     return rgb
 
 
-def _sample(picture: Picture) -> UInt8Array:
+def _sample(picture: WorldPicture) -> UInt8Array:
     small = Image.fromarray(picture.pixels()[..., :3])
     small.thumbnail((SAMPLE_PX, SAMPLE_PX), Image.Resampling.BOX)
     return np.asarray(small)

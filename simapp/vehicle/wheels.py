@@ -62,6 +62,8 @@ def advance(
         y = y_m[i] + centre_x_m * math.sin(heading)
         front = 0.5 * friction * grip[k] * GRAVITY_MPS2 * centre  # of one wheel
         rear = 0.5 * friction * grip[k] * GRAVITY_MPS2 * (1.0 - centre)
+        # s / sqrt(s^2 + slide^2) is sign(s) without its leap: at rest there is no sliding, and the force must be 0
+        # and not jump from step to step. slide_mps is the sliding at which a tyre gives 1 / sqrt(2) of its grip.
         soft = slide_mps * slide_mps
         inertia = gyration_m * gyration_m
         # the steepest rate at which sliding dies out bounds the substep, so that any car's equations are stable
@@ -71,12 +73,15 @@ def advance(
             share = change_s[k] / step_s if part == 0 else 1.0 - change_s[k] / step_s
             if share <= 0.0:
                 continue
+            # Each part has substeps of its own, so that the command changes exactly between two of them.
             substeps = math.ceil(least * share)
             dt = step_s * share / substeps
             target, angle = command_mps[k, part], command_rad[k, part]
             if part == 1 and kick_rad > 0.0:
                 change = angle - command_rad[k, 0]
+                # the derivative gain answers the leap of the error at once; the lag below brings the angle back
                 steering += math.copysign(min(kick_rad, 2.0 * abs(change)), change)
+            # First-order lags have a closed form: exact for any substep, so they do not limit its length.
             half_keep = math.exp(-0.5 * dt / steering_lag_s)
             rim_keep = math.exp(-0.5 * dt / speed_lag_s) if speed_lag_s > 0.0 else 0.0
             if speed_lag_s <= 0.0:
@@ -87,7 +92,10 @@ def advance(
                     cos_steer, sin_steer = math.cos(steering), math.sin(steering)
                     spread = half_m * r
                     aside = v + front_m * r
-                    # front wheels, in their own frame: the left one, then the right one
+                    # Slip: `along` and `across` are the speeds at which a contact slides along its wheel, less the
+                    # rim, and across it. Each has a friction of its own, as the pyramid of the simulator's physics
+                    # engine has; so a wheel that spins can still hold the car sideways. front wheels, in their own
+                    # frame: the left one, then the right one
                     along = (u - spread) * cos_steer + aside * sin_steer - rim
                     across = aside * cos_steer - (u - spread) * sin_steer
                     pull = -front * along / math.sqrt(along * along + soft)
@@ -115,6 +123,8 @@ def advance(
                         middle = heading + 0.5 * dt * r0
                         steering = angle + (steering - angle) * half_keep
                         rim = target + (rim - target) * rim_keep
+                # the midpoint rule: positions move by the speeds in the middle of the substep, seen in the heading
+                # there
                 cos_heading, sin_heading = math.cos(middle), math.sin(middle)
                 x += dt * (u * cos_heading - v * sin_heading)
                 y += dt * (u * sin_heading + v * cos_heading)

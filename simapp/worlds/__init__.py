@@ -1,5 +1,5 @@
 """Worlds as they are raced: the meshes, textures, lights and sky of a racer's own copy of AWS's simulator."""
 
-from simapp.worlds.form import Light, Material, Picture, Scene, Visual, World
+from simapp.worlds.form import Light, Material, Scene, Visual, World, WorldPicture
 
-__all__ = ["Light", "Material", "Picture", "Scene", "Visual", "World"]
+__all__ = ["Light", "Material", "Scene", "Visual", "World", "WorldPicture"]

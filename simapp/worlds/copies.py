@@ -30,7 +30,7 @@ _NOT_OURS = frozenset(("proc", "sys", "dev", "node_modules", ".git", "__pycache_
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WorldSource:
     """A world in a copy: its name, the folder that holds worlds/, models/, meshes/ and routes/, and what to call that
     folder in messages."""
 
@@ -63,13 +63,13 @@ def opened(copy: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def worlds_in(folder: Path, shown: str) -> tuple[dict[str, Source], list[str]]:
+def worlds_in(folder: Path, shown: str) -> tuple[dict[str, WorldSource], list[str]]:
     """Worlds by name, sorted, and what of them cannot be taken, a line each.
 
     A world is worlds/NAME.world with routes/NAME.npy beside; of several of a name the one nearest to the top counts.
     InputError when there are none.
     """
-    found: dict[str, Source] = {}
+    found: dict[str, WorldSource] = {}
     unread: list[str] = []
     for root in sorted(_roots(folder), key=lambda it: (len(it.parts), it)):
         place = shown + "".join(f"/{part}" for part in root.relative_to(folder).parts)
@@ -79,7 +79,7 @@ def worlds_in(folder: Path, shown: str) -> tuple[dict[str, Source], list[str]]:
             elif not (root / "routes" / f"{path.stem}.npy").is_file():
                 unread.append(f"{place}: {path.stem} has no route routes/{path.stem}.npy")
             elif path.stem not in found:
-                found[path.stem] = Source(path.stem, root, place)
+                found[path.stem] = WorldSource(path.stem, root, place)
     if not found:
         rule = "a copy has a folder with worlds/NAME.world, routes/NAME.npy, models/ and meshes/ in it"
         value = unread[0] if unread else "no world"

@@ -16,7 +16,7 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
@@ -40,7 +40,7 @@ Xyz = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class WorldPicture:
     """A texture: the content of a PNG, JPEG or other picture file, or the path of one, decoded when it is asked for."""
 
     name: str
@@ -177,7 +177,7 @@ class World:
     uv: NDArray[np.float32] = field(repr=False)
     material: NDArray[np.int32] = field(repr=False)
     materials: tuple[Material, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[WorldPicture, ...] = ()
     lights: tuple[Light, ...] = ()
     scene: Scene = Scene()
     visuals: tuple[Visual, ...] = ()
@@ -239,7 +239,9 @@ class World:
                     uv=np.asarray(arrays["uv"], np.float32),
                     material=np.asarray(arrays["material"], np.int32),
                     materials=tuple(_made(Material, it) for it in told["materials"]),
-                    pictures=tuple(Picture(it, folder.joinpath(FILES, *plain_parts(it))) for it in told["pictures"]),
+                    pictures=tuple(
+                        WorldPicture(it, folder.joinpath(FILES, *plain_parts(it))) for it in told["pictures"]
+                    ),
                     lights=tuple(_made(Light, it) for it in told["lights"]),
                     scene=_made(Scene, told["scene"]),
                     visuals=tuple(_made(Visual, it) for it in told["visuals"]),
@@ -251,10 +253,6 @@ class World:
         except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
             raise InputError(where, str(problem), rule, fix) from problem
         return made
-
-    def renamed(self, name: str) -> Self:
-        """The same world under another name."""
-        return replace(self, name=name)
 
     def _described(self) -> dict[str, Any]:
         return {

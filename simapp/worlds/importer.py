@@ -1,9 +1,13 @@
 """Imports worlds of a racer's own copy: reads what a .world shows, and writes it in our form into ./tracks/NAME/."""
 
+import multiprocessing
+import os
 import posixpath
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,8 @@ from contract.state import FloatArray
 from simapp.tracks.library import read_route
 from simapp.tracks.track import Track
 from simapp.worlds.collada import MAX_MESH_BYTES, MAX_TRIANGLES, Part, read_mesh
-from simapp.worlds.copies import Source
-from simapp.worlds.form import Material, Picture, Visual, World
+from simapp.worlds.copies import WorldSource
+from simapp.worlds.form import Material, Visual, World, WorldPicture
 from simapp.worlds.sdf import Shape, pose_of, read_world
 from simapp.worlds.solids import solid
 
@@ -35,7 +39,7 @@ _PAINT = Material("Gazebo/White")
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedWorld:
     """What became of one world: `status` is imported, kept or failed; `notes` is what of it could not be read, a line
     each, or why it failed."""
 
@@ -45,22 +49,22 @@ class Imported:
     notes: tuple[str, ...] = ()
 
 
-def import_world(source: Source, tracks: Path, is_replaced: bool = False) -> Imported:
+def import_world(source: WorldSource, tracks: Path, is_replaced: bool = False) -> ImportedWorld:
     """Import one world into tracks/NAME; nothing is written when it fails, or is there and not to be replaced."""
     folder = tracks / source.name
     if folder.exists() and not is_replaced:
-        return Imported(source.name, "kept")
+        return ImportedWorld(source.name, "kept")
     try:
         world, files = read_copy(source)
         world.save(folder, files)
     except InputError as problem:
-        return Imported(source.name, "failed", notes=(str(problem),))
+        return ImportedWorld(source.name, "failed", notes=(str(problem),))
     except OSError as problem:
-        return Imported(source.name, "failed", notes=(f"{folder}: {problem.strerror or problem}",))
-    return Imported(source.name, "imported", world.triangle_count, world.unread)
+        return ImportedWorld(source.name, "failed", notes=(f"{folder}: {problem.strerror or problem}",))
+    return ImportedWorld(source.name, "imported", world.triangle_count, world.unread)
 
 
-def read_copy(source: Source) -> tuple[World, dict[str, bytes]]:
+def read_copy(source: WorldSource) -> tuple[World, dict[str, bytes]]:
     """A world of a copy, and the files of meshes that it is made of, by their paths in the copy.
 
     What is missing or damaged is left out and told of in World.unread. InputError when there is no route, no world
@@ -111,7 +115,7 @@ class _Making:
         self.uv: list[NDArray[np.float32]] = []
         self.material: list[NDArray[np.int32]] = []
         self.materials: dict[Material, int] = {}
-        self.pictures: dict[str, Picture] = {}
+        self.pictures: dict[str, WorldPicture] = {}
         self.visuals: list[Visual] = []
         self.kept: dict[str, bytes] = {}
         self.unread: list[str] = []
@@ -203,7 +207,7 @@ class _Making:
             return -1
         if path not in self._are_holes:
             try:
-                picture = Picture(path, self._files.read(path, MAX_MESH_BYTES))
+                picture = WorldPicture(path, self._files.read(path, MAX_MESH_BYTES))
                 pixels = picture.pixels()
                 self._are_holes[path] = pixels.shape[2] == 4 and int(pixels[..., 3].min()) < CUT_OUT_ALPHA
                 self.pictures[path] = picture
@@ -225,7 +229,7 @@ def _centred(parts: list[Part]) -> list[Part]:
 class _Files:
     """Files of a copy by their paths below its root, and by the URIs that SDF files name; nothing outside of it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: WorldSource) -> None:
         self.name, self._root = source.name, source.root
         self._real = source.root.resolve()
 
@@ -298,3 +302,48 @@ def _read(path: Path) -> bytes:
     except OSError as problem:
         why = problem.strerror or str(problem)
         raise InputError(str(path), why, "a world's files can be read", "check the copy") from problem
+
+
+# --- Imports many worlds at once, each in a process of its own --------------------------------------------------------
+
+MAX_JOBS = 4
+"""Processes at most: one takes up to 400 MB while it decodes the largest textures and meshes that are allowed."""
+
+
+def import_worlds(
+    sources: Sequence[WorldSource],
+    tracks: Path,
+    is_replaced: bool = False,
+    jobs: int = 0,
+    tell: Callable[[ImportedWorld], None] = lambda done: None,
+) -> list[ImportedWorld]:
+    """Import worlds into the folder `tracks`, and tell of each as it is done; in the order of `sources`.
+
+    jobs   processes at once; 0 is as many as there are cores, 4 at most
+    """
+    jobs = min(jobs or len(os.sched_getaffinity(0)), MAX_JOBS, len(sources))
+    if jobs <= 1:
+        done = []
+        for source in sources:
+            done.append(import_world(source, tracks, is_replaced))
+            tell(done[-1])
+        return done
+    tracks.mkdir(parents=True, exist_ok=True)
+    waiting: dict[Future[ImportedWorld], WorldSource] = {}
+    found: dict[str, ImportedWorld] = {}
+    # a fresh process: threads of this one, such as the progress bar's, could hold a lock while it is copied
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        waiting = {pool.submit(import_world, source, tracks, is_replaced): source for source in sources}
+        for future in as_completed(waiting):
+            source = waiting[future]
+            try:
+                found[source.name] = future.result()
+            except BrokenProcessPool:
+                found[source.name] = ImportedWorld(
+                    source.name, "failed", notes=("its process was ended, for memory perhaps",)
+                )
+            tell(found[source.name])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    return [found[source.name] for source in sources]

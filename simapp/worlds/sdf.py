@@ -73,7 +73,7 @@ def read_world(content: bytes, where: str, find: Find) -> Contents:
     world = parse(content, where).find("world")
     if world is None:
         raise InputError(where, "no <world>", "a .world is an SDF file with a world in it", "copy the file again")
-    reader = _Reader(find)
+    reader = _SdfReader(find)
     reader.model(world, np.eye(4), where, 0)
     lights = tuple(_sun_of_gazebo_11(light) if _is_harmonic(world) else light for light in reader.lights)
     return Contents(_scene(world.find("scene")), lights, tuple(reader.shapes), tuple(dict.fromkeys(reader.unread)))
@@ -95,7 +95,7 @@ def parse(content: bytes, where: str) -> ET.Element:
     return root
 
 
-class _Reader:
+class _SdfReader:
     """Collects lights and shapes of a world and the models in it."""
 
     def __init__(self, find: Find) -> None:

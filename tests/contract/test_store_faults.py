@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -29,14 +29,6 @@ from trainer.checkpoints import Checkpoints
 
 pytestmark = pytest.mark.minio
 KILLS = int(os.environ.get("FAULT_ROUNDS", "12"))
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[MinioServer]:
-    """A server of the test's own."""
-    server = MinioServer(tmp_path / "minio", minio_program())
-    yield server
-    server.kill()
 
 
 def told(problem: Callable[[], object]) -> str:
@@ -173,14 +165,14 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
 # --- what passes by itself -------------------------------------------------------------------------------------------
 
 
-def test_a_server_that_stays_away_is_waited_for_and_no_longer(own: MinioServer) -> None:
-    store = own.store("p", patience_s=1.0)
+def test_a_server_that_stays_away_is_waited_for_and_no_longer(own_minio: MinioServer) -> None:
+    store = own_minio.store("p", patience_s=1.0)
     store.put("a", b"1")
-    own.kill()
+    own_minio.kill()
     message = told(lambda: store.put("a", b"2"))
-    for words in ("waited: 1 s", own.endpoint, "kept:", "'p/a'", "see that the server runs"):
+    for words in ("waited: 1 s", own_minio.endpoint, "kept:", "'p/a'", "see that the server runs"):
         assert words in message
-    own.start()
+    own_minio.start()
     assert store.get("a") == b"1"
 
 
@@ -218,10 +210,10 @@ def own_uploads(minio: MinioServer, prefix: str) -> list[object]:
 
 
 @pytest.mark.slow
-def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioServer) -> None:
+def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own_minio: MinioServer) -> None:
     """A training saves checkpoint after checkpoint while the server dies again and again, and a reader looks on."""
     rng = np.random.default_rng(2)
-    store = own.store("run")
+    store = own_minio.store("run")
     saved: list[int] = []
     trouble: list[BaseException] = []
     stop = threading.Event()
@@ -256,14 +248,14 @@ def test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint(own: MinioSer
     try:
         for _ in range(KILLS):
             time.sleep(float(rng.uniform(0.05, 0.6)))
-            own.kill()
+            own_minio.kill()
             killed += 1
             acknowledged = saved[-1] if saved else -1
-            own.start()
-            last = Checkpoints(own.store("run")).last()
+            own_minio.start()
+            last = Checkpoints(own_minio.store("run")).last()
             assert acknowledged == -1 or (last is not None and last.iteration >= acknowledged)
             if last is not None and last.iteration == acknowledged:
-                assert Checkpoints(own.store("run")).load(last).policy_pb == _content(acknowledged)
+                assert Checkpoints(own_minio.store("run")).load(last).policy_pb == _content(acknowledged)
         before = len(saved)
         until("more saved checkpoints, or trouble", lambda: len(saved) > before + 1 or len(trouble) > 0)
     finally:

@@ -27,6 +27,7 @@ from contract.wire import (
     rollout_to_bytes,
     unframe,
 )
+from tests.fuzzing import places_in
 
 WORKER, ORDER = "0123456789abcdef", "ab" * 32
 RULES = RolloutRules({"FRONT_FACING_CAMERA": (120, 160, 1), "LIDAR": (64,)}, actions=5, most_steps=50)
@@ -148,14 +149,8 @@ VALUES = st.one_of(
 )
 
 
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every key and index of a JSON value, nested."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
-    return [place for key, inner in items for place in [(*path, key), *_places(inner, (*path, key))]]
-
-
 @settings(max_examples=200)
-@given(st.sampled_from(_places(json.loads(HEADER))), VALUES)
+@given(st.sampled_from(places_in(json.loads(HEADER))), VALUES)
 def test_a_forged_header_with_a_right_checksum_is_read_within_its_bounds(place: tuple[Any, ...], value: Any) -> None:
     """What an attacker or a bug could send: it may say something else that is allowed, but nothing else happens."""
     header = json.loads(HEADER)
@@ -232,7 +227,7 @@ def _forged(change: Callable[[dict[str, Any]], None], body: bytes = bytes(BODY))
     [
         (lambda h: h["arrays"].append(h["final/LIDAR"]), BODY, "'final/LIDAR' .* does not fit"),
         (lambda h: h["arrays"].append(h["final/LIDAR"]), bytes(BODY) + bytes(256), "'final/LIDAR' .* does not fit"),
-        (lambda h: h["seen/LIDAR"].update(name="more"), BODY, "arrays .*, more; sensors"),
+        (lambda h: h["observations/LIDAR"].update(name="more"), BODY, "arrays .*, more; sensors"),
         (lambda h: None, bytes(BODY) + b"more", "4 bytes behind its arrays"),
         (lambda h: h["steps"].update(shape=[2, 2]), BODY, "1 to 50 steps are a whole episode"),
         (lambda h: h["steps"].update(name="more"), BODY, "1 to 50 steps are a whole episode"),

@@ -17,6 +17,7 @@ from tests.browser import EXECUTABLE, Page, browser
 from tests.watching import write_race, write_run
 
 pytestmark = [
+    pytest.mark.usefixtures("racer"),
     pytest.mark.browser,
     pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium here: apt-get install chromium, then make test-all"),
 ]
@@ -29,12 +30,6 @@ PAINTED = """(id => {
   return seen.size;
 })"""
 FITS = "document.documentElement.scrollWidth <= innerWidth"
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @contextmanager

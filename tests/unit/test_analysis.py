@@ -2,9 +2,7 @@
 
 import itertools
 import math
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,13 +16,15 @@ from contract.rollout import Rollout
 from contract.state import BROKEN, STEP_DTYPE, STEP_S, EpisodeStatus, FloatArray
 from contract.stores.local import LocalStore
 from tests import recorded
+from tests.unit.log_support import copy, load
 from undercut.analysis.findings import LogFinding, findings
-from undercut.analysis.loading import load_run
 from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest, rows_of
 from undercut.analysis.measures import iteration_table, jumps, sector_times, smoothness
 from undercut.analysis.places import SECTORS, LapScale, action_use, densest, exits, heat_maps
 
 Driven = tuple[list[list[Rollout]], list[list[Rollout]], list[Rollout]]
+
+__all__ = ["copy"]
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +37,6 @@ def store(driven: Driven, tmp_path_factory: pytest.TempPathFactory) -> LocalStor
     root = tmp_path_factory.mktemp("runs")
     recorded.add_circle(root / "tracks")
     return recorded.record(root / "oval", driven)
-
-
-@pytest.fixture
-def copy(store: LocalStore, tmp_path: Path) -> LocalStore:
-    """To damage."""
-    shutil.copytree(store.root, tmp_path / "oval")
-    shutil.copytree(store.root.parent / "tracks", tmp_path / "tracks")
-    return LocalStore(tmp_path / "oval")
-
-
-def load(store: LocalStore) -> RunLog:
-    return load_run(store, "oval", [store.root.parent / "tracks"])
 
 
 def frame(store: LocalStore, kind: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from simapp.camera.sky import sky_grey
 from simapp.tracks import Track, load_track
 from simapp.worlds.common import common_world
 from simapp.worlds.copies import opened, worlds_in
-from simapp.worlds.form import Material, Picture, World
+from simapp.worlds.form import Material, World, WorldPicture
 from simapp.worlds.importer import import_world
 from tests.camera_reference import ssim
 from tests.conftest import REPO
@@ -52,7 +52,7 @@ def with_boards(
         uv=np.concatenate([world.uv, uv]),
         material=np.concatenate([world.material, kind]),
         materials=(*world.materials, material),
-        pictures=(*world.pictures, Picture.of("board.png", pixels)),
+        pictures=(*world.pictures, WorldPicture.of("board.png", pixels)),
     )
 
 

@@ -46,12 +46,6 @@ HEADS = {
 }
 
 
-@pytest.fixture
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def unpack_as_the_car_does(archive: Path) -> tuple[str, dict[str, bytes]]:
     """The name of the model on the car, and its files: unzipped, then untarred, one model in it (model_loader_node)."""
     assert archive.name.endswith(".tar.gz")

@@ -8,8 +8,12 @@ from pathlib import Path
 import click
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from simapp.scene import VIEWS
 from undercut.cli.main import PANELS, app
+from undercut.cli.video import ViewName
+from undercut.exit_codes import BAD_INPUT
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
 ROOT = typer.main.get_command(app)
@@ -93,6 +97,31 @@ def test_every_command_of_the_panels_exists() -> None:
 def test_every_command_and_option_says_what_it_is() -> None:
     silent = [name for name, command in commands().items() if not command.help]
     assert silent == []
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("train x --precision float23", "'float32'"),
+        ("train x --sim gazeboo", "'gazebo'"),
+        ("train x --race-type OVAL", "'OBJECT_AVOIDANCE'"),
+        ("train x --iterations 0", "greater than or equal to 1"),
+        ("race a b --checkpoint first", "'last'"),
+        ("evaluate x --laps 1001", "less than or equal to 1000"),
+        ("export x --layout gym", "'drfc'"),
+        ("new x --algorithm dqn", "'clipped_ppo'"),
+        ("video x --view sideways", "'45degree'"),
+    ],
+)
+def test_a_bad_choice_or_number_names_the_option_and_what_it_takes(words: str, named: str) -> None:
+    told = CliRunner().invoke(app, words.split())
+    said = " ".join(word for word in told.output.split() if word != "│")
+    assert told.exit_code == BAD_INPUT
+    assert words.split()[-2] in said and named in said
+
+
+def test_choices_of_videos_are_those_of_the_scene() -> None:
+    assert [str(view) for view in ViewName] == list(VIEWS)
 
 
 def test_every_list_and_result_has_json() -> None:

@@ -16,17 +16,12 @@ from contract.state import FloatArray, ObjectKind, TrackObjects
 from simapp.contact import outlines, overlaps
 from simapp.objects import CLEAR_M, Course
 from simapp.tracks import Track, load_track
-from tests.support import RADIUS_M, WIDTH_M, circle
+from tests.support import RADIUS_M, WIDTH_M, circle, mirrored
 
 LAP_M = circle().length_m
 CORNER_M = 6e-3
 """Beside a corner of the polyline the nearest place on it is up to half its turn times the offset off."""
 OVAL, STRIP = load_track("first_oval"), load_track("drag_strip")
-
-
-def mirrored(track: Track) -> Track:
-    """y -> -y; the left edge becomes the right one."""
-    return Track(track.name, (track.route * [1, -1, 1, -1, 1, -1])[:, [0, 1, 4, 5, 2, 3]])
 
 
 def race(kind: str = "OBJECT_AVOIDANCE", **keys: Any) -> RaceConfig:

@@ -26,8 +26,10 @@ from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.common.weights import Weights
 from trainer.journal import RunJournal
 from undercut.cli.main import app
-from undercut.interchange.importing import Imported, import_model
+from undercut.interchange.importing import ImportedModel, import_model
 from undercut.runs.run import DEFAULT_REWARD, Run
+
+pytestmark = pytest.mark.usefixtures("racer")
 
 REWARD = "def reward_function(params):\n    return params['progress'] / 100.0\n"
 HYPERPARAMETERS = {"batch_size": "32", "num_epochs": 3, "num_episodes_between_training": 10, "some_new_key": 1}
@@ -62,12 +64,6 @@ def saved() -> tuple[Saved, Saved]:
     best = Saved.of(model)
     model.train(seed=2)
     return best, Saved.of(model)
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def download(path: Path, saved: tuple[Saved, Saved]) -> Path:
@@ -154,7 +150,7 @@ def test_an_imported_run_is_trained_on_from_its_last_checkpoint(racer: Path, sav
 def _check_a_copied_run(run: Run) -> None:
     """Runs are imported as they are, optimiser included; a broken one not at all."""
     made = import_model(str(Path(run.store.where())), "copied")
-    assert made == Imported("copied", ["7_Step-700.ckpt", "9_Step-950.ckpt"], [f"it was run {run.config.name}"])
+    assert made == ImportedModel("copied", ["7_Step-700.ckpt", "9_Step-950.ckpt"], [f"it was run {run.config.name}"])
     copied = Run.open("copied")
     assert copied.config == run.config.model_copy(update={"name": "copied"})
     same = [key for key in run.store.list("model/") if run.store.get(key) == copied.store.get(key)]

@@ -28,7 +28,7 @@ from undercut.figures.inspection import InspectedLap, heat_over
 from undercut.report import inspecting
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint
-from undercut.video import video
+from undercut.video import lap_video
 from undercut.video.saliency_video import saliency_frames
 
 PNG = b"\x89PNG"
@@ -111,13 +111,13 @@ def test_frames_of_the_video_show_heat_and_bars() -> None:
 def test_a_missing_encoder_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match="pip install av"):
-        video.encoder()
+        lap_video.encoder()
 
 
 def test_a_video_read_back_has_every_frame() -> None:
-    av = video.encoder()
+    av = lap_video.encoder()
     frames = list(saliency_frames(lap([0, 1, 2, 0, 1]), "test"))
-    with av.open(io.BytesIO(video.mp4(frames, 15))) as container:
+    with av.open(io.BytesIO(lap_video.mp4(frames, 15))) as container:
         stream = container.streams.video[0]
         assert stream.average_rate == 15
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]

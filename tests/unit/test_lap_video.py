@@ -15,10 +15,8 @@ from contract.state import UInt8Array
 from simapp.scene import VIEWS, SceneRenderer, followed
 from tests.recordings import TRACK, box_at, lap_steps, race, recording, with_reset
 from undercut.video.footage import frame_count, moments
-from undercut.video.hud import Hud, clock
-from undercut.video.lap_video import VideoMaker
-from undercut.video.lettering import shortened, text_mask, text_width, write
-from undercut.video.video import mp4
+from undercut.video.hud import Hud, clock, shortened, text_mask, text_width, write
+from undercut.video.lap_video import VideoMaker, mp4
 
 av: Any = importlib.import_module("av")
 MAKER = VideoMaker.of(TRACK)

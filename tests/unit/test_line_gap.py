@@ -12,7 +12,7 @@ from tests.line_support import kidney, ring
 from undercut.analysis.gap import CAUSES, best_gap_of, gap_of
 from undercut.analysis.limit import Limit
 from undercut.line.limits import gap_line, gap_values, limit_of
-from undercut.line.replay import replay
+from undercut.line.raceline import replay
 
 RADIUS_M, SPEED_MPS = 2.0, 3.0
 

@@ -16,15 +16,11 @@ from tests.patience import PATIENCE_S
 from tests.watching import drive
 from undercut.runs.live import LIVE, LiveSession, live_names, live_recording, session
 
+pytestmark = pytest.mark.usefixtures("racer")
+
 CONFIG = RunConfig(name="mine", car_color="Red", track="paddock")
 TRAINING = RolloutOrder(Phase.training, 3, 60, 20)
 FILE = live_recording(LIVE / "run" / "mine", Phase.training)
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def loud(said: str) -> None:

@@ -17,30 +17,13 @@ from simapp.tracks import Track
 from tests import recorded
 from tests.conftest import SHARED_REFERENCE
 from tests.support import circle
+from tests.unit.log_support import copy, load, store
 from undercut.analysis.findings import findings
 from undercut.analysis.loading import load_folder, load_run
-from undercut.analysis.log import Kind, RunLog, rows_of
+from undercut.analysis.log import Kind, rows_of
 from undercut.analysis.places import SECTORS, LapScale, action_use, exits
 
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
-    root = tmp_path_factory.mktemp("runs")
-    recorded.add_circle(root / "tracks")
-    return recorded.record(root / "oval", recorded.episodes())
-
-
-@pytest.fixture
-def copy(store: LocalStore, tmp_path: Path) -> LocalStore:
-    """To damage."""
-    shutil.copytree(store.root, tmp_path / "oval")
-    shutil.copytree(store.root.parent / "tracks", tmp_path / "tracks")
-    return LocalStore(tmp_path / "oval")
-
-
-def load(store: LocalStore) -> RunLog:
-    return load_run(store, "oval", [store.root.parent / "tracks"])
-
+__all__ = ["copy", "store"]
 
 # --- damage ----------------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from undercut.analysis.log import Episode, Kind
 from undercut.analysis.measures import iteration_table
 from undercut.analysis.workers import counted_together
 from undercut.cli.main import app
-from undercut.interchange.workers import WorkersFiles
+from undercut.interchange.importing import WorkersFiles
 
 # --- workers ---------------------------------------------------------------------------------------------------------
 

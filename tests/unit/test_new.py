@@ -1,7 +1,7 @@
 """`undercut new`: what it writes passes the check, trains, and never replaces anything."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
@@ -11,7 +11,10 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
 from undercut.check.check import Given, check
 from undercut.cli.main import app
-from undercut.scaffold.new import RACES, Wish, new_folder
+from undercut.scaffold import RaceKind
+from undercut.scaffold.new import Wish, new_folder
+
+RACES = get_args(RaceKind)
 
 
 @pytest.mark.parametrize("race", [RACES[0], *(pytest.param(race, marks=pytest.mark.slow) for race in RACES[1:])])

@@ -4,7 +4,7 @@ import pytest
 
 from contract.config import EvaluationConfig, RaceConfig
 from contract.errors import InputError
-from undercut.races.params import RaceParams, Racer, race_of, race_params, read_race_params
+from undercut.races.params import RaceEntry, RaceParams, race_of, race_params, read_race_params
 from undercut.runs.params_files import load_race
 
 HEAD_TO_HEAD = """\
@@ -52,8 +52,8 @@ def test_a_head_to_head_in_the_guidances_manner() -> None:
         for n, name in ((1, "zig"), (2, "zag"))
     ]
     assert race.racers == (
-        Racer("zig", "White", "both", "a", "First", own[0]),
-        Racer("zag", "Black", "both", "b", "Second", own[1]),
+        RaceEntry("zig", "White", "both", "a", "First", own[0]),
+        RaceEntry("zag", "Black", "both", "b", "Second", own[1]),
     )
     assert race.race == RaceConfig(race_type="HEAD_TO_MODEL")
     assert race.evaluation == EvaluationConfig(number_of_trials=3, off_track_penalty=2.0, collision_penalty=5.0)

@@ -125,8 +125,6 @@ def test_who_may_race(racers: Path, verb: str) -> None:
         undercut(verb, "a")
     with pytest.raises(InputError, match=r"'nobody'(.|\n)*there are: a(.|\n)*undercut train nobody"):
         undercut(verb, "a", "nobody")
-    with pytest.raises(InputError, match="best or last"):
-        undercut(verb, "a", "a", "--checkpoint", "first")
     if verb == "race":
         with pytest.raises(InputError, match=r"racers: 5(.|\n)*2 to 4"):
             undercut(verb, *["a"] * 5)

@@ -20,11 +20,13 @@ from matplotlib.figure import Figure
 from contract import artifacts
 from contract.stores.local import LocalStore
 from tests import recorded
+from tests.unit.log_support import store
 from undercut.analysis.findings import LogFinding, findings, headline
 from undercut.analysis.loading import load_run
 from undercut.analysis.log import EVALUATIONS, Kind, RunLog, fastest
 from undercut.analysis.measures import iteration_table
 from undercut.analysis.places import STEERING_BINS, LapScale, action_use
+from undercut.analysis.tables import Column, Table
 from undercut.report import curves, maps, page
 from undercut.report import report as reporting
 from undercut.report.canvas import Picture, picture
@@ -77,18 +79,14 @@ class Reader(HTMLParser):
             self.tables[-1][-1][-1] += data
 
 
+__all__ = ["store"]
+
+
 def read(page: str) -> Reader:
     reader = Reader()
     reader.feed(page)
     reader.close()
     return reader
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
-    root = tmp_path_factory.mktemp("runs")
-    recorded.add_circle(root / "tracks")
-    return recorded.record(root / "oval", recorded.episodes())
 
 
 def load(store: LocalStore) -> RunLog:
@@ -174,7 +172,7 @@ def test_names_from_files_are_escaped() -> None:
 
     shown = page.pictures([picture("x", evil, evil, draw)])
     lead = page.facts([(evil, evil)]) + page.problems([evil]) + page.figures([(evil, evil, evil)])
-    table = page.table([page.Column(evil, evil)], [[evil]])
+    table = page.table(Table([Column(evil, evil)], [[evil]]))
     body = shown + table + page.findings([LogFinding(evil, evil)])
     html = page.page(evil, lead, [page.Section("x", evil, body)])
     found = read(html)

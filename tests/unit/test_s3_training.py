@@ -16,7 +16,7 @@ from contract import artifacts
 from contract.errors import StoreError
 from contract.protocols import Place
 from contract.stores.local import LocalStore
-from tests.minio_server import BUCKET, MinioServer, minio_program
+from tests.minio_server import BUCKET, MinioServer
 from tests.patience import PATIENCE_S
 from trainer.checkpoints import Checkpoints
 from undercut.cli.main import app
@@ -39,14 +39,6 @@ def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "weights.py").write_text("SPEED = 1.5\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[MinioServer]:
-    """A server of the test's own."""
-    server = MinioServer(tmp_path / "minio", minio_program())
-    yield server
-    server.kill()
 
 
 def environment(server: MinioServer) -> dict[str, str]:
@@ -82,23 +74,23 @@ def assert_same(first: Place, second: Place) -> None:
 
 
 def test_a_training_whose_server_is_killed_again_and_again_leaves_what_an_undisturbed_one_leaves(
-    racer: Path, own: MinioServer, undercut: Command
+    racer: Path, own_minio: MinioServer, undercut: Command
 ) -> None:
     """kill -9 of MinIO at random moments of a training; then a resume, an evaluation, a copy and a resume of that."""
-    train, there = ["train", "run", "--reward", "reward.py", *LIMITS, "--iterations"], environment(own)
+    train, there = ["train", "run", "--reward", "reward.py", *LIMITS, "--iterations"], environment(own_minio)
     undercut({}, *train, "3")
     rng, kills = np.random.default_rng(0), 0
     with (racer / "said.txt").open("wb") as said:
         training = subprocess.Popen([str(UNDERCUT), *train, "2"], stdout=said, stderr=said, env={**os.environ, **there})
         while training.poll() is None:
             time.sleep(float(rng.uniform(0.3, 3.0)))
-            own.kill()
+            own_minio.kill()
             kills += 1
-            own.start()
+            own_minio.start()
     heard = (racer / "said.txt").read_text()
     assert training.returncode == 0, heard
     assert kills > 3 and "trying again for 120 s" in heard
-    run = own.store(f"{PREFIX}/runs/run")
+    run = own_minio.store(f"{PREFIX}/runs/run")
     assert run.exists("weights.py")
     for script in ("reward.py", "weights.py"):
         (racer / script).unlink()  # the run has its own

@@ -13,9 +13,8 @@ from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, EpisodeStatus
 from contract.stores.local import LocalStore
-from trainer.journal import RunJournal
+from trainer.journal import RunJournal, samples
 from trainer.learn import Iteration, Progress
-from trainer.samples import samples
 
 CAMERA = "FRONT_FACING_CAMERA"
 

@@ -27,9 +27,9 @@ from tests.others import (
     worker_files,
     write,
 )
+from undercut.analysis.driven import read_simulator_log
 from undercut.analysis.log import Kind
 from undercut.analysis.measures import iteration_table
-from undercut.analysis.simlog import read_simulator_log
 
 # --- simulators' logs ------------------------------------------------------------------------------------------------
 

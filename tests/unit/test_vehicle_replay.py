@@ -6,8 +6,8 @@ import pytest
 from contract.car import car_of_version
 from contract.simtrace import Trace, from_csv
 from tests.conftest import SHARED_REFERENCE
+from undercut.calibration.measure import replay
 from undercut.calibration.pieces import AHEAD, cut
-from undercut.calibration.replay import replay
 
 SIMTRACES = SHARED_REFERENCE / "simtraces"
 RECORDED = {  # name: version, limits in metres after 5 and 15 rows

@@ -114,7 +114,6 @@ def test_any_simtrace_file_is_enough(run: Run, header: str) -> None:
     [
         (["mine"], "neither is there(.|\n)*undercut evaluate mine"),
         (["mine", "--iteration", "7"], "7-iteration.csv(.|\n)*undercut runs"),
-        (["mine", "--view", "sideways"], "'sideways'(.|\n)*topview, 45degree, pip, front"),
         (["mine", "--training"], "add --iteration 0"),
         (["nobody"], "undercut train nobody"),
         (["nothing", "--race"], "--name nothing"),

@@ -19,13 +19,9 @@ from undercut.cli.main import app
 from undercut.cli.view import HOST
 from undercut.view.ports import is_loopback, listener, owner
 
+pytestmark = pytest.mark.usefixtures("racer")
+
 UNDERCUT = Path(sys.executable).parent / "undercut"
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 LOCAL = ("127.0.0.1", "127.9.9.9", "::1", "localhost")

@@ -20,13 +20,9 @@ from undercut.view.laps import COLUMNS, MAX_CARS, OBJECT_COLUMNS, LapReader, Lap
 from undercut.view.pictures import Pictures, grid, objects_around
 from undercut.view.subject import RECORDING, Subject, subjects
 
+pytestmark = pytest.mark.usefixtures("racer")
+
 MINE = Subject("run", "mine")
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def read(subject: Subject, show: Show = "newest", iteration: int | None = None) -> Laps:

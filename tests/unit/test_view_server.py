@@ -1,7 +1,6 @@
 """The page's server: who may look, and what it gives."""
 
 import re
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -11,13 +10,9 @@ from contract import artifacts
 from tests.viewing import run, served
 from tests.watching import write_race, write_run
 
+pytestmark = pytest.mark.usefixtures("racer")
+
 TOKEN = "a token that nobody guesses"
-
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import itertools
 import json
 import struct
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -20,11 +19,7 @@ from undercut.view.server import MAX_VIEWERS
 from undercut.view.stage import WINDOW, Album, Stage, Viewer, frame_messages
 from undercut.view.subject import Subject
 
-
-@pytest.fixture(autouse=True)
-def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("racer")
 
 
 def unpacked(data: bytes) -> tuple[dict[str, Any], bytes]:

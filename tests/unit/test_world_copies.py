@@ -11,15 +11,12 @@ import pytest
 
 from contract.errors import InputError
 from simapp.worlds import World, copies
-from simapp.worlds.copies import Source, worlds_in
+from simapp.worlds.copies import WorldSource, worlds_in
 from simapp.worlds.form import plain_parts
 from tests.unit.made_worlds import Copy, Face, dae, plain_png
-from tests.unit.test_world_import import GROUND, WALL, grass, imported, one, plain
+from tests.unit.test_world_import import GROUND, WALL, copy, grass, imported, one, plain
 
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Copy:
-    return Copy(tmp_path / "bundle")
+__all__ = ["copy"]
 
 
 @pytest.mark.parametrize("form", ["folder", "above", "zip", "tar", "tar.gz", "image"])
@@ -143,7 +140,7 @@ def test_of_two_worlds_of_a_name_the_upper_one_counts(copy: Copy) -> None:
     plain(copy)
     shutil.copytree(copy.root, copy.root / "deeper/bundle")
     known, _ = worlds_in(copy.root, "bundle")
-    assert known["Made_track"] == Source("Made_track", copy.root, "bundle")
+    assert known["Made_track"] == WorldSource("Made_track", copy.root, "bundle")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/../../b", "/etc/passwd", "a\\b", "C:/x", "a\0b"])

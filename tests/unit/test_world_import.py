@@ -7,10 +7,9 @@ import pytest
 
 from contract.errors import InputError
 from simapp.tracks import available_tracks, load_track
-from simapp.worlds import Picture, World
-from simapp.worlds.batch import import_worlds
+from simapp.worlds import World, WorldPicture
 from simapp.worlds.copies import opened, worlds_in
-from simapp.worlds.importer import Imported, import_world
+from simapp.worlds.importer import ImportedWorld, import_world, import_worlds
 from simapp.worlds.packed import pack, unpacked
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.made_worlds import HARMONIC, Copy, Face, dae, flat, plain_png, png
@@ -36,7 +35,7 @@ def plain(copy: Copy, name: str = "Made_track") -> Copy:
     return copy.add(name, {"ground.dae": dae(GROUND)}, grass())
 
 
-def imported(copy: Path, tracks: Path, replace: bool = False) -> list[Imported]:
+def imported(copy: Path, tracks: Path, replace: bool = False) -> list[ImportedWorld]:
     with opened(copy) as folder:
         sources, _ = worlds_in(folder, str(copy))
         return [import_world(source, tracks, replace) for source in sources.values()]
@@ -79,7 +78,7 @@ def test_what_is_there_is_kept_unless_it_is_to_be_replaced(copy: Copy, tmp_path:
     one(plain(copy), tracks)
     copy.write("meshes/Made_track/ground.dae", dae(GROUND[:1]))
     before = (tracks / "Made_track/world.npz").read_bytes()
-    assert imported(copy.root, tracks) == [Imported("Made_track", "kept")]
+    assert imported(copy.root, tracks) == [ImportedWorld("Made_track", "kept")]
     assert (tracks / "Made_track/world.npz").read_bytes() == before
     assert imported(copy.root, tracks, replace=True)[0].status == "imported"
     assert World.load(tracks / "Made_track").triangle_count == 2
@@ -253,7 +252,7 @@ def test_a_broken_world_folder_is_told(break_it: str, copy: Copy, tmp_path: Path
 def test_pictures_that_are_none_are_refused() -> None:
     for content in (b"", b"text", plain_png(1, 2, 3)[:50]):
         with pytest.raises(InputError, match=r"t\.png"):
-            Picture("t.png", content).pixels()
+            WorldPicture("t.png", content).pixels()
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the official worlds lie beside a development checkout only")

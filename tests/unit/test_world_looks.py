@@ -12,12 +12,25 @@ from simapp.tracks import Track, load_track
 from simapp.worlds import World
 from simapp.worlds.above import from_above, is_ground
 from simapp.worlds.collada import read_mesh
-from simapp.worlds.common import DASH, GRASS, LINE, LINE_M, ROAD, START, WALL, Paint, common_world
+from simapp.worlds.common import (
+    DASH,
+    GRASS,
+    GRASS_RGB,
+    LINE,
+    LINE_M,
+    ROAD,
+    ROAD_RGB,
+    ROUGHNESS,
+    START,
+    WALL,
+    Paint,
+    common_world,
+    pictures,
+)
 from simapp.worlds.copies import worlds_in
 from simapp.worlds.dae_file import dae_of
 from simapp.worlds.importer import import_world
 from simapp.worlds.looks import metres_a_repeat, restyled, roles_of
-from simapp.worlds.textures import GRASS_RGB, ROAD_RGB, ROUGHNESS, pictures
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.made_worlds import Copy, Face, dae, flat, loop_route, plain_png
 from undercut.cli.train import looking

@@ -128,10 +128,12 @@ def _print(*values: object, **kwargs: object) -> None:
     _log.debug(" ".join(str(value) for value in values))
 
 
+# A module looks names up in its own `__builtins__`, and `import` statements call the `__import__` there. So rl_coach
+# can be given other modules without changing sys.modules, in which racers and other libraries find the real ones.
 _BUILTINS: dict[str, object] = {**vars(builtins), "__import__": _import, "print": _print}
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
+class _CoachLoader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module: types.ModuleType) -> None:
         module.__dict__["__builtins__"] = _BUILTINS
         with warnings.catch_warnings():
@@ -141,6 +143,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
             super().exec_module(module)
 
 
+# Only rl_coach's own modules get that loader: its name is asked for before all other finders are.
 class _Finder:
     @staticmethod
     def find_spec(
@@ -150,7 +153,7 @@ class _Finder:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+            spec.loader = _CoachLoader(spec.loader.name, spec.loader.path)
         return spec
 
 

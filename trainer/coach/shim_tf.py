@@ -37,6 +37,8 @@ def products_in(precision: str) -> Iterator[None]:
 def facade(tf: Any) -> types.ModuleType:
     """A module that looks like TensorFlow 1.14. Switches this process to graph mode, which rl_coach needs."""
     v1 = tf.compat.v1
+    # rl_coach builds graphs once and runs them in sessions; eager tensors would break it, and cannot be mixed with
+    # graphs.
     v1.disable_v2_behavior()
 
     class TensorFlow1(types.ModuleType):
@@ -94,6 +96,8 @@ def _layers(v1: Any) -> types.SimpleNamespace:
         name: str | None = None,
     ) -> Tensor:
         """Works on the last axis, whatever the rank, as tf.layers.dense did."""
+        # get_variable and not a Keras layer: those name and count their variables in other ways, and a checkpoint of
+        # rl_coach would not be found in them.
         with v1.variable_scope(name, default_name="dense"):
             size = int(inputs.shape[-1])
             kernel = v1.get_variable("kernel", [size, units], v1.float32, kernel_initializer)

@@ -56,8 +56,8 @@ class _Episode:
 
     @property
     def num_bytes(self) -> int:
-        seen = sum(len(blob) for blobs in self.observations.values() for blob in blobs)
-        return seen + self.actions.nbytes + self.rewards.nbytes
+        observed = sum(len(blob) for blobs in self.observations.values() for blob in blobs)
+        return observed + self.actions.nbytes + self.rewards.nbytes
 
 
 class ReplayBuffer:
@@ -168,9 +168,9 @@ class ReplayBuffer:
         blobs = iter([content[end - size : end] for end, size in zip(ends, sizes.tolist(), strict=True)])
         episodes, first = [], 0
         for count, cut in zip(steps.tolist(), truncated.tolist(), strict=True):
-            seen = {name: [next(blobs) for _ in range(count + 1)] for name in self._sensors}
+            observations = {name: [next(blobs) for _ in range(count + 1)] for name in self._sensors}
             span = slice(first, first + count)
-            episodes.append(_Episode(seen, actions[span], rewards[span], cut))
+            episodes.append(_Episode(observations, actions[span], rewards[span], cut))
             first += count
         return episodes
 

@@ -101,8 +101,8 @@ class Saliency:
         ]
         return Decisions(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
-    def _part(self, seen: Observations, chosen: IntArray | None) -> tuple[NDArray[Any], ...]:
-        feed: dict[Any, Any] = {tensor: seen[name] for name, tensor in self._inputs.items()}
+    def _part(self, observations: Observations, chosen: IntArray | None) -> tuple[NDArray[Any], ...]:
+        feed: dict[Any, Any] = {tensor: observations[name] for name, tensor in self._inputs.items()}
         outputs = np.asarray(self._session.run(self._output, feed), dtype=np.float64)
         if self._continuous:
             chosen = np.zeros(len(outputs), np.int64)

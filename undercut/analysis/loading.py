@@ -20,13 +20,59 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import read_training_params
 from contract.salvage import list_of_objects
 from contract.state import FloatArray
-from simapp.tracks import Track, load_track
+from simapp.tracks import Track, available_tracks, load_track
 from undercut.analysis.driven import Driven, Traces
 from undercut.analysis.files import LogFiles
 from undercut.analysis.folders import is_metrics, logs_in
-from undercut.analysis.log import Episode, Kind, RunLog, same_length
-from undercut.analysis.road import matching_track, oriented
+from undercut.analysis.log import Episode, Kind, RunLog, rows_of, same_length
 from undercut.analysis.unpacked import Readable, Unpacked, counted, is_log, minio_folder
+
+# --- Which known track some traces were driven on, and which way round ------------------------------------------------
+
+_SAMPLES = 2000
+_NEAR_THE_ROAD = 0.95
+
+
+def matching_track(episodes: Sequence[Episode], search: Sequence[Path]) -> Track | None:
+    """The known track whose lap is as long as the traces say, and that 95 % of their rows are near: no further from the
+    centre line than the road is wide."""
+    length_m = float(np.median([episode.track_length_m for episode in episodes]))
+    rows = _sample(episodes)
+    best: tuple[float, Track] | None = None
+    for name in available_tracks(search):
+        try:
+            track = load_track(name, search)
+        except InputError:
+            continue
+        if not same_length(track.length_m, length_m):
+            continue
+        where = track.project(rows["x_m"], rows["y_m"])
+        share = float((np.abs(where.offset_m) <= where.width_m).mean())
+        if share >= _NEAR_THE_ROAD and (best is None or share > best[0]):
+            best = share, track
+    return best[1] if best else None
+
+
+def oriented(track: Track, episodes: Sequence[Episode]) -> tuple[Track, bool]:
+    """The track in the direction in which the traces count their waypoints, and whether that is not its own."""
+    rows = _sample(episodes)
+    if not len(rows):
+        return track, False
+    ways = (track, track.reversed())
+    agreeing = [
+        np.count_nonzero(way.project(rows["x_m"], rows["y_m"]).nearest_waypoint == rows["closest_waypoint"])
+        for way in ways
+    ]
+    is_reversed = bool(agreeing[1] > agreeing[0])
+    return ways[is_reversed], is_reversed
+
+
+def _sample(episodes: Sequence[Episode]) -> np.ndarray:
+    rows = rows_of(episodes)
+    return rows[:: max(1, len(rows) // _SAMPLES)]
+
+
+# --- Reads what a run left, ours, the console's or DeepRacer-for-Cloud's ----------------------------------------------
 
 _UPDATE_LINE = re.compile(
     r"Policy training> Surrogate loss=(\S+), KL divergence=(\S+), Entropy=(\S+), training epoch=(\d+)"
@@ -35,7 +81,7 @@ _UPDATE_LINE = re.compile(
 
 def load_run(place: Readable, name: str, search: Sequence[Path]) -> RunLog:
     """The log of one run of ours, of which nothing need be whole. Own tracks are looked for in `search`."""
-    return _Reader(place, place.list(""), name, search).read()
+    return _LogReader(place, place.list(""), name, search).read()
 
 
 def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track | None = None) -> list[RunLog]:
@@ -48,7 +94,7 @@ def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track
     found = logs_in(keys)
     logs = []
     for group, its in found.items():
-        log = _Reader(files, its, group.rpartition("/")[2] or name, search, track, foreign=True).read()
+        log = _LogReader(files, its, group.rpartition("/")[2] or name, search, track, foreign=True).read()
         if log.episodes or log.updates or any(is_metrics(key) or artifacts.parse_any_simtrace(key) for key in its):
             logs.append(log)
     if not logs:
@@ -77,7 +123,7 @@ def load_folder(place: Readable, name: str, search: Sequence[Path], track: Track
     return logs
 
 
-class _Reader:
+class _LogReader:
     """One log, read file by file; `problems` grow on the way."""
 
     def __init__(

@@ -263,7 +263,7 @@ def _reward(
     known = trial.drives[0].params[0]
     is_python = isinstance(function, RewardFunction)
     found = check_source(function.source, str(path), known, metadata, road) if is_python else []
-    told = {key for key in trial.absent if any(repr(key) in trap.text for trap in found)}
+    told = {key for key in trial.absent if any(repr(key) in finding.text for finding in found)}
     report.findings += [*check_drives(trial, path, has_objects, told), *found]
     report.reads, report.unread = sorted(trial.read), sorted(set(known) - trial.read)
     report.drives = [_row(trial, number) for number in range(len(trial.drives))]

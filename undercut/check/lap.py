@@ -39,7 +39,7 @@ ASIDE_STEPS = 60
 BOXES: RaceConfig = RaceConfig(race_type="OBJECT_AVOIDANCE", object_positions=((0.1, 1), (0.6, -1)))
 
 
-class Recorded(dict[str, Any]):
+class RecordingParams(dict[str, Any]):
     """Params that write down which keys are read; `seen` and `absent` are shared by all calls."""
 
     def __init__(self, values: dict[str, Any], seen: set[str], absent: set[str]) -> None:
@@ -258,7 +258,7 @@ class _Spied:
     def __call__(self, params: dict[str, Any]) -> float:
         self.drive.params.append(_copied(params))
         _arm(CALL_LIMIT_S)
-        value = self._function(Recorded(params, self._trial.read, self._trial.absent))
+        value = self._function(RecordingParams(params, self._trial.read, self._trial.absent))
         _arm(0.0)
         self.drive.rewards.append(value)
         return value

@@ -64,7 +64,7 @@ def check_source(
     source: str, path: str, known: Iterable[str], metadata: ModelMetadata | None, track: Track | None
 ) -> list[CheckFinding]:
     """The findings, in the order of lines. `known` are the params that there are."""
-    reader = _Reader(source, path, tuple(known), metadata)
+    reader = _SourceReader(source, path, tuple(known), metadata)
     tree = ast.parse(source)
     with contextlib.suppress(RecursionError):  # an expression nested by the hundreds: what was found until there
         reader.visit(tree)
@@ -101,7 +101,7 @@ def _lines(tree: ast.Module) -> list[tuple[int, np.ndarray]]:
     return found
 
 
-class _Reader(ast.NodeVisitor):
+class _SourceReader(ast.NodeVisitor):
     """Follows params through assignments, statement by statement."""
 
     def __init__(self, source: str, path: str, known: tuple[str, ...], metadata: ModelMetadata | None) -> None:

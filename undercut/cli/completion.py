@@ -1,4 +1,4 @@
-"""What a shell offers after a TAB: runs, tracks, folders, and words. Nothing here may fail or say anything."""
+"""What a shell offers after a TAB: runs, tracks and folders. Nothing here may fail or print. Choices typer knows."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -52,24 +52,11 @@ def folders(incomplete: str) -> list[str]:
     return _matching(incomplete, known)
 
 
-def words(*known: str) -> Completer:
-    """A completer of fixed words, in any case."""
-    return lambda incomplete: [word for word in known if word.lower().startswith(incomplete.lower())]
-
-
 BY_NAME: dict[str, Completer] = {
     "run": run_names,
     "runs": run_names,
     "track": track_names,
     "folder": folders,
-    "view": words("topview", "45degree", "pip", "front"),
-    "sim": words("builtin", "gazebo"),
-    "checkpoint": words("best", "last"),
-    "pretrained_checkpoint": words("best", "last"),
-    "precision": words("auto", "float32", "bfloat16"),
-    "race_type": words("TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"),
-    "layout": words("console", "drfc", "droa"),
-    "algorithm": words("clipped_ppo", "sac"),
 }
 """Parameter of a command -> what completes it; the same name means the same everywhere."""
 

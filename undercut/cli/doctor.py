@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from undercut.backends.backend import BackendName
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.stack import Backend, BackendOption
+from undercut.cli.stack import BackendOption
 from undercut.doctor import Machine, examine
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -16,10 +17,10 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 def doctor(
     as_json: JsonOption = False,
-    backend: BackendOption = Backend.local,
+    backend: BackendOption = BackendName.local,
 ) -> None:
     """Check this machine for what undercut needs, and say what to do. Exit code 1 when something has to be done."""
-    findings = examine(Machine(), backend == Backend.compose)
+    findings = examine(Machine(), backend == BackendName.compose)
     if as_json:
         show_json([dataclasses.asdict(it) for it in findings])
     else:

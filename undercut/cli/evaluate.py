@@ -8,8 +8,9 @@ import typer
 
 from contract import artifacts
 from contract.car import car_of_version
-from contract.config import RunConfig
+from contract.config import RunConfig, Which
 from contract.errors import InputError
+from undercut.backends.backend import BackendName
 from undercut.cli import stack as stack_cli
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import (
@@ -44,9 +45,7 @@ if TYPE_CHECKING:
 def evaluate(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run", show_default=False)] = None,
     laps: LapsOption = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="best or last; else what --params says, or the best", show_default=False)
-    ] = None,
+    checkpoint: Annotated[Which | None, typer.Option(help="else what --params says, or the best")] = None,
     track: TrackOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
@@ -64,7 +63,7 @@ def evaluate(
     video: VideoOption = True,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
-    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    backend: stack_cli.BackendOption = BackendName.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
@@ -75,12 +74,11 @@ def evaluate(
     name = run or (read.model if read else None) or "default"
     if read and verbose:
         tell_unused(told_on(as_json), params, read.unused)
-    checkpoint = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
-    if backend == stack_cli.Backend.cloud:
+    which: str = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
+    if backend == BackendName.cloud:
         raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
-    stack = stack_cli.begun(backend, overlay, name, to_train=False)
-    if stack is not None:
-        raise typer.Exit(stack_cli.evaluate(stack, name, [str(params or ""), track or ""], view))
+    if backend == BackendName.compose:
+        raise typer.Exit(stack_cli.evaluate(overlay, name, [str(params or ""), track or ""], view))
     opened = Run.open(name)
     base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()
     values = overlaid(
@@ -100,7 +98,7 @@ def evaluate(
     opened.write_evaluation_params(opened.config, read.carried if read else None)
     out = told_on(as_json)
     with page("run", opened.config.name, view):
-        evaluation = sessions.evaluate(opened, out, checkpoint)
+        evaluation = sessions.evaluate(opened, out, which)
         sessions.show_files(opened, out)
     if video:
         videos.after_evaluation(opened, out)

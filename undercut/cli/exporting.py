@@ -7,7 +7,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from undercut.cli.options import WhichOption
 from undercut.interchange.car_formats import Agreement, CarFormat
+from undercut.interchange.layouts import LayoutName
 from undercut.runs.run import Run
 
 console = Console()
@@ -18,7 +20,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an earlier
 
 def export_run(
     run: RunName,
-    layout: Annotated[str, typer.Option(help="console, drfc (DeepRacer-for-Cloud) or droa (DeepRacer on AWS)")],
+    layout: Annotated[
+        LayoutName,
+        typer.Option(help="of the console, DeepRacer-for-Cloud or DeepRacer on AWS"),
+    ],
     out: Annotated[Path | None, typer.Option(help="folder, or FILE.tar.gz; default exports/RUN-LAYOUT")] = None,
     world: Annotated[str | None, typer.Option(help="name of the track there, if it is another")] = None,
     overwrite: Overwrite = False,
@@ -34,7 +39,7 @@ def export_run(
 
 def car(
     run: RunName,
-    checkpoint: Annotated[str, typer.Option(help="best or last")] = "best",
+    checkpoint: WhichOption = "best",
     out: Annotated[Path | None, typer.Option(help="NAME.tar.gz, the model's name on the car; default RUN")] = None,
     check: Annotated[
         bool | None,

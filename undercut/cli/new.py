@@ -6,20 +6,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from contract.metadata import ActionKind, Algorithm
+from undercut.scaffold import RaceKind
+
 console = Console()
 
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="name of the folder", show_default=False)],
     actions: Annotated[
-        str | None,
-        typer.Option(help="discrete or continuous", show_default=False),
+        ActionKind | None, typer.Option(help="a list of actions, or ranges of both", case_sensitive=False)
     ] = None,
     algorithm: Annotated[
-        str | None,
-        typer.Option(help="clipped_ppo or sac", show_default=False),
+        Algorithm | None, typer.Option(help="what trains; sac needs continuous actions", case_sensitive=False)
     ] = None,
-    race: Annotated[str, typer.Option(help="TIME_TRIAL, OBJECT_AVOIDANCE or HEAD_TO_BOT")] = "TIME_TRIAL",
+    race: Annotated[RaceKind, typer.Option(help="what is on the track", case_sensitive=False)] = "TIME_TRIAL",
     track: Annotated[str, typer.Option(help="see undercut tracks list")] = "paddock",
     race_line: Annotated[
         str | None,

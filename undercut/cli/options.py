@@ -1,23 +1,41 @@
 """Options that several commands have, and what their values mean in a config."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 
 from contract.car import Car
+from contract.config import EvaluationConfig, RaceConfig, RaceType, RunConfig, SimulatorKind, Which
+from contract.fields import limits_of
 from contract.host import GUI, ROS
 
 console = Console()
 
-RaceTypeOption = Annotated[str | None, typer.Option(help="TIME_TRIAL, OBJECT_AVOIDANCE, HEAD_TO_BOT or HEAD_TO_MODEL")]
+
+def setting(model: type[BaseModel], name: str, *words: str) -> Any:
+    """The option, spelt as `words` or like the parameter, that sets a field of a config: with the field's description
+    and range."""
+    field = model.model_fields[name]
+    least, most, _ = limits_of(field)
+    return typer.Option(
+        *words,
+        help=field.description,
+        min=None if math.isinf(least) else least,
+        max=None if math.isinf(most) else most,
+    )
+
+
+RaceTypeOption = Annotated[RaceType | None, setting(RaceConfig, "race_type")]
 ObstaclesOption = Annotated[int | None, typer.Option(help="boxes on the track; makes it OBJECT_AVOIDANCE")]
 BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; makes it HEAD_TO_BOT")]
-SimOption = Annotated[str | None, typer.Option("--sim", help="builtin or gazebo", show_default=False)]
+SimOption = Annotated[SimulatorKind | None, setting(RunConfig, "simulator", "--sim")]
 
 
 def _switched(name: str) -> Callable[[bool], bool]:
@@ -45,15 +63,13 @@ VerboseOption = Annotated[
 CarOption = Annotated[
     Path | None, typer.Option("--car", help="a car file, as `undercut calibrate --fit` writes it", show_default=False)
 ]
-WhichOption = Annotated[str, typer.Option("--checkpoint", help="best or last")]
+WhichOption = Annotated[Which, typer.Option("--checkpoint", help="of the run's checkpoints")]
 TrackOption = Annotated[str | None, typer.Option(help="another track than the run was trained on")]
-LapsOption = Annotated[int | None, typer.Option(min=1, max=1_000, help="laps to drive")]
-ReverseOption = Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")]
-ContinuousOption = Annotated[
-    bool | None, typer.Option("--continuous/--no-continuous", help="laps in a row, without a stop between them")
-]
+LapsOption = Annotated[int | None, setting(EvaluationConfig, "number_of_trials")]
+ReverseOption = Annotated[bool | None, setting(RunConfig, "reverse_dir", "--reverse-dir/--no-reverse-dir")]
+ContinuousOption = Annotated[bool | None, setting(EvaluationConfig, "is_continuous", "--continuous/--no-continuous")]
 VideoOption = Annotated[bool, typer.Option("--video/--no-video", help="MP4s of the laps, of five at most")]
-SeedOption = Annotated[int | None, typer.Option(help="same seed, same numbers")]
+SeedOption = Annotated[int | None, setting(RunConfig, "seed")]
 
 
 def car_values(path: Path | None) -> dict[str, Any] | None:

@@ -2,29 +2,25 @@
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from contract.errors import InputError
+from undercut.backends.backend import BackendName
 from undercut.backends.compose.engine import STORED, Stack, use_store
+from undercut.runs.notices import STUCK_AFTER, Notifier
 from undercut.runs.run import Run
+
+if TYPE_CHECKING:
+    from undercut.backends.backend import Backend
 
 app = typer.Typer(no_args_is_help=True, help="Containers for training: trainer, simulators, Redis, and MinIO as S3.")
 console = Console()
 
 
-class Backend(StrEnum):
-    """Where a command does its work."""
-
-    local = "local"
-    compose = "compose"
-    cloud = "cloud"
-
-
-BackendOption = Annotated[Backend, typer.Option(help="local: here; compose: in containers; cloud: in AWS")]
+BackendOption = Annotated[BackendName, typer.Option(help="local: here; compose: in containers; cloud: in AWS")]
 OverlayOption = Annotated[
     list[str] | None, typer.Option("--overlay", help="gpu, dev or gazebo, on top of the stack; may be given again")
 ]
@@ -44,52 +40,43 @@ def stack_with(overlays: Sequence[str] | None) -> Stack:
     return Stack(overlays or ())
 
 
-def begun(backend: Backend, overlays: Sequence[str] | None, name: str, to_train: bool = True) -> Stack | None:
-    """The stack, up, with its store as this process's place for runs, and in it the run of that name if there is one;
-    None for the local backend. Whoever comes to train a run that is being trained follows that."""
+def backend_of(
+    name: BackendName, overlays: Sequence[str] | None, notifier: Notifier | None = None, stuck_after: int = STUCK_AFTER
+) -> "Backend":
+    """The backend of that name. The overlays are the stack's, the notifier hears of trainings of this machine."""
     stack = stack_with(overlays)
-    if backend in (Backend.local, Backend.cloud):
-        return None
-    say("starting the stack; the first time this builds its images, which takes some minutes")
-    stack.up()
-    use_store(stack)
-    from undercut.backends.compose import (
-        training as stack_training,  # TensorFlow takes seconds to import; --help should not
-    )
+    # TensorFlow and boto3 take seconds to import; --help should not
+    if name == BackendName.cloud:
+        from undercut.backends.aws.backend import CloudBackend
 
-    if not stack_training.is_training(stack, name):
-        stack_training.bring(name, say)
-    elif to_train:
-        say(f"{name} is being trained already: following it")
-        raise typer.Exit(train(stack, name, 1))
-    return stack
+        return CloudBackend(say)
+    if name == BackendName.compose:
+        from undercut.backends.compose.backend import ComposeBackend
+
+        return ComposeBackend(stack, say)
+    from undercut.backends.local.backend import LocalBackend
+
+    return LocalBackend(console, notifier, stuck_after)
 
 
-def train(stack: Stack, name: str, workers: int, video_every: int = 0, view: bool = False) -> int:
-    """Train the run in the stack, and show where its files lie; returns the exit code."""
-    from undercut.backends.compose import (
-        training as stack_training,  # TensorFlow takes seconds to import; --help should not
-    )
-    from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
-
-    if view:
-        say(f"watch it at {stack.view()}")
-    options = ["--video-every", str(video_every)] if video_every else []
-    status = stack_training.train(stack, name, max(workers, 1), say, options)
-    sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
-    return status
-
-
-def evaluate(stack: Stack, name: str, paths: Sequence[str], view: bool = False) -> int:
+def evaluate(overlays: Sequence[str] | None, name: str, paths: Sequence[str], view: bool = False) -> int:
     """This process's `undercut evaluate` in the stack; returns the exit code."""
-    from undercut.backends.compose import training as stack_training
+    from undercut.backends.compose import training
+    from undercut.backends.compose.backend import ComposeBackend
     from undercut.runs import sessions
 
+    backend = ComposeBackend(stack_with(overlays), say)
+    backend.prepare(name)
     if view:
-        say(f"watch it at {stack.view()}")
-    status = stack_training.evaluate(stack, name, without_backend(sys.argv), paths, say)
-    sessions.show_files(Run.open(name, stack_training.local_place(name)), console)
+        tell_page(overlays)
+    status = training.evaluate(backend.stack, name, without_backend(sys.argv), paths, say)
+    sessions.show_files(Run.open(name, training.local_place(name)), console)
     return status
+
+
+def tell_page(overlays: Sequence[str] | None) -> None:
+    """Start the page of the stored runs, and say where it is."""
+    say(f"watch it at {stack_with(overlays).view()}")
 
 
 def without_backend(arguments: Sequence[str]) -> list[str]:

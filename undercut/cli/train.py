@@ -6,31 +6,35 @@ from typing import Annotated
 import typer
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import Precision, RunConfig, TrainingConfig, Which
+from contract.stores.local import LocalStore
 from undercut.api import prepare
-from undercut.backends.aws.settings import CloudSettings
-from undercut.cli import cloud as cloud_cli
+from undercut.backends.backend import Backend, BackendName, TrainOptions
 from undercut.cli import stack as stack_cli
 from undercut.cli.options import (
     BotsOption,
     CarOption,
     GuiOption,
+    LapsOption,
     ObstaclesOption,
     ParamsOption,
     RaceTypeOption,
     RandomizeOption,
+    ReverseOption,
     RosOption,
+    SeedOption,
     SimOption,
     VerboseOption,
     car_values,
     console,
     race_values,
+    setting,
 )
 from undercut.cli.view import ViewOption, page
-from undercut.runs.notices import STUCK_AFTER, Notifier, addresses, told_of
+from undercut.runs.notices import STUCK_AFTER, Notifier, addresses
 from undercut.runs.params_files import load_params, tell_unused
 from undercut.runs.run import Run, overlaid
-from undercut.runs.workspace import RUNS_PREFIX, workspace
+from undercut.runs.workspace import RUNS_PREFIX, run_place, workspace
 
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
@@ -66,15 +70,15 @@ def train(
     metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
     preset: Annotated[Path | None, typer.Option(help="networks or algorithm of your own (.py)")] = None,
-    seed: Annotated[int | None, typer.Option(help="same seed, same numbers")] = None,
-    cars: Annotated[int | None, typer.Option(help="cars simulated side by side")] = None,
-    threads: Annotated[int | None, typer.Option(help="threads to use; 0 means all")] = None,
-    precision: Annotated[str | None, typer.Option(help="of training: auto, float32 or bfloat16")] = None,
-    iterations: Annotated[int | None, typer.Option(help="stop after this many iterations")] = None,
-    steps: Annotated[int | None, typer.Option(help="begin no iteration after this many training steps")] = None,
-    minutes: Annotated[float | None, typer.Option(help="begin no iteration after this many minutes")] = None,
-    clean_evaluations: Annotated[int | None, typer.Option(help="stop after so many clean ones; 0: never")] = None,
-    reverse_dir: Annotated[bool | None, typer.Option("--reverse-dir/--no-reverse-dir")] = None,
+    seed: SeedOption = None,
+    cars: Annotated[int | None, setting(RunConfig, "cars")] = None,
+    threads: Annotated[int | None, setting(RunConfig, "threads")] = None,
+    precision: Annotated[Precision | None, setting(RunConfig, "precision")] = None,
+    iterations: Annotated[int | None, setting(TrainingConfig, "max_iterations")] = None,
+    steps: Annotated[int | None, setting(TrainingConfig, "max_steps")] = None,
+    minutes: Annotated[float | None, setting(TrainingConfig, "max_minutes")] = None,
+    clean_evaluations: Annotated[int | None, setting(TrainingConfig, "clean_evaluations")] = None,
+    reverse_dir: ReverseOption = None,
     sim: SimOption = None,
     ros: RosOption = False,
     gui: GuiOption = False,
@@ -84,12 +88,10 @@ def train(
     randomize: RandomizeOption = None,
     car: CarOption = None,
     params: ParamsOption = None,
-    pretrained: Annotated[
-        str | None, typer.Option(help="begin from a run, a model's folder or archive, or s3://")
-    ] = None,
-    pretrained_checkpoint: Annotated[str | None, typer.Option(help="best or last of the pretrained model")] = None,
-    remap_actions: Annotated[bool | None, typer.Option("--remap-actions", help="begin from other actions")] = None,
-    laps: Annotated[int | None, typer.Option(help="laps of the evaluation at the end")] = None,
+    pretrained: Annotated[str | None, setting(RunConfig, "pretrained")] = None,
+    pretrained_checkpoint: Annotated[Which | None, setting(RunConfig, "pretrained_checkpoint")] = None,
+    remap_actions: Annotated[bool | None, setting(RunConfig, "remap_actions", "--remap-actions")] = None,
+    laps: LapsOption = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
     video_every: Annotated[int, typer.Option(min=0, help="MP4s of every Nth iteration's evaluation laps; 0: none")] = 0,
@@ -101,15 +103,15 @@ def train(
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
     verbose: VerboseOption = False,
-    backend: stack_cli.BackendOption = stack_cli.Backend.local,
+    backend: stack_cli.BackendOption = BackendName.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from undercut.check.check import Given
 
+    notifier = Notifier(addresses(notify), lambda line: console.print(line, highlight=False, markup=False))
     with console.status("starting: loading the simulator"):
-        from undercut.runs import sessions  # these take seconds to import; --help should not
-
+        place_of_training = stack_cli.backend_of(backend, overlay, notifier, stuck_after)
     if folder is not None:
         files = Given.in_folder(folder)
         reward, metadata = reward or files.reward, metadata or files.metadata
@@ -119,8 +121,10 @@ def train(
         tell_unused(console, params, read.unused)
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
-    notifier = Notifier(addresses(notify), lambda line: console.print(line, highlight=False, markup=False))
-    stack = stack_cli.begun(backend, overlay, name)
+    options = TrainOptions(workers, video_every)
+    if place_of_training.prepare(name):
+        console.print(f"{name} is being trained already: following it", highlight=False)
+        raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
     with workspace().locked(RUNS_PREFIX + name, takeover) as place:
         resumed = place.exists(artifacts.RUN_CONFIG)
         base = Run.open(name, place).config.model_dump() if resumed else {"name": name}
@@ -155,16 +159,22 @@ def train(
         )
         config = RunConfig.build(values, "command line")
         carried = read.carried if read else None
-        opened = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
-        if stack is None and backend == stack_cli.Backend.local:
-            with page("run", name, view), told_of(name, notifier):
-                sessions.train(opened, console, workers, video_every, notifier, stuck_after)
-                notifier.send(sessions.finished(sessions.evaluate(opened, console)))
-                sessions.show_files(opened, console)
-    if backend == stack_cli.Backend.cloud:
-        cloud_cli.train_run(name, CloudSettings.load({"workers": workers or None}))
-    elif stack is not None:  # no longer held here: the trainer's container holds the run
-        raise typer.Exit(stack_cli.train(stack, name, workers, video_every, view))
+        prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
+    raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
+
+
+def _trained(backend: Backend, name: str, options: TrainOptions, view: bool, overlay: list[str] | None) -> int:
+    """Have the run trained, with a page to watch it by if that is wanted; returns the exit code."""
+    from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
+
+    if view and backend.name == BackendName.compose:
+        stack_cli.tell_page(overlay)
+    with page("run", name, view and backend.name == BackendName.local):
+        status = backend.train(name, options)
+        # runs of this process live in the stack's store then, and this folder has the copy
+        place = LocalStore(Path(RUNS_PREFIX) / name) if backend.name == BackendName.compose else run_place(name)
+        sessions.show_files(Run.open(name, place), console)
+    return status
 
 
 def looking(tracks: list[str] | None, looks: list[str] | None) -> list[str] | None:

@@ -1,5 +1,6 @@
 """`undercut video`: MP4s of what a run or a race drove, from what they recorded or from a simtrace alone."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,13 +14,22 @@ from undercut.runs.run import Run
 console = Console()
 
 
+class ViewName(StrEnum):
+    """Names of simapp.scene.views, which takes a moment to import."""
+
+    TOPVIEW = "topview"
+    CHASE = "45degree"
+    PIP = "pip"
+    FRONT = "front"
+
+
 def video(
     run: Annotated[str, typer.Argument(metavar="RUN", help="a run, a race with --race, or a simtrace.csv")] = "default",
     iteration: Annotated[int | None, typer.Option(min=0, help="of the training; default: the evaluation")] = None,
     training: Annotated[bool, typer.Option("--training", help="episodes trained on, not the evaluation laps")] = False,
     view: Annotated[
-        list[str] | None,
-        typer.Option(help="topview, 45degree, pip or front; may be repeated; default: the first three"),
+        list[ViewName] | None,
+        typer.Option(help="may be repeated; default: the first three"),
     ] = None,
     trial: Annotated[list[int] | None, typer.Option(min=1, help="a lap; may be repeated; default: all")] = None,
     race: Annotated[bool, typer.Option("--race", help="RUN is the name of a race")] = False,
@@ -29,10 +39,8 @@ def video(
 ) -> None:
     """Draw videos of laps that were driven: the whole track from above, the car from behind, and both in one."""
     from undercut.video import videos  # numba and matplotlib take a moment to import
-    from undercut.video.lap_video import check_views
 
     views = tuple(dict.fromkeys(view or videos.DEFAULT_VIEWS))
-    check_views(views)
     if training and iteration is None:
         raise InputError("--training", "without --iteration", "episodes belong to an iteration", "add --iteration 0")
     if race:

@@ -42,8 +42,8 @@ def import_worlds(
     Exit status 2 when a world could not be imported; what is missing in one that could is told, and stays in its
     world.json.
     """
-    from simapp.worlds.batch import import_worlds as import_all  # numba takes a second to import; --help should not
     from simapp.worlds.copies import opened, worlds_in
+    from simapp.worlds.importer import import_worlds as import_all  # numba takes a second to import; --help should not
     from undercut.exit_codes import BAD_INPUT
 
     told = Console(stderr=True) if as_json else console

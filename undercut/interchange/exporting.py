@@ -1,26 +1,110 @@
 """A run in the layout of AWS's console, DeepRacer-for-Cloud or DeepRacer on AWS, for tools and for import there."""
 
+import gzip
+import io
 import json
+import secrets
+import shutil
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any
 
 import yaml
 
 from contract import artifacts
-from contract.errors import CheckpointError
+from contract.errors import CheckpointError, InputError
 from contract.fields import text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import CLOCKWISE, FIELDS, evaluation_params, read_training_params, training_params
 from contract.simtrace import log_lines
+from contract.stores.local import LocalStore
 from simapp.tracks import Track
 from simapp.tracks.validation import signed_area_m2
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from undercut.interchange.layouts import MAX_IMPORT_BYTES, Naming
-from undercut.interchange.outputs import Target
 from undercut.runs.run import Run
+
+# --- Where an export goes ---------------------------------------------------------------------------------------------
+
+ARCHIVE = ".tar.gz"
+_GZIP_LEVEL = 1
+
+
+class Target:
+    """A folder, or an archive when the path ends in .tar.gz, whose members lie below a folder `top`.
+
+    `mark` is a file that every export of this kind has: a folder without it is never replaced. Equal members give equal
+    archives.
+    """
+
+    def __init__(self, out: Path, overwrite: bool, mark: str, top: str) -> None:
+        """InputError when something is in the way."""
+        self._out, self._top = out, top
+        if out.exists() and not overwrite:
+            raise InputError("--out", str(out), "it exists already", "give --overwrite, or another --out")
+        if out.is_dir():
+            if out.name.endswith(ARCHIVE):
+                raise InputError("--out", str(out), "a file, and there is a folder of that name", "another --out")
+            if not (out / mark).is_file() or (out / artifacts.RUN_CONFIG).exists():
+                rule = f"only an earlier export, a folder with {mark} and no {artifacts.RUN_CONFIG}, is replaced"
+                raise InputError("--out", str(out), rule, "another --out, or move the folder away")
+        self._temporary = out.parent / f".{out.name}-{secrets.token_hex(8)}"
+        self._open: list[IO[bytes] | gzip.GzipFile | tarfile.TarFile] = []
+        self._tar: tarfile.TarFile | None = None
+
+    def __enter__(self) -> "Target":
+        self._out.parent.mkdir(parents=True, exist_ok=True)
+        if self._out.name.endswith(ARCHIVE):
+            raw = self._temporary.open("wb")
+            packed = gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0)
+            self._tar = tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)
+            self._open = [self._tar, packed, raw]
+        else:
+            self._folder = LocalStore(self._temporary)
+        return self
+
+    def put(self, name: str, content: bytes) -> None:
+        """One member."""
+        if self._tar is None:
+            self._folder.put(name, content)
+            return
+        member = tarfile.TarInfo(f"{self._top}/{name}")  # owner, group and mtime stay 0
+        member.size, member.mode = len(content), 0o644
+        self._tar.addfile(member, io.BytesIO(content))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            for file in self._open:
+                file.close()
+            if error is None:
+                self._swap()
+        finally:
+            if self._temporary.is_dir():
+                shutil.rmtree(self._temporary)
+            else:
+                self._temporary.unlink(missing_ok=True)
+
+    def _swap(self) -> None:
+        if not self._out.is_dir():
+            self._temporary.replace(self._out)
+            return
+        before = self._temporary.with_name(f"{self._temporary.name}-before")
+        self._out.rename(before)
+        try:
+            self._temporary.rename(self._out)
+        except BaseException:
+            before.rename(self._out)
+            raise
+        shutil.rmtree(before)
+
+
+# --- The run in the layout --------------------------------------------------------------------------------------------
 
 REPLAY = "replay"
 """Suffix of the checkpoint file that only this toolkit knows: SAC's replay memory."""

@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +16,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.metrics import TrainingRow, parse_evaluation_metrics, parse_training_metrics, training_metrics_json
 from contract.params import RunParams, read_training_params
+from contract.simtrace import Trace, read_csv
 from contract.stores.local import LocalStore
 from trainer.agents import make_agent
 from trainer.checkpoints import Checkpoints
@@ -23,11 +24,86 @@ from trainer.common.export import what_drives
 from trainer.export import car_bundle
 from trainer.learn import Progress
 from trainer.pretrained import Learner, ModelFolder, Pretrained, begin_from
-from undercut.analysis.workers import worker_of_metrics, worker_of_trace
-from undercut.interchange.workers import WorkersFiles
+from undercut.analysis.joining import by_iteration
+from undercut.analysis.log import Episode
+from undercut.analysis.workers import training_of, worker_of_metrics, worker_of_trace
 from undercut.runs.pretraining import S3, model_folder
 from undercut.runs.run import DEFAULT_HYPERPARAMETERS, DEFAULT_REWARD, RacerFiles, Run
 from undercut.runs.workspace import RUNS_PREFIX, staged, workspace
+
+# --- The training of several workers, as deepracer-for-cloud keeps it, as the files of one ----------------------------
+
+
+@dataclass(slots=True)
+class WorkersFiles:
+    """Metrics rows by worker, and simtraces by worker and iteration."""
+
+    rows: dict[int, list[TrainingRow]] = field(default_factory=dict)
+    texts: dict[int, dict[int, str]] = field(default_factory=dict)
+
+    def add(self, worker: int, iteration: int, text: str) -> None:
+        """A simtrace."""
+        self.texts.setdefault(worker, {})[iteration] = text
+
+    @property
+    def workers(self) -> set[int]:
+        """All of which there is something."""
+        return {*self.rows, *self.texts}
+
+    def together(self) -> list[TrainingRow]:
+        """The rows as one worker would have written them; times are those of each worker's own clock. An evaluation
+        stands behind the iteration that it follows."""
+        if len(self.workers) < 2:
+            return next(iter(self.rows.values()), [])
+        placed = self._placed()
+        by_number: dict[int, list[tuple[int, TrainingRow]]] = {}
+        for worker, rows in self.rows.items():
+            for row in rows:
+                if row.phase == "training" and (episode := placed.get((worker, row.episode - 1))):
+                    by_number.setdefault(episode.iteration, []).append((episode.number, row))
+        evaluated = [found for rows in [self.rows.get(0, [])] for found in by_iteration(rows)[1]]
+        found: list[TrainingRow] = []
+        for iteration, its in sorted(by_number.items()):
+            its.sort(key=lambda it: it[0])
+            found += [replace(row, episode=number + 1, trial=trial) for trial, (number, row) in enumerate(its, 1)]
+            after = found[-1]
+            checks = evaluated[iteration] if iteration < len(evaluated) else []
+            found += [replace(row, episode=after.episode, trial=after.trial) for row in checks]
+        return found
+
+    def files(self) -> dict[int, str]:
+        """A simtrace for each iteration, with the episodes of all workers."""
+        placed = self._placed()
+        found: dict[int, list[tuple[int, int, str]]] = {}
+        headers: dict[int, str] = {}
+        for worker, texts in self.texts.items():
+            for iteration, text in texts.items():
+                header, *lines = text.splitlines() or [""]
+                if headers.setdefault(iteration, header) != header:
+                    continue
+                column = header.split(",").index("episode") if "episode" in header.split(",") else 0
+                for place, line in enumerate(lines):
+                    cells = line.split(",")
+                    own = cells[column] if column < len(cells) else ""
+                    episode = placed.get((worker, int(own))) if own.isdigit() and len(own) < 10 else None
+                    if episode is not None:
+                        cells[column] = str(episode.number)
+                        found.setdefault(iteration, []).append((episode.number, place, ",".join(cells)))
+        return {
+            iteration: "\n".join([headers[iteration], *(line for _, _, line in sorted(lines))]) + "\n"
+            for iteration, lines in found.items()
+        }
+
+    def _placed(self) -> dict[tuple[int, int], Episode]:
+        """(worker, its own number) -> the episode, counted together."""
+        traces: dict[int, dict[int, list[Trace]]] = {
+            worker: {iteration: read_csv(text, "simtrace")[0] for iteration, text in texts.items()}
+            for worker, texts in self.texts.items()
+        }
+        return {(it.worker or 0, it.own_number): it for it in training_of(self.rows, traces)}
+
+
+# --- A model that was trained elsewhere becomes a run -----------------------------------------------------------------
 
 REWARDS = (artifacts.REWARD_FUNCTION, "custom_files/reward_function.py", "custom_files/reward.py")
 HYPERPARAMETERS = (artifacts.HYPERPARAMETERS, "hyperparameters.json", "custom_files/hyperparameters.json")
@@ -44,7 +120,7 @@ _SIMTRACE_KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportedModel:
     """The run that was made, and in words what is missing and what that prevents."""
 
     name: str
@@ -59,7 +135,7 @@ def import_model(
     reward: Path | None = None,
     metadata: Path | None = None,
     hyperparameters: Path | None = None,
-) -> Imported:
+) -> ImportedModel:
     """Make runs/NAME of a model's folder or archive; all of it is there at the end, or nothing.
 
     The other arguments stand in for what the folder lacks. InputError or CheckpointError name the file that is missing
@@ -90,7 +166,7 @@ def _name_of(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:64] or "imported"
 
 
-def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> Imported:
+def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> ImportedModel:
     """A run of this toolkit, file by file."""
     where = f"{model.where}/{artifacts.RUN_CONFIG}"
     config = RunConfig.from_json(text_of(model.files.get(artifacts.RUN_CONFIG), where), where)
@@ -104,7 +180,7 @@ def _copied_run(model: ModelFolder, name: str, store: LocalStore) -> Imported:
     for record in found:
         checkpoints.load(record)
     Run(config.model_copy(update={"name": name}), files, store).write_config({})
-    return Imported(name, sorted({record.name for record in found}), [f"it was run {config.name}"])
+    return ImportedModel(name, sorted({record.name for record in found}), [f"it was run {config.name}"])
 
 
 class _Import:
@@ -116,7 +192,7 @@ class _Import:
 
     def run(
         self, track: str | None, reward: Path | None, metadata: Path | None, hyperparameters: Path | None
-    ) -> Imported:
+    ) -> ImportedModel:
         """Write everything; the options are those of import_model."""
         sources = self._sources(override=metadata is not None)
         with TemporaryDirectory() as folder, self._as_in_model(Path(folder)):
@@ -142,7 +218,7 @@ class _Import:
                 made = Run.create(config, reward, meta, hyper, params.carried, self._store, preset)
         rows = self._metrics(made.config.training.best_model_metric)
         self._checkpoints(made, sources, rows)
-        return Imported(
+        return ImportedModel(
             self._name, [artifacts.checkpoint_name(source.iteration, source.steps) for source in sources], self._notes
         )
 

@@ -6,6 +6,7 @@ are when its training ended, {iteration} counts from 0.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from contract.errors import InputError
 
@@ -31,6 +32,7 @@ class ExportLayout:
 
 _IN_MODEL, _AT_ROOT = "model/model_metadata.json", "model_metadata.json"
 
+LayoutName = Literal["console", "drfc", "droa"]
 LAYOUTS = {
     "console": ExportLayout(
         metadata=(_IN_MODEL, _AT_ROOT),

@@ -12,7 +12,7 @@ rule (Kelly, An introduction to trajectory optimization, SIAM Review 2017). A st
     rim      speed of the wheels' rims, m/s
 
 and the controls are the rates of `command` and `rim`. A car's latency shifts the commands in time and takes nothing
-from a lap; that commands change 15 times a second only is for the driver to cope with (undercut.line.replay).
+from a lap; that commands change 15 times a second only is for the driver to cope with (undercut.line.raceline).
 """
 
 import itertools

@@ -17,13 +17,13 @@ PER_RACER = {
     "DISPLAY_NAME": "display_name",
     "CAR_COLOR": "car_color",
 }
-"""Keys that are lists in a race -> field of Racer. Keys without an effect, such as buckets, may be lists too."""
+"""Keys that are lists in a race -> field of RaceEntry. Keys without an effect, such as buckets, may be lists too."""
 RACE_COLORS = ("Purple", "Orange", "Blue", "Red", "White", "Grey", "Black")
 """Cars of racers without a CAR_COLOR, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Racer:
+class RaceEntry:
     """One car of a race: its run, what is shown of it, and its own keys without an effect here."""
 
     model: str
@@ -44,7 +44,7 @@ class Racer:
 class RaceParams:
     """A race of two or more models. `track` is None where the file does not say: the first racer's."""
 
-    racers: tuple[Racer, ...]
+    racers: tuple[RaceEntry, ...]
     race: RaceConfig = field(default_factory=lambda: RaceConfig(race_type="HEAD_TO_MODEL"))
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     track: str | None = None
@@ -67,7 +67,7 @@ class RaceParams:
 
 def race_of(models: Sequence[str]) -> RaceParams:
     """The race that a command line without a file means: these runs, each in another colour."""
-    return RaceParams(tuple(Racer(model, _color(place)) for place, model in enumerate(models)))
+    return RaceParams(tuple(RaceEntry(model, _color(place)) for place, model in enumerate(models)))
 
 
 def read_race_params(text: str, where: str, strict: bool = True, models: Sequence[str] = ()) -> RaceParams:
@@ -118,7 +118,9 @@ def race_params(params: RaceParams, track: str) -> str:
     return dump({**lines, **params.carried})
 
 
-def _racers(entries: Mapping[str, YamlEntry], where: str, models: Sequence[str]) -> tuple[tuple[Racer, ...], set[str]]:
+def _racers(
+    entries: Mapping[str, YamlEntry], where: str, models: Sequence[str]
+) -> tuple[tuple[RaceEntry, ...], set[str]]:
     """The racers, and the keys that are theirs. A single word counts for all racers."""
     prefix = entries.get("MODEL_S3_PREFIX")
     listed = prefix.value if prefix and isinstance(prefix.value, list) else []
@@ -150,7 +152,7 @@ def _racers(entries: Mapping[str, YamlEntry], where: str, models: Sequence[str])
         model = models[place] if models else own_values["MODEL_S3_PREFIX"]
         named = {name: own_values[key] for key, name in PER_RACER.items() if key in own_values and name != "model"}
         named["car_color"] = named.get("car_color") or _color(place)
-        racers.append(Racer(model, **named, carried={k: v for k, v in own_values.items() if k not in PER_RACER}))
+        racers.append(RaceEntry(model, **named, carried={k: v for k, v in own_values.items() if k not in PER_RACER}))
     return tuple(racers), set(own)
 
 

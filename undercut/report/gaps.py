@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from contract.state import FloatArray
 from undercut.analysis.gap import CAUSES, Gap, best_gap
 from undercut.analysis.log import Episode, RunLog
-from undercut.analysis.places import SECTORS, LapScale
+from undercut.analysis.places import SECTORS
 from undercut.figures.road import draw_sectors
 from undercut.report.canvas import EVALUATION, MUTED, TRAINING, WRONG, Picture, picture, plain
 from undercut.report.maps import Map
-from undercut.report.page import Column, number, table
 
 _COLOURS = {"line": TRAINING, "braking": WRONG, "speed": EVALUATION}
 _LOSSES = LinearSegmentedColormap.from_list("losses", ["#2f9bff", "#ffffff", "#ffb347", "#ff3b30"])
@@ -89,32 +88,3 @@ def _along(gap: Gap) -> Picture:
         "speed otherwise. Below 0 the lap gains."
     )
     return picture("gap_sectors", "What time is lost by", caption, draw)
-
-
-def gap_table(log: RunLog) -> str:
-    """Seconds of the best clean lap against the limit's, sector by sector; empty where there is none."""
-    found = best_gap(log)
-    if found is None:
-        return ""
-    _, gap = found
-    scale = LapScale.of(log)
-    columns = [
-        Column("sector", "A tenth of the centre line, from the start line on; the last row is the lap.", left=True),
-        Column("waypoints", "First and last of the sector.", left=True),
-        Column("lost", "Seconds of the best clean lap beyond the limit's."),
-        Column("line", "Of it: a longer way, counted at the limit's own speed there."),
-        Column("braking", "Of it: going slower than the limit where the car lost more than 0.5 m/s a second."),
-        Column("speed", "Of it: going slower than the limit elsewhere."),
-    ]
-    rows = [
-        [
-            str(place + 1),
-            "{} to {}".format(*scale.waypoints(place)),
-            number(row.sum(), 3),
-            *(number(it, 3) for it in row),
-        ]
-        for place, row in enumerate(gap.by_sector)
-    ]
-    whole = gap.by_sector.sum(axis=0)
-    rows.append(["lap", "", number(float(whole.sum()), 3), *(number(float(it), 3) for it in whole)])
-    return table(columns, rows)

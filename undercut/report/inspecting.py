@@ -21,7 +21,7 @@ from undercut.figures.inspection import InspectedLap, actions_plot, saliency_she
 from undercut.runs.progress import lap_table
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint
-from undercut.video import video
+from undercut.video import lap_video
 from undercut.video.saliency_video import saliency_frames
 
 
@@ -29,7 +29,7 @@ def inspect(run: Run, console: Console, which: str, laps: int, with_video: bool)
     """Drive `laps` with the best or last checkpoint and draw them; the frames, the actions along the lap and the video
     are of the first one. Draw the diagnostics of the training, where the run has some."""
     if with_video:
-        video.encoder()  # what is missing is told before the lap, not after
+        lap_video.encoder()  # what is missing is told before the lap, not after
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
@@ -50,7 +50,7 @@ def inspect(run: Run, console: Console, which: str, laps: int, with_video: bool)
     if columns:
         pictures[artifacts.INSPECT_DIAGNOSTICS] = lambda: diagnostics_plot(columns, f"Training of {run.config.name}")
     if with_video:
-        pictures[artifacts.INSPECT_VIDEO] = lambda: video.mp4(saliency_frames(first, title), round(1.0 / STEP_S))
+        pictures[artifacts.INSPECT_VIDEO] = lambda: lap_video.mp4(saliency_frames(first, title), round(1.0 / STEP_S))
     for key, draw in pictures.items():
         with console.status(f"drawing {key}"):
             run.store.put(key, draw())

@@ -10,19 +10,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from undercut.analysis.findings import LogFinding
+from undercut.analysis.tables import Table
 from undercut.report.canvas import Picture
 
 ASSETS = Path(__file__).parent / "assets"
 escape = html.escape
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table: its head, and what its numbers mean."""
-
-    head: str
-    meaning: str
-    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +71,11 @@ def pictures(shown: Sequence[Picture], large: bool = False) -> str:
     return _part("pictures", shown, large)
 
 
-def table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str]], sortable: bool = False, classes: Sequence[str] = ()
-) -> str:
+def table(shown: Table, sortable: bool = False, classes: Sequence[str] = ()) -> str:
     """A table in a box that scrolls, and below it what its columns mean. `classes` are the rows', in their order."""
-    body = list(rows)
-    return _part("table", columns, body, sortable, [*classes, *[""] * (len(body) - len(classes))])
+    return _part("table", shown.columns, shown.rows, sortable, [*classes, *[""] * (len(shown.rows) - len(classes))])
 
 
 def findings(found: Sequence[LogFinding]) -> str:
     """Sentences with the rules that they follow from."""
     return _part("findings", found)
-
-
-def number(value: float | None, digits: int = 0) -> str:
-    """With separators of thousands, empty where it is not known."""
-    return "" if value is None or value != value else f"{value:,.{digits}f}"

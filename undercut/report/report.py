@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from undercut.analysis.findings import findings, headline
+from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from undercut.analysis.places import LapScale, action_use
+from undercut.analysis.tables import gap_table
 from undercut.report import page
 from undercut.report.canvas import Picture
 from undercut.report.curves import comparison_pictures, progress_pictures, spread_pictures
-from undercut.report.gaps import gap_pictures, gap_table
+from undercut.report.gaps import gap_pictures
 from undercut.report.maps import action_pictures, exit_picture, heat_pictures, path_pictures
 from undercut.report.page import Section
 from undercut.report.tables import best_laps_table, comparison_table, episode_table, iteration_rows
@@ -43,7 +45,7 @@ def report(logs: Sequence[RunLog]) -> Report:
     section("progress", "How training went", progress_pictures(log), after=iteration_rows(log))
     laps, what = _best(log)
     section("laps", "Best laps", path_pictures(log, laps, what), before=best_laps_table(log))
-    section("limit", "Gap to the limit", gap_pictures(log), before=gap_table(log))
+    section("limit", "Gap to the limit", gap_pictures(log), before=_gap_table(log))
     section("places", "Where on the track", _place_pictures(log))
     section("actions", "Use of the actions", _actions(log))
     section("spread", "How results are spread", spread_pictures(log))
@@ -56,6 +58,12 @@ def report(logs: Sequence[RunLog]) -> Report:
     lead = page.facts(log.facts) + page.figures(headline(log)) + page.problems(told)
     names = log.name if len(logs) == 1 else f"{log.name}, compared with {', '.join(it.name for it in logs[1:])}"
     return Report(page.page(names, lead, sections), drawn)
+
+
+def _gap_table(log: RunLog) -> str:
+    """Of the best clean lap; empty where there is none, or no limit."""
+    found = best_gap(log)
+    return "" if found is None else page.table(gap_table(log, found[1]))
 
 
 def _findings(logs: Sequence[RunLog]) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from undercut.analysis.measures import Smoothness, best_lap_s, iteration_table, jumps, mean, smoothness
 from undercut.analysis.places import LapScale
-from undercut.report.page import Column, number, table
+from undercut.analysis.tables import Column, Table, number
+from undercut.report.page import table
 
 _MAX_BEST_LAPS = 10
 MAX_EPISODES = 3000
@@ -36,7 +37,7 @@ def best_laps_table(log: RunLog) -> str:
         rows.append(
             [str(rank), lap.title, number(lap.time_s, 3), *_mishaps(lap), *_calm(smooth), number(lap.reward, 1)],
         )
-    return table(columns, rows, classes=[_class(lap) for lap in laps])
+    return table(Table(columns, rows), classes=[_class(lap) for lap in laps])
 
 
 def _calm(smooth: Smoothness | None) -> list[str]:
@@ -94,7 +95,7 @@ def episode_table(log: RunLog) -> str:
         )
     left_out = len(episodes) - len(rows)
     note = f'<p class="note">The first {left_out} episodes are left out.</p>' if left_out else ""
-    return note + table(columns, rows, sortable=True, classes=[_class(it) for it in episodes[-MAX_EPISODES:]])
+    return note + table(Table(columns, rows), sortable=True, classes=[_class(it) for it in episodes[-MAX_EPISODES:]])
 
 
 def _driven_when(episode: Episode) -> tuple[bool, int, bool, int]:
@@ -139,7 +140,7 @@ def iteration_rows(log: RunLog) -> str:
         ]
         for row in summaries
     ]
-    return f"<details><summary>Numbers by iteration</summary>{table(columns, rows, sortable=True)}</details>"
+    return f"<details><summary>Numbers by iteration</summary>{table(Table(columns, rows), sortable=True)}</details>"
 
 
 def comparison_table(logs: Sequence[RunLog]) -> str:
@@ -191,4 +192,4 @@ def comparison_table(logs: Sequence[RunLog]) -> str:
                 *calm,
             ]
         )
-    return table(columns, rows)
+    return table(Table(columns, rows))

@@ -9,11 +9,12 @@ import fcntl
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from contract.config import RunConfig
 from contract.protocols import Phase, RolloutOrder
@@ -23,7 +24,8 @@ from contract.rollout import Rollout
 LIVE = Path(".live")
 _SESSION = "session.json"
 _LOCK = "lock"
-_LOCK_DEADLINE_S, _LOCK_PAUSE_S = 0.5, 0.02
+_LOCK_DEADLINE_S = 0.5
+"""A page that looks holds the lock for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +48,22 @@ class LiveSession:
         """`what` is training, evaluation or race; `config` is what it drives by, and has its name."""
         self._folder, self._config, self._say = live_folder(kind, config.name), config, say
         self._state = SessionState(what, config.model_dump(mode="json"))
-        self._lock: int | None = None
+        self._lock = FileLock(self._folder / _LOCK, _LOCK_DEADLINE_S, thread_local=False, fallback_to_soft=False)
 
     def __enter__(self) -> "LiveSession":
         with self._unless_disk_fails():
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self._folder / _LOCK)
-            if self._lock is not None:
+            with contextlib.suppress(Timeout):  # another session's
+                self._lock.acquire()
                 for leftover in self._folder.glob("*.rec"):  # of a session that was killed
                     leftover.unlink(missing_ok=True)
                 self._tell()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
+        if self._lock.is_locked:
             shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
-            self._lock = None
+            self._lock.release()
 
     def doing(self, what: str) -> None:
         """Say what is going on."""
@@ -72,7 +73,7 @@ class LiveSession:
 
     def show(self, order: RolloutOrder, rollouts: Sequence[Rollout]) -> None:
         """Show these episodes in place of the last ones of their phase."""
-        if self._lock is None:
+        if not self._lock.is_locked:
             return
         config = self._config
         recording = Recording(
@@ -87,7 +88,7 @@ class LiveSession:
             _replace(live_recording(self._folder, order.phase), recording.to_bytes())
 
     def _tell(self) -> None:
-        if self._lock is not None:
+        if self._lock.is_locked:
             _replace(self._folder / _SESSION, json.dumps(asdict(self._state)).encode())
 
     @contextlib.contextmanager
@@ -96,9 +97,7 @@ class LiveSession:
             yield
         except OSError as error:
             self._say(f"undercut view cannot show this session: {error}")
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._lock.release()
 
 
 def session(kind: str, name: str) -> SessionState | None:
@@ -110,6 +109,7 @@ def session(kind: str, name: str) -> SessionState | None:
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     try:
+        # shared, unlike filelock's: pages that look at the same time must not take each other for the session
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return state
@@ -132,21 +132,6 @@ def live_names(kind: str) -> list[str]:
 def live_recording(folder: Path, phase: Phase) -> Path:
     """Where the newest laps of a phase lie in a session's folder, once there are any."""
     return folder / f"{phase.value}.rec"
-
-
-def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock, None when another session has it. A page that looks holds it for a moment."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    give_up_s = time.monotonic() + _LOCK_DEADLINE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
-        except BlockingIOError:
-            if time.monotonic() > give_up_s:
-                os.close(descriptor)
-                return None
-            time.sleep(_LOCK_PAUSE_S)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -5,18 +5,17 @@ import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from contract.car import car_of_version
 from contract.config import RUN_NAME_RULE, is_run_name
 from contract.errors import InputError
 from contract.fields import choice
-from contract.metadata import ModelMetadata
+from contract.metadata import ALGORITHMS, ActionKind, ModelMetadata
 from simapp.tracks import Track, load_track
 from undercut.runs.run import DEFAULT_METADATA, TRACKS, default_hyperparameters
+from undercut.scaffold import RaceKind
 
-RACES = ("TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT")
-ACTION_KINDS = ("discrete", "continuous")
-ALGORITHMS = ("clipped_ppo", "sac")
 RACING_PPO = {"discount_factor": 0.97}
 """What goes with a racing line besides the default: at 3.5 m/s a car brakes for what is two seconds away."""
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -62,9 +61,10 @@ def new_folder(wish: Wish, at: Path) -> list[Path]:
 
 
 def _contents(wish: Wish) -> dict[str, str]:
-    race = choice(wish.race, "--race", RACES)
+    race = choice(wish.race, "--race", get_args(RaceKind))
     algorithm = choice(wish.algorithm or "clipped_ppo", "--algorithm", ALGORITHMS)
-    kind = choice(wish.actions or ("continuous" if algorithm == "sac" else "discrete"), "--actions", ACTION_KINDS)
+    default = "continuous" if algorithm == "sac" else "discrete"
+    kind = choice(wish.actions or default, "--actions", get_args(ActionKind))
     if algorithm == "sac" and kind == "discrete":
         raise InputError("--actions", kind, "SAC needs a continuous action space", "leave --actions out")
     track = load_track(wish.track, [TRACKS])

@@ -52,7 +52,7 @@ def recording_of(config: RunConfig, track: Track, driven: Sequence[Rollout]) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class VideoSource:
     """A recording, what stands on its road, and the key of each racer's videos by view."""
 
     recording: Recording
@@ -63,7 +63,7 @@ class Source:
     """What a viewer should know, empty for nothing."""
 
 
-def source_of_run(run: Run, iteration: int | None = None, is_training: bool = False) -> Source:
+def source_of_run(run: Run, iteration: int | None = None, is_training: bool = False) -> VideoSource:
     """The run's evaluation, or of an iteration of its training the evaluation laps or the episodes that it trained on.
 
     From its recording where there is one, else from its simtrace. InputError when there is neither.
@@ -91,10 +91,10 @@ def source_of_run(run: Run, iteration: int | None = None, is_training: bool = Fa
         raise InputError(
             f"run {run.config.name}", trace, "a video needs a recording or a simtrace; neither is there", fix
         )
-    return Source(recording, track, run.store, lambda _, view: artifacts.video(phase, view, number), note)
+    return VideoSource(recording, track, run.store, lambda _, view: artifacts.video(phase, view, number), note)
 
 
-def source_of_race(name: str) -> Source:
+def source_of_race(name: str) -> VideoSource:
     """All racers of a race; InputError when there is no such race."""
     store, key = workspace(), artifacts.race_recording(name)
     if not store.exists(key):
@@ -104,10 +104,10 @@ def source_of_race(name: str) -> Source:
     def video_key(racer: int, view: str) -> str:
         return artifacts.race_video(name, recording.racers[racer].folder, view)
 
-    return Source(recording, _track_of(recording), store, video_key)
+    return VideoSource(recording, _track_of(recording), store, video_key)
 
 
-def source_of_file(path: Path, track: str, store: Place) -> Source:
+def source_of_file(path: Path, track: str, store: Place) -> VideoSource:
     """A simtrace of anybody's on a track; the videos go to the store, named after the file."""
     try:
         text = path.read_text()
@@ -118,7 +118,7 @@ def source_of_file(path: Path, track: str, store: Place) -> Source:
     config = RunConfig(name="simtrace", track=track)
     loaded = load_track(track, [TRACKS])
     recording, note = _recording_of_trace(config, loaded, text, str(path))
-    return Source(recording, loaded, store, lambda _, view: f"{path.stem}-{view}.mp4", note)
+    return VideoSource(recording, loaded, store, lambda _, view: f"{path.stem}-{view}.mp4", note)
 
 
 def first_world(run: Run) -> Run:
@@ -127,7 +127,7 @@ def first_world(run: Run) -> Run:
 
 
 def write_videos(
-    source: Source,
+    source: VideoSource,
     console: Console,
     views: Sequence[str] = DEFAULT_VIEWS,
     trials: Sequence[int] | None = None,
@@ -168,7 +168,7 @@ def after_race(name: str, console: Console) -> None:
     _attempt(lambda: _first_laps(source_of_race(name), console, f"undercut video {name} --race"), console)
 
 
-def _first_laps(source: Source, console: Console, command: str) -> None:
+def _first_laps(source: VideoSource, console: Console, command: str) -> None:
     racers = range(len(source.recording.racers))
     trials, most_s = range(1, max(MAX_LAPS // len(racers), 1) + 1), MAX_S / len(racers)
     write_videos(source, console, trials=trials, most_s=most_s)

@@ -11,6 +11,8 @@ from contract.protocols import Phase
 from contract.state import EpisodeStatus
 from trainer.iterations import read_iterations
 from undercut.analysis.gap import best_gap_of
+from undercut.analysis.log import RunLog
+from undercut.analysis.tables import gap_table
 from undercut.runs.run import track_of
 from undercut.view.laps import limit_here
 from undercut.view.subject import WRITTEN_BY, Subject, subjects
@@ -129,16 +131,13 @@ def _gap_table(subject: Subject) -> Json | None:
     gap = best_gap_of([trace.steps for trace in traces], limit, track)
     if gap is None:
         return None
-    rows = [
-        [number + 1, f"{sum(row):+.2f} s", *(f"{value:+.2f} s" for value in row)]
-        for number, row in enumerate(gap.by_sector.tolist())
-    ]
+    table = gap_table(RunLog(subject.name, "", (), {}, track), gap)
     return {
         "title": "Gap to the limit",
-        "note": f"best clean lap {gap.lap_s:.2f} s, {gap.ratio:.2f} times the fastest possible {gap.limit_s:.2f} s; "
-        "lost by a longer line, by braking, by less speed",
-        "columns": ["Sector", "Lost", "Line", "Braking", "Speed"],
-        "rows": rows,
+        "note": f"best clean lap {gap.lap_s:.2f} s, {gap.ratio:.2f} times the fastest possible {gap.limit_s:.2f} s",
+        "columns": [column.head for column in table.columns],
+        "meanings": [column.meaning for column in table.columns],
+        "rows": table.rows,
     }
 
 

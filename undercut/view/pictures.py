@@ -74,18 +74,18 @@ def objects_around(laps: Laps, rows: IntArray) -> TrackObjects | None:
     rivals = int(mates.sum(axis=1).max())
     if places + rivals == 0:
         return None
-    seen = TrackObjects.none(count, places + rivals)
+    objects = TrackObjects.none(count, places + rivals)
     x, y, heading = laps.poses(rows)
     for number, car in enumerate(laps.cars):
         if car.objects is not None:
             for name in TrackObjects.__slots__:
-                getattr(seen, name)[number, : car.objects.places] = getattr(car.objects, name)[rows[number]]
+                getattr(objects, name)[number, : car.objects.places] = getattr(car.objects, name)[rows[number]]
         others = np.flatnonzero(mates[number] & driving)
         part = (number, slice(places, places + len(others)))
-        seen.kind[part] = ObjectKind.car
-        seen.x_m[part], seen.y_m[part], seen.heading_rad[part] = x[others], y[others], heading[others]
-        seen.colour[part] = [laps.cars[other].colour for other in others]
-    return seen
+        objects.kind[part] = ObjectKind.car
+        objects.x_m[part], objects.y_m[part], objects.heading_rad[part] = x[others], y[others], heading[others]
+        objects.colour[part] = [laps.cars[other].colour for other in others]
+    return objects
 
 
 def jpeg(picture: UInt8Array) -> bytes:

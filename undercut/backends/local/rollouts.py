@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from contract.config import RunConfig
 from contract.errors import SimulatorError
@@ -52,12 +53,13 @@ class LocalRollouts:
     def _driven(self, scene: EpisodeSetup, policy: Policy, part: RolloutOrder) -> list[Rollout]:
         """The part's episodes; a simulator that dies under them is started anew, and so are they."""
         run = self._run
-        for _ in range(SIMULATOR_STARTS - 1):
-            try:
-                return collect(scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
-            except SimulatorError as error:
-                logging.getLogger(__name__).warning("%s\n  the episodes are driven again", error)
-        return collect(scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
+        retrying = Retrying(
+            retry=retry_if_exception_type(SimulatorError),
+            stop=stop_after_attempt(SIMULATOR_STARTS),
+            before_sleep=_tell_of_restart,
+            reraise=True,
+        )
+        return retrying(collect, scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
 
     def _parts(self, order: RolloutOrder) -> list[tuple[EpisodeSetup, RolloutOrder]]:
         """World and direction follow from the episode's number alone; those of an evaluation are as the training's next
@@ -87,6 +89,11 @@ class LocalRollouts:
         simulator = make_simulator(config, track, [files.metadata] * config.cars)
         rewards = [files.reward.instance() for _ in range(config.cars)]
         return episode_setups(config, simulator, track, rewards, len(self._configs))
+
+
+def _tell_of_restart(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logging.getLogger(__name__).warning("%s\n  the episodes are driven again", error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,9 @@ function facts(entry) {
 
 export function showTables(tables) {
   byId("tables").replaceChildren(
-    ...tables.map(({ title, note, columns, rows }) => {
+    ...tables.map(({ title, note, columns, rows, meanings = [] }) => {
       const left = columns.map((_, i) => rows.length > 0 && typeof rows[0][i] === "string" && !/^[–\d-]/.test(rows[0][i]));
-      const head = element("tr", {}, ...columns.map((name, i) => element("th", { scope: "col", text: name, className: left[i] ? "" : "figure" })));
+      const head = element("tr", {}, ...columns.map((name, i) => element("th", { scope: "col", text: name, title: meanings[i] ?? "", className: left[i] ? "" : "figure" })));
       const body = rows.map((row) => element("tr", {}, ...row.map((value, i) => element("td", { text: value, className: look(value, left[i]) }))));
       const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
       const header = element("header", {}, element("h2", { text: title }), element("p", { text: note }));

@@ -1,0 +1,57 @@
+"""Training in this process."""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from rich.console import Console
+
+from contract.stores.local import LocalStore
+from contract.stores.locks import Holder
+from undercut.backends.backend import BackendName, TrainOptions
+from undercut.interchange import copying
+from undercut.runs.notices import STUCK_AFTER, Notifier, told_of
+from undercut.runs.run import Run
+from undercut.runs.workspace import RUNS_PREFIX, run_place, workspace
+
+
+class LocalBackend:
+    """`Backend` of this machine: runs are trained where they lie. Progress goes to the console."""
+
+    name = BackendName.local
+
+    def __init__(self, console: Console, notifier: Notifier | None = None, stuck_after: int = STUCK_AFTER) -> None:
+        """The notifier is told when a training has ended, failed, or found nothing better for `stuck_after`
+        iterations."""
+        self._console, self._notifier, self._stuck_after = console, notifier, stuck_after
+
+    def prepare(self, run: str) -> bool:
+        return False
+
+    def train(self, run: str, options: TrainOptions) -> int:
+        from undercut.runs import sessions  # TensorFlow takes seconds to import
+
+        notifier = self._notifier or Notifier((), lambda line: None)
+        with workspace().locked(RUNS_PREFIX + run) as place, told_of(run, notifier):
+            opened = Run.open(run, place)
+            workers, videos = options.workers, options.video_every
+            sessions.train(opened, self._console, workers, videos, notifier, self._stuck_after)
+            notifier.send(sessions.finished(sessions.evaluate(opened, self._console)))
+        return 0
+
+    def stop(self, run: str) -> bool:
+        """As Ctrl-C in its terminal does, if a process of this machine trains it."""
+        with contextlib.suppress(KeyError):
+            holder = Holder.from_json(workspace().get(f"{RUNS_PREFIX}.{run}.lock"))
+            if holder is not None and holder.is_alive_here():
+                os.kill(holder.pid, signal.SIGINT)
+                return True
+        return False
+
+    def fetch(self, run: str) -> Path:
+        there, here = run_place(run), LocalStore(Path(RUNS_PREFIX) / run)
+        Run.open(run)
+        if not isinstance(there, LocalStore):
+            copying.copy(there, here)
+        return here.root
