@@ -55,7 +55,7 @@ def names(server: AwsServer) -> set[str]:
 def test_up_makes_down_deletes_exactly_that_and_twice_is_fine(server: AwsServer) -> None:
     before = names(server)
     plan = cloud("up", "--plan", "--with", "network", "--with", "notebook")
-    assert "in all $36.72 a month" in plan
+    assert "in all $40.22 a month" in plan
     assert names(server) == before  # a plan makes nothing
     assert "is made" in cloud("up")
     least = {"repository undercut-trainer", "repository undercut-simapp", "role JobRole", "logs /undercut/undercut"}
@@ -119,6 +119,37 @@ def test_a_racers_own_bucket_is_used_and_never_deleted(server: AwsServer) -> Non
     assert "arn:aws:s3:::my-own-runs/*" in str(policy)
     cloud("down", "--delete-data")
     assert [one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"] == "my-own-runs"]
+
+
+def test_functions_and_buckets_of_the_settings_are_the_roles_to_use(server: AwsServer) -> None:
+    """By IAM's simulation, as before a launch; a later `up` without the settings asks for the same."""
+    text = "reward_functions: [deepracer-reward]\nread_buckets: [of-the-team]\nremote_debug: true\n"
+    Path("cloud.yaml").write_text(text)
+    cloud("up")
+    role = server.client("iam").get_role(RoleName=_role(server))["Role"]["Arn"]
+    function = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:deepracer-reward"
+    for action, resource, allowed in (
+        ("lambda:InvokeFunction", function, True),
+        ("lambda:InvokeFunction", f"{function}-2", False),
+        ("s3:GetObject", "arn:aws:s3:::of-the-team/models/a", True),
+        ("s3:PutObject", "arn:aws:s3:::of-the-team/models/a", False),
+        ("s3:ListBucket", "arn:aws:s3:::of-the-team", True),
+        ("ssmmessages:OpenDataChannel", "*", True),
+        ("logs:CreateLogGroup", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/sagemaker/TrainingJobs:*", True),
+        ("logs:CreateLogGroup", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/other:*", False),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/runs/mine/run.json", True),
+        ("s3:PutObject", "arn:aws:s3:::of-somebody-else/runs/mine/run.json", False),
+    ):
+        told = server.client("iam").simulate_principal_policy(
+            PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
+        )
+        assert (told["EvaluationResults"][0]["EvalDecision"] == "allowed") is allowed, (action, resource)
+    Path("cloud.yaml").unlink()
+    cloud("up")
+    (asked,) = server.asked("UpdateStack")
+    given = {asked[key]: asked[key.replace("Key", "Value")] for key in asked if key.endswith(".ParameterKey")}
+    assert (given["RewardFunctions"], given["RemoteDebug"]) == (function, "yes")
+    assert given["ReadObjects"] == "arn:aws:s3:::of-the-team/*"
 
 
 def _role(server: AwsServer) -> str:

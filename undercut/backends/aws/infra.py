@@ -9,6 +9,7 @@ from typing import Any
 from contract.errors import InputError
 from contract.fields import choice
 from undercut.backends.aws.cost import prices
+from undercut.backends.aws.needs import function_arn
 from undercut.backends.aws.session import CloudError, CloudSession, wait_for
 from undercut.backends.aws.settings import CloudSettings
 from undercut.backends.aws.template import TEMPLATE, planned, read_template, template
@@ -116,6 +117,16 @@ def _parameters(
         values["StorePrefix"] = settings.prefix or before["StorePrefix"]
     if settings.kms_key or before.get("KmsKeyArn"):
         values["KmsKeyArn"] = _key_arn(session, settings.kms_key) if settings.kms_key else before["KmsKeyArn"]
+    lists = {
+        "RewardFunctions": [function_arn(one, session.region, session.account()) for one in settings.reward_functions],
+        "ReadBuckets": [f"arn:aws:s3:::{one}" for one in settings.read_buckets],
+        "ReadObjects": [f"arn:aws:s3:::{one}/*" for one in settings.read_buckets],
+    }
+    for key, given in lists.items():
+        if given or before.get(key):
+            values[key] = ",".join(given) or before[key]
+    if settings.remote_debug or before.get("RemoteDebug"):
+        values["RemoteDebug"] = "yes" if settings.remote_debug else before["RemoteDebug"]
     for part in PARTS:
         key = f"Make{part.capitalize()}"
         values[key] = before.get(key, "no") if parts is None else ("yes" if part in parts else "no")
@@ -150,14 +161,14 @@ def _plan(session: CloudSession, stack: dict[str, Any] | None, parameters: dict[
         old = body if isinstance(body, dict) else read_template(body)
         before = {row.name: row for row in planned(old, had)}
     lines = [f"stack {name} in {session.region}" + (" is there" if stack else " is not there yet")]
-    names = {row.name for row in rows}
+    names, factor = {row.name for row in rows}, prices().factor(session.region)
     for row in [*rows, *(row for row in before.values() if row.name not in names)]:
         there, stays = row.name in before, row.name in names
         what = ("keep" if row == before[row.name] else "change") if there and stays else "delete" if there else "make"
-        price = f"${row.monthly:6.2f} a month  {row.why}" if row.monthly else "free"
+        price = f"${factor * row.monthly:6.2f} a month  {row.why}" if row.monthly else "free"
         lines.append(f"  {what:8s}{row.name:22s}{row.kind:40s}{price}")
-    total = sum(row.monthly for row in rows)
-    lines.append(f"  in all ${total:.2f} a month while it stands; prices of {prices().dated}, {prices().region}")
+    total = factor * sum(row.monthly for row in rows)
+    lines.append(f"  in all ${total:.2f} a month while it stands; prices of {prices().told(session.region)}")
     lines.append(f"  bucket: s3://{parameters['BucketName']}" + _whose(parameters))
     lines.append("  a racer's own rights are the policy RacerPolicy in undercut/backends/aws/stack.yaml")
     return lines

@@ -12,7 +12,7 @@ from contract.errors import InputError
 from contract.host import S3Address
 from contract.protocols import Place
 from trainer.checkpoints import Checkpoints
-from undercut.backends.aws import cost, follow, resources
+from undercut.backends.aws import cost, follow, needs, resources
 from undercut.backends.aws.images import images_of
 from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, check, job_name, settings_problem
 from undercut.backends.aws.launchers import launcher
@@ -64,6 +64,10 @@ def within_cost(plan: JobPlan) -> tuple[JobPlan, cost.Estimate]:
     """The plan with a run time that its limit of cost allows, and its estimate. InputError when that is too short."""
     estimate = cost.estimate(plan)
     limit = plan.settings.max_cost
+    if limit and not cost.prices().knows(plan.region):
+        rule = f"a limit is kept by prices, and {cost.PRICES.name} has none of {plan.region}"
+        known = ", ".join(cost.prices().regions)
+        raise InputError("--max-cost", limit, rule, f"take one of {known}, or add {plan.region} to {cost.PRICES.name}")
     if limit and estimate.total > limit:
         fixed = max(estimate.total - estimate.hourly * plan.max_runtime_s / 3600, 0.0)
         affordable_s = int((limit - fixed) / estimate.hourly * 3600)
@@ -145,10 +149,13 @@ def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, La
     When this is broken off, nothing is left running: what was launched meanwhile is stopped.
     """
     starter = launcher(session, plan.launcher)
-    session.account()
+    account = session.account()
     there = resources.find(session)
     check(plan, starter.can, there)
-    plan, estimate = within_cost(plan)
+    wanted = needs.needs_of(plan, there, account)
+    for line in needs.look(session, plan, there, wanted):
+        say(line)
+    plan, estimate = within_cost(replace(plan, asks_lambda=bool(wanted.functions)))
     for line in told(plan, estimate):
         say(line)
     bring(plan.runs, there)
@@ -170,16 +177,19 @@ def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, La
 
 
 def links(record: JobRecord) -> list[str]:
-    """The job's page in AWS's console, and that of its log."""
+    """The job's page in AWS's console and that of its log, and the way into its container where it has one."""
     region = record.plan.region
     console = f"https://{region}.console.aws.amazon.com"
     # CloudWatch's pages take a group and a filter with "/" as "$252F" and "=" as "$3D" (the console's own links)
     group = LOG_GROUP.replace("/", "$252F")
     filtered = f"$3FlogStreamNameFilter$3D{record.job}"
-    return [
+    lines = [
         f"  {console}/sagemaker/home?region={region}#/jobs/{record.job}",
         f"  {console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{filtered}",
     ]
+    if record.plan.settings.remote_debug:
+        lines.append(f"  aws ssm start-session --region {region} --target sagemaker-training-job:{record.job}_algo-1")
+    return lines
 
 
 def undone(starter: Launcher, record: JobRecord) -> str:

@@ -131,6 +131,8 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
     }
     if plan.spot:  # an interrupted job goes on from the bucket; SageMaker asks for this place all the same
         made["CheckpointConfig"] = {"S3Uri": str(folder.below("checkpoints")), "LocalPath": "/opt/ml/checkpoints"}
+    if settings.remote_debug:
+        made["RemoteDebugConfig"] = {"EnableRemoteDebug": True}
     if resources.subnets:
         made["VpcConfig"] = {
             "Subnets": list(resources.subnets),
