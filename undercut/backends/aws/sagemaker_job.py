@@ -169,7 +169,7 @@ def command(settings: Mapping[str, str]) -> None:
 
 def worker(console: Console) -> None:
     """A simulator of AWS Batch or RoboMaker: drives for the training job TRAINING_JOB_NAME until that ends."""
-    rendezvous.drive(meeting_of({}), _plain(console))
+    rendezvous.drive(meeting_of({}), _plain(console), outlives=True)
 
 
 @contextlib.contextmanager
