@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from contract import artifacts
 from contract.config import RunConfig
@@ -22,6 +23,7 @@ from undercut.backends.aws.sagemaker import LOG_GROUP
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.cli.copying import copy_between
+from undercut.runs.params_files import load_params, load_race
 from undercut.runs.run import Run
 from undercut.runs.workspace import RUNS_PREFIX, bucket_place, workspace
 
@@ -29,6 +31,7 @@ SHORTEST_S = 600
 """A job that may run for less would end before it has done anything."""
 NO_ROOM = ("CapacityError", "ResourceLimitExceeded", "InsufficientCapacityException")
 RACES = "races"
+PARAMS = "--params"
 Say = Callable[[str], None]
 
 
@@ -116,6 +119,24 @@ def bring(names: Sequence[str], there: Resources) -> None:
             raise InputError("run", name, rule, f"undercut train {name} --backend cloud makes one and trains it there")
 
 
+def with_params(plan: JobPlan, there: Resources) -> JobPlan:
+    """The plan with the YAML of `--params` in the bucket, where the job reads it. InputError when it is not right."""
+    words = [
+        part for word in plan.arguments for part in (word.split("=", 1) if word.startswith(f"{PARAMS}=") else [word])
+    ]
+    if PARAMS not in words[:-1]:
+        return plan
+    at = words.index(PARAMS) + 1
+    path = Path(words[at])
+    if plan.work == "race":
+        load_race(path, list(plan.runs))
+    else:
+        load_params(path, "EVALUATION")
+    key = f"jobs/{plan.job}/{path.name}"
+    there.store().put(key, path.read_bytes())
+    return replace(plan, arguments=(*words[:at], str(there.address.below(key)), *words[at + 1 :]))
+
+
 def pull(record: JobRecord) -> list[str]:
     """Bring what the job wrote to this folder; returns the places."""
     there, here = bucket_place(S3Address(record.bucket, record.prefix)), workspace()
@@ -159,6 +180,7 @@ def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, La
     for line in told(plan, estimate):
         say(line)
     bring(plan.runs, there)
+    plan = with_params(plan, there)
     images = images_of(session, plan, there, say)
     record = JobRecord(
         plan=plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=estimate.hourly
