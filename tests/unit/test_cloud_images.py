@@ -1,6 +1,7 @@
 """Images: what the registry has is known by its digest and not sent again; what it has not is pushed by docker."""
 
 import hashlib
+import importlib.metadata
 import json
 import threading
 from base64 import b64decode
@@ -13,6 +14,7 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
+from contract.errors import InputError
 from tests.aws_server import REGISTRY
 from tests.cloud_support import Here, here
 from tests.docker_engine import docker, need_engine
@@ -54,6 +56,31 @@ def test_an_image_that_the_registry_has_is_not_sent_again(here: Here, monkeypatc
     lines: list[str] = []
     uri = pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", False, lines.append)
     assert uri == f"{REGISTRY}/{REPOSITORY}@{digest}" and "has this image already" in lines[-1]
+
+
+def test_an_installed_package_takes_the_newest_image_of_its_version(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the notebook instance, which has a wheel and no sources."""
+    monkeypatch.setattr(images, "FOLDER", tmp_path)
+    ecr, version = here.server.client("ecr"), importlib.metadata.version("undercut")
+    ecr.create_repository(repositoryName=REPOSITORY)
+    session = CloudSession(CloudSettings.load())
+    with pytest.raises(InputError, match=f"none in .*{REPOSITORY}"):
+        pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", False, print)
+    digests = {}
+    for number, tag in enumerate(
+        (f"{version}-{'a' * 12}", f"{version}-{'b' * 12}", f"{version}-gpu-{'c' * 12}", "0.0.9-x")
+    ):
+        manifest = manifest_of(f"sha256:{number:064d}")
+        digests[tag] = ecr.put_image(repositoryName=REPOSITORY, imageTag=tag, imageManifest=manifest)["image"][
+            "imageId"
+        ]
+    uri = pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", False, print)
+    assert uri.rpartition("@")[2] in {digests[f"{version}-{letter * 12}"]["imageDigest"] for letter in "ab"}
+    uri = pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", True, print)
+    assert uri.endswith(digests[f"{version}-gpu-{'c' * 12}"]["imageDigest"])
+    assert tag_of(LocalImage(f"undercut-trainer-gpu:{version}", "sha256:" + "c" * 64)) == f"{version}-gpu-{'c' * 12}"
 
 
 def test_a_repository_that_is_not_there_is_named(here: Here) -> None:

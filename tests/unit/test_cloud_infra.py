@@ -1,14 +1,18 @@
 """`undercut cloud up` and `down` against moto's server over HTTP, as far as its CloudFormation goes: it knows neither
 bucket policies nor egress rules, and Batch only with a service role, so those are for cfn-lint and test_cloud_stack."""
 
+import json
+import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.sagemaker.models import sagemaker_backends
 from typer.testing import CliRunner, Result
 
 from tests.aws_server import ACCOUNT, AwsServer, Fault, aws
-from undercut.backends.aws import infra
+from undercut.backends.aws import infra, notebook
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.cli import cloud as cloud_cli
@@ -52,6 +56,43 @@ def names(server: AwsServer) -> set[str]:
     return found | {"notebook" for _ in notebooks}
 
 
+@pytest.fixture
+def wheels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A checkout that is quick to build."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "uv.lock").touch()
+    (checkout / "undercut.py").touch()
+    (checkout / "pyproject.toml").write_text(
+        '[project]\nname = "undercut"\nversion = "0.1.0"\n'
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    )
+    monkeypatch.setattr(notebook, "CHECKOUT", checkout)
+
+
+@pytest.mark.usefixtures("wheels")
+def test_the_notebook_instance_has_the_guidances_steps_and_the_means(server: AwsServer) -> None:
+    Path("cloud.yaml").write_text("prefix: team\n")
+    said = cloud("up", "--with", "notebook")
+    assert ".whl is in s3://" in said and "#/notebook-instances/undercut" in said
+    s3 = server.client("s3")
+    (wheel,) = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert wheel["Key"].startswith("team/notebook/undercut-0.1.0-")
+    (setup,) = sagemaker_backends[ACCOUNT]["us-east-1"].notebook_instance_lifecycle_configurations.values()
+    script = b64decode(setup.on_create[0]["Content"]).decode()
+    assert len(script) < 16_384
+    home = Path("home")
+    home.mkdir()
+    ran = script.replace("/home/ec2-user/SageMaker", str(home)).replace("chown", "true")
+    subprocess.run(["bash", "-c", ran], check=True)
+    assert json.loads((home / "undercut.ipynb").read_text()) == json.loads(notebook.NOTEBOOK.read_text())
+    assert (home / "store.txt").read_text() == f"s3://{BUCKET}/team\n"
+    settings = CloudSettings.load({}, {}, home)
+    assert (settings.bucket, settings.prefix, settings.region) == (BUCKET, "team", "us-east-1")
+    assert f"deleted: s3://{BUCKET}" in cloud("down")  # whose wheel was ours
+
+
+@pytest.mark.usefixtures("wheels")
 def test_up_makes_down_deletes_exactly_that_and_twice_is_fine(server: AwsServer) -> None:
     before = names(server)
     plan = cloud("up", "--plan", "--with", "network", "--with", "notebook")

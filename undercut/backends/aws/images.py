@@ -51,6 +51,8 @@ def pushed(session: CloudSession, repository: str, target: Target, gpu: bool, sa
         rule = "the registry has a repository for it, which `undercut cloud up` makes"
         fix = "undercut cloud up, or name an image that is in a registry"
         raise InputError(f"{target}_image", "", rule, fix)
+    if not (FOLDER / "Dockerfile").exists():  # an installed package, as on the notebook instance
+        return newest(session, repository, target, gpu, say)
     image = built(target, gpu, say)
     tag = tag_of(image)
     found = registry_digest(session, repository, tag, image)
@@ -69,9 +71,6 @@ def pushed(session: CloudSession, repository: str, target: Target, gpu: bool, sa
 def built(target: Target, gpu: bool, say: Callable[[str], None]) -> LocalImage:
     """The image of this checkout; Docker's cache makes it quick where nothing has changed."""
     engine_info()
-    if not (FOLDER / "Dockerfile").exists():
-        rule = "images are built from a checkout of undercut"
-        raise InputError(str(FOLDER / "Dockerfile"), "", rule, "give trainer_image and simapp_image in cloud.yaml")
     version = importlib.metadata.version("undercut")
     name = f"undercut-{target}{'-gpu' if gpu else ''}:{version}"
     say(f"{target}: building {name}")
@@ -87,9 +86,29 @@ def built(target: Target, gpu: bool, say: Callable[[str], None]) -> LocalImage:
     return LocalImage(name, ask_docker(["image", "inspect", "--format", "{{.Id}}", name]).strip())
 
 
+def newest(session: CloudSession, repository: str, target: Target, gpu: bool, say: Callable[[str], None]) -> str:
+    """The image of this version that was pushed last from a checkout, by its digest; InputError when there is none."""
+    version = importlib.metadata.version("undercut")
+    begin, other = f"{version}-gpu-" if gpu else f"{version}-", f"{version}-gpu-"
+    name = repository.partition("/")[2]
+    found = [
+        one
+        for one in session.everything("ecr", "DescribeImages", "imageDetails", repositoryName=name)
+        if any(tag.startswith(begin) and (gpu or not tag.startswith(other)) for tag in one.get("imageTags", []))
+    ]
+    if not found:
+        rule = f"an installed package takes the image of its version, {version}, that a checkout has pushed"
+        fix = "undercut cloud train RUN once from a checkout, which pushes it, or name an image in cloud.yaml"
+        raise InputError(f"{target}_image", f"none in {repository}", rule, fix)
+    digest = str(max(found, key=lambda one: one["imagePushedAt"])["imageDigest"])
+    say(f"{target}: the registry's newest image of {version} ({digest[:19]}...)")
+    return f"{repository}@{digest}"
+
+
 def tag_of(image: LocalImage) -> str:
-    """By version and content, so that a tag never changes its image."""
-    return f"{image.name.rpartition(':')[2]}-{image.digest.removeprefix('sha256:')[:12]}"
+    """By version, kind and content, so that a tag never changes its image."""
+    name, _, version = image.name.rpartition(":")
+    return f"{version}{'-gpu' if name.endswith('-gpu') else ''}-{image.digest.removeprefix('sha256:')[:12]}"
 
 
 def registry_digest(session: CloudSession, repository: str, tag: str, image: LocalImage) -> str:

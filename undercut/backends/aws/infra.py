@@ -8,6 +8,8 @@ from typing import Any
 
 from contract.errors import InputError
 from contract.fields import choice
+from contract.host import S3Address
+from undercut.backends.aws import notebook
 from undercut.backends.aws.cost import prices
 from undercut.backends.aws.needs import function_arn
 from undercut.backends.aws.session import CloudError, CloudSession, wait_for
@@ -52,11 +54,15 @@ def up(
         answer = session.call("cloudformation", "CreateStack", **request, OnFailure="DELETE")
     else:
         answer = session.call("cloudformation", "UpdateStack", **request, absent=("No updates are to be performed",))
-        if not answer:
-            return [f"stack {settings.stack} in {session.region} is as it should be", *_outputs(session)]
-    made = "made" if stack is None else "brought up to date"
-    _settled(session, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), pause_s, answer["StackId"])
-    return [f"stack {settings.stack} in {session.region} is {made}", *_outputs(session)]
+    made = "as it should be" if not answer else "made" if stack is None else "brought up to date"
+    if answer:
+        _settled(session, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), pause_s, answer["StackId"])
+    lines = [f"stack {settings.stack} in {session.region} is {made}", *_outputs(session)]
+    if parameters["MakeNotebook"] == "yes":
+        lines.append(notebook.bring_wheel(S3Address(parameters["BucketName"], parameters.get("StorePrefix", ""))))
+        page = f"https://{session.region}.console.aws.amazon.com/sagemaker/home?region={session.region}"
+        lines.append(f"open undercut.ipynb of the notebook: {page}#/notebook-instances/{_prefix(settings)}")
+    return lines
 
 
 def down(session: CloudSession, settings: CloudSettings, delete_data: bool, pause_s: float = 5.0) -> list[str]:
@@ -73,6 +79,9 @@ def down(session: CloudSession, settings: CloudSettings, delete_data: bool, paus
     bucket = _bucket_name(session, settings)
     if not _is_ours(session, bucket, settings):
         return lines
+    where = "/".join(part for part in (settings.prefix, notebook.FOLDER) if part)
+    for one in session.everything("s3", "ListObjectsV2", "Contents", Bucket=bucket, Prefix=f"{where}/"):
+        session.call("s3", "DeleteObject", Bucket=bucket, Key=one["Key"])
     held = _holds_data(session, bucket)
     if held and not delete_data:
         fix = "undercut cloud down --delete-data deletes it with every run in it"
@@ -130,6 +139,8 @@ def _parameters(
     for part in PARTS:
         key = f"Make{part.capitalize()}"
         values[key] = before.get(key, "no") if parts is None else ("yes" if part in parts else "no")
+    if values["MakeNotebook"] == "yes":
+        values["NotebookText"] = notebook.text()
     if "yes" in (values["MakeNetwork"], values["MakeBatch"]):
         values["S3PrefixList"] = before.get("S3PrefixList") or _prefix_list(session)
     return values
