@@ -4,7 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contract import artifacts
@@ -15,7 +15,7 @@ from contract.protocols import Place
 from trainer.checkpoints import Checkpoints
 from undercut.backends.aws import cost, follow, needs, resources
 from undercut.backends.aws.images import images_of
-from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, check, job_name, settings_problem
+from undercut.backends.aws.jobs import Images, JobRecord, JobState, Launcher, check, job_name, settings_problem
 from undercut.backends.aws.launchers import launcher
 from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.resources import Resources
@@ -164,12 +164,19 @@ def race_name(arguments: Sequence[str]) -> str:
 # --- launching -------------------------------------------------------------------------------------------------------
 
 
-def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, Launcher]:
-    """Check, estimate, bring, push, launch: in this order, so that what cannot be done costs nothing.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a launch takes."""
 
-    When this is broken off, nothing is left running: what was launched meanwhile is stopped.
-    """
-    starter = launcher(session, plan.launcher)
+    plan: JobPlan
+    there: Resources
+    images: Images
+    hourly: float
+    """US dollars, as estimated."""
+
+
+def prepared(session: CloudSession, plan: JobPlan, starter: Launcher, say: Say) -> Ready:
+    """Check, estimate, bring, push: in this order, so that what cannot be done costs nothing."""
     account = session.account()
     there = resources.find(session)
     check(plan, starter.can, there)
@@ -181,12 +188,20 @@ def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, La
         say(line)
     bring(plan.runs, there)
     plan = with_params(plan, there)
-    images = images_of(session, plan, there, say)
+    return Ready(plan, there, images_of(session, plan, there, say), estimate.hourly)
+
+
+def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, Launcher]:
+    """Launch what is prepared. When this is broken off, nothing is left running: what was launched meanwhile is
+    stopped."""
+    starter = launcher(session, plan.launcher)
+    ready = prepared(session, plan, starter, say)
+    there = ready.there
     record = JobRecord(
-        plan=plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=estimate.hourly
+        plan=ready.plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=ready.hourly
     ).save()
     try:
-        record = starter.launch(record, there, images)
+        record = starter.launch(record, there, ready.images)
     except BaseException:
         with _uninterrupted():
             left = undone(starter, record)

@@ -64,6 +64,10 @@ class CloudSession:
             raise explained(error, "sts", "GetCallerIdentity") from None
         self._clients: dict[str, Any] = {}
 
+    def boto(self) -> Any:
+        """A boto3 session of this region, for libraries that take one."""
+        return boto3.session.Session(region_name=self.region)
+
     def client(self, service: str) -> Any:
         """boto3's client; CloudError when its settings cannot be used."""
         if service not in self._clients:
