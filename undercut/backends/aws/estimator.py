@@ -1,4 +1,4 @@
-"""`undercut.aws.estimator`: a run as an Estimator of SageMaker's Python SDK, for notebooks that are built around one."""
+"""`undercut.aws.estimator`: a run as an Estimator of SageMaker's Python SDK, for notebooks built around one."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
