@@ -292,7 +292,8 @@ def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> N
 
 
 STATE = {"Running": True, "Restarting": False, "StartedAt": "1970-01-01T00:00:01.123456789Z", "ExitCode": 0}
-AGAIN = {**STATE, "StartedAt": "1970-01-01T00:00:02.5Z"}
+STATE |= {"FinishedAt": "0001-01-01T00:00:00Z"}
+AGAIN = {**STATE, "StartedAt": "1970-01-01T00:00:03.5Z", "FinishedAt": "1970-01-01T00:00:02.123456789Z"}
 
 
 def test_a_second_training_is_refused_and_the_same_one_followed(
@@ -312,13 +313,13 @@ def test_a_trainer_is_followed_across_its_restart(
 ) -> None:
     """The log ends when the container dies; the second look finds it running since later, the last one ended."""
     dying = {**STATE, "Running": False, "Restarting": True, "ExitCode": 137}
-    logs = {1: b"a line\n", 2: b"more\nended with status 1\nread after it\n"}
+    logs = {0: b"a line\n", 2: b"more\nended with status 1\nread after it\n"}
     api = DockerApi([STATE, dying, AGAIN, AGAIN, {**AGAIN, "Running": False}], logs=logs)
     said: list[str] = []
     with docker_api(api) as host:
         monkeypatch.setenv("DOCKER_HOST", host)
         assert Trainer(Stack(), said.append, CONTAINER).follow() == 1
-    assert capfdbinary.readouterr().out == logs[1] + logs[2]
+    assert capfdbinary.readouterr().out == logs[0] + logs[2]
     assert len(said) == 1 and "started again" in said[0]
 
 
@@ -326,7 +327,7 @@ def test_ctrl_c_goes_on_to_the_container_and_its_log_to_the_end(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     press = lambda: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
-    api = DockerApi([STATE, STATE, {**STATE, "Running": False}], logs={1: b"saved\n"}, followed=press)
+    api = DockerApi([STATE, STATE, {**STATE, "Running": False}], logs={0: b"saved\n"}, followed=press)
     said: list[str] = []
     before = signal.getsignal(signal.SIGINT)
     with docker_api(api) as host:

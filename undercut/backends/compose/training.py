@@ -178,18 +178,19 @@ class Trainer:
 
         Ctrl-C lets it finish and save its iteration, the second one stops at once.
         """
-        with self._interruptible():
+        with self._interruptible(), asking("show the trainer's log"):
             while True:
                 container = container_of(self.container)
-                started = container.attrs["State"]["StartedAt"]
-                since = datetime.fromisoformat(started).timestamp()
-                with asking("show the trainer's log"):
-                    for part in container.logs(stream=True, follow=True, since=since):
-                        sys.stdout.buffer.write(part)
-                        sys.stdout.flush()
-                state = self._settled(started)
+                state = container.attrs["State"]
+                # from where the life before ended: the first lines of one are often older than its StartedAt
+                ended_s = datetime.fromisoformat(state["FinishedAt"]).timestamp()
+                since = {"since": ended_s} if ended_s > 0 else {}
+                for part in container.logs(stream=True, follow=True, **since):
+                    sys.stdout.buffer.write(part)
+                    sys.stdout.flush()
+                state = self._settled(state["StartedAt"])
                 if not state["Running"]:
-                    end = container.logs(since=since, tail=LOG_LINES).decode(errors="replace")
+                    end = container.logs(tail=LOG_LINES, **since).decode(errors="replace")
                     return status_of(end, int(state["ExitCode"]))
                 self.say("the trainer's container died and was started again: it goes on from its last whole iteration")
 
