@@ -33,6 +33,9 @@ VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, *SWITCHES)
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"
 REDIS_RULE = "redis://user@host:6379/0, or rediss:// for TLS; user, port and database may be left out"
 DEFAULT_REDIS_PORT = 6379
+MEET_S = 1800.0
+"""So long machines of one training wait for each other: simulators for their trainer's address, a trainer for its first
+simulator. Spare capacity comes when it comes."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 

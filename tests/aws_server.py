@@ -20,6 +20,8 @@ from urllib.parse import parse_qs
 
 import boto3
 from moto.cloudformation.models import cloudformation_backends
+from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import make_server
@@ -65,6 +67,8 @@ class AwsServer:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         self.client("s3").create_bucket(Bucket=BUCKET)
+        self.client("iam").create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
+        self.allow("runs", ["s3:ListBucket", "s3:*Object"], [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,6 +105,12 @@ class AwsServer:
     def client(self, service: str) -> Any:
         keys = {"aws_access_key_id": "AKIATESTTESTTESTTEST", "aws_secret_access_key": "secret-of-the-test"}
         return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, **keys)
+
+    def allow(self, name: str, actions: list[str], resources: list[str]) -> None:
+        """Give the jobs' role a policy."""
+        statement = {"Effect": "Allow", "Action": actions, "Resource": resources}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self.client("iam").put_role_policy(RoleName=ROLE.rpartition("/")[2], PolicyName=name, PolicyDocument=document)
 
     def asked(self, operation: str) -> list[dict[str, Any]]:
         """The requests of an operation so far."""
@@ -143,6 +153,8 @@ class AwsServer:
             return _error(operation, fault)(environ, start_response)
         if operation in _ROBOMAKER:
             return self._robomaker(operation, body)(environ, start_response)
+        if operation == "SimulatePrincipalPolicy":
+            return _simulated(body)(environ, start_response)
         if operation == "StopTrainingJob":
             return self._stop(body)(environ, start_response)
         answer = self._moto(environ, start_response)
@@ -218,6 +230,30 @@ def _retain_on_delete() -> None:
                     told["DeletionPolicy"] = "Retain"
 
 
+def _simulated(body: dict[str, Any]) -> Response:
+    """What IAM's simulation answers, by moto's evaluator of policies."""
+    roles = iam_backends[ACCOUNT]["aws"].roles.values()
+    role = next((one for one in roles if one.arn == body["PolicySourceArn"]), None)
+    if role is None:
+        told = "<Error><Code>NoSuchEntity</Code><Message>no such role</Message></Error>"
+        return Response(f"<ErrorResponse>{told}</ErrorResponse>", 404, mimetype="text/xml")
+    documents = [one if isinstance(one, str) else json.dumps(one) for one in role.policies.values()]
+    policies = [IAMPolicy(text) for text in documents]
+    policies += [IAMPolicy(policy) for policy in role.managed_policies.values()]
+    resource, rows = body.get("ResourceArns.member.1", "*"), ""
+    for key, action in body.items():
+        if key.startswith("ActionNames.member."):
+            found = {policy.is_action_permitted(action, resource) for policy in policies}
+            allowed = PermissionResult.PERMITTED in found and PermissionResult.DENIED not in found
+            decision = "allowed" if allowed else "implicitDeny"
+            row = f"<EvalActionName>{action}</EvalActionName><EvalDecision>{decision}</EvalDecision>"
+            rows += f"<member>{row}</member>"
+    result = (
+        f"<SimulatePrincipalPolicyResult><EvaluationResults>{rows}</EvaluationResults></SimulatePrincipalPolicyResult>"
+    )
+    return Response(f"<SimulatePrincipalPolicyResponse>{result}</SimulatePrincipalPolicyResponse>", mimetype="text/xml")
+
+
 class _Quiet(MotoRequestHandler):
     def log_request(self, *_: Any) -> None:
         return
@@ -246,7 +282,7 @@ def _json(body: dict[str, Any], status: int = 200, code: str = "") -> Response:
 def _error(operation: str, fault: Fault) -> Response:
     if fault.page:
         return Response(fault.page, 200, mimetype="text/html")
-    if operation in ("GetCallerIdentity", "DescribeStacks"):
+    if operation in ("GetCallerIdentity", "DescribeStacks", "SimulatePrincipalPolicy", "DescribeSubnets"):
         text = (
             f"<ErrorResponse><Error><Code>{fault.code}</Code><Message>{fault.message}</Message></Error></ErrorResponse>"
         )

@@ -67,6 +67,44 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
         bucket_place.cache_clear()
 
 
+@dataclass(frozen=True)
+class Network:
+    """A private network: subnets whose route table leads nowhere, and the S3 endpoint in it."""
+
+    server: AwsServer
+    vpc: str
+    subnets: tuple[str, ...]
+    group: str
+    routes: str
+
+    @classmethod
+    def made(cls, server: AwsServer) -> "Network":
+        ec2 = server.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.9.0.0/20")["Vpc"]["VpcId"]
+        blocks = ("10.9.0.0/22", "10.9.4.0/22")
+        subnets = tuple(ec2.create_subnet(VpcId=vpc, CidrBlock=one)["Subnet"]["SubnetId"] for one in blocks)
+        group = ec2.create_security_group(GroupName="jobs", Description="jobs", VpcId=vpc)["GroupId"]
+        routes = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+        for subnet in subnets:
+            ec2.associate_route_table(SubnetId=subnet, RouteTableId=routes)
+        made = cls(server, vpc, subnets, group, routes)
+        made.endpoint("s3", VpcEndpointType="Gateway", RouteTableIds=[routes])
+        return made
+
+    def endpoint(self, service: str, **told: object) -> None:
+        """Another one, of the interface kind unless told."""
+        name = f"com.amazonaws.us-east-1.{service}"
+        kind = told or {"VpcEndpointType": "Interface", "SubnetIds": list(self.subnets)}
+        self.server.client("ec2").create_vpc_endpoint(VpcId=self.vpc, ServiceName=name, **kind)
+
+    def variables(self) -> dict[str, str]:
+        """By which jobs run in it."""
+        return {
+            "UNDERCUT_CLOUD_SUBNETS": ",".join(self.subnets),
+            "UNDERCUT_CLOUD_SECURITY_GROUPS": self.group,
+        }
+
+
 def small_run(name: str, folder: Path) -> Run:
     """A run that takes little, with a module beside its reward function."""
     hyperparameters = folder / "small.json"

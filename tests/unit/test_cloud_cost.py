@@ -52,7 +52,7 @@ def test_one_machine_for_two_hours_by_hand() -> None:
     )
     assert told.total == pytest.approx(1.81656, rel=1e-4)
     assert told.hourly == pytest.approx((1.81656 - 0.00805) / 2, rel=1e-4)
-    assert told.dated == "2026-11-25, us-east-1"
+    assert told.dated == f"{cost.prices().dated}, us-east-1"
 
 
 def test_simulators_of_every_kind_by_hand() -> None:
@@ -71,7 +71,38 @@ def test_simulators_of_every_kind_by_hand() -> None:
 def test_an_unknown_price_stops_the_launch_and_another_region_is_told() -> None:
     with pytest.raises(InputError, match=r"sagemaker_hour: 'ml\.c5\.3xlarge'.*\n.*\n.*take ml\.c5\.\d?xlarge"):
         cost.estimate(plan(InstanceGroup("trainer", "ml.c5.3xlarge", 1)))
-    assert cost.estimate(plan(region="eu-west-1")).dated.endswith("(eu-west-1 may have others)")
+    assert cost.estimate(plan(region="af-south-1")).dated.endswith("(af-south-1 may have others)")
+    with pytest.raises(InputError, match=r"--max-cost.*\n.*af-south-1"):
+        launching.within_cost(plan(region="af-south-1", settings=CloudSettings(max_cost=5.0)))
+
+
+def test_other_regions_cost_what_their_factor_says() -> None:
+    here, there = cost.estimate(plan()), cost.estimate(plan(region="eu-west-1"))
+    assert there.total == pytest.approx(1.13 * here.total) and there.hourly == pytest.approx(1.13 * here.hourly)
+    assert there.dated == f"{cost.prices().dated}, us-east-1 x 1.13 for eu-west-1"
+    assert cost.prices().factor(cost.prices().region) == 1.0
+    assert all(1.0 <= factor < 2.0 for factor in cost.prices().regions.values())
+
+
+def test_sizes_of_a_family_cost_in_proportion() -> None:
+    """Within the rounding of published prices, so that a mistyped row is seen; GPUs and c4 have rules of their own."""
+    times = {"large": 0.5, "xlarge": 1.0} | {f"{n}xlarge": float(n) for n in range(2, 49)}
+    for table in ("sagemaker_hour", "ec2_hour", "notebook_hour"):
+        units: dict[str, list[float]] = {}
+        for name, price in getattr(cost.prices(), table).items():
+            family, size = name.removeprefix("ml.").split(".")
+            if size in times and family[0] in "cmt":
+                units.setdefault(family, []).append(price / times[size])
+        for family, found in units.items():
+            assert max(found) < 1.01 * min(found), (table, family, found)
+
+
+def test_lambda_and_disks_of_batch_are_counted() -> None:
+    """One hour, 4 processes: 1.44 million requests of $0.2 and 1,800 GB-seconds; 3 disks of 30 GB at $0.08 a month."""
+    asked = plan(settings=CloudSettings(workers=4), asks_lambda=True)
+    assert dollars(cost.estimate(asked))["requests to Lambda, at most"] == pytest.approx(0.288 + 1800 * 0.0000166667)
+    groups = (InstanceGroup("trainer", "ml.c5.xlarge", 1), InstanceGroup("simulators", "c5.xlarge", 3, "batch"))
+    assert dollars(cost.estimate(plan(*groups)))["disks of simulators"] == pytest.approx(3 * 30 / 730 * 0.08)
 
 
 def test_what_aws_says_goes_before_the_plan() -> None:

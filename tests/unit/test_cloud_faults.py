@@ -200,6 +200,52 @@ def test_streams_of_a_restart_and_of_many_machines(here: Here) -> None:
     assert [line.partition("reward=")[2][:2] for line in shown[:2]] == ["10", "20"]
 
 
+@pytest.mark.filterwarnings("ignore:Tried to parse")
+def test_an_account_that_never_ran_sagemaker(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From an empty account to a followed job: `up`, the role's rights as IAM simulates them, and a log group that is
+    not there when following begins and that the job's own role makes."""
+    for name in ("BUCKET", "ROLE_ARN"):
+        monkeypatch.delenv(f"UNDERCUT_CLOUD_{name}")
+    small_run("mine", here.folder)
+    error, _ = here.refused("train", "mine")
+    assert "undercut cloud up" in error
+    assert "is made" in here.cloud("up")
+    assert "no jobs" in here.cloud("status")
+    groups = here.server.client("logs")
+
+    def first(request: dict[str, Any]) -> None:
+        job = here.server.job(request["TrainingJobName"])
+        job.secondary_status, job.training_start_time = "Training", datetime.now(UTC)
+
+    def once(*_: object) -> None:
+        """What the job does once its log was looked for in vain."""
+        (request,) = here.server.asked("CreateTrainingJob")
+        name = request["TrainingJobName"]
+        made = [one["logGroupName"] for one in groups.describe_log_groups()["logGroups"]]
+        assert made == ["/undercut/undercut"]
+        group = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/sagemaker/TrainingJobs"
+        for action, resource in (
+            ("logs:CreateLogGroup", f"{group}:*"),
+            ("logs:CreateLogStream", f"{group}:log-stream:{name}/algo-1-1764000600"),
+            ("logs:PutLogEvents", f"{group}:log-stream:{name}/algo-1-1764000600"),
+        ):
+            told = here.server.client("iam").simulate_principal_policy(
+                PolicySourceArn=request["RoleArn"], ActionNames=[action], ResourceArns=[resource]
+            )
+            assert told["EvaluationResults"][0]["EvalDecision"] == "allowed", action
+        here.server.say(name, "algo-1", ["hello", "Training> Name=main, Total reward=12.5, Steps=1"])
+        job = here.server.job(name)
+        job.training_job_status = job.secondary_status = "Completed"
+        job.training_end_time = datetime.now(UTC)
+
+    here.server.started = first
+    here.server.faults["DescribeLogStreams"] = Fault(
+        "ResourceNotFoundException", "The specified log group does not exist.", hook=once
+    )
+    output = here.cloud("train", "mine")
+    assert "hello" in output and "reward-training 12.5" in output and "brought runs/mine" in output
+
+
 def test_a_page_of_a_proxy_is_a_sentence(here: Here) -> None:
     small_run("mine", here.folder)
     here.server.faults["GetCallerIdentity"] = Fault("", hook=None, page="<html>sign in to the network")

@@ -1,6 +1,7 @@
-"""Images: what the registry has is known by its digest and not sent again; what it has not is pushed by docker."""
+"""Images: what the registry has is known by its digest and not sent again; what it has not the engine pushes."""
 
 import hashlib
+import importlib.metadata
 import json
 import threading
 from base64 import b64decode
@@ -13,6 +14,7 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
+from contract.errors import InputError
 from tests.aws_server import REGISTRY
 from tests.cloud_support import Here, here
 from tests.docker_engine import docker, need_engine
@@ -56,6 +58,31 @@ def test_an_image_that_the_registry_has_is_not_sent_again(here: Here, monkeypatc
     assert uri == f"{REGISTRY}/{REPOSITORY}@{digest}" and "has this image already" in lines[-1]
 
 
+def test_an_installed_package_takes_the_newest_image_of_its_version(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on the notebook instance, which has a wheel and no sources."""
+    monkeypatch.setattr(images, "FOLDER", tmp_path)
+    ecr, version = here.server.client("ecr"), importlib.metadata.version("undercut")
+    ecr.create_repository(repositoryName=REPOSITORY)
+    session = CloudSession(CloudSettings.load())
+    with pytest.raises(InputError, match=f"none in .*{REPOSITORY}"):
+        pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", False, print)
+    digests = {}
+    for number, tag in enumerate(
+        (f"{version}-{'a' * 12}", f"{version}-{'b' * 12}", f"{version}-gpu-{'c' * 12}", "0.0.9-x")
+    ):
+        manifest = manifest_of(f"sha256:{number:064d}")
+        digests[tag] = ecr.put_image(repositoryName=REPOSITORY, imageTag=tag, imageManifest=manifest)["image"][
+            "imageId"
+        ]
+    uri = pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", False, print)
+    assert uri.rpartition("@")[2] in {digests[f"{version}-{letter * 12}"]["imageDigest"] for letter in "ab"}
+    uri = pushed(session, f"{REGISTRY}/{REPOSITORY}", "trainer", True, print)
+    assert uri.endswith(digests[f"{version}-gpu-{'c' * 12}"]["imageDigest"])
+    assert tag_of(LocalImage(f"undercut-trainer-gpu:{version}", "sha256:" + "c" * 64)) == f"{version}-gpu-{'c' * 12}"
+
+
 def test_a_repository_that_is_not_there_is_named(here: Here) -> None:
     session = CloudSession(CloudSettings.load())
     image = LocalImage("undercut-trainer:0.1.0", "sha256:" + "a" * 64)
@@ -64,13 +91,12 @@ def test_a_repository_that_is_not_there_is_named(here: Here) -> None:
 
 
 class Registry:
-    """The registry's own protocol in front of moto's ECR, as docker speaks it: a login, blobs, a manifest."""
+    """The registry's own protocol in front of moto's ECR, as an engine speaks it: a password, blobs, a manifest."""
 
     def __init__(self, ecr: Any, password: str) -> None:
         self._ecr, self._password = ecr, password
         self.blobs: dict[str, bytes] = {}
         self._open: dict[str, bytes] = {}
-        self.logins = 0
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         return self._answer(Request(environ))(environ, start_response)
@@ -78,7 +104,6 @@ class Registry:
     def _answer(self, request: Request) -> Response:
         if request.authorization is None or request.authorization.password != self._password:
             return Response("", 401, {"WWW-Authenticate": 'Basic realm="ecr"'})
-        self.logins += int(request.path == "/v2/")
         *_, kind, name = request.path.rstrip("/").split("/")
         if request.path == "/v2/":
             return Response("{}", 200)
@@ -132,7 +157,7 @@ def test_docker_pushes_to_the_registry_and_leaves_no_password(here: Here, tmp_pa
             assert registry_digest(session, repository, tag_of(image), image) == ""
             push(session, repository, tag_of(image), image)
             assert registry_digest(session, repository, tag_of(image), image).startswith("sha256:")
-        assert registry.blobs and registry.logins
+        assert registry.blobs  # which it takes with the password alone
         assert (config.read_bytes() if config.exists() else None) == before
         assert not docker("image", "ls", "--quiet", f"{repository}").stdout.strip()
     finally:

@@ -1,14 +1,18 @@
 """`undercut cloud up` and `down` against moto's server over HTTP, as far as its CloudFormation goes: it knows neither
 bucket policies nor egress rules, and Batch only with a service role, so those are for cfn-lint and test_cloud_stack."""
 
+import json
+import subprocess
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.sagemaker.models import sagemaker_backends
 from typer.testing import CliRunner, Result
 
 from tests.aws_server import ACCOUNT, AwsServer, Fault, aws
-from undercut.backends.aws import infra
+from undercut.backends.aws import infra, notebook
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.cli import cloud as cloud_cli
@@ -52,10 +56,47 @@ def names(server: AwsServer) -> set[str]:
     return found | {"notebook" for _ in notebooks}
 
 
+@pytest.fixture
+def wheels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A checkout that is quick to build."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "uv.lock").touch()
+    (checkout / "undercut.py").touch()
+    (checkout / "pyproject.toml").write_text(
+        '[project]\nname = "undercut"\nversion = "0.1.0"\n'
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+    )
+    monkeypatch.setattr(notebook, "CHECKOUT", checkout)
+
+
+@pytest.mark.usefixtures("wheels")
+def test_the_notebook_instance_has_the_guidances_steps_and_the_means(server: AwsServer) -> None:
+    Path("cloud.yaml").write_text("prefix: team\n")
+    said = cloud("up", "--with", "notebook")
+    assert ".whl is in s3://" in said and "#/notebook-instances/undercut" in said
+    s3 = server.client("s3")
+    (wheel,) = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert wheel["Key"].startswith("team/notebook/undercut-0.1.0-")
+    (setup,) = sagemaker_backends[ACCOUNT]["us-east-1"].notebook_instance_lifecycle_configurations.values()
+    script = b64decode(setup.on_create[0]["Content"]).decode()
+    assert len(script) < 16_384
+    home = Path("home")
+    home.mkdir()
+    ran = script.replace("/home/ec2-user/SageMaker", str(home)).replace("chown", "true")
+    subprocess.run(["bash", "-c", ran], check=True)
+    assert json.loads((home / "undercut.ipynb").read_text()) == json.loads(notebook.NOTEBOOK.read_text())
+    assert (home / "store.txt").read_text() == f"s3://{BUCKET}/team\n"
+    settings = CloudSettings.load({}, {}, home)
+    assert (settings.bucket, settings.prefix, settings.region) == (BUCKET, "team", "us-east-1")
+    assert f"deleted: s3://{BUCKET}" in cloud("down")  # whose wheel was ours
+
+
+@pytest.mark.usefixtures("wheels")
 def test_up_makes_down_deletes_exactly_that_and_twice_is_fine(server: AwsServer) -> None:
     before = names(server)
     plan = cloud("up", "--plan", "--with", "network", "--with", "notebook")
-    assert "in all $36.72 a month" in plan
+    assert "in all $40.22 a month" in plan
     assert names(server) == before  # a plan makes nothing
     assert "is made" in cloud("up")
     least = {"repository undercut-trainer", "repository undercut-simapp", "role JobRole", "logs /undercut/undercut"}
@@ -119,6 +160,37 @@ def test_a_racers_own_bucket_is_used_and_never_deleted(server: AwsServer) -> Non
     assert "arn:aws:s3:::my-own-runs/*" in str(policy)
     cloud("down", "--delete-data")
     assert [one["Name"] for one in s3.list_buckets()["Buckets"] if one["Name"] == "my-own-runs"]
+
+
+def test_functions_and_buckets_of_the_settings_are_the_roles_to_use(server: AwsServer) -> None:
+    """By IAM's simulation, as before a launch; a later `up` without the settings asks for the same."""
+    text = "reward_functions: [deepracer-reward]\nread_buckets: [of-the-team]\nremote_debug: true\n"
+    Path("cloud.yaml").write_text(text)
+    cloud("up")
+    role = server.client("iam").get_role(RoleName=_role(server))["Role"]["Arn"]
+    function = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:deepracer-reward"
+    for action, resource, allowed in (
+        ("lambda:InvokeFunction", function, True),
+        ("lambda:InvokeFunction", f"{function}-2", False),
+        ("s3:GetObject", "arn:aws:s3:::of-the-team/models/a", True),
+        ("s3:PutObject", "arn:aws:s3:::of-the-team/models/a", False),
+        ("s3:ListBucket", "arn:aws:s3:::of-the-team", True),
+        ("ssmmessages:OpenDataChannel", "*", True),
+        ("logs:CreateLogGroup", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/sagemaker/TrainingJobs:*", True),
+        ("logs:CreateLogGroup", f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/other:*", False),
+        ("s3:PutObject", f"arn:aws:s3:::{BUCKET}/runs/mine/run.json", True),
+        ("s3:PutObject", "arn:aws:s3:::of-somebody-else/runs/mine/run.json", False),
+    ):
+        told = server.client("iam").simulate_principal_policy(
+            PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
+        )
+        assert (told["EvaluationResults"][0]["EvalDecision"] == "allowed") is allowed, (action, resource)
+    Path("cloud.yaml").unlink()
+    cloud("up")
+    (asked,) = server.asked("UpdateStack")
+    given = {asked[key]: asked[key.replace("Key", "Value")] for key in asked if key.endswith(".ParameterKey")}
+    assert (given["RewardFunctions"], given["RemoteDebug"]) == (function, "yes")
+    assert given["ReadObjects"] == "arn:aws:s3:::of-the-team/*"
 
 
 def _role(server: AwsServer) -> str:

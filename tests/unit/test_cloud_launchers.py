@@ -7,24 +7,20 @@ from typing import Any
 import pytest
 
 from tests.aws_server import ACCOUNT, REGION, Fault
-from tests.cloud_support import Here, here, small_run
+from tests.cloud_support import Here, Network, here, small_run
 from undercut.backends.aws import jobs
 
 __all__ = ["here"]
 pytestmark = pytest.mark.slow
 
-VPC = {
-    "UNDERCUT_CLOUD_SUBNETS": "subnet-0123456789abcdef0,subnet-1123456789abcdef0",
-    "UNDERCUT_CLOUD_SECURITY_GROUPS": "sg-0123456789abcdef0",
-    "UNDERCUT_CLOUD_INSTANCE_TYPE": "ml.c5.xlarge",
-}
 BATCH = ("--launcher", "batch", "--simulators", "1", "--simulator-type", "c5.xlarge")
 
 
 @pytest.fixture
 def network(here: Here, monkeypatch: pytest.MonkeyPatch) -> Here:
-    for name, value in VPC.items():
+    for name, value in Network.made(here.server).variables().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UNDERCUT_CLOUD_INSTANCE_TYPE", "ml.c5.xlarge")
     small_run("mine", here.folder)
 
     def runs(request: dict[str, Any]) -> None:

@@ -1,27 +1,34 @@
 """What launchers ask AWS for: a request fits AWS's own model of it (botocore's validator), and says what it should."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
+import redis
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from contract.config import RunConfig
-from contract.errors import InputError
+from contract.errors import ChannelError, InputError
+from contract.host import MEET_S, REDIS_PASSWORD_FILE, REDIS_URL
 from contract.stores.local import LocalStore
 from tests.cloud_support import small_run
+from tests.docker_engine import free_port, until
+from tests.patience import PATIENCE_S
 from undercut.backends.aws import batch, robomaker, sagemaker
 from undercut.backends.aws.jobs import Images, JobRecord, check, job_name
 from undercut.backends.aws.launching import attempts, plan_of, race_name
 from undercut.backends.aws.plan import JobPlan
-from undercut.backends.aws.rendezvous import Hosts, Meeting
+from undercut.backends.aws.rendezvous import Hosts, Meeting, drive, serving
 from undercut.backends.aws.resources import Resources
 from undercut.backends.aws.sagemaker_job import within
 from undercut.backends.aws.session import MODELS
@@ -158,6 +165,10 @@ def test_batchs_requests_fit_its_model() -> None:
     assert variables["TRAINING_JOB_NAME"] == made.job
     assert batch.submission_of(made, RESOURCES, "d")["arrayProperties"] == {"size": 3}
     assert "arrayProperties" not in batch.submission_of(plan(launcher="batch", simulators=1), RESOURCES, "d")
+    # what a simulator may take holds the time that the trainer may come in and its whole run, with spare capacity too
+    spare = sagemaker.request(plan(launcher="batch", simulators=3, spot=True), RESOURCES, "i", "redis")
+    stopping, attempt = spare["StoppingCondition"], definition["timeout"]["attemptDurationSeconds"]
+    assert stopping["MaxWaitTimeInSeconds"] == attempt == stopping["MaxRuntimeInSeconds"] + MEET_S
     trainer = sagemaker.request(made, RESOURCES, IMAGES.trainer, rollouts="redis")
     assert trainer["ResourceConfig"]["InstanceCount"] == 1 and trainer["HyperParameters"]["rollouts"] == "redis"
 
@@ -228,3 +239,33 @@ def test_what_an_interrupted_trainer_left_does_not_count(tmp_path: Path) -> None
     assert meeting.address() is None and meeting.ended("1")
     meeting.announce({**first, "start": "2"})
     assert meeting.address() is not None and not meeting.ended("2")
+    meeting.close("2", interrupted=True)
+    assert meeting.ended("2") and meeting.interrupted("2") and not meeting.interrupted("1")
+
+
+def test_a_simulator_says_how_long_it_waited_for_a_trainer(tmp_path: Path) -> None:
+    with pytest.raises(ChannelError, match=r"(?s)left its address.*waited: 0 s"):
+        drive(Meeting(LocalStore(tmp_path)), lambda line: None, patience_s=0.0)
+
+
+@pytest.mark.redis
+def test_simulators_of_batch_wait_for_an_interrupted_trainer(tmp_path: Path) -> None:
+    """The trainer's container is told to stop twice, as spare capacity is taken back, and ends well the third time."""
+    said: list[str] = []
+    simulator = threading.Thread(
+        target=drive, args=(Meeting(LocalStore(tmp_path)), said.append), kwargs={"outlives": True}
+    )
+    simulator.start()
+    for start in range(3):
+        # a start finds the simulator at work when a client of the server beside ours appears
+        with contextlib.suppress(KeyboardInterrupt), serving(Meeting(LocalStore(tmp_path)), ["127.0.0.1"], free_port()):
+            password = Path(os.environ[REDIS_PASSWORD_FILE]).read_text()
+            server = redis.Redis.from_url(os.environ[REDIS_URL], password=password)
+            until("a worker to come", lambda s=server: len(s.client_list()) > 1)  # type: ignore[misc]
+            if start < 2:
+                raise KeyboardInterrupt
+    simulator.join(PATIENCE_S)
+    assert not simulator.is_alive()
+    assert [line.partition(":")[0] for line in said[1:]] == ["the trainer was interrupted"] * 2 + [
+        "the trainer has ended"
+    ]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from undercut.backends.aws import resources
+from undercut.backends.aws import needs, resources
+from undercut.backends.aws.needs import DEBUG_RIGHTS
 from undercut.backends.aws.template import TEMPLATE, planned, template
 
 RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
@@ -21,12 +22,16 @@ UNNAMED = {
     *("ecr:GetAuthorizationToken", "cloudwatch:PutMetricData", "sagemaker:ListTrainingJobs"),
     *("batch:DescribeJobs", "batch:ListJobs"),
     *("ec2:DescribeDhcpOptions", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"),
-    *("ec2:DescribeSubnets", "ec2:DescribeVpcs"),
+    *("ec2:DescribeSubnets", "ec2:DescribeVpcs", "ec2:DescribeRouteTables", "ec2:DescribeVpcEndpoints"),
+    *DEBUG_RIGHTS,
 }
 """Actions that AWS lets nobody name a resource for (Service Authorization Reference)."""
 BUCKETS = ("Bucket", "BucketPolicy")
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
-ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes", "KmsKeyArn": KEY}
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:deepracer-reward"
+ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes", "KmsKeyArn": KEY, "RemoteDebug": "yes"}
+ALL |= {"RewardFunctions": FUNCTION, "ReadBuckets": "arn:aws:s3:::a,arn:aws:s3:::b"}
+ALL |= {"ReadObjects": "arn:aws:s3:::a/*,arn:aws:s3:::b/*"}
 
 
 def statements() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -166,6 +171,7 @@ def test_a_policy_linter_has_nothing_to_say() -> None:
             documents += [(name, told["PolicyDocument"])] if "PolicyDocument" in told else []
     assert {name for name, _ in documents} == {
         *("JobRole", "JobNetworkPolicy", "JobKeyPolicy", "RacerPolicy", "RacerKeyPolicy"),
+        *("JobRewardPolicy", "JobReadPolicy", "JobDebugPolicy"),
     }
     for name, document in documents:
         found = analyze_policy_string(json.dumps(plain(document))).findings
@@ -174,14 +180,15 @@ def test_a_policy_linter_has_nothing_to_say() -> None:
 
 def test_a_racer_may_do_what_the_commands_do() -> None:
     """Every operation that launchers and followers call is in RacerPolicy; what `up` and `down` call is an admin's."""
-    called = set()
+    called = {"iam:SimulatePrincipalPolicy"}
+    called |= {f"ec2:{name}" for name in re.findall(r'"(Describe\w+)"', inspect.getsource(needs))}
     for path in TEMPLATE.parent.glob("*.py"):
         if path.name not in ("infra.py", "session.py"):
             found = re.findall(
                 r'"(sagemaker|batch|ecr|logs|kinesisvideo|cloudformation)",\s*"([A-Z]\w+)"', path.read_text()
             )
             called |= {f"{service}:{operation}" for service, operation in found}
-    assert len(called) > 10
+    assert len(called) > 15
     allowed = {action for name, one in statements() if name == "RacerPolicy" for action in many(one["Action"])}
     assert called <= allowed, called - allowed
 
@@ -200,8 +207,10 @@ def plain(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "Ref" in value:
-        known = {"AWS::AccountId": "123456789012", "KmsKeyArn": KEY}
+        known = {"AWS::AccountId": "123456789012", **ALL}
         return known.get(value["Ref"], "something")
+    if "Fn::Split" in value:
+        return plain(value["Fn::Split"][1]).split(value["Fn::Split"][0])
     if "Fn::GetAtt" in value:
         return f"arn:aws:{ARNS[value['Fn::GetAtt'].partition('.')[0]]}"
     if "Fn::Sub" in value:
@@ -214,7 +223,8 @@ def plain(value: Any) -> Any:
 
 
 def test_a_plan_of_the_least_and_of_everything_by_hand() -> None:
-    """2.1 GB of images, a run of 0.35 GB: $0.22. Batch: six endpoints of $7.30. A notebook never stopped: $36.50."""
+    """2.1 GB of images, a run of 0.35 GB: $0.22. Batch: six endpoints of $7.30, Lambda and debugging one each. Notebook
+    never stopped: $36.50, and its disk: $3.50."""
     least = planned(template(), {})
     assert {row.name for row in least} == {
         *("Bucket", "BucketPolicy", "TrainerRepository", "SimappRepository", "LogGroup", "JobRole", "RacerPolicy"),
@@ -223,7 +233,7 @@ def test_a_plan_of_the_least_and_of_everything_by_hand() -> None:
     assert sum(row.monthly for row in planned(template(), {"MakeNetwork": "yes"})) == pytest.approx(0.21805)
     everything = planned(template(), ALL)
     assert {row.name for row in everything} == set(RESOURCES)
-    assert sum(row.monthly for row in everything) == pytest.approx(0.21805 + 6 * 730 * 0.01 + 730 * 0.05)
+    assert sum(row.monthly for row in everything) == pytest.approx(0.21805 + 8 * 730 * 0.01 + 730 * 0.05 + 3.5)
     assert "Bucket" not in {row.name for row in planned(template(), {"MakeBucket": "no"})}
 
 

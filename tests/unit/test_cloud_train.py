@@ -110,8 +110,13 @@ def test_evaluating_and_racing_there(here: Here, tmp_path: Path) -> None:
         ran = here.ran("train", name, "--laps", "1")
         assert ran.exit_code == 0, ran.output
     before = Run.open("mine").store.get(artifacts.EVALUATION_METRICS)
-    here.cloud("evaluate", "mine", "--laps", "2", "--no-video")
+    # the guidance's YAML goes along
+    Path("evaluation_params.yaml").write_text('NUMBER_OF_TRIALS: "2"\nNUMBER_OF_RESETS: "0"\nWORLD_NAME: "paddock"\n')
+    error, _ = here.refused("evaluate", "mine", "--params", "nowhere.yaml")
+    assert "nowhere.yaml" in error and not here.server.asked("CreateTrainingJob")
+    here.cloud("evaluate", "mine", "--params", "evaluation_params.yaml", "--no-video")
     assert len(json.loads(Run.open("mine").store.get(artifacts.EVALUATION_METRICS))["metrics"]) == 2
+    assert b"NUMBER_OF_TRIALS" in Run.open("mine").store.get(artifacts.EVALUATION_PARAMS)
     assert before != Run.open("mine").store.get(artifacts.EVALUATION_METRICS)
     here.cloud("race", "mine", "other", "--", "--laps", "1", "--no-video", "--name", "final")
     sagemaker.join()

@@ -94,6 +94,21 @@ def test_commands_in_the_text_exist(page: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_guidances_steps_name_commands_and_tests_that_exist() -> None:
+    text = (REPO / "docs" / "cloud.md").read_text().partition("## The guidance, step by step")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 12
+    for step, here, cloud, test in rows:
+        assert step.strip()
+        for shown in re.findall(r"`(undercut [a-z][^`]*)`", here + cloud):
+            parse(tuple(shown.split()[1:]))
+        file, _, name = test.strip().partition("::")
+        assert f"def {name}(" in (REPO / file).read_text(), test
+    everything = "".join(path.read_text() for path in (REPO / "tests" / "unit").glob("test_cloud_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in everything, name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
     wrong = []

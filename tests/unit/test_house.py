@@ -71,6 +71,11 @@ ALLOWED = {
     "undercut/interchange/car_formats.py": "import openvino",
     "undercut/line/__init__.py": "import casadi",
     "undercut/view/__init__.py": "import aiohttp",
+    "undercut/backends/__init__.py": "",
+    "undercut/backends/aws/__init__.py": "",
+    "undercut/backends/aws/estimator.py": "import sagemaker",
+    "undercut/backends/compose/__init__.py": "",
+    "undercut/backends/compose/engine.py": "import docker",
 }
 # ... and one import against each rule.
 FORBIDDEN = {
@@ -82,6 +87,8 @@ FORBIDDEN = {
     "tensorflow only in the agents and the policy runtime": ("simapp/bad2.py", "import tensorflow as tf"),
     "redis and boto3 only in their adapters": ("trainer/bad3.py", "import redis"),
     "nothing below imports undercut": ("trainer/bad5.py", "def later():\n    import undercut.cli.main"),
+    "docker's SDK only in the engine": ("undercut/bad9.py", "import docker"),
+    "SageMaker's SDK only in the estimator": ("undercut/bad8.py", "import sagemaker"),
     "typer only in the command line": ("undercut/bad3.py", "import typer"),
     "rich only in undercut": ("simapp/bad3.py", "from rich import console"),
     "jinja2 only in reports": ("undercut/bad7.py", "import jinja2"),

@@ -4,6 +4,7 @@ import configparser
 import hashlib
 import json
 import os
+import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -17,8 +18,9 @@ from contract.config import RunConfig
 from contract.errors import InputError
 from contract.stores.local import LocalStore
 from tests.conftest import REPO
+from tests.docker_api import CONTAINER, DockerApi, docker_api
 from undercut.backends.compose import training as stack_training
-from undercut.backends.compose.engine import Stack, StackError, engine_info, set_variables
+from undercut.backends.compose.engine import Stack, StackError, engine, set_variables
 from undercut.backends.compose.secrets import CONTAINER_ID, make_secrets, owner
 from undercut.backends.compose.training import Trainer, bring, is_training, job_file, mounts, pull
 from undercut.cli.stack import without_backend
@@ -118,13 +120,29 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
 def test_without_docker_it_says_where_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StackError, match=r"(?s)no docker command.*docs\.docker\.com"):
-        engine_info()
+        Stack().ask("config")
 
 
-def test_an_engine_that_does_not_run_is_named(docker: Docker) -> None:
-    docker({"info": json.dumps({"ServerErrors": ["Cannot connect to the Docker daemon"]})})
-    with pytest.raises(StackError, match=r"(?s)Cannot connect.*systemctl start docker"):
-        engine_info()
+def test_an_engine_that_does_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    with pytest.raises(StackError, match=r"(?s)no Docker engine answers.*systemctl start docker.*docs\.docker\.com"):
+        engine()
+
+
+def test_the_engine_is_the_one_of_the_docker_commands_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Docker Desktop, rootless engines and others are contexts of ~/.docker, whose folder is named by their SHA-256."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    folder = tmp_path / ".docker"
+    with docker_api(DockerApi()) as host:
+        meta = folder / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
+        meta.mkdir(parents=True)
+        told = {"Name": "mine", "Metadata": {}, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}}}
+        (meta / "meta.json").write_text(json.dumps(told))
+        (folder / "config.json").write_text(json.dumps({"currentContext": "mine"}))
+        assert "name=rootless" in engine().info()["SecurityOptions"]
 
 
 def test_a_failing_command_is_named_with_its_status(docker: Docker) -> None:
@@ -273,32 +291,47 @@ def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> N
     assert status_of(run.stdout.splitlines()[-1], run.returncode) == BAD_INPUT and run.returncode == 0
 
 
-def test_a_second_training_is_refused_and_the_same_one_followed(docker: Docker) -> None:
-    state = '{"Running": true, "Restarting": false}'
-    docker({"ps --all": "c0ffee\n", ".State}}": state, ".Config.Cmd}}": '["train", "other", "--video-every", "5"]'})
-    with pytest.raises(StackError, match="trains 'other' already"):
-        Trainer.start(Stack(), "mine", 1, lambda line: None)
-    assert not is_training(Stack(), "mine")
-    assert Trainer.start(Stack(), "other", 1, lambda line: None).container == "c0ffee"
+STATE = {"Running": True, "Restarting": False, "StartedAt": "1970-01-01T00:00:01.123456789Z", "ExitCode": 0}
+STATE |= {"FinishedAt": "0001-01-01T00:00:00Z"}
+AGAIN = {**STATE, "StartedAt": "1970-01-01T00:00:03.5Z", "FinishedAt": "1970-01-01T00:00:02.123456789Z"}
 
 
-def test_a_trainer_is_followed_across_its_restart(docker: Docker, tmp_path: Path) -> None:
-    """The log ends when the container dies; the second look finds it running since later, the third ended."""
-    docker({"logs --follow": "a line\n", "logs --since 2 --tail": "ended with status 1\nread after it\n"})
-    states = iter(
-        [
-            {"Running": True, "Restarting": False, "StartedAt": "1", "ExitCode": 0},
-            {"Running": False, "Restarting": True, "StartedAt": "1", "ExitCode": 137},
-            {"Running": True, "Restarting": False, "StartedAt": "2", "ExitCode": 0},
-            {"Running": True, "Restarting": False, "StartedAt": "2", "ExitCode": 0},
-            {"Running": False, "Restarting": False, "StartedAt": "2", "ExitCode": 0},
-        ]
-    )
+def test_a_second_training_is_refused_and_the_same_one_followed(
+    docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker({"ps --all": f"{CONTAINER}\n"})
+    with docker_api(DockerApi([STATE], ("train", "other", "--video-every", "5"))) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        with pytest.raises(StackError, match="trains 'other' already"):
+            Trainer.start(Stack(), "mine", 1, lambda line: None)
+        assert not is_training(Stack(), "mine")
+        assert Trainer.start(Stack(), "other", 1, lambda line: None).container == CONTAINER
 
-    class Seen(Stack):
-        def state(self, container: str) -> dict[str, Any]:
-            return next(states)
 
+def test_a_trainer_is_followed_across_its_restart(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The log ends when the container dies; the second look finds it running since later, the last one ended."""
+    dying = {**STATE, "Running": False, "Restarting": True, "ExitCode": 137}
+    logs = {0: b"a line\n", 2: b"more\nended with status 1\nread after it\n"}
+    api = DockerApi([STATE, dying, AGAIN, AGAIN, {**AGAIN, "Running": False}], logs=logs)
     said: list[str] = []
-    assert Trainer(Seen(), said.append, "c0ffee").follow() == 1
+    with docker_api(api) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        assert Trainer(Stack(), said.append, CONTAINER).follow() == 1
+    assert capfdbinary.readouterr().out == logs[0] + logs[2]
     assert len(said) == 1 and "started again" in said[0]
+
+
+def test_ctrl_c_goes_on_to_the_container_and_its_log_to_the_end(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    press = lambda: os.kill(os.getpid(), signal.SIGINT)  # noqa: E731
+    api = DockerApi([STATE, STATE, {**STATE, "Running": False}], logs={0: b"saved\n"}, followed=press)
+    said: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with docker_api(api) as host:
+        monkeypatch.setenv("DOCKER_HOST", host)
+        assert Trainer(Stack(), said.append, CONTAINER).follow() == 0
+    assert api.asked == ["kill SIGINT"] and said == ["stopping the training in the stack"]
+    assert capfdbinary.readouterr().out == b"saved\n" and signal.getsignal(signal.SIGINT) == before

@@ -181,8 +181,8 @@ def _one_machine(
 
 
 def _passed_on(context: typer.Context) -> list[str]:
-    """What goes to the job's own command; InputError for what means a file of this machine."""
-    for name in ("--params", "--backend", "--overlay", "--view"):
+    """What goes to the job's own command; InputError for what means a file or a page of this machine."""
+    for name in ("--backend", "--overlay", "--view"):
         if any(argument == name or argument.startswith(f"{name}=") for argument in context.args):
             raise InputError(name, name, "a job in the cloud does not know this", "give single options instead")
     return list(context.args)

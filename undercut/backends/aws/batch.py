@@ -7,7 +7,7 @@ from contract.host import STORE
 from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
-from undercut.backends.aws.sagemaker import SageMakerLauncher, request
+from undercut.backends.aws.sagemaker import SageMakerLauncher, longest_s, request
 from undercut.backends.aws.session import CloudSession
 from undercut.backends.aws.settings import LauncherName
 
@@ -52,14 +52,13 @@ class BatchLauncher:
 
     def stop(self, record: JobRecord) -> None:
         self._trainer.stop(record)
-        for job in self._jobs(record):
-            if job["status"] not in ("SUCCEEDED", "FAILED"):
-                self._session.call("batch", "TerminateJob", jobId=job["jobId"], reason="undercut cloud stop")
-
         self.tidy(record)
 
     def tidy(self, record: JobRecord) -> None:
-        for job in self._jobs(record)[:1]:
+        """Simulators outlive an interrupted trainer; of one that has ended for good they are stopped here."""
+        for job in self._jobs(record):
+            if job["status"] not in ("SUCCEEDED", "FAILED"):
+                self._session.call("batch", "TerminateJob", jobId=job["jobId"], reason="the trainer has ended")
             self._session.call(
                 "batch", "DeregisterJobDefinition", jobDefinition=job["jobDefinition"], absent=("does not exist",)
             )
@@ -125,7 +124,7 @@ def definition_of(plan: JobPlan, resources: Resources, images: Images) -> dict[s
                 {"onReason": "*", "action": "EXIT"},
             ],
         },
-        "timeout": {"attemptDurationSeconds": plan.max_runtime_s},
+        "timeout": {"attemptDurationSeconds": longest_s(plan)},
         "tags": {TAG: plan.runs[0]},
         "propagateTags": True,
     }

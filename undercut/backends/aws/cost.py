@@ -65,6 +65,7 @@ class Prices(BaseModel):
 
     dated: str
     region: str
+    regions: dict[str, float]
     sources: dict[str, str]
     sagemaker_hour: dict[str, float]
     notebook_hour: dict[str, float]
@@ -72,6 +73,20 @@ class Prices(BaseModel):
     rates: dict[str, float]
     use: dict[str, float]
     guidance: Guidance
+
+    def factor(self, region: str) -> float:
+        """What these prices are multiplied by in a region: 1 where it is not known, see `knows`."""
+        return self.regions.get(region, 1.0)
+
+    def knows(self, region: str) -> bool:
+        return region in self.regions
+
+    def told(self, region: str) -> str:
+        """When and where the prices hold."""
+        if region == self.region:
+            return f"{self.dated}, {region}"
+        more = f" x {self.factor(region):g} for {region}" if self.knows(region) else f" ({region} may have others)"
+        return f"{self.dated}, {self.region}{more}"
 
     def of(self, table: str, key: str) -> float:
         """A price, for example of("sagemaker_hour", "ml.c5.xlarge"); InputError when the table has none."""
@@ -166,6 +181,10 @@ def _running(
         table = "sagemaker_hour" if group.service == "sagemaker" else "ec2_hour"
         price = told.of(table, group.instance_type)
         yield True, (group.instance_type, f"{group.count} x {hours:.2f} h", group.count * hours * price)
+        if group.service == "batch":
+            size_gb = told.use["batch_disk_gb"]
+            disk = group.count * size_gb * hours / HOURS_A_MONTH * told.rates["ebs_gb_month"]
+            yield True, ("disks of simulators", f"{group.count} x {size_gb:g} GB", disk)
     if not machines_only and any(group.service == "sagemaker" for group in groups):
         yield from _beside(plan, sum(group.count for group in groups if group.service == "sagemaker"), hours)
 
@@ -179,6 +198,11 @@ def _beside(plan: JobPlan, machines: int, hours: float) -> Iterator[tuple[bool, 
     yield True, ("requests to S3", f"{puts * 1000:,.0f}", puts * rates["s3_thousand_puts"])
     logs_gb = use["logs_gb_an_hour"] * hours
     yield True, ("logs", f"{logs_gb:.3f} GB", logs_gb * rates["logs_gb"])
+    if plan.asks_lambda:
+        driving = max(plan.settings.workers, 1) + sum(group.count for group in plan.groups) - 1
+        asked = driving * use["lambda_requests_an_hour"] * hours
+        each = rates["lambda_million_requests"] / 1e6 + use["lambda_gb_seconds_a_request"] * rates["lambda_gb_second"]
+        yield True, ("requests to Lambda, at most", f"{asked:,.0f}", asked * each)
     if plan.streams:
         dollars = plan.streams * hours * told.rates["kinesis_stream_hour"]
         yield True, ("video streams", f"{plan.streams} x {hours:.2f} h", dollars)
@@ -192,12 +216,11 @@ def _kept(plan: JobPlan) -> Iterator[tuple[bool, Line]]:
 
 
 def _sum(lines: list[tuple[bool, Line]], hours: float, region: str) -> Estimate:
-    running = sum(line[2] for by_hour, line in lines if by_hour)
-    total = sum(line[2] for _, line in lines)
-    dated = f"{prices().dated}, {prices().region}"
-    if region != prices().region:
-        dated += f" ({region} may have others)"
-    return Estimate(running / hours if hours else 0.0, total, tuple(line for _, line in lines), dated)
+    told = prices()
+    here = [(by_hour, (what, amount, told.factor(region) * dollars)) for by_hour, (what, amount, dollars) in lines]
+    running = sum(line[2] for by_hour, line in here if by_hour)
+    total = sum(line[2] for _, line in here)
+    return Estimate(running / hours if hours else 0.0, total, tuple(line for _, line in here), told.told(region))
 
 
 def _groups(plan: JobPlan, description: Mapping[str, Any]) -> list[InstanceGroup]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, LogSource
-from undercut.backends.aws.sagemaker import METRICS
+from undercut.backends.aws.sagemaker import METRICS, longest_s
 from undercut.backends.aws.session import CloudError, CloudSession
 
 TAIL = 30
@@ -130,7 +130,6 @@ def follow(
     reader, metrics = LogReader(session), Metrics()
     tail: list[str] = []
     plan, settings = record.plan, record.plan.settings
-    longest_s = plan.max_runtime_s if not plan.spot else max(settings.max_wait_minutes * 60, 2 * plan.max_runtime_s)
     shown, stopped = "", False
     ended_s: float | None = None
     while True:
@@ -152,11 +151,11 @@ def follow(
             say(f"{record.job} has cost about {dollars}: stopping it, by --max-cost {settings.max_cost:g}")
             launcher.stop(record)
             stopped = True
-        elif time.time() - record.created_s > longest_s + STARTS_S:
+        elif time.time() - record.created_s > longest_s(plan) + STARTS_S:
             launcher.stop(record)
             what = f"{record.job} has run for {(time.time() - record.created_s) / 60:.0f} minutes and was told to stop"
             raise CloudError(
-                what, f"a job takes at most {(longest_s + STARTS_S) / 60:.0f} minutes", "see AWS's console"
+                what, f"a job takes at most {(longest_s(plan) + STARTS_S) / 60:.0f} minutes", "see AWS's console"
             )
         time.sleep(settings.poll_s)
 

@@ -1,20 +1,21 @@
-"""Our two images in the account's registry: built here, pushed by the docker command where the registry has others."""
+"""Our two images in the account's registry: built here, pushed by Docker's SDK where the registry has others."""
 
 import importlib.metadata
 import json
-import subprocess
-import tempfile
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from contract.errors import InputError
 from undercut.backends.aws.jobs import Images
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
 from undercut.backends.aws.session import CloudError, CloudSession
-from undercut.backends.compose.engine import FOLDER, ask_docker, engine_info
+from undercut.backends.compose.engine import FOLDER, ask_docker, asking, engine
 
 Target = Literal["trainer", "simapp"]
 MANIFESTS = (
@@ -51,6 +52,8 @@ def pushed(session: CloudSession, repository: str, target: Target, gpu: bool, sa
         rule = "the registry has a repository for it, which `undercut cloud up` makes"
         fix = "undercut cloud up, or name an image that is in a registry"
         raise InputError(f"{target}_image", "", rule, fix)
+    if not (FOLDER / "Dockerfile").exists():  # an installed package, as on the notebook instance
+        return newest(session, repository, target, gpu, say)
     image = built(target, gpu, say)
     tag = tag_of(image)
     found = registry_digest(session, repository, tag, image)
@@ -68,10 +71,6 @@ def pushed(session: CloudSession, repository: str, target: Target, gpu: bool, sa
 
 def built(target: Target, gpu: bool, say: Callable[[str], None]) -> LocalImage:
     """The image of this checkout; Docker's cache makes it quick where nothing has changed."""
-    engine_info()
-    if not (FOLDER / "Dockerfile").exists():
-        rule = "images are built from a checkout of undercut"
-        raise InputError(str(FOLDER / "Dockerfile"), "", rule, "give trainer_image and simapp_image in cloud.yaml")
     version = importlib.metadata.version("undercut")
     name = f"undercut-{target}{'-gpu' if gpu else ''}:{version}"
     say(f"{target}: building {name}")
@@ -84,12 +83,33 @@ def built(target: Target, gpu: bool, say: Callable[[str], None]) -> LocalImage:
             *("--build-arg", f"VERSION={version}", "--tag", name, str(FOLDER.parent)),
         ]
     )
-    return LocalImage(name, ask_docker(["image", "inspect", "--format", "{{.Id}}", name]).strip())
+    with asking(f"find the image {name}"):
+        return LocalImage(name, str(engine().images.get(name).id))
+
+
+def newest(session: CloudSession, repository: str, target: Target, gpu: bool, say: Callable[[str], None]) -> str:
+    """The image of this version that was pushed last from a checkout, by its digest; InputError when there is none."""
+    version = importlib.metadata.version("undercut")
+    begin, other = f"{version}-gpu-" if gpu else f"{version}-", f"{version}-gpu-"
+    name = repository.partition("/")[2]
+    found = [
+        one
+        for one in session.everything("ecr", "DescribeImages", "imageDetails", repositoryName=name)
+        if any(tag.startswith(begin) and (gpu or not tag.startswith(other)) for tag in one.get("imageTags", []))
+    ]
+    if not found:
+        rule = f"an installed package takes the image of its version, {version}, that a checkout has pushed"
+        fix = "undercut cloud train RUN once from a checkout, which pushes it, or name an image in cloud.yaml"
+        raise InputError(f"{target}_image", f"none in {repository}", rule, fix)
+    digest = str(max(found, key=lambda one: one["imagePushedAt"])["imageDigest"])
+    say(f"{target}: the registry's newest image of {version} ({digest[:19]}...)")
+    return f"{repository}@{digest}"
 
 
 def tag_of(image: LocalImage) -> str:
-    """By version and content, so that a tag never changes its image."""
-    return f"{image.name.rpartition(':')[2]}-{image.digest.removeprefix('sha256:')[:12]}"
+    """By version, kind and content, so that a tag never changes its image."""
+    name, _, version = image.name.rpartition(":")
+    return f"{version}{'-gpu' if name.endswith('-gpu') else ''}-{image.digest.removeprefix('sha256:')[:12]}"
 
 
 def registry_digest(session: CloudSession, repository: str, tag: str, image: LocalImage) -> str:
@@ -115,23 +135,29 @@ def registry_digest(session: CloudSession, repository: str, tag: str, image: Loc
 
 
 def push(session: CloudSession, repository: str, tag: str, image: LocalImage) -> None:
-    """By the docker command. The registry's password goes in by stdin, to a folder that is deleted afterwards."""
-    registry = repository.partition("/")[0]
+    """By Docker's SDK, with a bar of the bytes. The registry's password is in the request to the engine alone."""
     told = session.call("ecr", "GetAuthorizationToken")["authorizationData"][0]
     user, _, password = b64decode(told["authorizationToken"]).decode().partition(":")
-    remote = f"{repository}:{tag}"
-    with tempfile.TemporaryDirectory(prefix="undercut-docker-") as folder:
-        docker = ["docker", "--config", folder]
-        _run([*docker, "login", "--username", user, "--password-stdin", registry], password)
-        _run([*docker, "tag", image.name, remote])
+    client, auth = engine(), {"username": user, "password": password}
+    with asking(f"push {repository}:{tag}"):
+        client.images.get(image.name).tag(repository, tag)
         try:
-            _run([*docker, "push", "--quiet", remote])
+            _follow(client.api.push(repository, tag, auth_config=auth, stream=True, decode=True), tag)
         finally:
-            subprocess.run([*docker, "image", "rm", "--no-prune", remote], check=False, capture_output=True)
+            client.images.remove(f"{repository}:{tag}", noprune=True)
 
 
-def _run(command: list[str], text: str | None = None) -> None:
-    run = subprocess.run(command, check=False, capture_output=True, text=True, input=text)
-    if run.returncode != 0:
-        what = f"docker {command[3]} failed: {run.stderr.strip()[-400:]}"
-        raise CloudError(what, "the registry takes the image", "see the message; `undercut doctor --backend compose`")
+def _follow(events: Iterable[dict[str, Any]], what: str) -> None:
+    """Show a push by its bytes, on a terminal; CloudError with the engine's word when it fails."""
+    layers: dict[str, tuple[int, int]] = {}
+    columns, here = (TextColumn("{task.description}"), BarColumn(), DownloadColumn()), Console(stderr=True)
+    with Progress(*columns, transient=True, disable=not here.is_terminal, console=here) as bar:
+        task = bar.add_task(what, total=None)
+        for event in events:
+            if "error" in event:
+                fix = "see the message; `undercut doctor --backend compose`"
+                raise CloudError(f"docker push failed: {event['error']}", "the registry takes the image", fix)
+            if (detail := event.get("progressDetail") or {}).get("total"):
+                layers[event["id"]] = (min(detail.get("current", 0), detail["total"]), detail["total"])
+                done, total = (sum(pair[at] for pair in layers.values()) for at in (0, 1))
+                bar.update(task, completed=done, total=total)

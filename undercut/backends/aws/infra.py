@@ -8,7 +8,10 @@ from typing import Any
 
 from contract.errors import InputError
 from contract.fields import choice
+from contract.host import S3Address
+from undercut.backends.aws import notebook
 from undercut.backends.aws.cost import prices
+from undercut.backends.aws.needs import function_arn
 from undercut.backends.aws.session import CloudError, CloudSession, wait_for
 from undercut.backends.aws.settings import CloudSettings
 from undercut.backends.aws.template import TEMPLATE, planned, read_template, template
@@ -51,11 +54,15 @@ def up(
         answer = session.call("cloudformation", "CreateStack", **request, OnFailure="DELETE")
     else:
         answer = session.call("cloudformation", "UpdateStack", **request, absent=("No updates are to be performed",))
-        if not answer:
-            return [f"stack {settings.stack} in {session.region} is as it should be", *_outputs(session)]
-    made = "made" if stack is None else "brought up to date"
-    _settled(session, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), pause_s, answer["StackId"])
-    return [f"stack {settings.stack} in {session.region} is {made}", *_outputs(session)]
+    made = "as it should be" if not answer else "made" if stack is None else "brought up to date"
+    if answer:
+        _settled(session, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), pause_s, answer["StackId"])
+    lines = [f"stack {settings.stack} in {session.region} is {made}", *_outputs(session)]
+    if parameters["MakeNotebook"] == "yes":
+        lines.append(notebook.bring_wheel(S3Address(parameters["BucketName"], parameters.get("StorePrefix", ""))))
+        page = f"https://{session.region}.console.aws.amazon.com/sagemaker/home?region={session.region}"
+        lines.append(f"open undercut.ipynb of the notebook: {page}#/notebook-instances/{_prefix(settings)}")
+    return lines
 
 
 def down(session: CloudSession, settings: CloudSettings, delete_data: bool, pause_s: float = 5.0) -> list[str]:
@@ -72,6 +79,9 @@ def down(session: CloudSession, settings: CloudSettings, delete_data: bool, paus
     bucket = _bucket_name(session, settings)
     if not _is_ours(session, bucket, settings):
         return lines
+    where = "/".join(part for part in (settings.prefix, notebook.FOLDER) if part)
+    for one in session.everything("s3", "ListObjectsV2", "Contents", Bucket=bucket, Prefix=f"{where}/"):
+        session.call("s3", "DeleteObject", Bucket=bucket, Key=one["Key"])
     held = _holds_data(session, bucket)
     if held and not delete_data:
         fix = "undercut cloud down --delete-data deletes it with every run in it"
@@ -116,9 +126,21 @@ def _parameters(
         values["StorePrefix"] = settings.prefix or before["StorePrefix"]
     if settings.kms_key or before.get("KmsKeyArn"):
         values["KmsKeyArn"] = _key_arn(session, settings.kms_key) if settings.kms_key else before["KmsKeyArn"]
+    lists = {
+        "RewardFunctions": [function_arn(one, session.region, session.account()) for one in settings.reward_functions],
+        "ReadBuckets": [f"arn:aws:s3:::{one}" for one in settings.read_buckets],
+        "ReadObjects": [f"arn:aws:s3:::{one}/*" for one in settings.read_buckets],
+    }
+    for key, given in lists.items():
+        if given or before.get(key):
+            values[key] = ",".join(given) or before[key]
+    if settings.remote_debug or before.get("RemoteDebug"):
+        values["RemoteDebug"] = "yes" if settings.remote_debug else before["RemoteDebug"]
     for part in PARTS:
         key = f"Make{part.capitalize()}"
         values[key] = before.get(key, "no") if parts is None else ("yes" if part in parts else "no")
+    if values["MakeNotebook"] == "yes":
+        values["NotebookText"] = notebook.text()
     if "yes" in (values["MakeNetwork"], values["MakeBatch"]):
         values["S3PrefixList"] = before.get("S3PrefixList") or _prefix_list(session)
     return values
@@ -150,14 +172,14 @@ def _plan(session: CloudSession, stack: dict[str, Any] | None, parameters: dict[
         old = body if isinstance(body, dict) else read_template(body)
         before = {row.name: row for row in planned(old, had)}
     lines = [f"stack {name} in {session.region}" + (" is there" if stack else " is not there yet")]
-    names = {row.name for row in rows}
+    names, factor = {row.name for row in rows}, prices().factor(session.region)
     for row in [*rows, *(row for row in before.values() if row.name not in names)]:
         there, stays = row.name in before, row.name in names
         what = ("keep" if row == before[row.name] else "change") if there and stays else "delete" if there else "make"
-        price = f"${row.monthly:6.2f} a month  {row.why}" if row.monthly else "free"
+        price = f"${factor * row.monthly:6.2f} a month  {row.why}" if row.monthly else "free"
         lines.append(f"  {what:8s}{row.name:22s}{row.kind:40s}{price}")
-    total = sum(row.monthly for row in rows)
-    lines.append(f"  in all ${total:.2f} a month while it stands; prices of {prices().dated}, {prices().region}")
+    total = factor * sum(row.monthly for row in rows)
+    lines.append(f"  in all ${total:.2f} a month while it stands; prices of {prices().told(session.region)}")
     lines.append(f"  bucket: s3://{parameters['BucketName']}" + _whose(parameters))
     lines.append("  a racer's own rights are the policy RacerPolicy in undercut/backends/aws/stack.yaml")
     return lines

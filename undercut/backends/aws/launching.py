@@ -4,7 +4,8 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from contract import artifacts
 from contract.config import RunConfig
@@ -12,9 +13,9 @@ from contract.errors import InputError
 from contract.host import S3Address
 from contract.protocols import Place
 from trainer.checkpoints import Checkpoints
-from undercut.backends.aws import cost, follow, resources
+from undercut.backends.aws import cost, follow, needs, resources
 from undercut.backends.aws.images import images_of
-from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, check, job_name, settings_problem
+from undercut.backends.aws.jobs import Images, JobRecord, JobState, Launcher, check, job_name, settings_problem
 from undercut.backends.aws.launchers import launcher
 from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.resources import Resources
@@ -22,6 +23,7 @@ from undercut.backends.aws.sagemaker import LOG_GROUP
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.cli.copying import copy_between
+from undercut.runs.params_files import load_params, load_race
 from undercut.runs.run import Run
 from undercut.runs.workspace import RUNS_PREFIX, bucket_place, workspace
 
@@ -29,6 +31,7 @@ SHORTEST_S = 600
 """A job that may run for less would end before it has done anything."""
 NO_ROOM = ("CapacityError", "ResourceLimitExceeded", "InsufficientCapacityException")
 RACES = "races"
+PARAMS = "--params"
 Say = Callable[[str], None]
 
 
@@ -64,6 +67,10 @@ def within_cost(plan: JobPlan) -> tuple[JobPlan, cost.Estimate]:
     """The plan with a run time that its limit of cost allows, and its estimate. InputError when that is too short."""
     estimate = cost.estimate(plan)
     limit = plan.settings.max_cost
+    if limit and not cost.prices().knows(plan.region):
+        rule = f"a limit is kept by prices, and {cost.PRICES.name} has none of {plan.region}"
+        known = ", ".join(cost.prices().regions)
+        raise InputError("--max-cost", limit, rule, f"take one of {known}, or add {plan.region} to {cost.PRICES.name}")
     if limit and estimate.total > limit:
         fixed = max(estimate.total - estimate.hourly * plan.max_runtime_s / 3600, 0.0)
         affordable_s = int((limit - fixed) / estimate.hourly * 3600)
@@ -112,6 +119,24 @@ def bring(names: Sequence[str], there: Resources) -> None:
             raise InputError("run", name, rule, f"undercut train {name} --backend cloud makes one and trains it there")
 
 
+def with_params(plan: JobPlan, there: Resources) -> JobPlan:
+    """The plan with the YAML of `--params` in the bucket, where the job reads it. InputError when it is not right."""
+    words = [
+        part for word in plan.arguments for part in (word.split("=", 1) if word.startswith(f"{PARAMS}=") else [word])
+    ]
+    if PARAMS not in words[:-1]:
+        return plan
+    at = words.index(PARAMS) + 1
+    path = Path(words[at])
+    if plan.work == "race":
+        load_race(path, list(plan.runs))
+    else:
+        load_params(path, "EVALUATION")
+    key = f"jobs/{plan.job}/{path.name}"
+    there.store().put(key, path.read_bytes())
+    return replace(plan, arguments=(*words[:at], str(there.address.below(key)), *words[at + 1 :]))
+
+
 def pull(record: JobRecord) -> list[str]:
     """Bring what the job wrote to this folder; returns the places."""
     there, here = bucket_place(S3Address(record.bucket, record.prefix)), workspace()
@@ -139,25 +164,44 @@ def race_name(arguments: Sequence[str]) -> str:
 # --- launching -------------------------------------------------------------------------------------------------------
 
 
-def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, Launcher]:
-    """Check, estimate, bring, push, launch: in this order, so that what cannot be done costs nothing.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that a launch takes."""
 
-    When this is broken off, nothing is left running: what was launched meanwhile is stopped.
-    """
-    starter = launcher(session, plan.launcher)
-    session.account()
+    plan: JobPlan
+    there: Resources
+    images: Images
+    hourly: float
+    """US dollars, as estimated."""
+
+
+def prepared(session: CloudSession, plan: JobPlan, starter: Launcher, say: Say) -> Ready:
+    """Check, estimate, bring, push: in this order, so that what cannot be done costs nothing."""
+    account = session.account()
     there = resources.find(session)
     check(plan, starter.can, there)
-    plan, estimate = within_cost(plan)
+    wanted = needs.needs_of(plan, there, account)
+    for line in needs.look(session, plan, there, wanted):
+        say(line)
+    plan, estimate = within_cost(replace(plan, asks_lambda=bool(wanted.functions)))
     for line in told(plan, estimate):
         say(line)
     bring(plan.runs, there)
-    images = images_of(session, plan, there, say)
+    plan = with_params(plan, there)
+    return Ready(plan, there, images_of(session, plan, there, say), estimate.hourly)
+
+
+def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, Launcher]:
+    """Launch what is prepared. When this is broken off, nothing is left running: what was launched meanwhile is
+    stopped."""
+    starter = launcher(session, plan.launcher)
+    ready = prepared(session, plan, starter, say)
+    there = ready.there
     record = JobRecord(
-        plan=plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=estimate.hourly
+        plan=ready.plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=ready.hourly
     ).save()
     try:
-        record = starter.launch(record, there, images)
+        record = starter.launch(record, there, ready.images)
     except BaseException:
         with _uninterrupted():
             left = undone(starter, record)
@@ -170,16 +214,19 @@ def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, La
 
 
 def links(record: JobRecord) -> list[str]:
-    """The job's page in AWS's console, and that of its log."""
+    """The job's page in AWS's console and that of its log, and the way into its container where it has one."""
     region = record.plan.region
     console = f"https://{region}.console.aws.amazon.com"
     # CloudWatch's pages take a group and a filter with "/" as "$252F" and "=" as "$3D" (the console's own links)
     group = LOG_GROUP.replace("/", "$252F")
     filtered = f"$3FlogStreamNameFilter$3D{record.job}"
-    return [
+    lines = [
         f"  {console}/sagemaker/home?region={region}#/jobs/{record.job}",
         f"  {console}/cloudwatch/home?region={region}#logsV2:log-groups/log-group/{group}{filtered}",
     ]
+    if record.plan.settings.remote_debug:
+        lines.append(f"  aws ssm start-session --region {region} --target sagemaker-training-job:{record.job}_algo-1")
+    return lines
 
 
 def undone(starter: Launcher, record: JobRecord) -> str:

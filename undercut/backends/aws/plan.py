@@ -35,3 +35,5 @@ class JobPlan:
     arguments: tuple[str, ...] = ()
     streams: int = 0
     """Kinesis Video streams."""
+    asks_lambda: bool = False
+    """Whether a reward is a function of AWS Lambda."""

@@ -17,19 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from contract.errors import ChannelError, InputError
-from contract.host import DEFAULT_REDIS_PORT, REDIS_PASSWORD_FILE, REDIS_URL
+from contract.host import DEFAULT_REDIS_PORT, MEET_S, REDIS_PASSWORD_FILE, REDIS_URL
 from contract.protocols import Place
 
 TRAINER_GROUP = "trainer"
 """Of a heterogeneous cluster."""
-MEET_S = 1800.0
-"""So long a simulator waits for its trainer's address: spare capacity comes when it comes."""
 REDIS_STARTS_S = 60.0
 LEAVES_S = 60.0
 """For the task in hand, when this machine is stopped; once the trainer has ended, nobody waits for that task."""
 POLL_S = 5.0
 RESTARTS = 5
-_ADDRESS, _ENDED = "redis.json", "ended"
+_ADDRESS, _ENDED, _INTERRUPTED = "redis.json", "ended", "interrupted"
 Say = Callable[[str], None]
 
 
@@ -74,15 +72,22 @@ class Meeting:
     def announce(self, address: dict[str, Any]) -> None:
         self._place.put(_ADDRESS, json.dumps(address).encode())
 
-    def close(self, start: str) -> None:
-        """Tell simulators that this start of the trainer has ended."""
-        self._place.put(_ENDED, start.encode())
+    def close(self, start: str, interrupted: bool = False) -> None:
+        """Tell simulators that this start of the trainer has ended, and whether it was `interrupted`: then the job may
+        be started again."""
+        self._place.put(_ENDED, f"{start} {_INTERRUPTED if interrupted else ''}".strip().encode())
         self._place.delete(_ADDRESS)
 
     def ended(self, start: str) -> bool:
+        return self._end()[:1] == [start]
+
+    def interrupted(self, start: str) -> bool:
+        return self._end() == [start, _INTERRUPTED]
+
+    def _end(self) -> list[str]:
         with contextlib.suppress(KeyError):
-            return self._place.get(_ENDED).decode() == start
-        return False
+            return self._place.get(_ENDED).decode().split()
+        return []
 
     def address(self) -> dict[str, Any] | None:
         """What a trainer announced, None when none has."""
@@ -121,11 +126,15 @@ def serving(meeting: Meeting, names: list[str], port: int = DEFAULT_REDIS_PORT) 
             _until_up(server, port, password)
             os.environ[REDIS_URL], os.environ[REDIS_PASSWORD_FILE] = f"redis://127.0.0.1:{port}/0", str(file)
             meeting.announce({"start": start, "hosts": names, "port": port, "password": password})
+            interrupted = False
             try:
                 yield
+            except KeyboardInterrupt:  # SIGTERM, by which spare capacity is taken back
+                interrupted = True
+                raise
             finally:
                 with contextlib.suppress(Exception):  # what ended the training is the news
-                    meeting.close(start)
+                    meeting.close(start, interrupted)
         finally:
             os.environ.pop(REDIS_URL, None)
             os.environ.pop(REDIS_PASSWORD_FILE, None)
@@ -169,29 +178,41 @@ def _reaches(host: str, port: int) -> bool:
         return False
 
 
-def drive(meeting: Meeting, say: Say, patience_s: float = MEET_S) -> None:
-    """Be a simulator of the job until its trainer has ended: worker processes, started again when they die.
-    ChannelError when no trainer can be reached in time."""
+def drive(meeting: Meeting, say: Say, patience_s: float = MEET_S, outlives: bool = False) -> None:
+    """Be a simulator of the job until its trainer has ended: worker processes, started again when they die. One that
+    `outlives` the trainer's machine waits for its next start when it was interrupted; others are started again with it.
+
+    ChannelError when no trainer can be reached in time.
+    """
     say(f"a simulator: waiting for the trainer's address in {meeting.where()}")
+    while True:
+        host, address = _met(meeting, patience_s)
+        _work(meeting, host, address)
+        if not outlives or not meeting.interrupted(address["start"]):
+            say("the trainer has ended")
+            return
+        say("the trainer was interrupted: waiting for its next start")
+
+
+def _met(meeting: Meeting, patience_s: float) -> tuple[str, dict[str, Any]]:
+    """By which name the trainer answers, and what it announced."""
     end_s = time.monotonic() + patience_s
-    found: tuple[str, dict[str, Any]] | None = None
-    while found is None:
+    while True:
         address = meeting.address()
         host = next((name for name in address["hosts"] if _reaches(name, address["port"])), None) if address else None
-        found = (host, address) if host and address else None
-        if found is None and time.monotonic() > end_s:
+        if host and address:
+            return host, address
+        if time.monotonic() > end_s:
             raise ChannelError(
                 f"no trainer {'answers at ' + ', '.join(address['hosts']) if address else 'left its address'} "
                 f"({meeting.where()})\n  waited: {patience_s:g} s\n"
                 "  fix:  see the trainer's log; simulators and trainer have to be in one VPC whose security group lets"
                 " them reach each other"
             )
-        if found is None:
-            time.sleep(POLL_S)
-    _work(meeting, *found, say)
+        time.sleep(min(POLL_S, patience_s))
 
 
-def _work(meeting: Meeting, host: str, address: Mapping[str, Any], say: Say) -> None:
+def _work(meeting: Meeting, host: str, address: Mapping[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="undercut-redis-") as folder:
         file = Path(folder) / "password"
         file.touch(mode=0o600)
@@ -223,4 +244,3 @@ def _work(meeting: Meeting, host: str, address: Mapping[str, Any], say: Say) -> 
                 worker.wait(0.0 if over else LEAVES_S)
             worker.kill()
             worker.wait()
-    say("the trainer has ended")

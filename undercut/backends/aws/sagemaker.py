@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from contract.host import STORE
+from contract.host import MEET_S, STORE
 from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource, Phase
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
@@ -95,8 +95,7 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
     several = sum(group.count for group in trainers) > 1
     stopping = {"MaxRuntimeInSeconds": plan.max_runtime_s}
     if plan.spot:
-        wait_s = int(settings.max_wait_minutes * 60) or 2 * plan.max_runtime_s
-        stopping["MaxWaitTimeInSeconds"] = max(wait_s, plan.max_runtime_s)
+        stopping["MaxWaitTimeInSeconds"] = longest_s(plan)
     key = settings.kms_key
     own_disks = any(_has_own_disk(group.instance_type) for group in trainers)
     folder = resources.address.below(f"jobs/{plan.job}")
@@ -131,12 +130,24 @@ def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "")
     }
     if plan.spot:  # an interrupted job goes on from the bucket; SageMaker asks for this place all the same
         made["CheckpointConfig"] = {"S3Uri": str(folder.below("checkpoints")), "LocalPath": "/opt/ml/checkpoints"}
+    if settings.remote_debug:
+        made["RemoteDebugConfig"] = {"EnableRemoteDebug": True}
     if resources.subnets:
         made["VpcConfig"] = {
             "Subnets": list(resources.subnets),
             "SecurityGroupIds": list(resources.security_groups),
         }
     return made
+
+
+def longest_s(plan: JobPlan) -> int:
+    """What a job may take from its launch on, waiting and running. Where simulators are jobs of their own (Batch,
+    RoboMaker) no more than they wait for it beside its run."""
+    if any(group.service != "sagemaker" for group in plan.groups):
+        return plan.max_runtime_s + int(MEET_S)
+    if not plan.spot:
+        return plan.max_runtime_s
+    return max(int(plan.settings.max_wait_minutes * 60) or 2 * plan.max_runtime_s, plan.max_runtime_s)
 
 
 def _has_own_disk(instance_type: str) -> bool:

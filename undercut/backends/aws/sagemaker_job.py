@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tarfile
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from rich.console import Console
 from contract import artifacts
 from contract.errors import InputError, UndercutError
 from contract.fields import check_keys, choice, load_object, read_text, whole
-from contract.host import DEFAULT_REDIS_PORT
+from contract.host import DEFAULT_REDIS_PORT, S3Address
 from contract.stores.local import LocalStore
 from undercut.backends.aws import rendezvous
 from undercut.backends.aws.job_run import (
@@ -39,6 +40,7 @@ from undercut.backends.aws.job_run import (
     own_store,
 )
 from undercut.runs.run import Run
+from undercut.runs.workspace import bucket_place
 
 FAILURE_CHARACTERS = 1024
 """So much of the failure file SageMaker shows as the job's FailureReason."""
@@ -164,12 +166,26 @@ def command(settings: Mapping[str, str]) -> None:
         raise InputError(f"{_NAME}: arguments", arguments, "a JSON list of strings", '["mine", "--laps", "5"]')
     from undercut.cli.main import app
 
-    app([name, *arguments], standalone_mode=False)
+    with tempfile.TemporaryDirectory(prefix="undercut-job-") as folder:
+        app([name, *(brought(one, Path(folder)) for one in arguments)], standalone_mode=False)
+
+
+def brought(argument: str, into: Path) -> str:
+    """An argument as it is, or the path of a copy of the file that it names in a bucket: the YAML of `--params`."""
+    if not argument.startswith("s3://"):
+        return argument
+    address = S3Address.parse(argument, f"{_NAME}: arguments")
+    parent, _, name = address.prefix.rpartition("/")
+    try:
+        (into / name).write_bytes(bucket_place(S3Address(address.bucket, parent)).get(name))
+    except KeyError:
+        raise InputError(f"{_NAME}: arguments", argument, "the object exists", "launch the job again") from None
+    return str(into / name)
 
 
 def worker(console: Console) -> None:
     """A simulator of AWS Batch or RoboMaker: drives for the training job TRAINING_JOB_NAME until that ends."""
-    rendezvous.drive(meeting_of({}), _plain(console))
+    rendezvous.drive(meeting_of({}), _plain(console), outlives=True)
 
 
 @contextlib.contextmanager

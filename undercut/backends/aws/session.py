@@ -43,10 +43,11 @@ _T = TypeVar("_T")
 
 
 class CloudError(UndercutError):
-    """The cloud did not do what was asked. `code` is AWS's name of the error, where it has one."""
+    """The cloud did not do what was asked. `code` is AWS's name of the error, where it has one, `asked` what was asked:
+    service and operation."""
 
-    def __init__(self, what: str, rule: str, fix: str, code: str = "") -> None:
-        self.code = code
+    def __init__(self, what: str, rule: str, fix: str, code: str = "", asked: str = "") -> None:
+        self.code, self.asked = code, asked
         super().__init__(f"{what}\n  rule: {rule}\n  fix:  {fix}")
 
 
@@ -62,6 +63,10 @@ class CloudSession:
         except (aws.BotoCoreError, ValueError) as error:
             raise explained(error, "sts", "GetCallerIdentity") from None
         self._clients: dict[str, Any] = {}
+
+    def boto(self) -> Any:
+        """A boto3 session of this region, for libraries that take one."""
+        return boto3.session.Session(region_name=self.region)
 
     def client(self, service: str) -> Any:
         """boto3's client; CloudError when its settings cannot be used."""
@@ -177,7 +182,7 @@ def explained(error: Exception, service: str, operation: str) -> CloudError:
         rule, fix = "the service exists in this region", "correct --region"
     else:
         rule, fix = "AWS does what it is asked", "see the message"
-    return CloudError(what, rule, fix, code)
+    return CloudError(what, rule, fix, code, asked)
 
 
 def _denied(said: str, asked: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ LauncherName = Literal["sagemaker", "robomaker", "batch"]
 _S3_NAME = r"^$|^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _INSTANCE = r"^(ml\.)?[a-z0-9-]+\.[a-z0-9-]+$"
 Tag = Annotated[str, Field(pattern=r"^[^=]{1,128}=[^=]{0,256}$")]
+S3Name = Annotated[str, Field(pattern=_S3_NAME)]
 InstanceType = Annotated[str, Field(pattern=_INSTANCE)]
 
 
@@ -57,6 +58,12 @@ class CloudSettings(BaseModel):
     volume_gb: int = Field(default=30, ge=1, le=16_384, description="disk of each instance")
     subnets: tuple[str, ...] = Field(default=(), description="of a VPC; empty: none")
     security_groups: tuple[str, ...] = ()
+    check_rights: bool = Field(default=True, description="the role's rights are looked at before a launch")
+    reward_functions: tuple[str, ...] = Field(default=(), description="Lambda functions that jobs may ask for rewards")
+    read_buckets: tuple[S3Name, ...] = Field(
+        default=(), description="other buckets that jobs may begin from a model of"
+    )
+    remote_debug: bool = Field(default=False, description="lets you into a job's container: aws ssm start-session")
     kms_key: str = Field(default="", description="encrypts disks and output; empty: AWS's own key")
     batch_queue: str = Field(default="", description="AWS Batch job queue of the simulators")
     batch_vcpus: int = Field(default=4, ge=1, le=256)

@@ -79,6 +79,8 @@ def _holds(body: Mapping[str, Any], condition: Any, values: Mapping[str, str]) -
         return _holds(body, body["Conditions"][condition["Condition"]], values)
     if "Fn::Not" in condition:
         return not _holds(body, condition["Fn::Not"][0], values)
+    if "Fn::And" in condition:
+        return all(_holds(body, one, values) for one in condition["Fn::And"])
     if "Fn::Or" in condition:
         return any(_holds(body, one, values) for one in condition["Fn::Or"])
     left, right = (_value(side, values) for side in condition["Fn::Equals"])
@@ -102,5 +104,8 @@ def _monthly(resource: Mapping[str, Any], values: Mapping[str, str]) -> tuple[fl
         return HOURS_A_MONTH * told.rates["endpoint_hour"], "by the hour, as long as it stands"
     if kind == "AWS::SageMaker::NotebookInstance":
         instance = values["NotebookInstanceType"]
-        return HOURS_A_MONTH * told.of("notebook_hour", instance), f"{instance}, if it is never stopped"
+        disk = told.use["notebook_disk_gb"] * told.rates["sagemaker_disk_gb_month"]
+        return HOURS_A_MONTH * told.of(
+            "notebook_hour", instance
+        ) + disk, f"{instance}, if it is never stopped; its disk"
     return 0.0, ""

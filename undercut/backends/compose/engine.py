@@ -1,14 +1,15 @@
 """The Docker Compose stack on this machine: its images, containers and store."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from contract.errors import UndercutError
 from contract.host import STORE
@@ -20,6 +21,10 @@ BUILT = ("redis", "minio", "trainer", "simapp")
 STORED = ("redis", "minio")
 """What is up as long as the stack is."""
 INSTALL = "https://docs.docker.com/engine/install/"
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
 
 
 class StackError(UndercutError):
@@ -74,8 +79,8 @@ class Stack:
                 f"{self.folder.parent} is an installed package: images are built from undercut's sources\n"
                 "  fix:  clone its repository, and run make up there"
             )
-        engine = engine_info()
-        uid, gid = owner(os.getuid(), os.getgid(), "name=rootless" in engine["SecurityOptions"])
+        rootless = "name=rootless" in engine().info()["SecurityOptions"]
+        uid, gid = owner(os.getuid(), os.getgid(), rootless)
         make_secrets(self.folder / "secrets", uid, gid)
         set_variables(self.folder / ".env", {"STACK_UID": str(uid), "STACK_GID": str(gid)})
         TRACKS.mkdir(exist_ok=True)  # else the engine makes it, as root
@@ -112,11 +117,6 @@ class Stack:
         """The id of a service's container, running or not, None when there is none."""
         return next(iter(self.ask("ps", "--all", "--quiet", service).split()), None)
 
-    def state(self, container: str) -> dict[str, Any]:
-        """Docker's State of a container: Running, Restarting, ExitCode, StartedAt, ..."""
-        state: dict[str, Any] = json.loads(ask_docker(["inspect", "--format", "{{json .State}}", container]))
-        return state
-
     def store_settings(self) -> dict[str, str]:
         """The environment in which this machine's processes find the stack's store."""
         services = json.loads(self.ask("config", "--format", "json"))["services"]
@@ -141,7 +141,8 @@ def use_store(stack: Stack) -> None:
 
 
 def ask_docker(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What a docker command prints; StackError with what it said when it fails."""
+    """What a docker command prints, of those that the engine's API has no part of: compose and BuildKit's builds.
+    StackError with what it said when it fails."""
     if shutil.which("docker") is None:
         raise StackError(f"there is no docker command\n  fix:  install Docker Engine with Compose v2: {INSTALL}")
     run = subprocess.run(
@@ -152,15 +153,44 @@ def ask_docker(arguments: Sequence[str], environment: Mapping[str, str] | None =
     return run.stdout
 
 
-def engine_info() -> dict[str, Any]:
-    """`docker info`; StackError when no engine answers."""
-    info: dict[str, Any] = json.loads(ask_docker(["info", "--format", "{{json .}}"]))
-    if errors := info.get("ServerErrors"):
+def engine() -> "DockerClient":
+    """Docker's SDK at the engine that the docker command talks to: DOCKER_HOST, else its current context's. StackError
+    when none answers."""
+    import docker  # takes a moment; --help should not
+    from docker.context import ContextAPI
+
+    try:
+        if "DOCKER_HOST" in os.environ:
+            return docker.from_env(version="auto")
+        context = ContextAPI.get_current_context()
+        tls = context.TLSConfig or False
+        return docker.DockerClient(base_url=context.Host, tls=tls, version="auto", use_ssh_client=True)
+    except (docker.errors.DockerException, OSError, ValueError) as error:
         raise StackError(
-            f"no Docker engine answers: {errors[0]}\n"
-            "  fix:  start it (sudo systemctl start docker), and join the group docker (sudo usermod -aG docker $USER)"
-        )
-    return info
+            f"no Docker engine answers: {error}\n"
+            "  fix:  start it (sudo systemctl start docker), join the group docker (sudo usermod -aG docker $USER),\n"
+            f"        or install one with Compose v2: {INSTALL}"
+        ) from None
+
+
+@contextlib.contextmanager
+def asking(what: str) -> Iterator[None]:
+    """StackError that says `what` was asked of the engine when it refuses or goes away."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        raise StackError(
+            f"Docker did not {what}: {error}\n  fix:  undercut doctor, then the same command again"
+        ) from None
+
+
+def container_of(name: str) -> "Container":
+    """Of its id or name, as it is now: `attrs` has State and Config. StackError when it is gone."""
+    with asking(f"find the container {name}"):
+        return engine().containers.get(name)
 
 
 def set_variables(path: Path, values: Mapping[str, str]) -> None:

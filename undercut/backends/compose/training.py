@@ -4,10 +4,13 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from contract.errors import InputError
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from trainer.iterations import read_iterations
-from undercut.backends.compose.engine import Stack, StackError, ask_docker
+from undercut.backends.compose.engine import Stack, StackError, asking, container_of
 from undercut.exit_codes import status_of
 from undercut.interchange import copying
 from undercut.runs.run import Run
@@ -28,7 +31,7 @@ WORK = Path("/work")
 RESTART_DEADLINE_S = 120.0
 """Docker waits up to a minute before it starts a container again."""
 _POLL_S = 0.3
-LOG_LINES = "1000"
+LOG_LINES = 1000
 """Of the end of a log, in which a service's status is looked for."""
 
 Say = Callable[[str], None]
@@ -128,11 +131,10 @@ def training_of(stack: Stack) -> tuple[str, str] | None:
     container = stack.container("trainer")
     if container is None:
         return None
-    state = stack.state(container)
-    if not (state["Running"] or state["Restarting"]):
+    told = container_of(container).attrs
+    if not (told["State"]["Running"] or told["State"]["Restarting"]):
         return None
-    command = json.loads(ask_docker(["inspect", "--format", "{{json .Config.Cmd}}", container]))
-    return container, str(command[1])
+    return container, str(told["Config"]["Cmd"][1])
 
 
 def is_training(stack: Stack, name: str) -> bool:
@@ -176,45 +178,46 @@ class Trainer:
 
         Ctrl-C lets it finish and save its iteration, the second one stops at once.
         """
-        interrupts = 0
-        while True:
-            started = self.stack.state(self.container)["StartedAt"]
-            # not in our process group: Ctrl-C is for us
-            log = subprocess.Popen(
-                ["docker", "logs", "--follow", "--since", started, self.container], start_new_session=True
-            )
-            while log.poll() is None:
-                try:
-                    log.wait()
-                except KeyboardInterrupt:
-                    interrupts += 1
-                    self._interrupt(interrupts)
-            try:
-                state = self._settled(started)
-            except KeyboardInterrupt:
-                interrupts += 1
-                self._interrupt(interrupts)
-                continue
-            if not state["Running"]:
-                end = ask_docker(["logs", "--since", started, "--tail", LOG_LINES, self.container])
-                return status_of(end, int(state["ExitCode"]))
-            self.say("the trainer's container died and was started again: it goes on from its last whole iteration")
+        with self._interruptible(), asking("show the trainer's log"):
+            while True:
+                container = container_of(self.container)
+                state = container.attrs["State"]
+                # from where the life before ended: the first lines of one are often older than its StartedAt
+                ended_s = datetime.fromisoformat(state["FinishedAt"]).timestamp()
+                since = {"since": ended_s} if ended_s > 0 else {}
+                for part in container.logs(stream=True, follow=True, **since):
+                    sys.stdout.buffer.write(part)
+                    sys.stdout.flush()
+                state = self._settled(state["StartedAt"])
+                if not state["Running"]:
+                    end = container.logs(tail=LOG_LINES, **since).decode(errors="replace")
+                    return status_of(end, int(state["ExitCode"]))
+                self.say("the trainer's container died and was started again: it goes on from its last whole iteration")
 
-    def _interrupt(self, times: int) -> None:
-        signal = "INT" if times == 1 else "TERM" if times == 2 else "KILL"
-        if times == 1:
-            self.say("stopping the training in the stack")
-        with contextlib.suppress(StackError):  # it may have ended just now
-            ask_docker(["kill", "--signal", signal, self.container])
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C goes on to the container meanwhile, and leaves what is done here undisturbed."""
+        pressed = iter(("SIGINT", "SIGTERM"))
+
+        def interrupt(*_: object) -> None:
+            name = next(pressed, "SIGKILL")
+            if name == "SIGINT":
+                self.say("stopping the training in the stack")
+            with contextlib.suppress(StackError), asking("stop the trainer"):  # it may have ended just now
+                container_of(self.container).kill(name)
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _settled(self, started: str) -> dict[str, Any]:
         """Its state once it has ended for good or was started again."""
         deadline_s = time.monotonic() + RESTART_DEADLINE_S
         while time.monotonic() < deadline_s:
-            state = self.stack.state(self.container)
-            if state["Running"] and not state["Restarting"] and state["StartedAt"] != started:
-                return state
-            if not state["Running"] and not state["Restarting"]:
+            state: dict[str, Any] = container_of(self.container).attrs["State"]
+            if not state["Restarting"] and (not state["Running"] or state["StartedAt"] != started):
                 return state
             time.sleep(_POLL_S)
         raise StackError(

@@ -16,7 +16,7 @@ from contract.channels.redis import RedisChannel
 from contract.channels.unix import UnixChannel
 from contract.config import RunConfig
 from contract.errors import RewardError, UndercutError
-from contract.host import HostSettings
+from contract.host import MEET_S, HostSettings
 from contract.memory import DoesNotFitError
 from contract.protocols import RolloutOrder, RolloutSource, TrainerEnd
 from contract.rollout import Rollout
@@ -130,9 +130,10 @@ def rollout_source(run: Run, workers: int, say: Callable[[str], None]) -> Iterat
     else:
         end, arguments = RedisChannel(redis, run.config.name), []
         say(f"rollouts come over Redis at {redis}")
+    patience = {} if redis is None or workers else {"worker_patience_s": MEET_S}
     rules = RolloutRules.of(run.files.metadata, run.config.training.max_episode_steps)
     try:
-        source = RemoteRollouts(end, job_of(run), rules, say, expected=max(workers, 1))
+        source = RemoteRollouts(end, job_of(run), rules, say, expected=max(workers, 1), **patience)
     except BaseException:
         end.close()
         raise
