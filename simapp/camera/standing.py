@@ -249,7 +249,7 @@ def _draw_listed(  # type: ignore[no-untyped-def]
         first = max(math.ceil(2.0 * max(upper, -1.0) + 0.5), 0)
         last = min(math.ceil(2.0 * min(lower, CAMERA_HEIGHT + 1.0) + 0.5), LINES) - 1
         if first <= last:
-            count = np.int64(name)
+            count = 1 if is_marking else count + 1
             seen[name] = n
             places[name, 0], places[name, 1] = _i(-1000), _i(-1000)
             top, bottom = min(top, first), max(bottom, last)
