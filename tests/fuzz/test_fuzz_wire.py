@@ -125,7 +125,7 @@ def test_jobs(data: bytes) -> None:
 def test_lengths_that_lie_take_no_memory() -> None:
     """Prefixes that promise more than there is, and more than there may be."""
     for header, body in ((2**32 - 1, 0), (0, 2**64 - 1), (8, 2**40), (1 << 20, 1 << 30)):
-        data = struct.pack("<4sHHIQ", b"UCUT", 1, 0, header, body) + bytes(12)
+        data = struct.pack("<4sHHIQ", b"UCUT", 2, 0, header, body) + bytes(12)
         for reader in (read, read_task, Job.from_bytes):
             assert value_or_error(lambda r=reader, d=data: r(d), errors=WireError) is None  # type: ignore[misc]
 

@@ -47,13 +47,13 @@ def server() -> Iterator[Server]:
             mine.begun.append(self.path)
             if self.path == "/hold":
                 mine.release.wait(60)
+            mine.got.append((self.path, dict(self.headers), body))
             code = {"/broken": 500, "/moved": 307}.get(self.path, 200)
             self.send_response(code)
             if code == 307:
                 self.send_header("Location", "/ok")
             self.send_header("Content-Length", "0")
             self.end_headers()
-            mine.got.append((self.path, dict(self.headers), body))
 
         def log_message(self, *_: object) -> None:
             """Not on the test's output."""

@@ -317,7 +317,6 @@ def test_a_bucket_without_a_prefix_and_a_bucket_that_is_none() -> None:
     [
         (["--pretrained", "nobody"], ["nobody", "a run in runs/"]),
         (["--pretrained", "s3://b/p"], ["s3://b/p", "a bucket is 3 to 63"]),
-        (["--pretrained", "old", "--pretrained-checkpoint", "first"], ["pretrained_checkpoint", "first"]),
         (["--pretrained", "old", "--actions", "fast.json"], ["-30° 1 m/s", "-30° 3 m/s", "--remap-actions"]),
         (["--pretrained", "old"], ["neural_network", "NETWORK_SHALLOW"]),
         (["--remap-actions"], ["remap_actions", "--pretrained RUN"]),
@@ -333,6 +332,14 @@ def test_what_cannot_be_begun_from_leaves_no_run(
         CliRunner().invoke(app, ["train", "x", *arguments], catch_exceptions=False)
     for word in words:
         assert word in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_is_the_best_or_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder(tmp_path / "old", "model/")
+    done = CliRunner().invoke(app, ["train", "x", "--pretrained", "old", "--pretrained-checkpoint", "first"])
+    assert done.exit_code == 2 and "'first' is not one of 'best', 'last'" in done.output
     assert not (tmp_path / "runs").exists()
 
 
