@@ -19,19 +19,25 @@ from contract.conditions import RandomizationConfig
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig, WorldConfig
 from contract.fields import form_of
 from contract.hyperparameters import Hyperparameters
+from contract.learning import LearningConfig
 from contract.metadata import ALGORITHMS, CAMERAS, LIDARS, MAX_ACTIONS, MAX_STEERING_DEG, MIN_ACTIONS, NETWORKS
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 from undercut.cli.main import app
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from undercut.sweep.spec import RacerPaths, Range, SweepFile
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 MODELS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("run.json", RunConfig),
     ("run.json: race", RaceConfig),
+    ("run.json: learning", LearningConfig),
     ("run.json: training", TrainingConfig),
     ("run.json: evaluation", EvaluationConfig),
     ("run.json: randomization", RandomizationConfig),
     ("run.json: worlds", WorldConfig),
+    ("A sweep's file", SweepFile),
+    ("A sweep's file: files", RacerPaths),
+    ("A sweep's file: a range in search", Range),
 )
 KINDS = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
 
@@ -195,6 +201,8 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) is not None and get_args(annotation):
         if "Literal" in str(get_origin(annotation)):
             return ", ".join(map(str, get_args(annotation)))
+        if get_origin(annotation) is dict:
+            return "KEY: value"
         if get_origin(annotation) is tuple:
             inner = [_type(it) for it in get_args(annotation) if it is not Ellipsis]
             return f"list of {inner[0]}" if Ellipsis in get_args(annotation) else f"({', '.join(inner)})"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from contract.errors import StoreError
+from contract.errors import HeldError, StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
-def held(where: str, holder: "Holder | None", fix: str) -> StoreError:
+def held(where: str, holder: "Holder | None", fix: str) -> HeldError:
     """The error of a run that somebody else is training."""
-    return StoreError(
+    return HeldError(
         f"{where} is being trained by {holder or 'another process'}\n"
         f"  rule: one training at a time, or the two would overwrite each other's checkpoints\n"
         f"  fix:  {fix}"

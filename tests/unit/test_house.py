@@ -70,6 +70,7 @@ ALLOWED = {
     "undercut/cli/main.py": "import typer, rich, simapp.race, trainer.learn",
     "undercut/interchange/car_formats.py": "import openvino",
     "undercut/line/__init__.py": "import casadi",
+    "undercut/sweep/__init__.py": "import optuna",
     "undercut/view/__init__.py": "import aiohttp",
 }
 # ... and one import against each rule.
@@ -88,6 +89,7 @@ FORBIDDEN = {
     "matplotlib only in figures, reports and videos": ("trainer/bad4.py", "import matplotlib.pyplot"),
     "openvino only in the formats of car bundles": ("undercut/bad.py", "import openvino"),
     "casadi only in the racing line": ("undercut/bad6.py", "import casadi"),
+    "optuna only in sweeps": ("undercut/bad8.py", "import optuna"),
     "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
     "pycollada only in the reader of meshes": ("simapp/bad5.py", "import collada"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),

@@ -15,6 +15,7 @@ from undercut.cli.options import (
     BotsOption,
     CarOption,
     GuiOption,
+    LearningOption,
     ObstaclesOption,
     ParamsOption,
     RaceTypeOption,
@@ -24,6 +25,7 @@ from undercut.cli.options import (
     VerboseOption,
     car_values,
     console,
+    learning_values,
     race_values,
 )
 from undercut.cli.view import ViewOption, page
@@ -83,6 +85,7 @@ def train(
     bots: BotsOption = None,
     randomize: RandomizeOption = None,
     car: CarOption = None,
+    learning: LearningOption = None,
     params: ParamsOption = None,
     pretrained: Annotated[
         str | None, typer.Option(help="begin from a run, a model's folder or archive, or s3://")
@@ -149,6 +152,7 @@ def train(
                 "remap_actions": remap_actions,
                 "enable_domain_randomization": randomize,
                 "race": race_values(race_type, obstacles, bots),
+                "learning": learning_values(learning),
                 "training": {**limits, "clean_evaluations": clean_evaluations},
                 "evaluation": {"number_of_trials": laps},
             },

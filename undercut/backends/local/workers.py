@@ -130,7 +130,8 @@ def rollout_source(run: Run, workers: int, say: Callable[[str], None]) -> Iterat
     else:
         end, arguments = RedisChannel(redis, run.config.name), []
         say(f"rollouts come over Redis at {redis}")
-    rules = RolloutRules.of(run.files.metadata, run.config.training.max_episode_steps)
+    tells_state = run.config.learning.critic == "state"
+    rules = RolloutRules.of(run.files.metadata, run.config.training.max_episode_steps, tells_state)
     try:
         source = RemoteRollouts(end, job_of(run), rules, say, expected=max(workers, 1))
     except BaseException:
