@@ -133,7 +133,7 @@ class Studies:
         with self.claims.waited_for("study"):
             study = self.study()
             begun = study.user_attrs.get("fingerprint")
-            if begun is None:
+            if begun is None or not study.get_trials(deepcopy=False):
                 study.set_user_attr("fingerprint", fingerprint)
             elif begun != fingerprint:
                 raise InputError(
