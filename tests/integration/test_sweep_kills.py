@@ -120,6 +120,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7_200)  # half an hour of CPU time where others work beside it
 def test_kill_9_of_trials_and_of_the_sweep_loses_and_doubles_nothing(folder: Path) -> None:
     count = 24
     (folder / "s.yaml").write_text(TEXT.format(trials=count))
@@ -150,6 +151,7 @@ def test_kill_9_of_trials_and_of_the_sweep_loses_and_doubles_nothing(folder: Pat
 
 @pytest.mark.slow
 @pytest.mark.redis
+@pytest.mark.timeout(7_200)
 def test_kill_9_of_redis_between_two_sweeps_loses_and_doubles_nothing(folder: Path) -> None:
     count = 8
     with RedisServer(keep_data=True) as server:
