@@ -74,7 +74,9 @@ class Running:
         """What it says when it has come to its end."""
         assert self.process is not None
         process = self.process
-        until("the end of the sweep", lambda: process.poll() is not None, 0.2)
+        while process.poll() is None:  # as long as trials come to their end
+            before = self.told()
+            until("news of the sweep", lambda: process.poll() is not None or self.told() != before, 0.2)  # noqa: B023
         assert process.returncode == 0, self.told()
         found: dict[str, object] = json.loads((self._folder / "out").read_text())
         return found
