@@ -20,6 +20,7 @@ from contract.car import Car
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
 from contract.fields import load_object, nearest
+from contract.learning import LearningConfig
 
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
 CarColor = Literal["Black", "Grey", "Blue", "Red", "Orange", "White", "Purple"]
@@ -245,6 +246,7 @@ class RunConfig(BaseModel):
         max_length=100,
         description="episode n drives in world n modulo their number; none: all in that of the run",
     )
+    learning: LearningConfig = LearningConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -304,5 +306,5 @@ class RunConfig(BaseModel):
 
 
 def _all_keys() -> list[str]:
-    parts = (RunConfig, RaceConfig, TrainingConfig, EvaluationConfig, RandomizationConfig)
+    parts = (RunConfig, RaceConfig, LearningConfig, TrainingConfig, EvaluationConfig, RandomizationConfig)
     return [key for part in parts for key in part.model_fields]

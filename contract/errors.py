@@ -38,6 +38,10 @@ class StoreError(UndercutError):
     """The object store could not do what was asked; nothing half-written is left under the key."""
 
 
+class HeldError(StoreError):
+    """Another process trains the run; nothing was done."""
+
+
 class CheckpointError(UndercutError):
     """A checkpoint is missing, truncated or of another network."""
 

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from contract.errors import WireError
+from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
@@ -256,9 +257,11 @@ class RolloutRules:
     most_steps: int
 
     @classmethod
-    def of(cls, metadata: ModelMetadata, most_steps: int) -> Self:
+    def of(cls, metadata: ModelMetadata, most_steps: int, tells_state: bool = False) -> Self:
+        """`tells_state` is whether the critic reads the simulator's state, which then comes with the sensors."""
         actions = 0 if isinstance(metadata.actions, ContinuousActions) else metadata.actions.size
-        return cls(metadata.observation_shapes(), actions, most_steps)
+        state = {CRITIC_STATE: (CRITIC_STATE_SIZE,)} if tells_state else {}
+        return cls({**metadata.observation_shapes(), **state}, actions, most_steps)
 
     @property
     def most_bytes(self) -> int:

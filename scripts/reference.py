@@ -20,9 +20,11 @@ from contract.conditions import RandomizationConfig, Within
 from contract.config import EvaluationConfig, RaceConfig, RunConfig, TrainingConfig, WorldConfig
 from contract.fields import fields_of, form_of
 from contract.hyperparameters import Hyperparameters
+from contract.learning import LearningConfig
 from contract.metadata import LidarConfig, MetadataFile
 from undercut.cli.main import app
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from undercut.sweep.spec import RacerPaths, Range, SweepFile
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 MODELS: tuple[tuple[str, type], ...] = (
@@ -30,11 +32,15 @@ MODELS: tuple[tuple[str, type], ...] = (
     ("model_metadata.json: lidar_config", LidarConfig),
     ("run.json", RunConfig),
     ("run.json: race", RaceConfig),
+    ("run.json: learning", LearningConfig),
     ("run.json: training", TrainingConfig),
     ("run.json: evaluation", EvaluationConfig),
     ("run.json: randomization", RandomizationConfig),
     ("run.json: worlds", WorldConfig),
     ("A car file (YAML), and run.json: car", Car),
+    ("A sweep's file", SweepFile),
+    ("A sweep's file: files", RacerPaths),
+    ("A sweep's file: a range in search", Range),
 )
 KINDS = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
 
@@ -188,6 +194,8 @@ def _type(annotation: Any) -> str:
             return ", ".join(map(str, get_args(annotation)))
         if get_origin(annotation) is list:
             return f"list of {_type(get_args(annotation)[0])}"
+        if get_origin(annotation) is dict:
+            return "KEY: value"
         if get_origin(annotation) is tuple:
             inner = [_type(it) for it in get_args(annotation) if it is not Ellipsis]
             return f"list of {inner[0]}" if Ellipsis in get_args(annotation) else f"({', '.join(inner)})"

@@ -139,8 +139,9 @@ class FrozenPolicy:
     def _run(self, observations: Observations, size: int) -> list[Any]:
         count = len(observations[self._metadata.camera])
         feed = {}
-        for name, values in observations.items():
-            feed[self._inputs[name]] = padded = np.zeros((size, *values.shape[1:]), np.float32)
+        for name, placeholder in self._inputs.items():
+            values = observations[name]
+            feed[placeholder] = padded = np.zeros((size, *values.shape[1:]), np.float32)
             padded[:count] = values
         return [output[:count] for output in self._session.run(self._outputs, feed)]
 

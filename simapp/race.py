@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from contract.config import EvaluationConfig, RaceConfig
+from contract.learning import CRITIC_STATE
 from contract.protocols import Simulator
 from contract.state import (
     BROKEN,
@@ -25,10 +26,12 @@ from contract.state import (
     EpisodeStatus,
     FloatArray,
     IntArray,
+    Observations,
     Poses,
     TrackObjects,
 )
 from contract.vehicle import FRONT_POINT_X_M
+from simapp.critic_state import critic_state
 from simapp.nearby import NearbyObjects
 from simapp.params import RaceState, RewardParams, wheels_on_road
 from simapp.reward_service.service import ServiceReward, score_all
@@ -139,12 +142,15 @@ class Race:
         is_reversed: bool = False,
         config: RaceConfig = TIME_TRIAL,
         colours: IntArray | None = None,
+        tells_state: bool = False,
     ) -> None:
         """`rewards` holds one callable a car, so that no two cars share a racer's globals.
 
         `is_reversed` tells rewards that the track is driven against its own order (REVERSE_DIR); `config` says what is
-        on the track; `colours` (N,), indices into CAR_COLORS, are what cars of one world see each other in.
+        on the track; `colours` (N,), indices into CAR_COLORS, are what cars of one world see each other in. With
+        `tells_state` what is observed holds the simulator's state for a critic as well.
         """
+        self._tells_state = tells_state
         self.num_cars = num_cars = len(rewards)
         self.simulator, self.track, self.rules = simulator, track, rules
         colours = np.zeros(num_cars, np.int64) if colours is None else colours
@@ -202,6 +208,22 @@ class Race:
             counter[car] = 0
         self._pause_s[car] = 0.0
         self._new_lap(car)
+
+    def observe(self, cars: IntArray) -> Observations:
+        """What the cars (indices, (K,)) see, and the state that a critic reads where it is told."""
+        observations = self.simulator.observe(cars)
+        if self._tells_state:
+            observations[CRITIC_STATE] = critic_state(
+                self.track,
+                self.simulator.cars,
+                cars,
+                self._front_points(cars),
+                self._travelled_m[cars] / self.track.length_m,
+                self._steps[cars],
+                (self._phase[cars] != _RUN).astype(np.float64),
+                None if self.nearby.empty else self.nearby.around_cars(cars),
+            )
+        return observations
 
     def has_completed_lap(self, car: int) -> bool:
         """Whether the car has just crossed the line at the end of its lap."""

@@ -50,7 +50,7 @@ def collect(
             start(car, number, driving[car].random)
 
     def end(car: int, truncated: bool) -> None:
-        final = {name: frames[0] for name, frames in race.simulator.observe(np.array([car])).items()}
+        final = {name: frames[0] for name, frames in race.observe(np.array([car])).items()}
         episode = driving.pop(car)
         done[episode.number] = episode.finish(order, final, truncated)
         begin(car)
@@ -88,7 +88,7 @@ def drive(
             if not cars.size:
                 continue
             episodes = [driving[car] for car in cars.tolist()]
-            observations = race.simulator.observe(cars)
+            observations = race.observe(cars)
             if keep_observations:
                 if tick % ROOM_STEPS == 0:
                     check_room(episodes, observations)

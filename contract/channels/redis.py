@@ -53,7 +53,7 @@ _REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 _T = TypeVar("_T")
 
 
-class _Server:
+class RedisConnection:
     """A Redis server that may go away and come back."""
 
     def __init__(self, address: RedisAddress, patience_s: float) -> None:
@@ -117,7 +117,7 @@ class RedisChannel:
     """`TrainerEnd` on a Redis server, which it has for itself: a second trainer on the same database is refused."""
 
     def __init__(self, address: RedisAddress, run: str, patience_s: float = PATIENCE_S) -> None:
-        self._server = _Server(address, patience_s)
+        self._server = RedisConnection(address, patience_s)
         self._me = json.dumps({"session": secrets.token_hex(8), "run": run, **_this_process()}).encode()
         self._blobs: dict[str, bytes] = {}
         self._turn = threading.Lock()
@@ -242,7 +242,7 @@ class RedisWorkerEnd:
     def __init__(
         self, address: RedisAddress, worker: str, most_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S
     ) -> None:
-        self._server = _Server(address, patience_s)
+        self._server = RedisConnection(address, patience_s)
         self._worker, self._most_bytes = worker, most_bytes
 
     def attended(self) -> bool:

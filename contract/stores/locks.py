@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from contract.errors import StoreError
+from contract.errors import HeldError, StoreError
 
 _DELETED_S = 0.2
 """Long enough to see that a lock file was deleted by its holder between the opening of it and the lock."""
@@ -59,9 +59,9 @@ class Holder:
         return f"process {self.pid} on {self.host}, since {self.since}"
 
 
-def held(where: str, holder: "Holder | None", fix: str) -> StoreError:
+def held(where: str, holder: "Holder | None", fix: str) -> HeldError:
     """The error of a run that somebody else is training."""
-    return StoreError(
+    return HeldError(
         f"{where} is being trained by {holder or 'another process'}\n"
         f"  rule: one training at a time, or the two would overwrite each other's checkpoints\n"
         f"  fix:  {fix}"

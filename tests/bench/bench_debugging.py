@@ -19,6 +19,7 @@ from tests.stock_coach import episode, metadata
 from trainer.agents import CoachAgent
 from trainer.checkpoints import Checkpoints
 from trainer.common.export import HEAD
+from trainer.common.minibatches import minibatches
 from trainer.common.saliency import Saliency
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.runs.run import Run
@@ -37,13 +38,12 @@ PATCH, PITCH, FRAMES = 16, 8, 24
 def diagnostics_cost(pairs: int) -> float:
     """CPU time of an epoch with diagnostics, over one without."""
     agent = CoachAgent(metadata(), Hyperparameters(), seed=1)
-    from trainer.ppo import update as ppo  # imports rl_coach, for which the agent has made room
 
     data = agent._dataset([episode(i, 50, metadata()) for i in range(16)])
     rng = np.random.default_rng(0)
 
     def seconds(diagnosed: bool) -> float:
-        batches = ppo.minibatches(rng.permutation(len(data)), 64)
+        batches = minibatches(rng.permutation(len(data)), 64)
         start = time.process_time()
         agent._ppo.epoch(data, batches, "bench", diagnosed=diagnosed)
         return time.process_time() - start

@@ -1,6 +1,9 @@
 """PPO update: stock rl_coach against ours, in turns, on the same episodes.
 
-    python -m tests.bench.bench_update [--steps 2000] [--epochs 10] [--rounds 1]
+    python -m tests.bench.bench_update [--steps 2000] [--epochs 10] [--rounds 1] [--options]
+
+With --options it measures the options of the update (contract.learning) instead, in bfloat16 and against it without
+any, and SAC with its critic on the state against SAC without. Result: results/update_options.json.
 
 Each side runs in a process of its own, since the first TensorFlow session settles a process's threads: rl_coach's one,
 ours on all usable cores, once in each precision, and once in float32 with TensorFlow's own gradient of dense layers
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,12 +33,25 @@ import numpy as np
 
 from contract.config import Precision
 from contract.hyperparameters import Hyperparameters
+from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE, LearningConfig
+from contract.metadata import ModelMetadata
+from contract.rollout import Rollout
 from tests.bench.record import write_result
 from tests.stock_coach import StockAgent, episode, metadata, stock_minibatches
-from trainer.agents import CoachAgent
+from trainer.agents import CoachAgent, make_agent
 
 TARGET_RATIO = 0.33
+TARGET_STATE_RATIO = 0.6
 OURS = ("float32", "before", "bfloat16")
+PLAIN, PLAIN_SAC = "bfloat16", "sac"
+OPTIONS = {
+    "critic=state": LearningConfig(critic="state"),
+    "mirror=true": LearningConfig(mirror=True),
+    "smoothness=1": LearningConfig(smoothness=1.0),
+    "anneal_iterations=30": LearningConfig(anneal_iterations=30),
+    "critic=state, smoothness=1, mirror=true": LearningConfig(critic="state", smoothness=1.0, mirror=True),
+    "sac, critic=state": LearningConfig(critic="state"),
+}
 EPISODE_STEPS = 100
 CHECK_EPISODES = 3
 SLICE_S = 3.0
@@ -64,12 +81,14 @@ class _Stock:
 class _Ours:
     def __init__(self, hyperparameters: Hyperparameters, side: str) -> None:
         self._hyperparameters = hyperparameters
-        precision: Precision = "bfloat16" if side == "bfloat16" else "float32"
+        precision: Precision = "bfloat16" if side == PLAIN or side in OPTIONS else "float32"
+        learning = OPTIONS.get(side, LearningConfig())
         with patch("trainer.coach.shim_tf._dense_gradient", lambda v1: "MatMul") if side == "before" else nullcontext():
-            self._agent = CoachAgent(metadata(), hyperparameters, SEED, precision=precision)
+            self._agent = make_agent(model_of(side), hyperparameters, SEED, None, None, precision, learning)
         self._start = self._agent.save()
 
     def check(self, rollouts: list[Any], weights: Path) -> list[list[float]]:
+        assert isinstance(self._agent, CoachAgent)
         online = self._agent._ppo.online
         values = online.sess.run(online.weights)
         np.savez(weights, **{f"{i:03}": value for i, value in enumerate(values)})
@@ -83,6 +102,22 @@ class _Ours:
 
     def update(self, rollouts: list[Any], number: int) -> None:
         self._agent.train(rollouts, number)
+
+
+def model_of(side: str) -> ModelMetadata:
+    """The model that a side trains."""
+    if not side.startswith("sac"):
+        return metadata()
+    return ModelMetadata.parse(json.dumps(metadata(continuous=True).raw | {"training_algorithm": "sac"}))
+
+
+def with_state(rollout: Rollout) -> Rollout:
+    """With a state of noise for a critic that reads it, and actions within their range."""
+    states = np.random.default_rng(rollout.episode).normal(0.0, 0.5, (len(rollout) + 1, CRITIC_STATE_SIZE))
+    states = states.astype(np.float32)
+    seen, final = rollout.observations | {CRITIC_STATE: states[:-1]}, rollout.final | {CRITIC_STATE: states[-1]}
+    actions: Any = np.clip(rollout.actions, -0.99, 0.99) if rollout.actions.ndim == 2 else rollout.actions
+    return replace(rollout, observations=seen, final=final, actions=actions)
 
 
 def _worker(side: str, steps: int, epochs: int) -> None:
@@ -167,15 +202,52 @@ def one_round(workers: dict[str, _Process], number: int) -> dict[str, dict[str, 
     return {side: {"wall_s": round(walls[side], 2), "cpu_s": round(cpus[side], 2)} for side in workers}
 
 
+def compare_options(steps: int, epochs: int, count: int) -> None:
+    """What each option of the update costs, of the update without any: by turns in this process."""
+    hyperparameters = Hyperparameters(num_epochs=epochs)
+    rounds: dict[str, list[dict[str, float]]] = {}
+    for side in OPTIONS:
+        plain = PLAIN_SAC if side.startswith("sac") else PLAIN
+        agents = {name: _Ours(hyperparameters, name) for name in (plain, side)}
+        rollouts = [with_state(episode(i, EPISODE_STEPS, model_of(side))) for i in range(steps // EPISODE_STEPS)]
+        rounds[side] = []
+        for number in range(count + 1):
+            took = {}
+            for name, agent in agents.items():
+                agent.prepare(rollouts)
+                wall, cpu = time.perf_counter(), time.process_time()
+                agent.update(rollouts, number)
+                took[name] = (time.perf_counter() - wall, time.process_time() - cpu)
+            ratios = [round(mine / theirs, 3) for mine, theirs in zip(took[side], took[plain], strict=True)]
+            if number:  # the first one warms up
+                rounds[side].append({"wall": ratios[0], "cpu": ratios[1], "plain_cpu_s": round(took[plain][1], 2)})
+        print(json.dumps({side: rounds[side]}), flush=True)
+    payload = {
+        "steps": steps,
+        "epochs": epochs,
+        "batch_size": Hyperparameters().batch_size,
+        "rounds": rounds,
+        "wall_ratio": {side: median(it["wall"] for it in found) for side, found in rounds.items()},
+        "cpu_ratio": {side: median(it["cpu"] for it in found) for side, found in rounds.items()},
+        "target": {"critic=state": TARGET_STATE_RATIO},
+    }
+    print(json.dumps(payload, indent=2))
+    write_result("update_options", payload, "by turns in one process on the same random episodes; medians of ratios")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--options", action="store_true")
     parser.add_argument("--worker", choices=["stock", *OURS], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         _worker(options.worker, options.steps, options.epochs)
+        return
+    if options.options:
+        compare_options(options.steps, options.epochs, options.rounds)
         return
 
     workers = {side: _Process(side, options.steps, options.epochs) for side in (*OURS, "stock")}

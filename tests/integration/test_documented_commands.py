@@ -53,6 +53,14 @@ RUNS = (
     "RUN_D",
     "NAME",
 )
+SWEEP = """
+trials: 2
+run:
+  cars: 4
+  training: {max_iterations: 1, max_episode_steps: 40, min_eval_trials: 1}
+  evaluation: {number_of_trials: 1, max_lap_steps: 40}
+search: {run.seed: [1, 2]}
+"""
 SPEEDS = {"train": ["--quick", "--cars", "4"], "evaluate": ["--no-video"], "race": ["--no-video"], "inspect": []}
 
 
@@ -104,6 +112,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.chmod(0o755)
     races = (folder / "actions" / "params" / "head2head_params.yaml").read_text()
     (folder / "head2head_params.yaml").write_text(races.replace("run-a", "mine").replace("run-b", "yours"))
+    (folder / "pace.yaml").write_text(SWEEP)
     np.save(folder / "reinvent_base.npy", load_track("kidney").route)
     simulator_copy(folder)
     execute(folder, [UNDERCUT, "worlds", "import", "deepracer-simapp"])

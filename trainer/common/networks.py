@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from contract.hyperparameters import Hyperparameters
+from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.metadata import LIDARS, ContinuousActions, ModelMetadata
 
 CLIP_EPSILON = 0.2
@@ -110,8 +111,18 @@ def input_embedders(metadata: ModelMetadata) -> dict[str, Any]:
     return {sensor: parameters(embedder(metadata, sensor)) for sensor in metadata.sensors}
 
 
-def spaces(metadata: ModelMetadata) -> Any:
-    """rl_coach's SpacesDefinition: grey cameras, lidars, and actions as the policy's head puts them out."""
+def state_embedder() -> dict[str, Any]:
+    """The same of a critic that reads the simulator's state."""
+    from rl_coach.architectures.embedder_parameters import InputEmbedderParameters
+    from rl_coach.architectures.layers import Dense
+
+    layers = InputEmbedderParameters(scheme=[Dense(256), Dense(256)], activation_function="relu")
+    return {CRITIC_STATE: layers}
+
+
+def spaces(metadata: ModelMetadata, tells_state: bool = False) -> Any:
+    """rl_coach's SpacesDefinition: grey cameras, lidars, the simulator's state where a critic reads it, and actions as
+    the policy's head puts them out."""
     from rl_coach.spaces import (
         BoxActionSpace,
         DiscreteActionSpace,
@@ -128,6 +139,8 @@ def spaces(metadata: ModelMetadata) -> Any:
         return VectorObservationSpace(shape[0])
 
     observations = {name: observation(shape) for name, shape in metadata.observation_shapes().items()}
+    if tells_state:
+        observations[CRITIC_STATE] = observation((CRITIC_STATE_SIZE,))
     size = metadata.actions.size
     continuous = isinstance(metadata.actions, ContinuousActions)
     action = BoxActionSpace(size, low=-1.0, high=1.0) if continuous else DiscreteActionSpace(size)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import CheckpointError, TrainingError
+from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from contract.state import Observations
@@ -182,11 +183,12 @@ REPLAY = "replay"
 class ReplayAgent(CheckpointedAgent):
     """Base class of the off-policy agents, whose memory is part of every checkpoint."""
 
-    def __init__(self, metadata: ModelMetadata, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, metadata: ModelMetadata, memory_bytes: int = MEMORY_BYTES, tells_state: bool = False) -> None:
+        """With `tells_state` it remembers the simulator's state for a critic, beside what the sensors saw."""
         self._memory_bytes = memory_bytes
+        shapes = {**metadata.observation_shapes(), **({CRITIC_STATE: (CRITIC_STATE_SIZE,)} if tells_state else {})}
         self._sensors: Sensors = {
-            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
-            for name, shape in metadata.observation_shapes().items()
+            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32)) for name, shape in shapes.items()
         }
         self._memory = ReplayBuffer(self._sensors, memory_bytes)
 

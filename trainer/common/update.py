@@ -1,6 +1,7 @@
 """Gradients applied inside the graph, in one session run with what they are computed from, and the error of an update
 whose numbers are not finite."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from contract.errors import TrainingError
@@ -17,17 +18,25 @@ def apply_gradients(network: Any, parameters: Any) -> Any:
     found = network.clipped_grads if parameters.clip_gradients else network.tensor_gradients
     # batch-norm's moving statistics are among rl_coach's weights and have no gradient
     gradients = {w: gradient for w, gradient in zip(network.weights, found, strict=True) if gradient is not None}
-    # Variables are updated in place: without a barrier a layer's weights could change while the gradient of the layer
-    # before it is still being computed from them. Towers share no weights, so each has its own barrier.
-    towers = [f"/network_{i}/" for i in range(network.num_networks)]
-    gated = []
-    for tower in towers:
-        mine = {weight: gradient for weight, gradient in gradients.items() if tower in weight.op.name}
-        with v1.control_dependencies(list(mine.values())):
-            gated += [(tf.identity(gradient), weight) for weight, gradient in mine.items()]
-    assert len(gated) == len(gradients)
-    apply = network.optimizer.apply_gradients(gated, global_step=network.global_step)
+    names = [f"/network_{i}/" for i in range(network.num_networks)]
+    towers = [[(gradients[w], w) for w in gradients if name in w.op.name] for name in names]
+    assert sum(map(len, towers)) == len(gradients)
+    apply = network.optimizer.apply_gradients(gated(towers), global_step=network.global_step)
     return tf.group(apply, *v1.get_collection(v1.GraphKeys.UPDATE_OPS, scope=network.full_name))
+
+
+def gated(towers: Sequence[Sequence[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
+    """(gradient, weight) pairs that are applied only once all gradients of their tower are there.
+
+    Variables are updated in place: without a barrier a layer's weights could change while the gradient of the layer
+    before it is still being computed from them. Towers share no weights, so each has its own barrier.
+    """
+    tf = shim.tensorflow()
+    pairs = []
+    for tower in towers:
+        with tf.compat.v1.control_dependencies([gradient for gradient, _ in tower]):
+            pairs += [(tf.identity(gradient), weight) for gradient, weight in tower]
+    return pairs
 
 
 def not_finite(what: str, place: str, lower: str) -> TrainingError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from contract.config import Precision
 from contract.hyperparameters import Hyperparameters
+from contract.learning import CRITIC_STATE, LearningConfig
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
@@ -20,6 +21,8 @@ from trainer.common import networks
 from trainer.common.chained_arrays import ChainedArrays
 from trainer.common.checkpoint import CheckpointedAgent, GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.minibatches import in_pairs, minibatches
+from trainer.common.mirror import Mirror
 from trainer.common.session import own_global_state, session_config
 from trainer.ppo.diagnostics import value_diagnostics
 
@@ -32,6 +35,7 @@ class CoachAgent(CheckpointedAgent):
     among all sessions of a process: the first session's number holds for all. `preset` is a racer's file with agent
     parameters to use instead of ours (see trainer.coach.preset); InputError when nothing can be built from it.
     `precision` is that of the layers' products in updates, heads aside; "auto" is bfloat16 on CPUs that have it.
+    `learning` are options of the update beyond AWS's; they go with our own parameters, not with a preset.
     """
 
     def __init__(
@@ -42,14 +46,17 @@ class CoachAgent(CheckpointedAgent):
         threads: int | None = None,
         preset: Path | None = None,
         precision: Precision = "float32",
+        learning: LearningConfig = LearningConfig(),  # noqa: B008 - frozen
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
         from trainer.coach import shim_tf
         from trainer.common.export import PolicyExport
+        from trainer.ppo.tuned import TunedUpdate
         from trainer.ppo.update import FusedClippedPPO
 
-        self._seed = seed
+        self._seed, self._learning = seed, learning
+        self._mirror = Mirror(metadata) if learning.mirror else None
         gpu = bool(tf.config.list_physical_devices("GPU"))
         graph = tf.Graph()
         with graph.as_default(), own_global_state(), tf.device(None), contextlib.ExitStack() as stack:
@@ -63,7 +70,10 @@ class CoachAgent(CheckpointedAgent):
             self._ppo = FusedClippedPPO(networks.settle(parameters, seed, gpu))
             self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._ppo.set_environment_parameters(networks.spaces(metadata))
-            self._ppo.build_update()
+            tuned = None
+            if learning.model_copy(update={"kl_limit": 0.0, "mirror": False}) != LearningConfig():
+                tuned = TunedUpdate(self._ppo.online, learning, metadata, hyperparameters, seed)
+            self._ppo.build_update(tuned)
             self._export = PolicyExport(self._ppo.online, metadata)
             self._checkpoint = GraphCheckpoint(graph)
         graph.finalize()
@@ -73,6 +83,8 @@ class CoachAgent(CheckpointedAgent):
         self._epochs = int(parameters.algorithm.optimization_epochs)
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
         self._ppo.set_session(self._session)
+        if tuned is not None:
+            self._session.run(tuned.initialise)
 
     def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
         """One update on whole episodes. Randomness depends on (seed, iteration) only.
@@ -80,21 +92,29 @@ class CoachAgent(CheckpointedAgent):
         TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when
         there is not enough memory.
         """
-        from trainer.ppo import update as ppo
 
         self._memory_estimate.check_update()
         data = self._dataset(rollouts)
         diagnostics = dict(data.diagnostics)
         rng = np.random.default_rng([self._seed, iteration])
+        self._ppo.shares = self._learning.shares_at(iteration)
+        limit = self._learning.kl_limit
         epochs, count = [], 0
         for epoch in range(self._epochs):
-            batches = ppo.minibatches(rng.permutation(len(data)), self._batch_size)
+            smooth = self._learning.smoothness > 0.0
+            order = in_pairs(rng, len(data)) if smooth else rng.permutation(len(data))
+            batches = minibatches(order, self._batch_size)
+            if self._mirror is not None:
+                data.turned = rng.random(len(data)) < 0.5
             is_last = epoch == self._epochs - 1
             place = f"iteration {iteration}, epoch {epoch}"
-            means, of_update = self._ppo.epoch(data, batches, place, diagnosed=is_last)
+            # with a limit any epoch may be the last
+            means, of_update = self._ppo.epoch(data, batches, place, diagnosed=is_last or limit > 0.0)
             epochs.append(means)
             diagnostics |= of_update
             count += len(batches)
+            if 0.0 < limit < means["kl_divergence"]:
+                break
         self._ppo.check_weights(f"iteration {iteration}")
         last = epochs[-1]
         return UpdateReport(
@@ -115,9 +135,10 @@ class CoachAgent(CheckpointedAgent):
         from trainer.ppo import update as ppo
 
         finals = [rollout.final for rollout in rollouts if rollout.truncated]
+        read = (*self._ppo.sensors, *([CRITIC_STATE] if self._ppo.critic else []))
         inputs = {
             name: ChainedArrays([*(r.observations[name] for r in rollouts), *(final[name][None] for final in finals)])
-            for name in self._ppo.sensors
+            for name in read
         }
         values, old_policy = self._ppo.evaluate(inputs)
         steps = sum(map(len, rollouts))
@@ -140,6 +161,8 @@ class CoachAgent(CheckpointedAgent):
             value_targets=targets_of_all,
             old_policy=[part[:steps] for part in old_policy],
             diagnostics=value_diagnostics(values[:steps], targets_of_all[:, 0], raw),
+            last=np.isin(np.arange(steps), np.cumsum([len(rollout) for rollout in rollouts]) - 1),
+            mirror=self._mirror,
         )
 
     def export(self) -> bytes:

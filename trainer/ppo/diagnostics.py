@@ -1,5 +1,6 @@
 """What an update of clipped PPO is judged by besides its losses, from tensors that the update computes anyway."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ from numpy.typing import NDArray
 from contract.state import FloatArray
 from trainer.coach import shim
 
+Pairs = Sequence[tuple[Any, Any]]
 
-def update_diagnostics(network: Any) -> dict[str, Any]:
+
+def update_diagnostics(network: Any, towers: "tuple[Pairs, Pairs] | None" = None) -> dict[str, Any]:
     """Name -> scalar tensor of one minibatch, of a network with rl_coach's value and PPO heads.
 
     value_gradient_norm, policy_gradient_norm    global norms of the towers' gradients, before any clipping;
@@ -17,6 +20,8 @@ def update_diagnostics(network: Any) -> dict[str, Any]:
     approximate_kl    mean(r - 1 - log r), r = pi(a) / pi_old(a): Schulman's estimator k3 of the KL divergence from the
                       policy before the update (joschu.net/blog/kl-approx.html)
     clip_fraction     share of steps whose r is outside the clipping range
+
+    towers    the value's and the policy's gradients with their weights, where they are not rl_coach's own
     """
     tf = shim.tensorflow()
     pairs = [
@@ -24,13 +29,16 @@ def update_diagnostics(network: Any) -> dict[str, Any]:
         for gradient, weight in zip(network.tensor_gradients, network.weights, strict=True)
         if gradient is not None
     ]
-    towers = {"/network_0/": "value_gradient_norm", "/network_1/": "policy_gradient_norm"}
+    names = {"/network_0/": "value_gradient_norm", "/network_1/": "policy_gradient_norm"}
     if network.num_networks == 1:
-        towers = {"/network_0/": "gradient_norm"}
+        names = {"/network_0/": "gradient_norm"}
     diagnostics = {
         name: tf.linalg.global_norm([gradient for gradient, weight in pairs if tower in weight.op.name])
-        for tower, name in towers.items()
+        for tower, name in names.items()
     }
+    if towers is not None:
+        for name, tower in zip(names.values(), towers, strict=True):
+            diagnostics[name] = tf.linalg.global_norm([gradient for gradient, _ in tower])
     head = network.output_heads[1]
     log_ratio = head.action_probs_wrt_policy - head.action_probs_wrt_old_policy  # rl_coach's names for log pi(a)
     ratio = head.likelihood_ratio

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from contract.hyperparameters import Hyperparameters
+from contract.learning import LearningConfig
 from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
+from contract.state import BoolArray, Observations
 from trainer.coach import shim
 from trainer.common import networks
 from trainer.common.checkpoint import GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
-from trainer.common.replay_buffer import MEMORY_BYTES, ReplayAgent
+from trainer.common.mirror import Mirror
+from trainer.common.replay_buffer import MEMORY_BYTES, Batch, ReplayAgent
 from trainer.common.session import own_global_state, session_config
 
 
@@ -36,6 +39,7 @@ class SacAgent(ReplayAgent):
         seed: int,
         threads: int | None = None,
         memory_bytes: int = MEMORY_BYTES,
+        learning: LearningConfig = LearningConfig(),  # noqa: B008 - frozen
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
@@ -43,15 +47,17 @@ class SacAgent(ReplayAgent):
         from trainer.sac.networks import sac_parameters
         from trainer.sac.update import FusedSAC
 
-        self._hyperparameters, self._seed = hyperparameters, seed
-        super().__init__(metadata, memory_bytes)
+        self._hyperparameters, self._seed, self._learning = hyperparameters, seed, learning
+        self._mirror = Mirror(metadata) if learning.mirror else None
+        reads_state = learning.critic == "state"
+        super().__init__(metadata, memory_bytes, reads_state)
         gpu = bool(tf.config.list_physical_devices("GPU"))
         graph = tf.Graph()
         with graph.as_default(), own_global_state(), tf.device(None):
-            self._sac = FusedSAC(sac_parameters(metadata, hyperparameters, seed, gpu))
+            self._sac = FusedSAC(sac_parameters(metadata, hyperparameters, seed, gpu, reads_state))
             self._sac.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
-            self._sac.set_environment_parameters(networks.spaces(metadata))
-            self._sac.build_update(hyperparameters.sac_alpha)
+            self._sac.set_environment_parameters(networks.spaces(metadata, reads_state))
+            self._sac.build_update(hyperparameters.sac_alpha, hyperparameters.lr, learning.anneal_iterations > 0)
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
             self._checkpoint = GraphCheckpoint(graph)
         graph.finalize()
@@ -70,6 +76,7 @@ class SacAgent(ReplayAgent):
         self._memory_estimate.check_update()
         self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
+        self._sac.shares = self._learning.shares_at(iteration)
         settings = self._hyperparameters
         count = -(-settings.num_epochs * sum(map(len, rollouts)) // settings.batch_size)
         epochs = [
@@ -87,7 +94,7 @@ class SacAgent(ReplayAgent):
             minibatches=count,
             epochs=epochs,
             diagnostics={name: last[name] for name in ("q_value", "q_loss", "learning_rate")}
-            | {"alpha": settings.sac_alpha},
+            | {"alpha": settings.sac_alpha * self._sac.shares[1]},
         )
 
     def _epoch(self, rng: np.random.Generator, steps: int, place: str) -> dict[str, float]:
@@ -96,12 +103,24 @@ class SacAgent(ReplayAgent):
         results = []
         for step in range(steps):
             batch = self._memory.sample(rng, size)
+            if self._mirror is not None:
+                batch = _turned(batch, self._mirror, rng.random(size) < 0.5)
             noise = rng.standard_normal((size, 2), dtype=np.float32)
             results.append(self._sac.step(batch, noise, f"{place}, minibatch {step}"))
         means = {name: float(np.mean([result[name] for result in results])) for name in results[0]}
         means["surrogate_loss"] = means.pop("policy_loss")
-        return means | {"kl_divergence": 0.0, "learning_rate": self._hyperparameters.lr}
+        return means | {"kl_divergence": 0.0, "learning_rate": self._hyperparameters.lr * self._sac.shares[0]}
 
     def export(self) -> bytes:
         """The policy as a frozen graph with the contract's node names (model.pb)."""
         return self._export.freeze(self._session)
+
+
+def _turned(batch: Batch, mirror: Mirror, turned: BoolArray) -> Batch:
+    """Some of the transitions (B,) as seen in a mirror."""
+
+    def seen(observations: Observations) -> Observations:
+        return {name: mirror.pictures(frames, turned) for name, frames in observations.items()}
+
+    actions = mirror.actions(batch.actions, turned)
+    return Batch(seen(batch.states), actions, batch.rewards, seen(batch.next_states), batch.terminals)

@@ -11,8 +11,11 @@ TARGET_RATE = 0.05
 since a training here is a thousand gradient steps, not a million; AWS's application copies all of it each iteration."""
 
 
-def sac_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, gpu: bool) -> Any:
-    """rl_coach's AgentParameters for SAC; shim.install() must have been called.
+def sac_parameters(
+    metadata: ModelMetadata, hyperparameters: Hyperparameters, seed: int, gpu: bool, reads_state: bool = False
+) -> Any:
+    """rl_coach's AgentParameters for SAC; shim.install() must have been called. With `reads_state` values and action
+    values are of the simulator's state, and only the policy sees what the sensors do.
 
     Policy, value and action-value networks have an embedder each for every sensor. The action-value network has no
     middleware: its two heads take the embedding and the action. loss_type is the value network's loss; that of the
@@ -29,7 +32,8 @@ def sac_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters, se
     parameters.task_parameters = TaskParameters(use_cpu=not gpu, seed=seed)
     parameters.input_filter, parameters.output_filter = NoInputFilter(), NoOutputFilter()
     for name, network in parameters.network_wrappers.items():
-        network.input_embedders_parameters = networks.input_embedders(metadata)
+        sees = networks.state_embedder() if reads_state and name != "policy" else networks.input_embedders(metadata)
+        network.input_embedders_parameters = sees
         if name != "q":
             network.middleware_parameters = FCMiddlewareParameters(
                 scheme=[Dense(units) for units in networks.NETWORKS[metadata.network].middleware_dense],

@@ -31,11 +31,20 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
     the action values' target is r + discount (1 - terminal) V_target(s').
     """
 
-    def build_update(self, alpha: float) -> None:
-        """Add the one-run update to the graph; call it before the session is made."""
+    def build_update(self, alpha: Any, lr: float = 0.0, is_annealed: bool = False) -> None:
+        """Add the one-run update to the graph; call it before the session is made. `is_annealed`: the learning rate and
+        alpha are fed anew in each update, by their `shares`."""
         import tensorflow as tf
 
         v1 = tf.compat.v1
+        self.shares, self._annealed = (1.0, 1.0), dict[Any, tuple[float, int]]()
+        """Of the learning rate and of alpha in this iteration; inputs and what is fed to them at a share of 1."""
+        if is_annealed:
+            rate = v1.placeholder_with_default(np.float32(lr), (), "learning_rate")
+            weight = v1.placeholder_with_default(np.float32(alpha), (), "alpha")
+            for name in ("policy", "q", "v"):
+                self._online(name).optimizer._lr = rate  # rl_coach made it with a number
+            self._annealed, alpha = {rate: (lr, 0), weight: (alpha, 1)}, weight
         policy, q, value = self._online("policy"), self._online("q"), self._online("v")
         target = self.networks["v"].target_network
         mean, log_std = policy.output_heads[0].policy_mean, policy.output_heads[0].policy_log_std
@@ -138,11 +147,12 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
         q = self._online("q")
         feed = {q.inputs["output_0_0"]: batch.actions, self.noise: noise}
         feed |= {self._rewards: batch.rewards, self._terminals: batch.terminals}
-        for name, seen in as_floats(batch.states).items():
-            feed |= {self._online(network).inputs[name]: seen for network in ("policy", "q", "v")}
-        for name, seen in as_floats(batch.next_states).items():
-            feed[self.networks["v"].target_network.inputs[name]] = seen
-        return feed
+        feed |= {tensor: value * self.shares[which] for tensor, (value, which) in self._annealed.items()}
+        seen, next_seen = as_floats(batch.states), as_floats(batch.next_states)
+        for network in ("policy", "q", "v"):
+            feed |= {tensor: seen[name] for name, tensor in self._online(network).inputs.items() if name in seen}
+        later = self.networks["v"].target_network.inputs
+        return feed | {tensor: next_seen[name] for name, tensor in later.items() if name in next_seen}
 
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""

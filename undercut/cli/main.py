@@ -28,6 +28,7 @@ from undercut.cli import report as report_cli
 from undercut.cli import ros as ros_cli
 from undercut.cli import runs as runs_cli
 from undercut.cli import stack as stack_cli
+from undercut.cli import sweep as sweep_cli
 from undercut.cli import tracks as tracks_cli
 from undercut.cli import train as train_cli
 from undercut.cli import video as video_cli
@@ -65,13 +66,27 @@ app.command()(new_cli.new)
 app.command()(check_cli.check)
 app.command()(line_cli.line)
 app.command()(line_cli.actions)
+app.command()(sweep_cli.sweep)
 app.command()(doctor_cli.doctor)
 app.command()(video_cli.video)
 console = Console()
 
 PANELS = {
     "Train and race": (
-        *("new", "check", "train", "runs", "evaluate", "race", "tournament", "tracks", "worlds", "line", "actions"),
+        *(
+            "new",
+            "check",
+            "train",
+            "runs",
+            "evaluate",
+            "race",
+            "tournament",
+            "tracks",
+            "worlds",
+            "line",
+            "actions",
+            "sweep",
+        ),
     ),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
     "Other simulators, machines and tools": (),

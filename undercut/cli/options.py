@@ -13,8 +13,10 @@ from rich.console import Console
 
 from contract.car import Car
 from contract.config import EvaluationConfig, RaceConfig, RaceType, RunConfig, SimulatorKind, Which
-from contract.fields import limits_of
+from contract.errors import InputError
+from contract.fields import check_keys, limits_of, read_value
 from contract.host import GUI, ROS
+from contract.learning import LearningConfig
 
 console = Console()
 
@@ -60,6 +62,12 @@ ParamsOption = Annotated[
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", help="name what a file of run parameters says without an effect here")
 ]
+LearningOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--learning", metavar="KEY=VALUE", help="options of the update, such as critic=state", show_default=False
+    ),
+]
 CarOption = Annotated[
     Path | None, typer.Option("--car", help="a car file, as `undercut calibrate --fit` writes it", show_default=False)
 ]
@@ -92,6 +100,18 @@ def race_values(race_type: str | None, obstacles: int | None, bots: int | None) 
         if race_type == "TIME_TRIAL":
             empty = {"number_of_obstacles": 0, "number_of_bot_cars": 0, "object_positions": ()}
             values |= {key: value for key, value in empty.items() if not values.get(key)}
+    return values
+
+
+def learning_values(told: list[str] | None) -> dict[str, Any]:
+    """RunConfig's `learning` that the options give; InputError for one that is no KEY=VALUE of it."""
+    values: dict[str, Any] = {}
+    for text in told or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError("--learning", text, "KEY=VALUE", "for example --learning critic=state")
+        check_keys({key: value}, LearningConfig.model_fields, "--learning")
+        values[key] = read_value(LearningConfig.model_fields[key], value, f"--learning {key}")
     return values
 
 

@@ -180,7 +180,7 @@ class Run:
         """The same run with other limits; what decides its numbers must be unchanged."""
         fixed = (
             *("name", "track", "reverse_dir", "simulator", "race", "enable_domain_randomization", "randomization"),
-            *("seed", "cars", "pretrained", "pretrained_checkpoint", "remap_actions", "worlds"),
+            *("seed", "cars", "pretrained", "pretrained_checkpoint", "remap_actions", "worlds", "learning"),
         )
         for key in fixed:
             if getattr(config, key) != getattr(self.config, key):

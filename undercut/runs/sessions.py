@@ -89,7 +89,13 @@ def train(
         try:
             view.doing("building the networks")
             agent = make_agent(
-                files.metadata, files.hyperparameters, config.seed, config.threads or None, run.preset, config.precision
+                files.metadata,
+                files.hyperparameters,
+                config.seed,
+                config.threads or None,
+                run.preset,
+                config.precision,
+                config.learning,
             )
             for line in pretraining.begin(run, agent):
                 console.print(line, highlight=False, markup=False)

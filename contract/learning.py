@@ -1,0 +1,49 @@
+"""How a run learns beyond its hyperparameters: options that AWS's trainer does not have, all off by default."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CRITIC_STATE = "critic_state"
+"""What training rollouts hold beside the sensors' observations where the critic reads the simulator's state: (T, 73)
+float32, see simapp.critic_state. The policy never sees it."""
+CRITIC_STATE_SIZE = 73
+
+
+class LearningConfig(BaseModel):
+    """Options of the update. With the defaults it is AWS's clipped PPO or SAC."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    critic: Literal["pictures", "state"] = Field(
+        default="pictures",
+        description="what values are estimated from: what the policy sees, or the simulator's state, at half the time",
+    )
+    mirror: bool = Field(
+        default=False, description="half of the steps are learned from as seen in a mirror; needs symmetric actions"
+    )
+    anneal_iterations: int = Field(
+        default=0, ge=0, description="in which lr and entropy's weight go down in a straight line; 0: they stay"
+    )
+    final_lr: float = Field(default=0.1, gt=0, le=1, description="of lr, from then on")
+    final_entropy: float = Field(default=0.1, ge=0, le=1, description="of beta_entropy or sac_alpha, from then on")
+    kl_limit: float = Field(
+        default=0.0, ge=0, description="PPO: no further epoch once the policy has moved so far (KL divergence); 0: none"
+    )
+    smoothness: float = Field(
+        default=0.0, ge=0, description="PPO: weight of the change of commands from one step to the next; 0: none"
+    )
+
+    @model_validator(mode="after")
+    def _ends_belong_to_a_schedule(self) -> Self:
+        told = self.model_fields_set & {"final_lr", "final_entropy"}
+        if told and not self.anneal_iterations and any(getattr(self, name) != 0.1 for name in told):
+            raise ValueError(f"{' and '.join(sorted(told))} without anneal_iterations; say in how many iterations")
+        return self
+
+    def shares_at(self, iteration: int) -> tuple[float, float]:
+        """Of lr and of entropy's weight in an iteration, from 0."""
+        if not self.anneal_iterations:
+            return 1.0, 1.0
+        done = min(iteration / self.anneal_iterations, 1.0)
+        return 1.0 + done * (self.final_lr - 1.0), 1.0 + done * (self.final_entropy - 1.0)

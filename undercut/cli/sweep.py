@@ -1,0 +1,67 @@
+"""`undercut sweep`: many trainings, and which was the best."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from contract.errors import UndercutError
+from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.options import told_on
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the sweep's .yaml", show_default=False)],
+    parallel: Annotated[int, typer.Option(min=1, max=1_000, help="trials side by side on this machine")] = 1,
+    show: Annotated[bool, typer.Option("--show", help="what has been found so far; trains nothing")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train many runs over rewards, hyperparameters, action spaces and seeds, and find the best of them.
+
+    The same command goes on after a stop; on other machines, at one UNDERCUT_REDIS_URL, it takes part.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        fix = "pip install 'undercut[sweep]', or in a checkout: uv sync --inexact --extra sweep"
+        raise UndercutError(f"a sweep needs optuna, which is not installed\n  fix:  {fix}")
+    console = told_on(as_json)
+    with console.status("reading the file"):
+        from undercut.backends.local.trials import LocalTrials
+        from undercut.sweep.results import SweepResult
+        from undercut.sweep.scores import DIRECTIONS
+        from undercut.sweep.spec import Sweep
+        from undercut.sweep.storage import Studies, redis_of_host
+        from undercut.sweep.sweeping import sweep_runs
+
+        read = Sweep.load(file)
+        studies = Studies(read.name, redis_of_host(), DIRECTIONS[read.file.objective])
+    try:
+        if not show:
+            where = f"sweep {read.name}: {read.trials} trials, {parallel} at a time; kept in {studies.where}"
+            console.print(where, highlight=False, markup=False, soft_wrap=True)
+            sweep_runs(read, studies, LocalTrials(studies.folder / "logs"), parallel, console)
+    finally:
+        from undercut.report.sweep import sweep_page
+
+        result = SweepResult.of(read, studies)
+        written = studies.folder / "sweep.html"
+        written.write_text(sweep_page(result), encoding="utf-8")
+        console.print(_table(result))
+        console.print(f"page: {written}", highlight=False, markup=False, soft_wrap=True)
+        if as_json:
+            show_json(result.as_json())
+    if not show and result.counted()["complete"] == 0:
+        reasons = next((it.why for it in result.trials if it.why), "")
+        raise UndercutError(f"no trial of the sweep {read.name} was completed\n{reasons}".rstrip())
+
+
+def _table(result: Any) -> Table:
+    """The best trials."""
+    table = Table(title=", ".join(f"{count} {state}" for state, count in result.counted().items() if count))
+    for head in ("run", result.sweep.file.objective.replace("_", " "), "values"):
+        table.add_column(head)
+    for it in result.best[:5]:
+        values = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in it.values.items())
+        table.add_row(it.run, f"{it.value:.3f}", values)
+    return table

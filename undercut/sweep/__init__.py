@@ -1,0 +1,1 @@
+"""Many trainings over rewards, hyperparameters, action spaces and seeds: `undercut sweep`."""
