@@ -96,7 +96,7 @@ FORBIDDEN = {
     "matplotlib only in figures, reports and videos": ("trainer/bad4.py", "import matplotlib.pyplot"),
     "openvino only in the formats of car bundles": ("undercut/bad.py", "import openvino"),
     "casadi only in the racing line": ("undercut/bad6.py", "import casadi"),
-    "optuna only in sweeps": ("undercut/bad8.py", "import optuna"),
+    "optuna only in sweeps": ("undercut/bad10.py", "import optuna"),
     "aiohttp only in the live view": ("undercut/bad2.py", "import aiohttp"),
     "pycollada only in the reader of meshes": ("simapp/bad5.py", "import collada"),
     "gymnasium only in simapp.gym": ("simapp/bad4.py", "import gymnasium"),

@@ -12,7 +12,7 @@ from trainer.coach import shim
 Pairs = Sequence[tuple[Any, Any]]
 
 
-def update_diagnostics(network: Any, towers: "tuple[Pairs, Pairs] | None" = None) -> dict[str, Any]:
+def update_diagnostics(network: Any, towers: tuple[Pairs, Pairs] | None = None) -> dict[str, Any]:
     """Name -> scalar tensor of one minibatch, of a network with rl_coach's value and PPO heads.
 
     value_gradient_norm, policy_gradient_norm    global norms of the towers' gradients, before any clipping;

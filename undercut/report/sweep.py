@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from undercut.analysis.tables import Column, Table, number
 from undercut.report.canvas import GRID, MUTED, RUNS, TRAINING, Picture, picture, plain
-from undercut.report.page import Column, Section, escape, facts, figures, number, page, pictures, table
+from undercut.report.page import Section, escape, facts, figures, page, pictures, table
 from undercut.sweep.results import SweepResult, TrialResult
 from undercut.sweep.scores import UNITS
 from undercut.sweep.spec import Range
@@ -85,7 +86,7 @@ def _table(result: SweepResult, trials: Sequence[TrialResult], sortable: bool) -
         ]
         for it in trials
     ]
-    return table(columns, rows, sortable)
+    return table(Table(columns, rows), sortable)
 
 
 def _shown(value: object) -> str:
