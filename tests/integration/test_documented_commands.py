@@ -107,6 +107,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "evaluation_params.yaml": "actions/params/evaluation_params.yaml",
     }.items():
         shutil.copy(REPO / source, folder / name)
+    little = {"num_episodes_between_training": 4, "num_epochs": 2, "batch_size": 32}
+    hyperparameters = json.loads((REPO / "actions" / "hyperparameters.json").read_text())
+    (folder / LITTLE).write_text(json.dumps(hyperparameters | little))
     program = folder / "my_reward"
     shutil.copy(REPO / "rewards" / "programs" / "center_line.pl", program)
     program.chmod(0o755)
@@ -116,7 +119,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "reinvent_base.npy", load_track("kidney").route)
     simulator_copy(folder)
     execute(folder, [UNDERCUT, "worlds", "import", "deepracer-simapp"])
-    execute(folder, [UNDERCUT, "train", "mine", "--quick", "--cars", "4", "--track", "kidney"])
+    execute(folder, tiny(["undercut", "train", "mine", "--track", "kidney"]))
     for name in RUNS[1:]:
         copy_run(folder, "mine", name)
     execute(folder, [UNDERCUT, "export", "mine", "--layout", "console", "--out", "their_model.tar.gz"])
@@ -154,9 +157,15 @@ def execute(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
 SMALLEST = {"--laps": "1", "--iterations": "1", "--iteration": "0", "--trial": "1"}
 
 
+LITTLE = "little_hyperparameters.json"
+"""Few episodes and epochs, for trainings whose page does not say which hyperparameters."""
+
+
 def tiny(words: list[str]) -> list[str]:
     """The command with as little work as it can do, and for a track called NAME one that there is."""
     command = [UNDERCUT, *words[1:], *SPEEDS.get(words[1], [])]
+    if words[1] == "train" and not {"--hyperparameters", "--hyper", "--folder", "--preset"} & set(words):
+        command += ["--hyperparameters", LITTLE]
     if words[1] == "train" and "--iterations" not in command:
         command += ["--iterations", "1"]
     for option, value in SMALLEST.items():

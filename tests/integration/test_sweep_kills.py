@@ -24,6 +24,8 @@ from undercut.runs.run import Run
 
 UNDERCUT = str(Path(sys.executable).parent / "undercut")
 ITERATIONS = 2
+TRIALS = int(os.environ.get("UNDERCUT_SWEEP_TRIALS", "8"))
+"""Of the sweep that is killed: UNDERCUT_SWEEP_TRIALS=24 for more of them than every change is tried with."""
 TEXT = """
 trials: {trials}
 objective: completion
@@ -124,22 +126,23 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.timeout(7_200)  # half an hour of CPU time where others work beside it
 def test_kill_9_of_trials_and_of_the_sweep_loses_and_doubles_nothing(folder: Path) -> None:
-    count = 24
+    count = TRIALS
     (folder / "s.yaml").write_text(TEXT.format(trials=count))
     sweep, random = Running(folder), np.random.default_rng(3)
     try:
         sweep.start(2)
-        for done in (2, 6, 11, 16):
+        first, second, third = count // 8 + 1, count // 4 + 1, count // 2
+        for done in (first, second, third, 2 * third - second):
             sweep.wait_for("completion", done)
             until("a training", lambda: bool(trainings(folder)), 0.05)
             victims = trainings(folder)
-            if victims and done != 11:
+            if victims and done != third:
                 victim = victims[int(random.integers(0, len(victims)))]
                 try:
                     os.kill(victim, signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-            if done in (6, 11):
+            if done in (second, third):
                 sweep.kill()
                 sweep.start(2)
         told = sweep.end()
@@ -148,14 +151,14 @@ def test_kill_9_of_trials_and_of_the_sweep_loses_and_doubles_nothing(folder: Pat
     whole(folder, told, count)
     assert "goes on" in sweep.told()
     until("the end of what the killed sweep left", lambda: not trainings(folder))
-    assert (folder / "sweeps" / "s" / "sweep.html").read_text().count("s-0024") >= 1
+    assert (folder / "sweeps" / "s" / "sweep.html").read_text().count(f"s-{count:04d}") >= 1
 
 
 @pytest.mark.slow
 @pytest.mark.redis
 @pytest.mark.timeout(7_200)
 def test_kill_9_of_redis_between_two_sweeps_loses_and_doubles_nothing(folder: Path) -> None:
-    count = 8
+    count = 6
     with RedisServer(keep_data=True) as server:
         environment = {
             REDIS_URL: f"redis://127.0.0.1:{server.address.port}/0",
