@@ -39,6 +39,8 @@ def row(phase: str, episode: int, seconds: float, pct: int, reward: int = 0) -> 
 class Stand:
     """Trains nothing: its laps take `seconds` of the run's own learning rate. Notes calls and what runs at once."""
 
+    shares_this_machine = True
+
     def __init__(
         self, seconds: Callable[[Run], float] = lambda run: 10.0 + 1000 * run.files.hyperparameters.lr
     ) -> None:

@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from contract.errors import UndercutError
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import told_on
+from undercut.cli.stack import Backend
 
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the sweep's .yaml", show_default=False)],
     parallel: Annotated[int, typer.Option(min=1, max=1_000, help="trials side by side on this machine")] = 1,
+    backend: Annotated[Backend, typer.Option(help="local: here; cloud: each trial a job in AWS")] = Backend.local,
+    machines: Annotated[int, typer.Option(min=1, max=1_000, help="cloud: jobs at once")] = 1,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="cloud: US dollars for all")] = None,
     show: Annotated[bool, typer.Option("--show", help="what has been found so far; trains nothing")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -38,9 +43,13 @@ def sweep(
         studies = Studies(read.name, redis_of_host(), DIRECTIONS[read.file.objective])
     try:
         if not show:
-            where = f"sweep {read.name}: {read.trials} trials, {parallel} at a time; kept in {studies.where}"
+            count = machines if backend is Backend.cloud else parallel
+            where = f"sweep {read.name}: {read.trials} trials, {count} at a time; kept in {studies.where}"
             console.print(where, highlight=False, markup=False, soft_wrap=True)
-            sweep_runs(read, studies, LocalTrials(studies.folder / "logs"), parallel, console)
+            if backend is Backend.cloud:
+                _in_cloud(read, studies, machines, max_cost, console)
+            else:
+                sweep_runs(read, studies, LocalTrials(studies.folder / "logs"), parallel, console)
     finally:
         from undercut.report.sweep import sweep_page
 
@@ -54,6 +63,24 @@ def sweep(
     if not show and result.counted()["complete"] == 0:
         reasons = next((it.why for it in result.trials if it.why), "")
         raise UndercutError(f"no trial of the sweep {read.name} was completed\n{reasons}".rstrip())
+
+
+def _in_cloud(read: Any, studies: Any, machines: int, max_cost: float | None, console: Console) -> None:
+    """The sweep with jobs for trials. UndercutError when its limit of cost is reached."""
+    from undercut.backends.aws.settings import CloudSettings
+    from undercut.backends.aws.trials import BudgetSpentError, CloudTrials
+    from undercut.sweep.sweeping import sweep_runs
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    trials = CloudTrials(CloudSettings.load({"max_cost": max_cost}), machines, say)
+    for line in trials.estimate(read.trials):
+        say(line)
+    try:
+        sweep_runs(read, studies, trials, machines, console)
+    except BudgetSpentError as error:
+        raise UndercutError(f"{error}\n  fix:  the same command with a higher --max-cost goes on") from None
 
 
 def _table(result: Any) -> Table:

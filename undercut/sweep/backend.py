@@ -1,4 +1,4 @@
-"""What runs a trial: processes of this machine today, whatever else can take a prepared run and train it."""
+"""What runs a trial: processes of this machine, jobs in AWS, whatever can take a prepared run and train it."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -12,6 +12,9 @@ class TrialLostError(UndercutError):
 
 class TrialBackend(Protocol):
     """Trains runs to their end."""
+
+    shares_this_machine: bool
+    """Whether trials that run at once have this machine's cores between them."""
 
     def run(self, name: str, is_wanted: Callable[[], bool]) -> None:
         """Train the prepared run of that name to its end and evaluate it; it goes on where it stopped, if it has begun.

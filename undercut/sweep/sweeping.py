@@ -169,7 +169,8 @@ class Sweeper:
     def _prepare(self, name: str, number: int, values: Mapping[str, object]) -> None:
         """Make the trial's run, unless it is there; InputError where one is there that is another's."""
         made = self._sweep.files_of(number, values)
-        threads = made.config.threads or max(usable_cores() // self._parallel, 1)
+        shared = max(usable_cores() // self._parallel, 1) if self._backend.shares_this_machine else 0
+        threads = made.config.threads or shared
         deadline_s = time.monotonic() + HELD_S
         while not self._stopping.is_set():
             try:

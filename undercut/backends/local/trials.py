@@ -30,6 +30,8 @@ class LocalTrials:
     A process whose sweep dies finishes and saves its iteration, and ends.
     """
 
+    shares_this_machine = True
+
     def __init__(self, logs: Path) -> None:
         self._logs = logs
         self.pids: dict[str, int] = {}
