@@ -9,15 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from contract.errors import UndercutError
+from undercut.backends.backend import BackendName
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import told_on
-from undercut.cli.stack import Backend
 
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the sweep's .yaml", show_default=False)],
     parallel: Annotated[int, typer.Option(min=1, max=1_000, help="trials side by side on this machine")] = 1,
-    backend: Annotated[Backend, typer.Option(help="local: here; cloud: each trial a job in AWS")] = Backend.local,
+    backend: Annotated[
+        BackendName, typer.Option(help="local: here; cloud: each trial a job in AWS")
+    ] = BackendName.local,
     machines: Annotated[int, typer.Option(min=1, max=1_000, help="cloud: jobs at once")] = 1,
     max_cost: Annotated[float | None, typer.Option(min=0, help="cloud: US dollars for all")] = None,
     show: Annotated[bool, typer.Option("--show", help="what has been found so far; trains nothing")] = False,
@@ -43,10 +45,10 @@ def sweep(
         studies = Studies(read.name, redis_of_host(), DIRECTIONS[read.file.objective])
     try:
         if not show:
-            count = machines if backend is Backend.cloud else parallel
+            count = machines if backend is BackendName.cloud else parallel
             where = f"sweep {read.name}: {read.trials} trials, {count} at a time; kept in {studies.where}"
             console.print(where, highlight=False, markup=False, soft_wrap=True)
-            if backend is Backend.cloud:
+            if backend is BackendName.cloud:
                 _in_cloud(read, studies, machines, max_cost, console)
             else:
                 sweep_runs(read, studies, LocalTrials(studies.folder / "logs"), parallel, console)
