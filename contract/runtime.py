@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from contract.errors import InputError
+
 
 def usable_cores() -> int:
     """Cores that this process may use, which a container or taskset may have cut down."""
@@ -19,14 +21,31 @@ def usable_cores() -> int:
 
 def is_bfloat16(precision: str, gpu: bool = False) -> bool:
     """Whether networks multiply in bfloat16: "auto" means where the CPU has instructions for it, about twice as fast
-    as float32's, and no GPU does the work."""
+    as float32's, and no GPU does the work. InputError where it was asked for and is barred."""
+    barred = bfloat16_is_barred()
     if precision != "auto":
+        if precision == "bfloat16" and barred and not gpu:
+            rule = f"{_CAP}={os.environ[_CAP]} keeps oneDNN from bfloat16, which TensorFlow expects of it on this CPU"
+            raise InputError("precision", precision, rule, f"unset {_CAP}, or take float32")
         return precision == "bfloat16"
-    if gpu:
-        return False
+    flags = cpu_flags()
+    return not gpu and not barred and ("avx512_bf16" in flags or "amx_bf16" in flags)
+
+
+def bfloat16_is_barred() -> bool:
+    """Whether this process cannot multiply in bfloat16: TensorFlow leaves that to oneDNN where the CPU has AVX-512, and
+    oneDNN has no bfloat16 below that, to which its variable may hold it."""
+    return os.environ.get(_CAP, "").upper() in _BELOW_AVX512 and "avx512f" in cpu_flags()
+
+
+def cpu_flags() -> set[str]:
+    """What the CPU can do, by Linux's names; empty where the system does not say."""
     cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+
+
+_CAP = "ONEDNN_MAX_CPU_ISA"
+_BELOW_AVX512 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI"})
 
 
 def session_threads(threads: int | None) -> tuple[int, int]:

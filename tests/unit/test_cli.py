@@ -172,7 +172,6 @@ def test_a_reward_that_fails_on_the_road_shows_the_racers_traceback(racer: Path)
         (["train", "x", "--metadata", "hyper.json"], ["hyper.json", "a model has an action space"]),
         (["train", "x", "--hyperparameters", "nothing.json"], ["nothing.json"]),
         (["train", "../x"], ["../x", "letters, digits"]),
-        (["train", "x", "--cars", "0"], ["cars", "0", "greater than or equal to 1"]),
         (["evaluate", "nobody"], ["nobody", "undercut train nobody"]),
     ],
 )
@@ -181,6 +180,13 @@ def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: li
         CliRunner().invoke(app, arguments, catch_exceptions=False)
     for word in words:
         assert word in str(caught.value)
+    assert not (racer / "runs").exists()
+
+
+def test_a_number_out_of_range_leaves_no_run(racer: Path) -> None:
+    refused = CliRunner().invoke(app, ["train", "x", "--cars", "0"])
+    told = " ".join(refused.output.replace("│", " ").split())
+    assert refused.exit_code == BAD_INPUT and "--cars" in told and "greater than or equal to 1" in told
     assert not (racer / "runs").exists()
 
 

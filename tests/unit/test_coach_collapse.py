@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from contract.config import Precision
 from contract.errors import TrainingError
 from contract.hyperparameters import Hyperparameters
+from tests.bfloat16 import needs_bfloat16
 from tests.stock_coach import episode, metadata
 from trainer.agents import CoachAgent
 
@@ -24,7 +25,7 @@ def collapsed(agent: CoachAgent, lead: float) -> None:
     agent.load_weights(weights)
 
 
-@pytest.fixture(scope="module", params=["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["float32", pytest.param("bfloat16", marks=[pytest.mark.slow, needs_bfloat16])])
 def agent(request: pytest.FixtureRequest) -> CoachAgent:
     precision: Precision = request.param
     return CoachAgent(MODEL, HYPERPARAMETERS, seed=3, precision=precision)

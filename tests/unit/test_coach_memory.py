@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bfloat16 import needs_bfloat16
+
 REPO = Path(__file__).parents[2]
 
 ITERATION = """
@@ -44,6 +46,7 @@ import json, re
 from pathlib import Path
 import numpy as np
 from contract.hyperparameters import Hyperparameters
+from tests.bfloat16 import needs_bfloat16
 from tests.stock_coach import episode, metadata
 from trainer.agents import CoachAgent
 from trainer.common import memory_estimate
@@ -82,7 +85,7 @@ def test_ten_thousand_steps_of_the_deep_network_stay_under_6_gib() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
 def test_so_they_do_with_stereo_cameras(precision: str) -> None:
     """The largest network of the contract: 221 MiB of weights, 22 MiB of layers a frame. What is refused in advance is
     counted right: weights' gradients, layers and a few more copies of the weights are what an update takes."""

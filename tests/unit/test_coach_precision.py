@@ -11,9 +11,11 @@ from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from contract.runtime import is_bfloat16
 from simapp.policy import FrozenPolicy
+from tests.bfloat16 import needs_bfloat16
 from tests.stock_coach import CAMERA, episode, metadata
 from trainer.agents import CoachAgent
 
+pytestmark = needs_bfloat16
 HYPERPARAMETERS = Hyperparameters(batch_size=16, num_epochs=2)
 MODEL = metadata()
 HAS_BFLOAT16 = is_bfloat16("auto") and os.environ.get("ONEDNN_MAX_CPU_ISA", "") in ("", "DEFAULT", "ALL")

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract import runtime
+from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
+from contract.runtime import cpu_flags
 from simapp.blocks import ONE_BY_ONE, Blocks, Results, found_blocks
 from tests.stock_coach import CAMERA, metadata
 from tests.unit.test_coach_precision import PRESET
@@ -43,15 +46,42 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("cap", CAPS)
 def test_a_frame_gives_the_same_bits_beside_any_others(cap: str, policies: Path) -> None:
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
-    if CAPS[cap] and CAPS[cap] not in flags:
+    if CAPS[cap] and CAPS[cap] not in cpu_flags():
         pytest.skip(f"this CPU has no {CAPS[cap]}, so ONEDNN_MAX_CPU_ISA={cap} changes nothing: run it on one that has")
     command = [sys.executable, "-m", "tests.policy_bits", str(policies)]
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": cap}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("the same bits") == 12
+    in_float32, in_bfloat16 = (done.stdout.count(f"{it}: the same bits") for it in ("float32", "bfloat16"))
+    # capped below AVX-512 a CPU with it has no bfloat16: oneDNN refuses what TensorFlow leaves to it
+    is_barred = cap in ("SSE41", "AVX2") and "avx512f" in cpu_flags()
+    assert (in_float32, in_bfloat16) == (6, 0 if is_barred else 6)
+
+
+@pytest.mark.parametrize(
+    ("cap", "flags", "expected"),
+    [
+        ("", {"avx2", "avx512f", "avx512_bf16"}, True),
+        ("", {"avx2", "avx512f"}, False),
+        ("AVX2", {"avx2", "avx512f", "avx512_bf16"}, None),
+        ("sse41", {"avx2", "avx512f"}, None),
+        ("AVX2", {"avx2"}, False),
+        ("AVX512_CORE_BF16", {"avx2", "avx512f", "avx512_bf16"}, True),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_faster_and_refused_where_it_cannot_be(
+    cap: str, flags: set[str], expected: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "cpu_flags", lambda: flags)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", cap)
+    assert runtime.is_bfloat16("auto") == (expected is True)
+    assert not runtime.is_bfloat16("auto", gpu=True) and runtime.is_bfloat16("bfloat16", gpu=True)
+    assert not runtime.is_bfloat16("float32")
+    if expected is None:
+        with pytest.raises(InputError, match="ONEDNN_MAX_CPU_ISA"):
+            runtime.is_bfloat16("bfloat16")
+    else:
+        assert runtime.is_bfloat16("bfloat16")
 
 
 # --- which sizes -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution
 from simapp.policy import FrozenPolicy
 from simapp.precision import in_bfloat16
+from tests.bfloat16 import needs_bfloat16
 from tests.stock_coach import CAMERA, episode, metadata
 from tests.unit.test_coach_precision import PRESET, drive
 from tests.unit.test_coach_sac import sac_metadata
@@ -40,6 +41,7 @@ def outputs(said: ActionDistribution) -> list[np.ndarray]:
     return [it for it in (said.probabilities, said.mean, said.deviation) if it is not None]
 
 
+@needs_bfloat16
 @pytest.mark.parametrize(
     ("model", "preset"),
     [
@@ -101,6 +103,7 @@ def test_a_network_with_nothing_to_change_stays() -> None:
     assert in_bfloat16(given) == given
 
 
+@needs_bfloat16
 def test_frames_of_an_episode_drive_alike() -> None:
     """The same probabilities a frame, whatever frames are beside it."""
     model = metadata()

@@ -10,6 +10,7 @@ from contract.config import Precision, RunConfig, TrainingConfig, Which
 from contract.stores.local import LocalStore
 from undercut.api import prepare
 from undercut.backends.backend import Backend, BackendName, TrainOptions
+from undercut.backends.local.backend import LocalBackend
 from undercut.cli import stack as stack_cli
 from undercut.cli.options import (
     BotsOption,
@@ -163,7 +164,9 @@ def train(
         )
         config = RunConfig.build(values, "command line")
         carried = read.carried if read else None
-        prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
+        made = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
+    if isinstance(place_of_training, LocalBackend):
+        place_of_training.files = made.files
     raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
 
 
