@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter
 from contract.errors import InputError
 from contract.fields import parse_json, validated
 from contract.protocols import Phase
-from contract.rollout import Rollout
+from contract.rollout import Rollout, added
 from contract.salvage import list_of_objects
 from contract.state import BROKEN, EpisodeStatus
 
@@ -153,7 +153,7 @@ def _timed(rollouts: Sequence[Rollout], start_s: float) -> list[tuple[Rollout, f
 def _training_row(rollout: Rollout, start_s: float, phase: Phase, episode: int, trial: int) -> TrainingRow:
     start_ms, elapsed_ms = _milliseconds(start_s), _milliseconds(rollout.time_s)
     return TrainingRow(
-        reward_score=round(sum(rollout.rewards.tolist())),  # step by step: DeepRacer's own rounding of halves
+        reward_score=round(added(rollout.rewards.tolist())),
         metric_time=start_ms + elapsed_ms,
         start_time=start_ms,
         elapsed_time_in_milliseconds=elapsed_ms,

@@ -1,5 +1,8 @@
 """A rollout: one finished episode, as it goes from a simulator to the trainer."""
 
+import functools
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,3 +53,9 @@ class Rollout:
 
     def __len__(self) -> int:
         return len(self.steps)
+
+
+def added(values: Iterable[float]) -> float:
+    """The sum of floats one after the other, as DeepRacer adds up rewards. Python's own sum rounds otherwise since 3.12,
+    so that the same run would leave other numbers."""
+    return functools.reduce(operator.add, values, 0.0)

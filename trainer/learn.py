@@ -7,7 +7,7 @@ from typing import Protocol
 from contract.config import TrainingConfig
 from contract.hyperparameters import Hyperparameters
 from contract.protocols import Agent, Phase, RolloutOrder, RolloutSource, UpdateReport
-from contract.rollout import Rollout
+from contract.rollout import Rollout, added
 from contract.simtrace import end_time_s
 from contract.state import EpisodeStatus
 
@@ -39,7 +39,7 @@ class Progress:
             self,
             simulated_s=end_time_s(evaluation, self.simulated_s),
             clean_in_a_row=self.clean_in_a_row + 1 if clean else 0,
-            evaluation_reward=sum(float(lap.rewards.sum()) for lap in evaluation) / len(evaluation),
+            evaluation_reward=added(float(lap.rewards.sum()) for lap in evaluation) / len(evaluation),
         )
 
 

@@ -130,7 +130,7 @@ class RedisChannel:
 
     def _take_over(self) -> None:
         """Become the database's trainer, once a dead one's time is up, and sweep out what that one left."""
-        self._server.ask("clear a dead trainer away", _clear_dead_trainer)
+        self._server.ask("become its trainer", _clear_dead_trainer)
         wait_s = LOCK_S + 5.0
         if not self._server.ask(
             "become its trainer", lambda _: self._trainer.acquire(blocking_timeout=wait_s, token=self._me)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from contract.errors import InputError
+from contract.rollout import added
 from contract.state import FloatArray
 from simapp.tracks.track import Track
 from simapp.tracks.validation import MAX_WIDTH_M, MIN_WIDTH_M
@@ -130,7 +131,7 @@ def parse_track(text: str, name: str, where: str, source: str = "memory") -> Tra
     design = _parse(text, where)
     if design.closed:
         _close(design, where)
-    total = sum(piece.length_m for piece in design.pieces)
+    total = added(piece.length_m for piece in design.pieces)
     if total > MAX_LENGTH_M:
         raise InputError(where, f"{total:.1f} m", f"a track is at most {MAX_LENGTH_M:g} m long", "shorten it")
     return Track(name, _waypoints(design, total), source=source)

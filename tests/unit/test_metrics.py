@@ -117,6 +117,13 @@ def test_real_training_metrics_come_back_byte_for_byte(name: str) -> None:
     assert training_metrics_json(parse_training_metrics(text, name), "progress") == text
 
 
+def test_rewards_are_added_up_one_after_the_other() -> None:
+    """In any Python: 1 is lost beside 1e16, which a compensated sum would keep."""
+    rollout = drive(0, EpisodeStatus.off_track, length=4)
+    rollout.steps["reward"] = [1e16, 1.0, -1e16, 3.0]
+    assert training_rows([rollout], 0.0)[0].reward_score == 3
+
+
 @needs_reference
 @pytest.mark.parametrize(("run", "name"), [("console", "console-training_metrics"), ("drfc", "drfc-TrainingMetrics")])
 def test_rows_made_from_real_simtraces_are_the_real_rows(run: str, name: str) -> None:
