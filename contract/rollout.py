@@ -56,6 +56,6 @@ class Rollout:
 
 
 def added(values: Iterable[float]) -> float:
-    """The sum of floats one after the other, as DeepRacer adds up rewards. Python's own sum rounds otherwise since 3.12,
-    so that the same run would leave other numbers."""
+    """The sum of floats one after the other, as DeepRacer adds up rewards. Python's own sum rounds otherwise since
+    3.12: the same run would leave other numbers."""
     return functools.reduce(operator.add, values, 0.0)
