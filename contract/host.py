@@ -28,7 +28,9 @@ SWITCHES = {
     GAZEBO_GPU: "1 lets the GPU of the display draw Gazebo's pictures, 0 does not",
 }
 ON, OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, *SWITCHES)
+NOTIFY = "UNDERCUT_NOTIFY"
+"""Addresses that are told when a training ends, fails or is stuck, with spaces between them."""
+VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, NOTIFY, *SWITCHES)
 
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"
 REDIS_RULE = "redis://user@host:6379/0, or rediss:// for TLS; user, port and database may be left out"

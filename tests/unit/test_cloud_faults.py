@@ -1,5 +1,6 @@
 """What goes wrong in the cloud: each fault comes from the server over HTTP, and says what is missing and what to do."""
 
+import json
 import os
 import signal
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import pytest
 from contract.errors import InputError
 from tests.aws_server import ACCOUNT, Fault
 from tests.cloud_support import Here, here, small_run
+from tests.webhooks import receiver
 from undercut.backends.aws import jobs, launchers
 from undercut.backends.aws.launching import begin, finish, plan_of
 from undercut.backends.aws.session import CloudError, CloudSession
@@ -313,7 +315,12 @@ def test_the_limit_of_cost_shortens_the_job_and_stops_it(here: Here, monkeypatch
         job.secondary_status, job.training_start_time = "Training", datetime.now(UTC) - timedelta(minutes=21)
 
     here.server.started = long_ago
-    output = here.cloud("train", "mine", "--max-cost", "2")
+    with receiver() as hook:
+        monkeypatch.setenv("UNDERCUT_NOTIFY", hook.url("/ok"))
+        output = here.cloud("train", "mine", "--max-cost", "2")
+    told = [json.loads(body) for _, _, body in hook.got]
+    assert [(it["event"], it["run"]) for it in told] == [("cost", "mine"), ("finished", "mine")]
+    assert told[0]["max_cost_usd"] == 2.0 and told[0]["cost_usd"] >= 2.0 and told[1]["text"].endswith("stopped")
     (request,) = here.server.asked("CreateTrainingJob")
     assert request["StoppingCondition"]["MaxRuntimeInSeconds"] == 1200
     assert "stopping it, by --max-cost 2" in output

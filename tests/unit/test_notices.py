@@ -3,8 +3,6 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from contract.errors import InputError
+from contract.host import NOTIFY
 from contract.protocols import UpdateReport
 from contract.state import EpisodeStatus
 from tests.patience import until
 from tests.unit.synthetic import drive
+from tests.webhooks import Server, receiver
 from trainer.learn import Iteration, Progress
 from undercut.cli.main import app
 from undercut.runs import notices
@@ -24,48 +24,10 @@ from undercut.runs.notices import Address, Notice, Notifier, StuckWatch, address
 SECRET = "/services/T0/B0/secret"
 
 
-@dataclass
-class Server:
-    """Answers POSTs by their path: /ok, /hold until `release` is set, /broken, /moved to /ok."""
-
-    port: int = 0
-    release: threading.Event = field(default_factory=threading.Event)
-    got: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    begun: list[str] = field(default_factory=list)
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    mine = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            mine.begun.append(self.path)
-            if self.path == "/hold":
-                mine.release.wait(60)
-            mine.got.append((self.path, dict(self.headers), body))
-            code = {"/broken": 500, "/moved": 307}.get(self.path, 200)
-            self.send_response(code)
-            if code == 307:
-                self.send_header("Location", "/ok")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Not on the test's output."""
-
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    mine.port = httpd.server_address[1]
-    thread = threading.Thread(target=httpd.serve_forever, daemon=True)
-    thread.start()
-    yield mine
-    mine.release.set()
-    httpd.shutdown()
-    httpd.server_close()
+    with receiver() as mine:
+        yield mine
 
 
 NOTICE = Notice("finished", "mine", "training ended; 5 of 5", {"complete": 5})
@@ -123,7 +85,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 def test_addresses_come_from_the_environment_too() -> None:
-    found = addresses(["desktop"], {notices.VARIABLE: "https://a/x  https://b/y desktop"})
+    found = addresses(["desktop"], {NOTIFY: "https://a/x  https://b/y desktop"})
     assert [it.host for it in found] == ["desktop", "a", "b"]
     assert addresses(None, {}) == []
 
@@ -228,7 +190,8 @@ def test_a_training_tells_its_end_and_keeps_the_address_to_itself(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     url = server.url(SECRET)
-    arguments = ["train", "mine", "--quick", "--cars", "4", "--iterations", "1", "--notify", url]
+    monkeypatch.setenv(NOTIFY, url)
+    arguments = ["train", "mine", "--quick", "--cars", "4", "--iterations", "1"]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     [(_, _, body)] = server.got

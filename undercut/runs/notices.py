@@ -21,16 +21,16 @@ from urllib.parse import urlsplit
 import urllib3
 
 from contract.errors import InputError
+from contract.host import NOTIFY
 from contract.state import EpisodeStatus
 
 if TYPE_CHECKING:
     from trainer.learn import Iteration
 
 Event = Literal["finished", "stuck", "failed", "cost"]
+Facts = Mapping[str, float | int | str | None]
 Form = Literal["json", "ntfy", "slack", "discord", "desktop"]
 
-VARIABLE = "UNDERCUT_NOTIFY"
-"""Addresses for every training, with spaces between them."""
 STUCK_AFTER = 10
 """Iterations without a better evaluation after which a training is stuck."""
 COLLAPSED = 0.05
@@ -50,7 +50,7 @@ class Notice:
     event: Event
     run: str
     text: str
-    facts: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ _TAGS: Mapping[Event, str] = {
 
 def addresses(options: Sequence[str] | None, environment: Mapping[str, str] = os.environ) -> list[Address]:
     """Of the command line's --notify, and of UNDERCUT_NOTIFY, each once."""
-    return [Address.parse(text) for text in dict.fromkeys([*(options or ()), *environment.get(VARIABLE, "").split()])]
+    return [Address.parse(text) for text in dict.fromkeys([*(options or ()), *environment.get(NOTIFY, "").split()])]
 
 
 class Notifier:
@@ -246,7 +246,7 @@ def _score(done: "Iteration") -> tuple[float, float, float]:
     return finished, way, -sum(len(lap) for lap in laps) / len(laps)
 
 
-def _facts(done: "Iteration", reason: str) -> dict[str, float | int | str | None]:
+def _facts(done: "Iteration", reason: str) -> Facts:
     return {
         "reason": reason,
         "iteration": done.before.iteration,

@@ -1,5 +1,6 @@
 """Following a job: its log lines as they come, the guidance's metrics in them, its end, and the limit of its cost."""
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from datetime import datetime
 from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, LogSource
 from undercut.backends.aws.sagemaker import METRICS, longest_s
 from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.runs.notices import Facts, Notice, Notifier, addresses
 
 TAIL = 30
 """Lines that are shown of a job that failed."""
@@ -126,7 +128,15 @@ def follow(
     session: CloudSession, launcher: Launcher, record: JobRecord, say: Say, everything: bool = False
 ) -> Followed:
     """Show the job's lines until it has ended, metric lines only with `everything`. A job whose cost reaches its limit
-    is stopped. CloudError when it takes longer than it may."""
+    is stopped. Those at UNDERCUT_NOTIFY are told of that and of the end. CloudError when it takes longer than it may.
+    """
+    with contextlib.closing(Notifier(addresses(None), say)) as notifier:
+        return _followed(session, launcher, record, say, everything, notifier)
+
+
+def _followed(
+    session: CloudSession, launcher: Launcher, record: JobRecord, say: Say, everything: bool, notifier: Notifier
+) -> Followed:
     reader, metrics = LogReader(session), Metrics()
     tail: list[str] = []
     plan, settings = record.plan, record.plan.settings
@@ -145,10 +155,18 @@ def follow(
         if state.ended:
             ended_s = ended_s or time.monotonic()
             if time.monotonic() - ended_s >= min(LATE_S, 3 * settings.poll_s):
+                notifier.send(_end_of(record, state))
                 return Followed(state, tail, metrics)
         elif not stopped and 0 < settings.max_cost <= spent(record, state):
             dollars = f"${spent(record, state):.2f}"
-            say(f"{record.job} has cost about {dollars}: stopping it, by --max-cost {settings.max_cost:g}")
+            why = f"{record.job} has cost about {dollars}: stopping it, by --max-cost {settings.max_cost:g}"
+            say(why)
+            facts: Facts = {
+                "job": record.job,
+                "cost_usd": round(spent(record, state), 2),
+                "max_cost_usd": settings.max_cost,
+            }
+            notifier.send(Notice("cost", ", ".join(plan.runs), why, facts))
             launcher.stop(record)
             stopped = True
         elif time.time() - record.created_s > longest_s(plan) + STARTS_S:
@@ -158,6 +176,14 @@ def follow(
                 what, f"a job takes at most {(longest_s(plan) + STARTS_S) / 60:.0f} minutes", "see AWS's console"
             )
         time.sleep(settings.poll_s)
+
+
+def _end_of(record: JobRecord, state: JobState) -> Notice:
+    """What is told elsewhere of a job that has ended."""
+    has_failed = state.phase == "failed"
+    text = f"{record.job}: {state.phase}{f', {state.reason.strip()}' if has_failed and state.reason.strip() else ''}"
+    facts: Facts = {"job": record.job, "cost_usd": round(spent(record, state), 2)}
+    return Notice("failed" if has_failed else "finished", ", ".join(record.plan.runs), text[:500], facts)
 
 
 def spent(record: JobRecord, state: JobState) -> float:
