@@ -1,6 +1,7 @@
 """What a racer sees while training and after an evaluation."""
 
 import signal
+import threading
 import time
 from collections.abc import Sequence
 
@@ -44,7 +45,9 @@ class TrainingView:
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
-        self._console.print("finishing and saving this iteration; Ctrl-C again stops at once and drops it")
+        # by a thread: this may interrupt the console in the middle of a line, which would then be shown twice
+        told = "finishing and saving this iteration; Ctrl-C again stops at once and drops it"
+        threading.Thread(target=self._console.print, args=(told,)).start()
 
     def interrupted(self) -> bool:
         return self._interrupted
