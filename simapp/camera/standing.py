@@ -329,42 +329,13 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
         lens = (lenses[k, 0], lenses[k, 1], camera[3])
         mask = _sectors(lenses[k], camera)
         own = cell_of(cells, lens[0], lens[1])
-        _, top, bottom = _draw_listed(
-            starts[own],
-            starts[own + 1],
-            False,
-            mask,
-            lens,
-            camera[0],
-            axes,
-            view,
-            listed,
-            bits,
-            corners,
-            facets,
-            pictures,
-            has_holes,
-            seen_behind,
-            sizes,
-            alpha,
-            alphas,
-            planes,
-            tones,
-            seen,
-            places,
-            clipped,
-            words,
-            touched,
-            marks,
-        )
-        if bottom < top:
-            continue
-        if is_marking:
-            _draw_listed(
+        top, bottom = LINES, -1
+        for is_test in range(2 if is_marking else 1):
+            _, first, last = _draw_listed(
                 starts[own],
                 starts[own + 1],
-                True,
-                np.uint32(0xFFFFFFFF),
+                is_test == 1,
+                mask,
                 lens,
                 camera[0],
                 axes,
@@ -388,7 +359,10 @@ def draw_standing(lenses, cameras, shades, solids, textures, lists, frames, dept
                 touched,
                 marks,
             )
-        else:
+            top, bottom = min(top, first), max(bottom, last)
+        if bottom < top:
+            continue
+        if not is_marking:
             first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
             work = (names, greys, evens, odds, sums, alone, places, recent, runs, near)
             look = (pictures, textures, shades[k])

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from contract.runtime import cpu_flags
+
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -49,8 +51,7 @@ INSTRUCTION_SETS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2", "sse4_1")
 
 def instruction_set() -> str:
     """The best that this CPU has, and the cap on it if there is one."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+    flags = cpu_flags()
     best = next((name for name in INSTRUCTION_SETS if name in flags), "unknown")
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA")
     return f"{best}, ONEDNN_MAX_CPU_ISA={cap}" if cap else best

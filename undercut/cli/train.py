@@ -166,7 +166,7 @@ def train(
         carried = read.carried if read else None
         made = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
     if isinstance(place_of_training, LocalBackend):
-        place_of_training.files = made.files
+        place_of_training.prepared = made
     raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
 
 

@@ -13,7 +13,7 @@ from contract.stores.locks import Holder
 from undercut.backends.backend import BackendName, TrainOptions
 from undercut.interchange import copying
 from undercut.runs.notices import STUCK_AFTER, Notifier, told_of
-from undercut.runs.run import RacerFiles, Run
+from undercut.runs.run import Run
 from undercut.runs.workspace import RUNS_PREFIX, run_place, workspace
 
 
@@ -26,9 +26,9 @@ class LocalBackend:
         """The notifier is told when a training has ended, failed, or found nothing better for `stuck_after`
         iterations."""
         self._console, self._notifier, self._stuck_after = console, notifier, stuck_after
-        self.files: RacerFiles | None = None
-        """The racer's files of the run that is trained next, where they were just read: messages name the racer's own
-        reward then, and not its copy in the run."""
+        self.prepared: Run | None = None
+        """The run that is trained next, where it was just opened: its files need not be read again, and messages name
+        the racer's own reward, not its copy in the run."""
 
     def prepare(self, run: str) -> bool:
         return False
@@ -38,9 +38,7 @@ class LocalBackend:
 
         notifier = self._notifier or Notifier((), lambda line: None)
         with workspace().locked(RUNS_PREFIX + run) as place, told_of(run, notifier):
-            opened = Run.open(run, place)
-            if self.files is not None:
-                opened = dataclasses.replace(opened, files=self.files)
+            opened = dataclasses.replace(self.prepared, store=place) if self.prepared else Run.open(run, place)
             workers, videos = options.workers, options.video_every
             sessions.train(opened, self._console, workers, videos, notifier, self._stuck_after)
             notifier.send(sessions.finished(sessions.evaluate(opened, self._console)))
