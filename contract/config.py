@@ -63,8 +63,8 @@ class RaceConfig(BaseModel):
         description="what that is: per cent of the lap, 0.5 m at least, as AWS's simulator since 2024-10; or metres",
     )
     objects_heading_in: Literal["degrees", "radians"] = Field(
-        default="degrees",
-        description="a reward param: degrees as AWS documents it, or radians as its simulator gives it",
+        default="radians",
+        description="a reward param: radians as AWS's simulator gives it, or degrees as its documentation says",
     )
     randomize_obstacle_locations: bool = param("RANDOMIZE_OBSTACLE_LOCATIONS", False, description="each episode")
     is_obstacle_bot_car: bool = param("IS_OBSTACLE_BOT_CAR", False, description="parked cars instead of boxes")
@@ -190,10 +190,11 @@ class EvaluationConfig(BaseModel):
     start_position_offset: float = param("START_POSITION_OFFSET", 0.0, ge=0, le=1, description="lap fraction")
     max_lap_steps: int = Field(default=5_000, ge=20, description="a lap that takes longer ends as time_up")
     start_jitter_m: float = Field(
-        default=0.02, ge=0, le=0.2, description="standard deviation of the lateral start; a simulator that repeats "
-        "bit for bit would otherwise drive the same lap every trial"
-    )  # fmt: skip
-    start_jitter_deg: float = Field(default=2.0, ge=0, le=20, description="standard deviation of the start heading")
+        default=0.01, ge=0, le=0.2, description="standard deviation of the lateral start, as recorded (docs/races.md)"
+    )
+    start_jitter_deg: float = Field(
+        default=2.0, ge=0, le=20, description="standard deviation of the start heading, as recorded"
+    )
 
 
 class WorldConfig(BaseModel):

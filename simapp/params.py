@@ -64,10 +64,11 @@ class RaceState:
 class RewardParams:
     """Builds params (contract: reward function) for cars on one track."""
 
-    def __init__(self, track: Track, is_reversed: bool = False, heading_in_radians: bool = False) -> None:
+    def __init__(self, track: Track, is_reversed: bool = False, heading_in_radians: bool = True) -> None:
         """`is_reversed` tells that `track` is driven against its route's own order (REVERSE_DIR, or every other episode
         of ALTERNATE_DRIVING_DIRECTION): as in AWS's simulator it is the race's setting, not what the car does.
-        `heading_in_radians` is of `objects_heading` alone."""
+        `heading_in_radians` is of `objects_heading` alone: AWS's simulator gives radians, its documentation says
+        degrees."""
         self._is_reversed = is_reversed
         self._heading_in_radians = heading_in_radians
         self._track_length_m = float(track.length_m)
@@ -151,8 +152,7 @@ class RewardParams:
         return behind, ahead
 
     def _objects(self, state: RaceState, neighbours: Neighbours) -> list[dict[str, Any]]:
-        """The objects_* params of K cars. Headings are in degrees, as AWS documents, or in radians, as its simulator
-        gives them; a box's is 0."""
+        """The objects_* params of K cars. A box's heading is 0."""
         objects = neighbours.objects
         heading_rad = np.where(objects.kind == ObjectKind.car, objects.heading_rad, 0.0)
         heading_rad = (heading_rad + np.pi) % (2.0 * np.pi) - np.pi

@@ -52,7 +52,8 @@ def traps(body: str, metadata: Path | None = ACTIONS) -> list[tuple[str, str]]:
         ("if params['steps'] == 0: pass", "steps 1"),
         ("params['speeed']", "there is no param 'speeed'"),
         ("params.get('speeed', 1)", "get() gives its default"),
-        ("if params['objects_heading'][0] - math.atan2(1, 2) > 0: pass", "the left side is in degrees"),
+        ("if params['objects_heading'][0] - params['heading'] > 0: pass", "the left side is in radians"),
+        ("math.radians(params['objects_heading'][0])", "it is in radians already"),
     ],
 )
 def test_traps(body: str, part: str) -> None:

@@ -138,7 +138,7 @@ NUMBERS = [
     ("evaluation.race_duration_s", 0.0, 0.0, INFINITE),
     ("evaluation.start_position_offset", 0.0, 0.0, 1.0),
     ("evaluation.max_lap_steps", 5_000, 20, INFINITE),
-    ("evaluation.start_jitter_m", 0.02, 0.0, 0.2),
+    ("evaluation.start_jitter_m", 0.01, 0.0, 0.2),
     ("evaluation.start_jitter_deg", 2.0, 0.0, 20.0),
 ]
 

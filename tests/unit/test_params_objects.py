@@ -94,19 +94,19 @@ def test_lists_hold_obstacles_then_bots_then_rivals() -> None:
     assert params["objects_left_of_center"] == (closed[:, 1] > 0).tolist() == [False, True, True, False, False]
     assert params["objects_speed"] == pytest.approx([0.0, 0.0, 0.5, 0.5, rival.speed_mps[1]])
     assert params["objects_heading"][:2] == [0.0, 0.0]  # as AWS documents for what stands
-    assert params["objects_heading"][2:4] == pytest.approx(closed[2:4, 2], abs=0.5)
-    assert params["objects_heading"][4] == pytest.approx(math.degrees(rival.heading_rad[1]))
+    assert params["objects_heading"][2:4] == pytest.approx(np.radians(closed[2:4, 2]), abs=0.009)
+    assert params["objects_heading"][4] == pytest.approx(rival.heading_rad[1])
     # bots began at 1 m and END_M before the line, in alternating lanes, and have driven eight steps of 0.5 m/s
     assert closed[2:4, 0] == pytest.approx(np.array([1.0, LAP_M - 1.0]) + 8 * 0.5 / 15, abs=0.01)
     assert told[1][-1]["objects_location"][4] == (rival.x_m[0], rival.y_m[0])
     assert all(isinstance(value, float) for value in params["objects_heading"] + params["objects_distance"])
 
 
-def test_headings_of_objects_in_radians_where_the_run_asks_for_them() -> None:
-    """`objects_heading_in`: as AWS's simulator gives them, though its documentation says degrees."""
+def test_headings_of_objects_in_degrees_where_the_run_asks_for_them() -> None:
+    """`objects_heading_in`: as AWS documents them, though its simulator gives radians."""
     found = []
-    for unit in ("degrees", "radians"):
-        race, told = watched(CIRCLE, MIXED.model_copy(update={"objects_heading_in": unit}), cars_in_world=2)
+    for changed in ({"objects_heading_in": "degrees"}, {}):
+        race, told = watched(CIRCLE, MIXED.model_copy(update=changed), cars_in_world=2)
         race.start(0, 6.0, 0.1)
         race.start(1, 10.0, -0.15)
         step(race)
@@ -124,7 +124,7 @@ def test_parked_cars_point_along_the_road_and_stand() -> None:
     step(race)  # held
     step(race)
     (params,) = told[0]
-    assert params["objects_heading"] == pytest.approx([0.4 * 360 + 90 - 360], abs=0.8)
+    assert params["objects_heading"] == pytest.approx([math.radians(0.4 * 360 + 90 - 360)], abs=0.014)
     assert params["objects_speed"] == [0.0]
 
 
@@ -290,8 +290,8 @@ def test_moving_and_turning_the_track_changes_nothing_but_coordinates(
         assert np.array([b["x"], b["y"]]) == pytest.approx(np.array([a["x"], a["y"]]) @ spin + shift, abs=1e-6)
         assert math.remainder(b["heading"] - a["heading"] - math.degrees(turn), 360.0) == pytest.approx(0.0, abs=1e-6)
         moving = np.flatnonzero(np.array(a["objects_heading"]))
-        turned = np.array(b["objects_heading"])[moving] - np.array(a["objects_heading"])[moving] - math.degrees(turn)
-        assert [math.remainder(angle, 360.0) for angle in turned] == pytest.approx([0.0] * len(moving), abs=1e-6)
+        turned = np.array(b["objects_heading"])[moving] - np.array(a["objects_heading"])[moving] - turn
+        assert [math.remainder(angle, math.tau) for angle in turned] == pytest.approx([0.0] * len(moving), abs=1e-6)
 
 
 @settings(max_examples=4)
@@ -308,7 +308,6 @@ def test_a_mirrored_track_gives_mirrored_params(plan: list[float], config: RaceC
                 np.array(a[key], dtype=float).reshape(-1, 2) * [1, -1], abs=1e-6
             )
         assert (b["x"], b["y"]) == pytest.approx((a["x"], -a["y"]), abs=1e-6)
-        for one, other in zip(
-            [a["heading"], *a["objects_heading"]], [b["heading"], *b["objects_heading"]], strict=True
-        ):
-            assert math.remainder(one + other, 360.0) == pytest.approx(0.0, abs=1e-6)
+        assert math.remainder(a["heading"] + b["heading"], 360.0) == pytest.approx(0.0, abs=1e-6)
+        for one, other in zip(a["objects_heading"], b["objects_heading"], strict=True):
+            assert math.remainder(one + other, math.tau) == pytest.approx(0.0, abs=1e-6)

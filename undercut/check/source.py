@@ -5,7 +5,7 @@ import contextlib
 import math
 import operator
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from simapp.tracks import Track
 from undercut.check.finding import CheckFinding
 
 DEGREES, RADIANS = "degrees", "radians"
-IN_DEGREES = ("heading", "steering_angle", "objects_heading")
+IN_DEGREES = ("heading", "steering_angle")
 TO_RADIANS = {"atan2", "arctan2", "atan", "arctan", "asin", "arcsin", "acos", "arccos", "radians", "deg2rad"}
 TO_DEGREES = {"degrees", "rad2deg"}
 TRIGONOMETRY = {"sin", "cos", "tan"}
@@ -61,10 +61,17 @@ NOTHING = Quantity()
 
 
 def check_source(
-    source: str, path: str, known: Iterable[str], metadata: ModelMetadata | None, track: Track | None
+    source: str,
+    path: str,
+    known: Iterable[str],
+    metadata: ModelMetadata | None,
+    track: Track | None,
+    objects_heading_in: str = RADIANS,
 ) -> list[CheckFinding]:
-    """The findings, in the order of lines. `known` are the params that there are."""
-    reader = _SourceReader(source, path, tuple(known), metadata)
+    """The findings, in the order of lines. `known` are the params that there are, and `objects_heading_in` is the
+    run's setting of that name."""
+    units = dict.fromkeys(IN_DEGREES, DEGREES) | {"objects_heading": objects_heading_in}
+    reader = _SourceReader(source, path, tuple(known), metadata, units)
     tree = ast.parse(source)
     with contextlib.suppress(RecursionError):  # an expression nested by the hundreds: what was found until there
         reader.visit(tree)
@@ -104,10 +111,17 @@ def _lines(tree: ast.Module) -> list[tuple[int, np.ndarray]]:
 class _SourceReader(ast.NodeVisitor):
     """Follows params through assignments, statement by statement."""
 
-    def __init__(self, source: str, path: str, known: tuple[str, ...], metadata: ModelMetadata | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        path: str,
+        known: tuple[str, ...],
+        metadata: ModelMetadata | None,
+        units: Mapping[str, str],
+    ) -> None:
         self.found: dict[tuple[int, str], CheckFinding] = {}
         self.differs_at: int | None = None
-        self._source, self._path, self._known = source, path, known
+        self._source, self._path, self._known, self._units = source, path, known, units
         self._ranges, self._values = _ranges(metadata)
         tree = ast.parse(source)
         self._params = {"params"} | {
@@ -201,7 +215,7 @@ class _SourceReader(ast.NodeVisitor):
             guess = nearest(key, self._known)
             fix = f"did you mean {guess!r}?" if guess else f"the params are {', '.join(sorted(self._known))}"
             self.say("fail", line, f"there is no param {key!r}: the function fails when it gets here", fix)
-        return Quantity(DEGREES if key in IN_DEGREES else None, key)
+        return Quantity(self._units.get(key), key)
 
     def _call(self, node: ast.Call) -> Quantity:
         called = node.func
