@@ -262,7 +262,9 @@ def _reward(
             function.close()
     known = trial.drives[0].params[0]
     is_python = isinstance(function, RewardFunction)
-    found = check_source(function.source, str(path), known, metadata, road, race.objects_heading_in) if is_python else []
+    found = []
+    if is_python:
+        found = check_source(function.source, str(path), known, metadata, road, race.objects_heading_in)
     told = {key for key in trial.absent if any(repr(key) in finding.text for finding in found)}
     report.findings += [*check_drives(trial, path, has_objects, told), *found]
     report.reads, report.unread = sorted(trial.read), sorted(set(known) - trial.read)
