@@ -30,9 +30,6 @@ for name in (*told, "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL"):
 
 REPO = Path(__file__).resolve().parent.parent
 
-MAX_RESIDENT_BYTES = 2 << 30
-"""Of a worker, above which garbage is collected after each test."""
-
 SHARED_REFERENCE = REPO.parent / "shared" / "reference"
 """Recorded files of real DeepRacer runs: beside a development checkout, never inside it; tests skip without them."""
 
@@ -74,20 +71,36 @@ def pytest_collection_finish() -> None:
 def _leave_no_garbage() -> Iterator[None]:
     """A file's graphs and networks that lie in cycles go with it, back to the system: a worker runs dozens of files."""
     yield
-    _collect()
+    _GARBAGE.collect_after(64 << 20)
 
 
 @pytest.fixture(autouse=True)
 def _leave_little_garbage() -> Iterator[None]:
     """So it is within a file whose tests build one network after the other, which took 8 GB before its end."""
     yield
-    with contextlib.suppress(OSError):  # another system than Linux
-        resident_pages = int(Path("/proc/self/statm").read_text().split()[1])
-        if resident_pages * os.sysconf("SC_PAGE_SIZE") > MAX_RESIDENT_BYTES:
-            _collect()
+    _GARBAGE.collect_after(256 << 20)
 
 
-def _collect() -> None:
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+class _Garbage:
+    """Collected when the process has grown. A bound of its whole size would be passed for good in time, and each of
+    a thousand small tests would then pay for a walk through all objects: that was half of the suite's time."""
+
+    def __init__(self) -> None:
+        self._left_bytes = 0
+
+    def collect_after(self, growth_bytes: int) -> None:
+        if self._resident_bytes() > self._left_bytes + growth_bytes:
+            gc.collect()
+            with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+                ctypes.CDLL(None).malloc_trim(0)
+            self._left_bytes = self._resident_bytes()
+
+    @staticmethod
+    def _resident_bytes() -> int:
+        try:
+            return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:  # another system than Linux
+            return 0
+
+
+_GARBAGE = _Garbage()
