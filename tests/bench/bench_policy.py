@@ -4,9 +4,9 @@
 
 An untrained SHALLOW network on frames of noise: time does not depend on either. Under each cap of oneDNN's instructions
 a process of its own drives in turns with the batch sizes whose places all agree (simapp/blocks.py), and with those of
-before, multiples of 8 (bfloat16: 4) whose last rows may differ; bfloat16 where that cap leaves it. Beside them rl_coach as released, which asks for one
-frame at a time, on one thread, in a process of its own just before and after. Result: results/policy.json. Takes two
-minutes.
+before, multiples of 8 (bfloat16: 4) whose last rows may differ; bfloat16 where the cap leaves it. Beside them rl_coach
+as released, which asks for one frame at a time, on one thread, in a process of its own just before and after. Result:
+results/policy.json. Takes two minutes.
 """
 
 import argparse
