@@ -237,7 +237,7 @@ class RunConfig(BaseModel):
     threads: int = Field(default=0, ge=0, le=1_024, description="threads of the update and the camera; 0 means all")
     precision: Precision = Field(
         default="auto",
-        description="of products in training; auto is bfloat16 on CPUs that have it. Evaluations: float32",
+        description="of products in training; auto is bfloat16 where the CPU is faster in it. Evaluations: float32",
     )
     pretrained: str = Field(default="", description="run, model folder, archive or s3://bucket/prefix to begin from")
     pretrained_checkpoint: Which = Field(default="best", description="of the pretrained model")

@@ -61,12 +61,15 @@ def test_a_frame_gives_the_same_bits_beside_any_others(cap: str, policies: Path)
 @pytest.mark.parametrize(
     ("cap", "flags", "expected"),
     [
-        ("", {"avx2", "avx512f", "avx512_bf16"}, True),
+        ("", {"AuthenticAMD", "avx2", "avx512f", "avx512_bf16"}, True),
+        ("", {"GenuineIntel", "avx2", "avx512f", "avx512_bf16", "amx_bf16"}, True),
+        ("", {"GenuineIntel", "avx2", "avx512f", "avx512_bf16"}, False),
         ("", {"avx2", "avx512f"}, False),
+        ("AVX512_CORE", {"AuthenticAMD", "avx2", "avx512f", "avx512_bf16"}, False),
         ("AVX2", {"avx2", "avx512f", "avx512_bf16"}, None),
         ("sse41", {"avx2", "avx512f"}, None),
         ("AVX2", {"avx2"}, False),
-        ("AVX512_CORE_BF16", {"avx2", "avx512f", "avx512_bf16"}, True),
+        ("AVX512_CORE_BF16", {"AuthenticAMD", "avx2", "avx512f", "avx512_bf16"}, True),
     ],
 )
 def test_bfloat16_is_taken_where_it_is_faster_and_refused_where_it_cannot_be(
