@@ -8,6 +8,7 @@ import math
 import numbers
 import reprlib
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from contract.errors import InputError, RewardError
 from contract.fields import MISSING, nearest
 from contract.pythonfile import compile_python, leaves_no_bytecode, read_python, shown, syntax_error, told
 
+_IMPORTS = threading.RLock()
+"""Held while a racer's file is imported, since sys.path and sys.modules are the whole process's."""
 MAX_REWARD = 1e5
 """A reward is finite and within plus or minus this (contract: reward function)."""
 
@@ -37,7 +40,7 @@ class RewardFunction:
 
     Every `instance()` runs the file again as a module of its own, helper modules beside it included: no two cars share
     globals, and a car's globals live as long as its run, over episodes, like those of one simulation worker at AWS.
-    Modules from elsewhere (random, numpy, ...) are the process's own. Not for several threads at once.
+    Modules from elsewhere (random, numpy, ...) are the process's own. One instance is not for several threads at once.
     """
 
     path: Path
@@ -90,7 +93,7 @@ class RewardFunction:
         # tracebacks show the lines that run, also after the racer has edited the file (no mtime: never checked)
         linecache.cache[str(self.path)] = (len(self.source), None, lines, str(self.path))
         own = _own_imports(self.path.resolve().parent, set() if helpers is None else helpers)
-        with own, leaves_no_bytecode():
+        with _IMPORTS, own, leaves_no_bytecode():
             sys.modules[module.__name__] = module  # where dataclasses look for a class's module
             try:
                 exec(self.code, module.__dict__)
@@ -109,7 +112,7 @@ def _own_imports(folder: Path, helpers: set[Path]) -> Iterator[None]:
     beside -= sys.stdlib_module_names
     hidden = {
         name: module
-        for name, module in sys.modules.items()
+        for name, module in list(sys.modules.items())  # another thread may import something meanwhile
         if name.partition(".")[0] in beside and not _is_racers(getattr(module, "__file__", None), folder)
     }
     for name in hidden:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,22 @@ def test_helpers_of_the_same_name_in_two_folders_do_not_mix(tmp_path: Path) -> N
         write(folder, f"VALUE = {value}\n", "racer_settings.py")
         rewards.append(load(folder, "import racer_settings as s\ndef reward_function(params):\n    return s.VALUE\n"))
     assert [reward(PARAMS) for reward in rewards] == [1.0, 2.0]
+
+
+def test_files_are_loaded_side_by_side_as_one_after_the_other(tmp_path: Path) -> None:
+    """As trials of a sweep are: the helper that a file imports is the one beside it, and the process stays as it was."""
+    files = []
+    for number in range(8):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "helper.py").write_text(f"import time\ntime.sleep(0.002)\nVALUE = {number}.0\n")
+        (folder / "reward.py").write_text("import helper\ndef reward_function(params):\n    return helper.VALUE\n")
+        files.append(folder / "reward.py")
+    path = list(sys.path)
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(lambda file: RewardFunction.load(file).instance()({}), files * 4))
+    assert said == [float(number) for number in range(8)] * 4
+    assert sys.path == path and "helper" not in sys.modules
 
 
 def test_helper_named_like_a_loaded_module_is_the_racers_and_the_other_stays(tmp_path: Path) -> None:
