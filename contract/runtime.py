@@ -20,8 +20,8 @@ def usable_cores() -> int:
 
 
 def is_bfloat16(precision: str, gpu: bool = False) -> bool:
-    """Whether networks multiply in bfloat16: "auto" means where the CPU is faster in it than in float32, and no GPU does
-    the work. InputError where it was asked for and is barred.
+    """Whether networks multiply in bfloat16: "auto" means where the CPU is faster in it than in float32, and no GPU
+    does the work. InputError where it was asked for and is barred.
 
     So are AMD's with avx512_bf16 and Intel's with AMX. Intel's avx512_bf16 alone, which machines have whose AMX is
     hidden, took 1.7 times the CPU time of float32 for an update (tests/bench/results/update.json).

@@ -93,7 +93,7 @@ def test_helpers_of_the_same_name_in_two_folders_do_not_mix(tmp_path: Path) -> N
 
 
 def test_files_are_loaded_side_by_side_as_one_after_the_other(tmp_path: Path) -> None:
-    """As trials of a sweep are: the helper that a file imports is the one beside it, and the process stays as it was."""
+    """As trials of a sweep are: a file's helper is the one beside it, and the process stays as it was."""
     files = []
     for number in range(8):
         folder = tmp_path / str(number)
