@@ -143,7 +143,13 @@ class WorkerEnd(Protocol):
     """A worker's end of a channel; everything may be called from any thread but `receive`."""
 
     def attended(self) -> bool:
-        """Whether a trainer is at the other end; ChannelError where none can come any more."""
+        """Whether the trainer that is served is at the other end; ChannelError where none can come any more."""
+
+    def others(self) -> bool:
+        """Whether other trainers are there, or may be, whose workers this one may join."""
+
+    def turn(self) -> None:
+        """Serve the next of the trainers that are there from now on; not while a task is in hand."""
 
     def send(self, message: bytes) -> None:
         """Waits while the channel is full of what the trainer has not taken yet; ChannelError after a deadline."""

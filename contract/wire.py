@@ -25,7 +25,7 @@ from contract.rollout import Rollout
 from contract.state import STEP_DTYPE, TrackObjects, broken_objects, broken_steps
 
 MAGIC = b"UCUT"
-VERSION = 2
+VERSION = 3
 _PREFIX = struct.Struct("<4sHHIQ")
 _CHECKSUM = struct.Struct("<I")
 OVERHEAD = _PREFIX.size + _CHECKSUM.size
@@ -121,10 +121,11 @@ class Failed(FromWorker):
 
 
 class Leaving(FromWorker):
-    """The worker's last words."""
+    """The worker's last words; `is_back` if it looks for another trainer's work and comes again when it has none."""
 
     kind: Literal["leaving"] = "leaving"
     why: _Text
+    is_back: bool = False
 
 
 class _Array(_Message):

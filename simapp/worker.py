@@ -17,6 +17,8 @@ from contract.wire import Alive, Failed, Job, Leaving, Ready, Task, read_task, r
 
 HEARTBEAT_S = 2.0
 ASK_AGAIN_S = 5.0
+ASK_ANOTHER_S = 1.0
+"""How long a trainer is asked for work before another one is."""
 _POLL_S = 1.0
 
 
@@ -80,9 +82,13 @@ class Worker:
             self._end.close()
 
     def _ask(self) -> Task | None:
-        """The next task, None when there is none for now."""
+        """The next task, None when there is none for now: then the next trainer is asked, where there are several."""
+        others = self._end.others()
         if not self._end.attended():
-            self._stop.wait(_POLL_S)
+            if others:
+                self._end.turn()
+            else:
+                self._stop.wait(_POLL_S)
             return None
         me = Ready(
             worker=self.name,
@@ -92,13 +98,18 @@ class Worker:
             version=self._version,
         )
         self._end.send(me.to_bytes())
-        deadline_s = time.monotonic() + min(ASK_AGAIN_S, 2.5 * self._heartbeat_s)
+        deadline_s = time.monotonic() + min(ASK_ANOTHER_S if others else ASK_AGAIN_S, 2.5 * self._heartbeat_s)
         while not self._stop.is_set() and (left_s := deadline_s - time.monotonic()) > 0:
             message = self._end.receive(min(left_s, _POLL_S))
             if message is not None:
                 task = read_task(message)
                 if task.number == self._number:  # or the answer to an earlier question, asked twice
                     return task
+        if others and not self._stop.is_set():
+            farewell = Leaving(worker=self.name, number=self._number, why="looks for other work", is_back=True)
+            self._end.send(farewell.to_bytes())
+            self._number += 1  # what that one may have sent meanwhile is no answer to what is asked when it comes again
+            self._end.turn()
         return None
 
     def _do(self, task: Task) -> None:

@@ -1,7 +1,7 @@
 """A training small enough to be killed many times: the real loop, journal, channel and worker around an agent and a
 driver that only count. Run as a program it is one of the two processes:
 
-    python -m tests.mini_training trainer REDIS_JSON FOLDER ITERATIONS
+    python -m tests.mini_training trainer REDIS_JSON FOLDER ITERATIONS [RUN]
     python -m tests.mini_training worker REDIS_JSON [MEMORY_MB]
 
 With MEMORY_MB the worker may have that much more memory than it begins with, and takes all of it in its first task.
@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -32,7 +33,8 @@ from trainer.learn import Iteration, learn
 from trainer.remote import RemoteRollouts
 
 RULES = RolloutRules({"CAMERA": (40, 40, 1)}, actions=5, most_steps=60)
-JOB = Job("1.0", "mini", {"run.json": b"{}"})
+RUN = "mini"
+JOB = Job("1.0", RUN, {"run.json": b"{}"})
 HYPERPARAMETERS = Hyperparameters(num_episodes_between_training=8)
 LEASE_S, HEARTBEAT_S = 4.0, 0.5
 
@@ -40,8 +42,8 @@ LEASE_S, HEARTBEAT_S = 4.0, 0.5
 class CountingAgent:
     """Its only weight is made of everything that it was given, so that one wrong bit in one rollout shows."""
 
-    def __init__(self) -> None:
-        self.weight = 1
+    def __init__(self, run: str) -> None:
+        self.weight = sum(run.encode())
 
     def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
         for rollout in rollouts:
@@ -105,12 +107,12 @@ class Quiet:
         print(f"iteration {done.before.iteration}", flush=True)
 
 
-def train(source: RolloutSource, folder: Path, iterations: int) -> str:
+def train(source: RolloutSource, folder: Path, iterations: int, run: str = RUN) -> str:
     """TensorBoard's files are left out: the TensorFlow that writes them takes ten seconds to import."""
-    journal = RunJournal(LocalStore(folder), "mini", 10.0, "progress", 3e-4)
+    journal = RunJournal(LocalStore(folder), run, 10.0, "progress", 3e-4)
     config = TrainingConfig(max_iterations=iterations, max_steps=10**9, min_eval_trials=2, clean_evaluations=0)
     with patch("trainer.diagnostics.event_file", lambda *_, **__: b"none"):
-        return learn(CountingAgent(), source, journal, config, HYPERPARAMETERS, Quiet())
+        return learn(CountingAgent(run), source, journal, config, HYPERPARAMETERS, Quiet())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -151,11 +153,11 @@ def main() -> None:
             heartbeat_s=HEARTBEAT_S,
         ).run()
         return
-    source = RemoteRollouts(
-        RedisChannel(_address(address), "mini", patience_s=60.0), JOB, RULES, _say, expected=2, lease_s=LEASE_S
-    )
+    run = rest[2] if len(rest) > 2 else RUN
+    channel = RedisChannel(_address(address), run, patience_s=60.0)
+    source = RemoteRollouts(channel, replace(JOB, run=run), RULES, _say, expected=2, lease_s=LEASE_S)
     try:
-        print("ended:", train(source, Path(rest[0]), int(rest[1])), flush=True)
+        print("ended:", train(source, Path(rest[0]), int(rest[1]), run), flush=True)
     finally:
         source.close()
 

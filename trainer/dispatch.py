@@ -95,6 +95,8 @@ class Dispatcher:
         self._orders: dict[str, _Open] = {}
         self._lease_s = lease_s
         self._workers: dict[str, _Worker] = {}
+        self._elsewhere: dict[str, float] = {}
+        """Workers that look for other trainers' work, and until when they are counted on."""
         self._unfit: set[str] = set()
         self._ticked_s = now_s
         self.last_worker_s = now_s
@@ -158,6 +160,9 @@ class Dispatcher:
         elif isinstance(message, Failed):
             if message.order in self._orders:
                 self.failure = self.failure or _failure(message)
+        elif isinstance(message, Leaving) and message.is_back:
+            self._elsewhere[worker.name] = now_s + STALL_S
+            self._drop(worker, "")
         elif isinstance(message, Leaving):
             self._drop(worker, f"has left: {message.why}")
 
@@ -172,7 +177,8 @@ class Dispatcher:
                 return None
             worker = _Worker(message.worker, message.host, message.pid, 0, now_s, now_s)
             self._workers[message.worker] = worker
-            self._say(f"{worker} has joined; {self.workers} at work")
+            if self._elsewhere.pop(message.worker, None) is None:
+                self._say(f"{worker} has joined; {self.workers} at work")
         if worker is None and isinstance(message, Delivery):  # it drove for an earlier session, or was given up
             worker = _Worker(message.worker, "unknown", 0, message.number, now_s, now_s)
         if worker is not None:
@@ -225,7 +231,8 @@ class Dispatcher:
                 worker.heard_s += away_s
                 worker.moved_s += away_s
             self.last_worker_s += away_s
-        if self.workers:
+        self._elsewhere = {name: until_s for name, until_s in self._elsewhere.items() if until_s > now_s}
+        if self.workers or self._elsewhere:
             self.last_worker_s = now_s
         for worker in list(self._workers.values()):
             if now_s - worker.heard_s > self._lease_s:
@@ -243,7 +250,8 @@ class Dispatcher:
         if self._workers.pop(worker.name, None) is not None:
             lost = len(worker.episodes)
             self._release(worker)
-            self._say(f"{worker} {why}" + (f"; its {lost} episodes go to others" if lost else ""))
+            if why:
+                self._say(f"{worker} {why}" + (f"; its {lost} episodes go to others" if lost else ""))
 
     def _release(self, worker: _Worker) -> None:
         opened = self._orders.get(worker.order or "")
@@ -283,7 +291,8 @@ class Dispatcher:
             return False
         share = opened.order.count
         if opened.order.phase == Phase.training:
-            share = math.ceil(len(opened.order.episodes) / max(self.workers, self._expected))
+            at_hand = max(self.workers + len(self._elsewhere), self._expected)
+            share = math.ceil(len(opened.order.episodes) / at_hand)
         episodes = tuple(sorted(opened.unclaimed)[:share])
         opened.unclaimed -= set(episodes)
         opened.attempts.update(episodes)

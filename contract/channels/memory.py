@@ -108,6 +108,12 @@ class MemoryWorkerEnd:
     def attended(self) -> bool:
         return self._channel._attended()
 
+    def others(self) -> bool:
+        return False
+
+    def turn(self) -> None:
+        pass
+
     def send(self, message: bytes) -> None:
         self._channel._from_worker(message)
 

@@ -1,13 +1,14 @@
 """A channel over Redis, for workers in other containers and on other machines.
 
 Redis only carries: nothing in it is needed to go on. The trainer keeps who drives what, and puts job and policies back
-when Redis has lost them, so Redis may be killed at any moment and needs no disk. Keys, all below "undercut:":
+when Redis has lost them, so Redis may be killed at any moment and needs no disk. Any number of runs have a trainer
+each, and workers serve them in turns. Keys, all below "undercut:", where no run's name has a slash:
 
-    trainer          who the trainer is; expires LOCK_S after the trainer's last sign of life (Redis' own clock)
-    inbox            list of messages for the trainer; `inbox:bytes` counts them, and workers wait while it is full
-    taken            list with the message that the trainer has taken and not acknowledged yet
-    to:WORKER        list of messages for a worker
-    blob:SHA256      job or policy
+    trainer/RUN          who trains the run; expires LOCK_S after the trainer's last sign of life (Redis' own clock)
+    RUN:inbox            list of messages for the trainer; `:bytes` counts them, and workers wait while it is full
+    RUN:taken            list with the message that the trainer has taken and not acknowledged yet
+    RUN:to:WORKER        list of messages for a worker
+    RUN:blob:SHA256      job or policy
 """
 
 import contextlib
@@ -41,6 +42,7 @@ from contract.errors import ChannelError
 from contract.host import RedisAddress
 
 PREFIX = "undercut:"
+_TRAINERS = f"{PREFIX}trainer/"
 LOCK_S = 15
 KEEP_S = 3_600
 """Blobs and messages that nobody takes are gone after this."""
@@ -114,14 +116,15 @@ class RedisConnection:
 
 
 class RedisChannel:
-    """`TrainerEnd` on a Redis server, which it has for itself: a second trainer on the same database is refused."""
+    """`TrainerEnd` of a run on a Redis server; a second trainer of the same run is refused."""
 
     def __init__(self, address: RedisAddress, run: str, patience_s: float = PATIENCE_S) -> None:
         self._server = RedisConnection(address, patience_s)
+        self._lock, self._own = f"{_TRAINERS}{run}", f"{PREFIX}{run}:"
         self._me = json.dumps({"session": secrets.token_hex(8), "run": run, **_this_process()}).encode()
         self._blobs: dict[str, bytes] = {}
         self._turn = threading.Lock()
-        self._trainer = self._server.client.lock(f"{PREFIX}trainer", timeout=LOCK_S, sleep=0.2, thread_local=False)
+        self._trainer = self._server.client.lock(self._lock, timeout=LOCK_S, sleep=0.2, thread_local=False)
         self._renewed_s = 0.0
         self._taken: bytes | None = None
         self._unsure = False
@@ -129,23 +132,29 @@ class RedisChannel:
         self._server.came_back = self._came_back
 
     def _take_over(self) -> None:
-        """Become the database's trainer, once a dead one's time is up, and sweep out what that one left."""
-        self._server.ask("become its trainer", _clear_dead_trainer)
+        """Become the run's trainer, once a dead one's time is up, and sweep out what dead ones left."""
+        self._server.ask("become its trainer", lambda r: _clear_dead_trainer(r, self._lock))
         wait_s = LOCK_S + 5.0
         if not self._server.ask(
             "become its trainer", lambda _: self._trainer.acquire(blocking_timeout=wait_s, token=self._me)
         ):
             raise ChannelError(
-                f"Redis at {self._server.address} has a trainer: {self._holder()}\n"
-                f"  rule: one trainer a Redis database, since its workers work for that one\n"
-                f"  fix:  stop that one, or name another database in UNDERCUT_REDIS_URL (redis://host:6379/1)"
+                f"Redis at {self._server.address} has a trainer of this run: {self._holder()}\n"
+                f"  rule: one trainer a run; trainers of other runs share the Redis and its workers\n"
+                f"  fix:  stop that one, name the run otherwise, or take another database (redis://host:6379/1)"
             )
         self._renewed_s = time.monotonic()
-        old = [f"{PREFIX}inbox", f"{PREFIX}inbox:bytes", f"{PREFIX}taken"]
-        self._server.ask("sweep old messages out", lambda r: r.delete(*old, *r.scan_iter(f"{PREFIX}blob:*", 100)))
+        self._server.ask("sweep old messages out", self._sweep)
+
+    def _sweep(self, client: "redis.Redis") -> None:
+        for taken in [self._own.encode() + b"taken", *client.scan_iter(f"{PREFIX}*:taken", 1000)]:
+            dead = bytes(taken).decode().removeprefix(PREFIX).removesuffix(":taken")
+            if f"{PREFIX}{dead}:" == self._own or not client.exists(f"{_TRAINERS}{dead}"):
+                old = [*client.scan_iter(f"{PREFIX}{dead}:blob:*", 1000)]
+                client.delete(*(f"{PREFIX}{dead}:{key}" for key in ("inbox", "inbox:bytes", "taken")), *old)
 
     def _holder(self) -> str:
-        held = self._server.ask("name its trainer", lambda r: r.get(f"{PREFIX}trainer")) or b"{}"
+        held = self._server.ask("name its trainer", lambda r: r.get(self._lock)) or b"{}"
         with contextlib.suppress(ValueError, KeyError, TypeError):
             told = json.loads(held)
             return f"run {told['run']}, process {told['pid']} on {told['host']}"
@@ -155,13 +164,13 @@ class RedisChannel:
         digest = hashlib.sha256(blob).hexdigest()
         with self._turn:
             self._blobs[digest] = blob
-        self._server.ask("publish a policy", lambda r: r.set(f"{PREFIX}blob:{digest}", blob, ex=KEEP_S))
+        self._server.ask("publish a policy", lambda r: r.set(f"{self._own}blob:{digest}", blob, ex=KEEP_S))
         return digest
 
     def withdraw(self, digest: str) -> None:
         with self._turn:
             self._blobs.pop(digest, None)
-        self._server.ask("withdraw a policy", lambda r: r.delete(f"{PREFIX}blob:{digest}"))
+        self._server.ask("withdraw a policy", lambda r: r.delete(f"{self._own}blob:{digest}"))
 
     def receive(self, timeout_s: float) -> bytes | None:
         if time.monotonic() - self._renewed_s > LOCK_S / 3:
@@ -174,21 +183,21 @@ class RedisChannel:
 
     def _take(self, client: "redis.Redis", timeout_s: float) -> bytes | None:
         if self._unsure:  # an answer was lost, perhaps with a message in it
-            found = _bytes(client.lindex(f"{PREFIX}taken", 0))
+            found = _bytes(client.lindex(f"{self._own}taken", 0))
             self._unsure = False
             if found is not None:
                 return found
-        return _bytes(client.blmove(f"{PREFIX}inbox", f"{PREFIX}taken", timeout_s, "LEFT", "RIGHT"))  # type: ignore[arg-type]
+        return _bytes(client.blmove(f"{self._own}inbox", f"{self._own}taken", timeout_s, "LEFT", "RIGHT"))  # type: ignore[arg-type]
 
     def _acknowledge(self, client: "redis.Redis") -> None:
         taken = self._taken or b""
         with client.pipeline(transaction=True) as both:
-            both.delete(f"{PREFIX}taken")
-            both.decrby(f"{PREFIX}inbox:bytes", len(taken) if len(taken) > _SMALL else 0)
+            both.delete(f"{self._own}taken")
+            both.decrby(f"{self._own}inbox:bytes", len(taken) if len(taken) > _SMALL else 0)
             both.execute()
 
     def send(self, worker: str, message: bytes) -> None:
-        key = f"{PREFIX}to:{worker}"
+        key = f"{self._own}to:{worker}"
 
         def push(client: "redis.Redis") -> None:
             with client.pipeline(transaction=True) as both:
@@ -202,9 +211,8 @@ class RedisChannel:
         """Let workers see at once that this trainer is gone, and take everything away; best effort, and quick."""
 
         def leave(client: "redis.Redis") -> None:
-            if client.get(f"{PREFIX}trainer") == self._me:
-                names = [*client.scan_iter(f"{PREFIX}*", 100)]
-                client.delete(*names) if names else None
+            if client.get(self._lock) == self._me:
+                client.delete(self._lock, *client.scan_iter(f"{self._own}*", 1000))
 
         with contextlib.suppress(ChannelError):
             self._server.ask("leave", leave, patience_s=2.0)
@@ -224,49 +232,70 @@ class RedisChannel:
             is_ours = self._trainer.acquire(blocking=False, token=self._me)
         if not is_ours:
             raise ChannelError(
-                f"Redis at {self._server.address} has another trainer now: {self._holder()}\n"
-                f"  rule: one trainer a Redis database; this one was away for more than {LOCK_S} s\n"
+                f"Redis at {self._server.address} has another trainer of this run now: {self._holder()}\n"
+                f"  rule: one trainer a run; this one was away for more than {LOCK_S} s\n"
                 f"  fix:  stop that one, then start this run again: it goes on from its last iteration"
             )
         with self._turn:
             blobs = dict(self._blobs)
         for digest, blob in blobs.items():
-            if not client.expire(f"{PREFIX}blob:{digest}", KEEP_S):
-                client.set(f"{PREFIX}blob:{digest}", blob, ex=KEEP_S)
+            if not client.expire(f"{self._own}blob:{digest}", KEEP_S):
+                client.set(f"{self._own}blob:{digest}", blob, ex=KEEP_S)
         self._renewed_s = time.monotonic()
 
 
 class RedisWorkerEnd:
-    """`WorkerEnd` on a Redis server."""
+    """`WorkerEnd` on a Redis server, for one run's trainer or, with no `run`, for each that is there in turn."""
 
     def __init__(
-        self, address: RedisAddress, worker: str, most_bytes: int = MAX_BYTES, patience_s: float = PATIENCE_S
+        self,
+        address: RedisAddress,
+        worker: str,
+        most_bytes: int = MAX_BYTES,
+        patience_s: float = PATIENCE_S,
+        run: str | None = None,
     ) -> None:
         self._server = RedisConnection(address, patience_s)
-        self._worker, self._most_bytes = worker, most_bytes
+        self._worker, self._most_bytes, self._only, self._run = worker, most_bytes, run, run or ""
 
     def attended(self) -> bool:
-        return bool(self._server.ask("look for a trainer", lambda r: r.exists(f"{PREFIX}trainer")))
+        self._of_run()
+        return bool(self._run and self._server.ask("look for a trainer", lambda r: r.exists(_TRAINERS + self._run)))
+
+    def others(self) -> bool:
+        return bool(self._trainers() - {self._run})
+
+    def turn(self) -> None:
+        """In the order of the runs' names, from the one that is served, round and round."""
+        names = sorted(self._trainers() - {self._run})
+        self._run = next((name for name in names if name > self._run), names[0] if names else self._run)
+
+    def _trainers(self) -> set[str]:
+        if self._only is not None:
+            return {self._only}
+        found = self._server.ask("look for trainers", lambda r: [*r.scan_iter(f"{_TRAINERS}*", 1000)])
+        return {bytes(key).decode().removeprefix(_TRAINERS) for key in found}
 
     def send(self, message: bytes) -> None:
-        if len(message) > _SMALL:
-            self._wait_for_room()
+        own = self._of_run()
         large = len(message) if len(message) > _SMALL else 0
+        if large:
+            self._wait_for_room(f"{own}inbox:bytes")
 
         def push(client: "redis.Redis") -> None:
             with client.pipeline(transaction=True) as both:
-                both.rpush(f"{PREFIX}inbox", message)
-                both.incrby(f"{PREFIX}inbox:bytes", large)
-                both.expire(f"{PREFIX}inbox", KEEP_S)
-                both.expire(f"{PREFIX}inbox:bytes", KEEP_S)
+                both.rpush(f"{own}inbox", message)
+                both.incrby(f"{own}inbox:bytes", large)
+                both.expire(f"{own}inbox", KEEP_S)
+                both.expire(f"{own}inbox:bytes", KEEP_S)
                 both.execute()
 
         self._server.ask("send to the trainer", push)
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, counted: str) -> None:
         deadline_s = time.monotonic() + ROOM_PATIENCE_S
         while (
-            waiting := int(self._server.ask("ask for room", lambda r: _bytes(r.get(f"{PREFIX}inbox:bytes"))) or 0)
+            waiting := int(self._server.ask("ask for room", lambda r: _bytes(r.get(counted))) or 0)
         ) >= self._most_bytes:
             if time.monotonic() >= deadline_s:
                 raise ChannelError(
@@ -276,13 +305,20 @@ class RedisWorkerEnd:
             threading.Event().wait(0.05)
 
     def receive(self, timeout_s: float) -> bytes | None:
-        key = f"{PREFIX}to:{self._worker}"
+        key = f"{self._of_run()}to:{self._worker}"
         answer: Any = self._server.ask("receive from the trainer", lambda r: r.blpop([key], timeout_s))
         return None if answer is None else bytes(answer[1])
 
     def fetch(self, digest: str) -> bytes | None:
-        blob = self._server.ask("fetch a policy", lambda r: _bytes(r.get(f"{PREFIX}blob:{digest}")))
+        key = f"{self._of_run()}blob:{digest}"
+        blob = self._server.ask("fetch a policy", lambda r: _bytes(r.get(key)))
         return blob if blob is not None and hashlib.sha256(blob).hexdigest() == digest else None
+
+    def _of_run(self) -> str:
+        """What the keys of the run that is served begin with."""
+        if not self._run:
+            self.turn()
+        return f"{PREFIX}{self._run}:"
 
     def close(self) -> None:
         self._server.client.close()
@@ -295,16 +331,16 @@ def _this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "namespace": where, "pid": os.getpid()}
 
 
-def _clear_dead_trainer(client: "redis.Redis") -> None:
+def _clear_dead_trainer(client: "redis.Redis", lock: str) -> None:
     """Where the holder was a process of this machine that is dead there is nothing to wait for."""
-    held = _bytes(client.get(f"{PREFIX}trainer"))
+    held = _bytes(client.get(lock))
     try:
         told, me = json.loads(held or b"{}"), _this_process()
         if told["namespace"] and (told["host"], told["namespace"]) == (me["host"], me["namespace"]):
             os.kill(int(told["pid"]), 0)
     except ProcessLookupError:
-        if _bytes(client.get(f"{PREFIX}trainer")) == held:
-            client.delete(f"{PREFIX}trainer")
+        if _bytes(client.get(lock)) == held:
+            client.delete(lock)
     except (ValueError, KeyError, TypeError, OverflowError, PermissionError):
         return
 

@@ -145,6 +145,12 @@ class UnixWorkerEnd:
             raise ChannelError("the trainer is gone")
         return True
 
+    def others(self) -> bool:
+        return False
+
+    def turn(self) -> None:
+        pass
+
     def send(self, message: bytes) -> None:
         """Waits in the socket while the trainer takes nothing."""
         try:

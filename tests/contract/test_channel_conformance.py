@@ -140,6 +140,16 @@ def test_a_message_from_the_trainers_other_threads_comes_while_it_receives(ends:
     assert received(ann, 1) == [b"hello"]
 
 
+def test_with_one_trainer_there_is_no_other_to_turn_to(ends: Ends) -> None:
+    ann = ends.join(ANN)
+    ann.send(b"here")
+    received(ends.trainer, 1)
+    assert not ann.others()
+    ann.turn()
+    ends.trainer.send(ANN, b"hello")
+    assert ann.attended() and received(ann, 1) == [b"hello"]
+
+
 def test_a_worker_sees_that_the_trainer_has_left(ends: Ends) -> None:
     ann = ends.join(ANN)
     assert ann.attended()

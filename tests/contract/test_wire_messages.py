@@ -125,7 +125,7 @@ def test_the_rules_of_a_job_are_those_of_its_model(continuous: bool) -> None:
 
 def test_another_version_says_so() -> None:
     prefix = struct.pack("<4sHHIQ", b"UCUT", 1, 0, 0, 0)
-    with pytest.raises(WireError, match="wire version 1, and this is version 2: update the older side"):
+    with pytest.raises(WireError, match="wire version 1, and this is version 3: update the older side"):
         unframe(prefix + struct.pack("<I", zlib.crc32(prefix)), 100)
 
 
@@ -139,10 +139,10 @@ def _prefixed(version: int, zero: int, header: int, body: int, content: bytes) -
     ("zero", "header", "body"), [(1, 4, 2), (0, 5, 2), (0, 4, 1), (0, 4, 3), (0, 2**32 - 1, 2), (0, 4, 2**64 - 1)]
 )
 def test_a_prefix_that_lies_is_refused_though_its_checksum_is_right(zero: int, header: int, body: int) -> None:
-    header_bytes, body_bytes = unframe(_prefixed(2, 0, 4, 2, b"headbo"), 100)
+    header_bytes, body_bytes = unframe(_prefixed(3, 0, 4, 2, b"headbo"), 100)
     assert header_bytes + bytes(body_bytes) == b"headbo" and len(body_bytes) == 2
     with pytest.raises(WireError, match="whose prefix says"):
-        unframe(_prefixed(2, zero, header, body, b"headbo"), 100)
+        unframe(_prefixed(3, zero, header, body, b"headbo"), 100)
 
 
 def test_an_empty_frame_is_a_frame() -> None:

@@ -24,7 +24,7 @@ from contract.wire import rollout_to_bytes
 from tests.cable import Cable
 from tests.conftest import REPO
 from tests.jumping_clock import JumpingClock
-from tests.mini_training import JOB, LEASE_S, RULES, CountingDriver, address_json, contents, train
+from tests.mini_training import JOB, LEASE_S, RULES, RUN, CountingDriver, address_json, contents, train
 from tests.proxy import Proxy
 from tests.redis_server import RedisServer
 from trainer.remote import RemoteRollouts
@@ -34,6 +34,8 @@ pytestmark = [pytest.mark.redis]
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "6"))
 CUT_S = float(os.environ.get("FAULT_CUT_S", "6"))
 PATIENCE_S = 600.0
+OTHER = "other"
+"""A second training on the same Redis."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -45,7 +47,10 @@ class Cast:
     ) -> None:
         self._folder, self._address, self._environment = folder, address_json(address), {**os.environ, **environment}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._arguments = {"trainer": ["trainer", self._address, str(folder / "run"), str(iterations)]}
+        self._arguments = {
+            "trainer": ["trainer", self._address, str(folder / "run"), str(iterations)],
+            OTHER: ["trainer", self._address, str(folder / OTHER), str(iterations), OTHER],
+        }
 
     def start(self, name: str, *more: str, address: RedisAddress | None = None) -> None:
         where = self._address if address is None else address_json(address)
@@ -73,11 +78,10 @@ class Cast:
             assert self.status("trainer") in (None, 0), logs
             time.sleep(0.02)
 
-    def iterations(self) -> int:
+    def iterations(self, trainer: str = "trainer") -> int:
         """That any trainer of this run has finished."""
-        return max(
-            (int(line.split()[1]) for line in self.log("trainer").splitlines() if line[:9] == "iteration"), default=-1
-        )
+        lines = self.log(trainer).splitlines()
+        return max((int(line.split()[1]) for line in lines if line[:9] == "iteration"), default=-1)
 
     def close(self) -> None:
         for process in self._processes.values():
@@ -91,9 +95,9 @@ def server() -> Iterator[RedisServer]:
         yield server
 
 
-def expected(folder: Path, iterations: int) -> dict[str, bytes]:
+def expected(folder: Path, iterations: int, run: str = RUN) -> dict[str, bytes]:
     """What the same training in one process leaves."""
-    train(CountingDriver(), folder, iterations)
+    train(CountingDriver(), folder, iterations, run)
     return contents(folder)
 
 
@@ -222,7 +226,7 @@ def test_broken_and_oversized_messages_are_refused(tmp_path: Path, server: Redis
         while not stop.wait(0.05):
             place = int(random.integers(0, len(whole)))
             for message in (whole[:place] + b"!" + whole[place + 1 :], whole[:place], bytes(RULES.most_bytes + 1), b""):
-                client.rpush("undercut:inbox", message)
+                client.rpush("undercut:mini:inbox", message)
 
     spoiler = threading.Thread(target=spoil)
     spoiler.start()
@@ -260,8 +264,8 @@ def test_no_redis_is_said_after_the_patience(server: RedisServer) -> None:
         RedisChannel(server.address, "x", patience_s=0.3)
 
 
-def test_a_second_trainer_on_one_database_is_refused_with_the_firsts_name(server: RedisServer) -> None:
-    first = RedisChannel(server.address, "first")
+def test_a_second_trainer_of_one_run_is_refused_with_the_firsts_name(server: RedisServer) -> None:
+    first = RedisChannel(server.address, "mine")
     stop = threading.Event()
 
     def live() -> None:
@@ -271,25 +275,64 @@ def test_a_second_trainer_on_one_database_is_refused_with_the_firsts_name(server
     living = threading.Thread(target=live)
     living.start()
     try:
-        with pytest.raises(ChannelError, match=rf"run first, process {os.getpid()} on"):
-            RedisChannel(server.address, "second")
+        with pytest.raises(ChannelError, match=rf"a trainer of this run: run mine, process {os.getpid()} on"):
+            RedisChannel(server.address, "mine")
+        RedisChannel(server.address, "yours").close()
     finally:
         stop.set()
         living.join()
     first.close()
-    RedisChannel(server.address, "second").close()
+    RedisChannel(server.address, "mine").close()
     assert server.client().keys("*") == []
 
 
+def test_what_a_dead_trainer_left_is_swept_out_and_what_others_have_stays(server: RedisServer) -> None:
+    dead, other = RedisChannel(server.address, "dead"), RedisChannel(server.address, "trainer")
+    name = "a" * 16
+    worker = RedisWorkerEnd(server.address, name, run="dead")
+    worker.send(b"taken")
+    assert dead.receive(5.0) == b"taken"
+    digest = other.publish(b"policy")
+    server.client().delete("undercut:trainer/dead")  # its time is up
+    RedisChannel(server.address, "next").close()
+    left = {f"undercut:trainer:blob:{digest}".encode(), b"undercut:trainer/trainer"}
+    assert set(server.client().keys("*")) == left
+    other.close()
+    assert server.client().keys("*") == []
+
+
+def test_workers_serve_two_trainings_at_once_and_both_get_their_own_numbers(
+    tmp_path: Path, server: RedisServer
+) -> None:
+    """One is killed and started again meanwhile, and a worker too."""
+    cast = Cast(tmp_path, server.address, 12)
+    try:
+        cast.start("trainer")
+        for name in (OTHER, "ann", "ben"):
+            cast.start(name)
+        cast.wait_for("both to be under way", lambda: min(cast.iterations(), cast.iterations(OTHER)) >= 2)
+        for name in (OTHER, "ben"):
+            cast.kill(name)
+            cast.start(name)
+        for name in ("trainer", OTHER):
+            cast.wait_for(f"the end of {name}", lambda name=name: cast.status(name) == 0)  # type: ignore[misc]
+    finally:
+        cast.close()
+    assert contents(tmp_path / "run") == expected(tmp_path / "expected", 12)
+    assert contents(tmp_path / OTHER) == expected(tmp_path / "others", 12, OTHER)
+    for name in ("ann", "ben"):
+        assert {f"driving for run {RUN}", f"driving for run {OTHER}"} <= set(cast.log(name).splitlines())
+
+
 def test_a_trainer_that_was_replaced_says_so(server: RedisServer) -> None:
-    first = RedisChannel(server.address, "first", patience_s=5.0)
-    server.client().delete("undercut:trainer")  # its time was up while it was stopped
-    second = RedisChannel(server.address, "second")
+    first = RedisChannel(server.address, "mine", patience_s=5.0)
+    server.client().delete("undercut:trainer/mine")  # its time was up while it was stopped
+    second = RedisChannel(server.address, "mine")
     first._renewed_s -= LOCK_S
-    with pytest.raises(ChannelError, match="has another trainer now: run second"):
+    with pytest.raises(ChannelError, match="has another trainer of this run now: run mine"):
         first.receive(0.01)
     first.close()
-    assert server.client().exists("undercut:trainer"), "the second one's, which stays"
+    assert server.client().exists("undercut:trainer/mine"), "the second one's, which stays"
     second.close()
 
 

@@ -117,6 +117,27 @@ def test_an_order_is_done_when_every_episode_has_come_once() -> None:
     assert (book.it.counted, book.it.stale) == (8, 6)
 
 
+def test_a_worker_that_looks_elsewhere_is_counted_on_in_silence_until_it_is_long_gone() -> None:
+    book = Book()
+    for worker in (1, 2):
+        assert book.ready(worker) is None
+    book.it.hear(Leaving(worker=name(2), number=1, why="elsewhere", is_back=True).to_bytes(), book.now_s)
+    said = list(book.said)
+    book.it.open(POLICY, TRAINING)
+    book.hand_out()
+    assert len(book.tasks[1].episodes) == 4, "half of it is the other's, who may come back"
+    task = book.ready(2)
+    assert task is not None and len(task.episodes) == 4 and book.said == said
+    book.it.hear(Leaving(worker=name(2), number=2, why="elsewhere", is_back=True).to_bytes(), book.now_s)
+    assert book.it.workers == 1
+    task = book.ready(1)  # without having delivered anything
+    assert task is not None and len(task.episodes) == 4, "what the other had not delivered is free"
+    book.wait(STALL_S + 1.0, 1, steps=1)
+    assert book.it.last_worker_s == book.now_s
+    book.wait(LEASE_S + 1.0)
+    assert book.it.last_worker_s < book.now_s, "nobody is there any more"
+
+
 @pytest.mark.parametrize("how", ["lease", "leaves", "asks for more", "process died"])
 def test_what_a_worker_does_not_deliver_goes_to_the_others(how: str) -> None:
     book = Book()

@@ -20,11 +20,12 @@ from contract.protocols import WorkerEnd
 def worker(
     threads: Annotated[int, typer.Option(min=0, help="threads to use; 0 means all")] = 0,
     idle_minutes: Annotated[float, typer.Option(min=0, help="leave after so long without work")] = 60.0,
+    run: Annotated[str, typer.Option(help="serve this run's trainer alone")] = "",
     socket: Annotated[Path | None, typer.Option(hidden=True, help="of a trainer on this machine")] = None,
 ) -> None:
-    """Drive episodes for the trainer at UNDERCUT_REDIS_URL, until told to stop (Ctrl-C, SIGTERM) or idle for long.
+    """Drive episodes for the trainers at UNDERCUT_REDIS_URL, until told to stop (Ctrl-C, SIGTERM) or idle for long.
 
-    Any number of workers may join and leave at any time; numbers do not depend on them.
+    Any number of workers may join and leave at any time, and serve any number of runs; numbers do not depend on them.
     """
     from rich.console import Console
 
@@ -45,7 +46,7 @@ def worker(
         assert address is not None
         from contract.channels.redis import RedisWorkerEnd
 
-        return RedisWorkerEnd(address, name)
+        return RedisWorkerEnd(address, name, run=run or None)
 
     def say(text: str) -> None:
         typer.echo(f"{time.strftime('%H:%M:%S')} {text}")

@@ -128,7 +128,7 @@ def rollout_source(run: Run, workers: int, say: Callable[[str], None]) -> Iterat
         end = unix = UnixChannel()
         arguments = ["--socket", str(unix.path)]
     else:
-        end, arguments = RedisChannel(redis, run.config.name), []
+        end, arguments = RedisChannel(redis, run.config.name), ["--run", run.config.name]
         say(f"rollouts come over Redis at {redis}")
     patience = {} if redis is None or workers else {"worker_patience_s": MEET_S}
     tells_state = run.config.learning.critic == "state"
