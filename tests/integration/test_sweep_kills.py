@@ -48,8 +48,8 @@ class Running:
         self._folder, self._environment = folder, {**os.environ, **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, parallel: int) -> None:
-        command = [UNDERCUT, "sweep", "s.yaml", "--parallel", str(parallel), "--json"]
+    def start(self, parallel: int, *more: str) -> None:
+        command = [UNDERCUT, "sweep", "s.yaml", "--parallel", str(parallel), "--json", *more]
         with (self._folder / "out").open("wb") as out, (self._folder / "told").open("ab") as told:
             self.process = subprocess.Popen(
                 command, cwd=self._folder, stdout=out, stderr=told, env=self._environment, start_new_session=True
@@ -184,6 +184,30 @@ def test_kill_9_of_redis_between_two_sweeps_loses_and_doubles_nothing(folder: Pa
             for sweep in sweeps:
                 sweep.kill()
     whole(folder, told, count)
+
+
+@pytest.mark.redis
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
+def test_one_worker_drives_for_trials_side_by_side(folder: Path) -> None:
+    (folder / "s.yaml").write_text(TEXT.format(trials=2))
+    with RedisServer(keep_data=True) as server:
+        environment = {REDIS_URL: f"redis://127.0.0.1:{server.address.port}/0"}
+        environment[REDIS_PASSWORD_FILE] = str(server.address.password_file)
+        sweep = Running(folder, environment)
+        with (folder / "worker").open("wb") as log:
+            worker = subprocess.Popen([UNDERCUT, "worker"], env={**os.environ, **environment}, stdout=log, stderr=log)
+        try:
+            sweep.start(2, "--workers")
+            told = sweep.end()
+        finally:
+            sweep.kill()
+            worker.kill()
+            worker.wait()
+    whole(folder, told, 2)
+    assert {"driving for run s-0001", "driving for run s-0002"} <= set(
+        re.findall(r"driving for run \S+", (folder / "worker").read_text())
+    )
 
 
 @pytest.mark.redis

@@ -8,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from contract.errors import UndercutError
+from contract.errors import InputError, UndercutError
+from contract.host import REDIS_URL
 from undercut.backends.backend import BackendName
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import told_on
@@ -22,6 +23,9 @@ def sweep(
     ] = BackendName.local,
     machines: Annotated[int, typer.Option(min=1, max=1_000, help="cloud: jobs at once")] = 1,
     max_cost: Annotated[float | None, typer.Option(min=0, help="cloud: US dollars for all")] = None,
+    workers: Annotated[
+        bool, typer.Option("--workers", help="local: `undercut worker`s at UNDERCUT_REDIS_URL drive the episodes")
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="what has been found so far; trains nothing")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,8 +45,10 @@ def sweep(
         from undercut.sweep.storage import Studies, redis_of_host
         from undercut.sweep.sweeping import sweep_runs
 
-        read = Sweep.load(file)
-        studies = Studies(read.name, redis_of_host(), DIRECTIONS[read.file.objective])
+        read, redis = Sweep.load(file), redis_of_host()
+        if workers and redis is None:
+            raise InputError(REDIS_URL, "", "--workers needs the workers' Redis", "redis://host:6379/0")
+        studies = Studies(read.name, redis, DIRECTIONS[read.file.objective])
     try:
         if not show:
             count = machines if backend is BackendName.cloud else parallel
@@ -51,7 +57,7 @@ def sweep(
             if backend is BackendName.cloud:
                 _in_cloud(read, studies, machines, max_cost, console)
             else:
-                sweep_runs(read, studies, LocalTrials(studies.folder / "logs"), parallel, console)
+                sweep_runs(read, studies, LocalTrials(studies.folder / "logs", workers), parallel, console)
     finally:
         from undercut.report.sweep import sweep_page
 

@@ -27,13 +27,14 @@ HELD_S = 900.0
 class LocalTrials:
     """`TrialBackend`: a process a trial, in a session of its own, with its output in `logs`.
 
-    A process whose sweep dies finishes and saves its iteration, and ends.
+    A process whose sweep dies finishes and saves its iteration, and ends. Each drives its episodes by itself or, with
+    `has_workers`, by workers at the sweep's Redis.
     """
 
     shares_this_machine = True
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, logs: Path, has_workers: bool = False) -> None:
+        self._logs, self._has_workers = logs, has_workers
         self.pids: dict[str, int] = {}
         """Of the processes that run now, by the names of their runs."""
 
@@ -41,8 +42,8 @@ class LocalTrials:
         self._logs.mkdir(parents=True, exist_ok=True)
         path = self._logs / f"{name}.log"
         command = [sys.executable, "-P", "-m", "undercut.backends.local.trials", name]
-        # the trial drives by itself: the Redis is the sweep's
-        environment = {k: v for k, v in os.environ.items() if k not in (REDIS_URL, REDIS_PASSWORD_FILE)}
+        hidden = () if self._has_workers else (REDIS_URL, REDIS_PASSWORD_FILE)
+        environment = {k: v for k, v in os.environ.items() if k not in hidden}
         with path.open("ab") as log:
             begins = log.tell()
             process = subprocess.Popen(
