@@ -47,7 +47,8 @@ class Simulator(Protocol):
 class ActionDistribution:
     """What a policy says for K observations: probabilities (K, A), or mean and deviation (K, 2) in [-1, 1] units.
 
-    With `squash` the action is tanh of what is drawn, as SAC's policies are.
+    With `squash` the action is tanh of what is drawn, as SAC's policies are. Without a deviation the mean can be
+    driven, and nothing sampled.
     """
 
     probabilities: FloatArray | None = None
@@ -223,6 +224,9 @@ class Place(ObjectStore, Protocol):
 
     def folders(self, prefix: str) -> Sequence[str]:
         """Names of what has keys directly below prefix ("" or ending in a slash), sorted."""
+
+    def size(self, key: str) -> int:
+        """Bytes of the key's content, without reading it; KeyError when absent."""
 
     def modified_s(self, key: str) -> float:
         """Seconds since the epoch, by the store's clock, when the key was put; KeyError when absent."""

@@ -1,8 +1,9 @@
 """A YAML file of `KEY: value` lines, read with the line of every key, so that errors can name it."""
 
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -76,6 +77,51 @@ def check_entries(
                 raise InputError(entry.place, entry.key, "a key of the run parameters", fix)
             warnings.warn(f"{entry.place}: unknown key ignored; {fix}", InputWarning, stacklevel=4)
     return {key: entry for key, entry in entries.items() if key in known}
+
+
+# --- files with mappings in mappings, which pydantic reads -----------------------------------------------------------
+
+Lines = Mapping[tuple[str, ...], int]
+"""The line of each key by its path."""
+
+
+def read_nested(text: str, where: str, fix: str) -> tuple[dict[str, Any], Lines]:
+    """The file's content, as the safe loader reads it, and the line of each key. `fix` goes with a file that is no
+    mapping. InputError with line and column for what is no YAML, and for a key that stands twice."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
+        rule = f"the file must be valid YAML: {error.problem}"
+        raise InputError(place, text[:40], rule, "look for a quote, colon or indent too much") from None
+    except UNREADABLE as error:
+        raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
+    if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
+        raise InputError(where, text[:40], "the file is lines of KEY: value", fix)
+    lines: dict[tuple[str, ...], int] = {}
+    _note_lines(root, (), lines, where)
+    return content, lines
+
+
+def place_of(where: str, lines: Lines, key: tuple[str, ...]) -> str:
+    """`file, line 3: search.hyperparameters.lr`, by the innermost key that stands in the file."""
+    found = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), None)
+    return f"{where}{f', line {found}' if found else ''}: {'.'.join(key)}"
+
+
+def _note_lines(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], where: str) -> None:
+    if not isinstance(node, yaml.MappingNode) or len(path) > 5:
+        return
+    for key_node, value_node in node.value:
+        key = (*path, str(key_node.value))
+        line = _line(key_node)
+        if key in lines:
+            place = f"{where}, line {line}: {'.'.join(key)}"
+            raise InputError(place, key[-1], f"a key stands once; it is on line {lines[key]} too", "delete one of them")
+        lines[key] = line
+        _note_lines(value_node, key, lines, where)
 
 
 def _line(node: yaml.Node) -> int:

@@ -11,7 +11,7 @@ from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import ActionDistribution
 from contract.runtime import is_bfloat16, quiet_import, session_threads
 from contract.state import Observations
-from simapp.blocks import Blocks, blocks_of, found_blocks
+from simapp.blocks import ONE_BY_ONE, Blocks, blocks_of, found_blocks
 from simapp.precision import in_bfloat16
 from simapp.probe import Probe, shape_of, with_noise
 
@@ -37,6 +37,8 @@ class FrozenPolicy:
     of a process settles it for all. `precision` is that of the products, all of them: "auto" is bfloat16 on CPUs that
     have it, where probabilities differ from float32's in the third decimal. `trainer_threads` is the number of the
     process that trains, where that is another one: how products are shared among threads shows in their last bits.
+    `mode_only` takes a graph with the one output `policy`, as in car bundles, and drives what a car would: the
+    likeliest action, or the mean, without a deviation to sample by, frame by frame.
 
     A frame's distribution is the same bits whatever frames are beside it, in whatever order and number.
     """
@@ -48,8 +50,9 @@ class FrozenPolicy:
         threads: int | None = None,
         precision: Precision = "float32",
         trainer_threads: int | None = None,
+        mode_only: bool = False,
     ) -> None:
-        self._metadata = metadata
+        self._metadata, self._mode_only = metadata, mode_only
         self._tf = quiet_import("tensorflow")
         self._cores, self._streams = session_threads(threads)
         if trainer_threads is not None:
@@ -76,6 +79,8 @@ class FrozenPolicy:
         else:
             network, head = NETWORK, f"{NETWORK}/network_1/ppo_head_0"
             names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
+        if self._mode_only:
+            names = ["policy"]
         graph = self._tf.Graph()
         try:
             read = v1.GraphDef.FromString(pb)
@@ -129,8 +134,8 @@ class FrozenPolicy:
         first, *second = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
         if second and self._metadata.algorithm == "sac":
             return ActionDistribution(mean=first, deviation=np.exp(second[0]), squash=True)
-        if second:
-            return ActionDistribution(mean=first, deviation=second[0])
+        if isinstance(self._metadata.actions, ContinuousActions):
+            return ActionDistribution(mean=first, deviation=second[0] if second else None)
         if self._softmax:
             first = np.exp(first - first.max(axis=1, keepdims=True))
             first /= first.sum(axis=1, keepdims=True)
@@ -150,7 +155,9 @@ class FrozenPolicy:
 
     def _found_blocks(self, read: Any, known: Blocks | None = None) -> Blocks:
         """The batch sizes for this network here, with `known` ones the large ones too; on a GPU, whose kernels are
-        others, those that are tried."""
+        others, those that are tried. A graph of anybody's has its frames one by one, as on a car."""
+        if self._mode_only:
+            return ONE_BY_ONE
         candidates = LARGE_BLOCKS if known else BLOCKS[self._precision]
         if self._tf.config.list_physical_devices("GPU"):
             return Blocks((*(known.sizes if known else ()), *candidates))

@@ -149,9 +149,9 @@ def choose(
         passed: NDArray[Any] = np.count_nonzero(cumulative[:, :-1] <= drawn * cumulative[:, -1:], axis=1)
         return passed
     assert said.mean is not None
-    assert said.deviation is not None
     actions = said.mean
     if episodes is not None:
+        assert said.deviation is not None
         actions = actions + said.deviation * np.stack([episode.random.standard_normal(2) for episode in episodes])
     return np.tanh(actions) if said.squash else actions
 

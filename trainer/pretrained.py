@@ -176,6 +176,16 @@ class ModelFolder:
         iteration, steps = artifacts.parse_checkpoint_name(name) or (0, 0)
         return Pretrained(f"{self.where}/{self._in_model}{name}", iteration, steps, metric, metadata, files)
 
+    def frozen(self) -> tuple[str, bytes] | None:
+        """Key and content of the frozen graph that drives: the best checkpoint's, else the newest, else a car bundle's;
+        None where there is none."""
+        name, _ = self._pointed("best")
+        best, _ = (artifacts.parse_checkpoint_name(name) if name else None) or (None, None)
+        for key in (f"{self._in_model}model_{best}.pb", self._graph()[0]):
+            if key in self.keys:
+                return key, self.files.get(key)
+        return None
+
     def _pointed(self, which: Which) -> tuple[str | None, float | None]:
         """Name and metric of the best or last checkpoint; no name where the model has no checkpoint."""
         pointers = self.read(f"{self._in_model}deepracer_checkpoints.json", "deepracer_checkpoints.json")

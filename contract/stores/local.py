@@ -90,6 +90,12 @@ class LocalStore:
             return []
         return sorted(child.name for child in folder.iterdir() if child.is_dir() and any(child.iterdir()))
 
+    def size(self, key: str) -> int:
+        path = self.path(key)
+        if not path.is_file():
+            raise KeyError(key)
+        return path.stat().st_size
+
     def modified_s(self, key: str) -> float:
         path = self.path(key)
         if not path.is_file():

@@ -153,6 +153,12 @@ class S3Store:
         found = self._listed(prefix, "CommonPrefixes", Delimiter="/")
         return sorted(entry["Prefix"].rstrip("/").rpartition("/")[2] for entry in found)
 
+    def size(self, key: str) -> int:
+        entry = self._entry(key)
+        if entry is None:
+            raise KeyError(key)
+        return int(entry["Size"])
+
     def modified_s(self, key: str) -> float:
         entry = self._entry(key)
         if entry is None:
@@ -197,7 +203,12 @@ class S3Store:
 
     def _put(self, name: str, data: bytes, **condition: str) -> dict[str, Any]:
         answer: dict[str, Any] = self.client.put_object(
-            Bucket=self.address.bucket, Key=name, Body=data, ChecksumSHA256=_sha256(data), **condition
+            Bucket=self.address.bucket,
+            Key=name,
+            Body=data,
+            ChecksumSHA256=_sha256(data),
+            **_content_type(name),
+            **condition,
         )
         return answer
 
@@ -208,7 +219,7 @@ class S3Store:
         def ask(request: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             return self._ask("write", name, request, len(data))
 
-        begun = ask(lambda: client.create_multipart_upload(**place, ChecksumAlgorithm="SHA256"))
+        begun = ask(lambda: client.create_multipart_upload(**place, **_content_type(name), ChecksumAlgorithm="SHA256"))
         upload = {**place, "UploadId": begun["UploadId"]}
         try:
             parts = []
@@ -268,6 +279,12 @@ class _PassingError(StoreError):
 
 class _AbsentError(StoreError):
     """There is no such key."""
+
+
+def _content_type(name: str) -> dict[str, str]:
+    """What a browser that opens pages and videos in the bucket has to be told."""
+    kind = {"html": "text/html; charset=utf-8", "mp4": "video/mp4", "png": "image/png"}.get(name.rpartition(".")[2])
+    return {} if kind is None else {"ContentType": kind}
 
 
 def _sha256(data: bytes) -> str:

@@ -50,6 +50,15 @@ def test_put_then_get_whole_content(store: Place) -> None:
     assert store.exists("model/big")
 
 
+def test_size_of_a_content(store: Place) -> None:
+    store.put("model/big", bytes(9_000_000))
+    store.put("empty", b"")
+    assert (store.size("model/big"), store.size("empty")) == (9_000_000, 0)
+    for key in ("model", "model/bi", "absent"):
+        with pytest.raises(KeyError):
+            store.size(key)
+
+
 def test_put_replaces(store: Place) -> None:
     store.put("key", b"a long first content")
     store.put("key", b"short")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
@@ -19,7 +18,7 @@ from contract.errors import InputError, InputWarning
 from contract.fields import nearest, read_text, read_value
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
-from contract.yamlfile import UNREADABLE
+from contract.yamlfile import place_of, read_nested
 from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD, TRACKS, RacerFiles, default_hyperparameters, overlaid
 
 Objective = Literal["lap_time", "completion", "reward"]
@@ -123,7 +122,7 @@ class Sweep:
         """InputError with file, line, key, value, rule and fix for what is wrong, before anything is trained."""
         text = read_text(path, "the file of a sweep")
         where = str(path)
-        content, lines = _composed(text, where)
+        content, lines = read_nested(text, where, "see docs/sweep.md for one")
         file = _validated(content, lines, where)
         name = file.name or path.stem
         if not is_run_name(name) or len(name) > 59:
@@ -180,7 +179,7 @@ class _Reader:
         self._file, self._lines, self._where, self._folder = file, lines, where, folder
 
     def place(self, *key: str) -> str:
-        return _place(self._where, self._lines, key)
+        return place_of(self._where, self._lines, key)
 
     def sweep(self, name: str) -> Sweep:
         file = self._file
@@ -373,44 +372,6 @@ def _nested(base: dict[str, Any], dotted: Mapping[str, Any]) -> dict[str, Any]:
 # --- YAML ------------------------------------------------------------------------------------------------------------
 
 
-def _composed(text: str, where: str) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
-    """The file's content, and the line of each key by its path."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
-        fix = "look for a quote, colon or indent too much"
-        raise InputError(place, text[:40], f"the file must be valid YAML: {error.problem}", fix) from None
-    except UNREADABLE as error:
-        raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
-    if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
-        raise InputError(where, text[:40], "the file is lines of KEY: value", "see docs/sweep.md for one")
-    lines: dict[tuple[str, ...], int] = {}
-    _note_lines(root, (), lines, where)
-    return content, lines
-
-
-def _note_lines(node: yaml.Node, path: tuple[str, ...], lines: dict[tuple[str, ...], int], where: str) -> None:
-    if not isinstance(node, yaml.MappingNode) or len(path) > 5:
-        return
-    for key_node, value_node in node.value:
-        key = (*path, str(key_node.value))
-        line = int(key_node.start_mark.line) + 1
-        if key in lines:
-            place = f"{where}, line {line}: {'.'.join(key)}"
-            raise InputError(place, key[-1], f"a key stands once; it is on line {lines[key]} too", "delete one of them")
-        lines[key] = line
-        _note_lines(value_node, key, lines, where)
-
-
-def _place(where: str, lines: Mapping[tuple[str, ...], int], key: tuple[str, ...]) -> str:
-    """`file, line 3: search.hyperparameters.lr`, by the innermost key that stands in the file."""
-    found = next((lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in lines), None)
-    return f"{where}{f', line {found}' if found else ''}: {'.'.join(key)}"
-
-
 def _validated(content: dict[str, Any], lines: Mapping[tuple[str, ...], int], where: str) -> SweepFile:
     try:
         return SweepFile.model_validate(content)
@@ -429,4 +390,4 @@ def _validated(content: dict[str, Any], lines: Mapping[tuple[str, ...], int], wh
         elif first["type"] == "missing":
             rule, fix = "the key must be there", f"add {key[-1]}:"
         shown = first["input"] if first["type"] != "missing" else "(missing)"
-        raise InputError(_place(where, lines, key), shown, rule, fix) from None
+        raise InputError(place_of(where, lines, key), shown, rule, fix) from None

@@ -10,14 +10,16 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from contract.config import RunConfig
 from contract.errors import SimulatorError
+from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, Policy, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import Observations
 from simapp.episode_setup import EpisodeSetup, episode_setups
 from simapp.policy import FrozenPolicy
-from simapp.race import Race, RaceRules
+from simapp.race import Race, RaceRules, Reward
 from simapp.rollout import collect
 from simapp.starts import between, conditioned, flying, start_line
+from simapp.tracks import Track
 from undercut.runs.run import Run
 from undercut.runs.simulators import make_simulator
 
@@ -110,22 +112,37 @@ class _Counted:
 
 def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observations: bool = False) -> list[Rollout]:
     """Laps under the run's evaluation rules, side by side; continuous ones follow each other in one car."""
-    config, files, track = run.config, run.files, run.track()
-    cars = 1 if config.evaluation.is_continuous else min(order.count, EVALUATION_CARS)
-    simulator = make_simulator(config, track, [files.metadata] * cars)
-    rewards = [files.reward.instance() for _ in range(cars)]
-    reverse = config.reverse_dir
-    race = Race(simulator, track, evaluation_rules(config), rewards, reverse, config.race)
-    ranges = config.randomization if config.enable_domain_randomization else None
-    start = conditioned(race, ranges, start_line(race, config.evaluation))
-    if config.evaluation.is_continuous:
-        start = flying(race, start)
-    seed_racers_randomness(config.seed, order)
+    config, files = run.config, run.files
     frozen = FrozenPolicy(policy, files.metadata, config.threads or None)
     try:
-        return collect(race, frozen, files.metadata, order, start, config.seed, keep_observations)
+        make_reward = files.reward.instance
+        return laps_of(config, run.track(), files.metadata, make_reward, frozen, order, keep_observations)
     finally:
         frozen.close()
+
+
+def laps_of(
+    config: RunConfig,
+    track: Track,
+    metadata: ModelMetadata,
+    make_reward: Callable[[], Reward],
+    policy: Policy,
+    order: RolloutOrder,
+    keep_observations: bool = False,
+) -> list[Rollout]:
+    """The same by any policy of a model with this metadata, on a track in its driving direction."""
+    cars = 1 if config.evaluation.is_continuous else min(order.count, EVALUATION_CARS)
+    simulator = make_simulator(config, track, [metadata] * cars)
+    try:
+        rewards = [make_reward() for _ in range(cars)]
+        race = Race(simulator, track, evaluation_rules(config), rewards, config.reverse_dir, config.race)
+        ranges = config.randomization if config.enable_domain_randomization else None
+        start = conditioned(race, ranges, start_line(race, config.evaluation))
+        if config.evaluation.is_continuous:
+            start = flying(race, start)
+        seed_racers_randomness(config.seed, order)
+        return collect(race, policy, metadata, order, start, config.seed, keep_observations)
+    finally:
         simulator.close()
 
 
