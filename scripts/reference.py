@@ -24,6 +24,7 @@ from contract.learning import LearningConfig
 from contract.metadata import LidarConfig, MetadataFile
 from undercut.cli.main import app
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from undercut.league.rules import LeagueFile, SubmissionLimits
 from undercut.sweep.spec import RacerPaths, Range, SweepFile
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
@@ -41,6 +42,8 @@ MODELS: tuple[tuple[str, type], ...] = (
     ("A sweep's file", SweepFile),
     ("A sweep's file: files", RacerPaths),
     ("A sweep's file: a range in search", Range),
+    ("A league's file (league.yaml)", LeagueFile),
+    ("A league's file: limits", SubmissionLimits),
 )
 KINDS = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
 

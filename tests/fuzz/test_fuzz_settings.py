@@ -24,6 +24,7 @@ from contract.params import (
 )
 from tests.fuzzing import ODD_WORDS, damaged_bytes, damaged_json, damaged_text, examples, value_or_error
 from undercut.interchange.drfc import VARIABLES, read_drfc_env
+from undercut.league.rules import LeagueFile, new_file
 from undercut.races.params import race_params, read_race_params
 
 REPO = Path(__file__).resolve().parents[2]
@@ -199,3 +200,11 @@ def test_s3_addresses(text: str) -> None:
     address = value_or_error(lambda: S3Address.parse(text, "place"), "place")
     if address is not None:
         assert S3Address.parse(str(address), "again") == address
+
+
+@examples(60)
+@given(damaged_text(new_file("paddock", "Club", 3, (1, 2), "mean_lap", "own")))
+def test_league_files(text: str) -> None:
+    rules = value_or_error(lambda: LeagueFile.parse(text, "league.yaml"), "league.yaml")
+    if rules is not None:
+        assert rules.config(rules.seeds[0]).evaluation.number_of_trials == rules.laps

@@ -10,11 +10,12 @@ from undercut.analysis.places import LapScale
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its head, and what its numbers mean."""
+    """A column of a table: its head, and what its numbers mean. One that `wraps` holds sentences."""
 
     head: str
     meaning: str
     left: bool = False
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from undercut.cli import cloud as cloud_cli
 from undercut.cli import compare as compare_cli
 from undercut.cli import copying as copy_cli
 from undercut.cli import doctor as doctor_cli
+from undercut.cli import droa as droa_cli
 from undercut.cli import evaluate as evaluate_cli
 from undercut.cli import exporting as export_cli
 from undercut.cli import importing as import_cli
 from undercut.cli import inspect as inspect_cli
+from undercut.cli import league as league_cli
 from undercut.cli import line as line_cli
 from undercut.cli import new as new_cli
 from undercut.cli import race as race_cli
@@ -41,8 +43,10 @@ from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
 app.add_typer(worlds_cli.app, name="worlds")
+app.add_typer(league_cli.app, name="league")
 app.add_typer(stack_cli.app, name="stack")
 app.add_typer(cloud_cli.app, name="cloud")
+app.add_typer(droa_cli.app, name="droa")
 app.command("import")(import_cli.import_model)
 app.command()(copy_cli.pull)
 app.command()(copy_cli.push)
@@ -81,6 +85,7 @@ PANELS = {
             "evaluate",
             "race",
             "tournament",
+            "league",
             "tracks",
             "worlds",
             "line",

@@ -142,7 +142,7 @@ def import_model(
     or of no use.
     """
     model = model_folder(source)
-    name = name or _name_of(source)
+    name = name or run_name_of(source)
     RunConfig.build({"name": name}, "command line")
     with workspace().locked(RUNS_PREFIX + name) as target:
         if target.list(""):
@@ -158,7 +158,7 @@ def import_model(
             return _Import(model, name, store).run(track, reward, metadata, hyperparameters)
 
 
-def _name_of(source: str) -> str:
+def run_name_of(source: str) -> str:
     """A run's name made of a path's last part."""
     last = source.rstrip("/").rpartition("/")[2] if source.startswith(S3) else Path(source).resolve().name
     for suffix in (".gz", ".tgz", ".tar", ".zip"):

@@ -81,6 +81,17 @@ def path_pictures(log: RunLog, laps: Sequence[Episode], what: str) -> list[Pictu
     return [*pictures, _steering_path(place, laps, moves, after("steering_rad"), what)]
 
 
+def speed_picture(log: RunLog, laps: Sequence[Episode], name: str, title: str, caption: str) -> Picture:
+    """Paths of the laps, at least one, coloured by the speed driven."""
+    place, moves = Map(log), [driven(lap.steps) for lap in laps]
+    speeds = np.concatenate([speed for _, speed in moves])
+    low, high = (float(it) for it in np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, 1.0)
+    scale = Normalize(low, max(high, low + 1e-3))
+    return picture(
+        name, title, caption, _paths(place, laps, moves, speeds, bright("viridis"), scale, "m/s"), place.height_in()
+    )
+
+
 Moves = Sequence[tuple[np.ndarray, FloatArray]]
 
 

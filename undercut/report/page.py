@@ -36,7 +36,13 @@ def _part(name: str, *values: Any) -> str:
     return str(getattr(_templates().get_template("parts.html").module, name)(*values))
 
 
-def page(title: str, lead: str, sections: Sequence[Section]) -> str:
+FOOTER = (
+    "Made by undercut. One step is 1/15 s of simulated time; waypoints count from 0 at the start line. "
+    "The same pictures lie as PNG in report/, beside this page."
+)
+
+
+def page(title: str, lead: str, sections: Sequence[Section], footer: str = FOOTER) -> str:
     """The whole document."""
     return (
         _templates()
@@ -45,6 +51,7 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
             title=title,
             lead=lead,
             sections=sections,
+            footer=footer,
             style=(ASSETS / "style.css").read_text(encoding="utf-8"),
             script=(ASSETS / "sort.js").read_text(encoding="utf-8"),
         )
@@ -69,6 +76,21 @@ def problems(lines: Sequence[str]) -> str:
 def pictures(shown: Sequence[Picture], large: bool = False) -> str:
     """Pictures side by side, as many as fit; of large ones two at most."""
     return _part("pictures", shown, large)
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """A video beside the page, by its relative address (none: empty), and a picture below it (its SVG)."""
+
+    title: str
+    caption: str
+    video: str
+    svg: str
+
+
+def films(shown: Sequence[Film]) -> str:
+    """Side by side, as many as fit."""
+    return _part("films", shown)
 
 
 def table(shown: Table, sortable: bool = False, classes: Sequence[str] = ()) -> str:
