@@ -162,8 +162,9 @@ def test_a_folder_is_uploaded_and_imported(signed_in: DroaServer, tmp_path: Path
 
 def test_a_run_is_exported_for_it(signed_in: DroaServer) -> None:
     driven_run("mine.1", car_color="Red")
-    done = undercut("import", "mine.1", "--world", "reinvent_base", "--no-wait")
+    done = undercut("import", "mine.1", "--no-wait")
     assert done.exit_code == 0, done.output
+    assert "give --world NAME" in done.output
     _, _, body = next(it for it in signed_in.calls if it[0] == "ImportModel")
     assert body["modelName"] == "mine-1"
     keys = [key.removeprefix(f"{body['s3Path']}/") for key in signed_in.uploaded(body["s3Bucket"], body["s3Path"])]

@@ -174,7 +174,7 @@ def test_five_runs_one_broken_one_cheating_in_size_rank_the_same_twice(league: P
     assert told["ranking"][0]["complete"] == 4 and told["ranking"][2]["resets"] > 0
     reasons = {it["name"]: (it["state"], it["reason"]) for it in told["not_ranked"]}
     assert reasons["broken"][0] == "refused" and "a whole .tar.gz or .zip" in reasons["broken"][1]
-    assert reasons["huge"] == ("refused", "3,000,001 bytes: a submission has at most 3 MB (limits.bundle_mb)")
+    assert reasons["huge"] == ("refused", "3,000,001 bytes; rule: a submission has at most 3 MB (limits.bundle_mb)")
     before = made(league)
     assert {"standings.json", "index.html", "results/quick.json", "recordings/lost.rec"} <= set(before)
     assert sum(name.endswith(".mp4") for name in before) == 2

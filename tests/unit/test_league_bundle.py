@@ -156,7 +156,7 @@ def test_a_mean_is_driven_without_a_deviation(tmp_path: Path) -> None:
 def test_sizes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     told = reason(tmp_path, rng.bytes(2_000_001))
-    assert "2,000,001 bytes: a submission has at most 2 MB (limits.bundle_mb)" in told
+    assert "2,000,001 bytes; rule: a submission has at most 2 MB (limits.bundle_mb)" in told
     bomb = tar({"agent/model.pb": b"\0" * 4_000_001, "model_metadata.json": METADATA.encode()})
     assert len(bomb) < 10_000
     assert "4,000,000 bytes together" in reason(tmp_path, bomb)

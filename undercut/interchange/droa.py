@@ -156,12 +156,14 @@ class DroaClient:
         return answer
 
 
-def run_files(name: str, world: str | None, folder: Path) -> list[tuple[str, Path]]:
-    """A run's files in the layout of DeepRacer on AWS, written below `folder`."""
+def run_files(name: str, world: str | None, folder: Path, say: Callable[[str], None]) -> list[tuple[str, Path]]:
+    """A run's files in the layout of DeepRacer on AWS, written below `folder`; `say` is told what to know of them."""
     from undercut.interchange.exporting import export
     from undercut.runs.run import Run
 
     written = export(Run.open(name), "droa", folder / name, world=world)
+    for note in written.notes:
+        say(note)
     return folder_files(written.path)
 
 
@@ -180,7 +182,7 @@ def import_source(
 
     if Run.exists(source):
         with TemporaryDirectory(prefix="undercut-droa-") as folder:
-            return client.import_model(name, description, run_files(source, world, Path(folder)), say)
+            return client.import_model(name, description, run_files(source, world, Path(folder), say), say)
     if not Path(source).is_dir():
         raise InputError("MODEL", source, "a run, or a folder with a model", "undercut runs lists runs")
     return client.import_model(name, description, folder_files(Path(source)), say)

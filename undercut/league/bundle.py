@@ -141,10 +141,10 @@ def reason_of(error: BaseException, name: str) -> str:
     if isinstance(error, InputError):
         where = error.where.removeprefix(name).lstrip(":/ ")
         shown = error.value if isinstance(error.value, str) else repr(error.value)
-        return f"{f'{where}: ' if where else ''}{shown[:200]}: {error.rule}"[:600]
+        return f"{f'{where}: ' if where else ''}{shown[:200]}; rule: {error.rule}"[:600]
     if isinstance(error, UndercutError):
         what, _, rest = str(error).partition("\n")
         what = what.removeprefix(name).lstrip(":/ ")
         rule = next((line.partition("rule:")[2].strip() for line in rest.splitlines() if "rule:" in line), "")
-        return f"{what}: {rule}"[:600] if rule else what[:600]
+        return f"{what}; rule: {rule}"[:600] if rule else what[:600]
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:600]
