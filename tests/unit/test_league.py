@@ -293,6 +293,7 @@ def test_init_submit_and_page(racer: Path) -> None:
     assert not (racer / "club" / "submissions" / "bob.tar.gz").exists()
     done = undercut("page", "club", "--out", "site", "--no-video")
     assert done.exit_code == 0, done.output
+    assert "1 not driven by these rules yet: undercut league run club" in done.output
     assert (racer / "site" / "index.html").read_bytes() == (racer / "club" / "index.html").read_bytes()
 
 

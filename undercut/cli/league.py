@@ -117,6 +117,8 @@ def page(
     opened = League.open(league)
     standings = publish(opened, told, video, view, out)
     _show(standings, told, as_json)
+    if standings.waiting:
+        _say(told, f"{standings.waiting} not driven by these rules yet: undercut league run {league}")
     _say(told, f"page:   {out / PAGE if out is not None else opened.place.where(PAGE)}")
 
 

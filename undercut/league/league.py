@@ -251,7 +251,8 @@ class League:
         """The ranking by the results that there are; also written to standings.json."""
         results = self.results()
         versions = sorted({it.version for it in results if it.state == "driven"})
-        standings = Standings.of(self.rules, results, {it: self._limit_s(it, console) for it in versions})
+        limits_s = {it: self._limit_s(it, console) for it in versions}
+        standings = Standings.of(self.rules, results, limits_s, len(self.submissions()) - len(results))
         self.place.put(STANDINGS, (json.dumps(standings.as_json(), indent=2, allow_nan=False) + "\n").encode())
         return standings
 

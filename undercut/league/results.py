@@ -114,14 +114,21 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """A league's ranking, and who is not in it with the reason."""
+    """A league's ranking, and who is not in it with the reason; how many were not driven by these rules yet."""
 
     rules: LeagueFile
     ranking: tuple[Place, ...]
     others: tuple[SubmissionResult, ...]
+    waiting: int = 0
 
     @classmethod
-    def of(cls, rules: LeagueFile, results: Sequence[SubmissionResult], limits_s: Mapping[int, float | None]) -> Self:
+    def of(
+        cls,
+        rules: LeagueFile,
+        results: Sequence[SubmissionResult],
+        limits_s: Mapping[int, float | None],
+        waiting: int = 0,
+    ) -> Self:
         """`limits_s` is the limit of the car that each version drives."""
         driven = sorted(
             (it for it in results if it.state == "driven"), key=lambda it: (*_rank(it, rules.rank_by), it.name)
@@ -134,7 +141,7 @@ class Standings:
             to_leader_s = None if own is None or first is None else own - first
             ranking.append(Place(place, result, to_leader_s, limits_s.get(result.version)))
         others = sorted((it for it in results if it.state != "driven"), key=lambda it: it.name)
-        return cls(rules, tuple(ranking), tuple(others))
+        return cls(rules, tuple(ranking), tuple(others), waiting)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json` and standings.json."""
@@ -146,6 +153,7 @@ class Standings:
             "laps": rules.laps,
             "seeds": list(rules.seeds),
             "ranking": [_row(it) for it in self.ranking],
+            "waiting": self.waiting,
             "not_ranked": [{"name": it.name, "state": it.state, "reason": it.reason} for it in self.others],
         }
 

@@ -68,6 +68,8 @@ def _headline(standings: Standings) -> str:
         (str(len(standings.ranking)), "ranked", ""),
         (str(len(standings.others)), "not ranked", "the reasons are below" if standings.others else ""),
     ]
+    if standings.waiting:
+        told.append((str(standings.waiting), "waiting", "not driven by these rules yet"))
     if standings.ranking and (first := standings.ranking[0]).result.best_s is not None:
         name, limit_s = first.result.name, first.limit_s
         fastest = min(standings.ranking, key=lambda it: it.result.best_s or np.inf)
