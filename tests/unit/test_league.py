@@ -145,6 +145,7 @@ def test_a_policy_that_takes_too_long_or_too_much_is_stopped() -> None:
     assert re.search(r"memory|OOM|ResourceExhausted", caught.value.reason) and not caught.value.refused
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_refuse_a_submission() -> None:
     graph = graph_of(lambda tf, seen: flat(tf, seen) / 0.0)
     bundle, frames = car_bundle(graph, METADATA.encode()), np.zeros((1, 120, 160, 1), np.uint8)
@@ -261,6 +262,7 @@ def test_what_is_no_longer_submitted_is_forgotten(league: Path) -> None:
     assert not (league / "results" / "huge.json").exists()
 
 
+@pytest.mark.slow
 def test_other_rules_and_other_files_are_driven_anew(league: Path) -> None:
     put(league, "huge", b"\0" * 3_000_001)
     assert League.open("club").run(QUIET) == 1
@@ -297,6 +299,7 @@ def test_init_submit_and_page(racer: Path) -> None:
     assert (racer / "site" / "index.html").read_bytes() == (racer / "club" / "index.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_league_in_a_bucket(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with AwsServer() as aws:
         for name, value in aws.environment().items():
