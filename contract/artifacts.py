@@ -161,6 +161,14 @@ def report_folder(name: str) -> str:
     return f"reports/{name}"
 
 
+FRAMES_PAGE, FRAMES_TABLE = "index.html", "frames.csv"
+
+
+def frames_folder(source: str) -> str:
+    """Page, table and pictures of what a run's policy makes of frames from elsewhere, by the source's name."""
+    return f"frames/{source}"
+
+
 def report_picture(name: str) -> str:
     """One picture of a report, beside it."""
     return f"report/{name}.png"

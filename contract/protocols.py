@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol, Self
 
+import numpy as np
+
 from contract.conditions import Conditions
 from contract.rollout import Rollout
 from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, TrackObjects
@@ -55,6 +57,13 @@ class ActionDistribution:
     mean: FloatArray | None = None
     deviation: FloatArray | None = None
     squash: bool = False
+
+    @property
+    def outputs(self) -> FloatArray:
+        """(K, outputs) as a car's inference says them: probabilities, or the likeliest [steering, speed]."""
+        said = self.mean if self.probabilities is None else self.probabilities
+        assert said is not None
+        return np.tanh(said) if self.squash else said
 
 
 class Policy(Protocol):

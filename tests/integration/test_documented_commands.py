@@ -12,15 +12,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from contract import artifacts
 from simapp.tracks import load_track
+from tests.bags import DELAY_NS, DISPLAY, RESULTS, Car, stamp_ns, write_bag
 from tests.conftest import REPO
 from tests.documented import PAGES, Shown, shown_commands
 from tests.unit.made_worlds import Copy, Face, dae, flat, plain_png
+from undercut.video.lap_video import mp4
 
 UNDERCUT = str(Path(sys.executable).parent / "undercut")
 ELSEWHERE = {
@@ -61,7 +65,13 @@ run:
   evaluation: {number_of_trials: 1, max_lap_steps: 40}
 search: {run.seed: [1, 2]}
 """
-SPEEDS = {"train": ["--quick", "--cars", "4"], "evaluate": ["--no-video"], "race": ["--no-video"], "inspect": []}
+SPEEDS = {
+    "train": ["--quick", "--cars", "4"],
+    "evaluate": ["--no-video"],
+    "race": ["--no-video"],
+    "inspect": [],
+    "frames": ["--episodes", "2"],
+}
 
 
 def as_run(shown: Shown) -> Iterator[list[str]]:
@@ -129,7 +139,21 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(trace, folder / "26-iteration.csv")
     for name in ("FOLDER", "FOLDER2", "LOGS", "LOGS2"):
         shutil.copytree(folder / "runs" / "mine" / "iteration-data", folder / name)
+    frames_of_a_car(folder)
     return folder
+
+
+def frames_of_a_car(folder: Path) -> None:
+    """A bag, a folder of pictures and a video, as the pages name them."""
+    seen, car = np.random.default_rng(1).integers(0, 256, (9, 120, 160), dtype=np.uint8), Car()
+    messages: list[tuple[str, Any, int]] = []
+    (folder / "photos").mkdir()
+    for k, frame in enumerate(seen):
+        messages.append((DISPLAY, car.image(frame, "mono8", stamp_ns(k)), stamp_ns(k)))
+        messages.append((RESULTS, car.results([frame], stamp_ns(k), [0.1] * 10), stamp_ns(k) + DELAY_NS))
+        Image.fromarray(frame).save(folder / "photos" / f"{k}.png")
+    write_bag(folder / "fast-20260110-141500", car, messages)
+    (folder / "drive.mp4").write_bytes(mp4([np.repeat(frame[..., None], 3, axis=-1) for frame in seen], 15))
 
 
 def simulator_copy(folder: Path) -> None:

@@ -84,6 +84,8 @@ class Saliency:
                 for layer, *found in zip(layers, *gradients, strict=True)
             ]
             self._places = [_places(layer, picture) for layer in layers]
+            products = (op for op in _ancestors(said.op) if op.type == "MatMul")
+            self._embedding = next((op.inputs[0] for op in products), said)
         config = v1.ConfigProto()
         config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = session_threads(threads)
         config.gpu_options.allow_growth = True
@@ -100,6 +102,15 @@ class Saliency:
             for i in range(0, count, CHUNK)
         ]
         return Decisions(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+    def embeddings(self, observations: Observations) -> NDArray[np.float32]:
+        """(K, D) of K frames, sensor name -> (K, ...): what the last layer makes the policy's outputs of."""
+        count = len(next(iter(observations.values())))
+        parts = []
+        for i in range(0, count, CHUNK):
+            feed = {tensor: observations[name][i : i + CHUNK] for name, tensor in self._inputs.items()}
+            parts.append(np.asarray(self._session.run(self._embedding, feed), np.float32))
+        return np.concatenate(parts)
 
     def _part(self, observations: Observations, chosen: IntArray | None) -> tuple[NDArray[Any], ...]:
         feed: dict[Any, Any] = {tensor: observations[name] for name, tensor in self._inputs.items()}

@@ -20,6 +20,7 @@ from undercut.cli import doctor as doctor_cli
 from undercut.cli import droa as droa_cli
 from undercut.cli import evaluate as evaluate_cli
 from undercut.cli import exporting as export_cli
+from undercut.cli import frames as frames_cli
 from undercut.cli import importing as import_cli
 from undercut.cli import inspect as inspect_cli
 from undercut.cli import league as league_cli
@@ -53,6 +54,7 @@ app.command()(copy_cli.push)
 app.command("export")(export_cli.export_run)
 app.command("car")(export_cli.car)
 app.command("inspect")(inspect_cli.inspect_run)
+app.command()(frames_cli.frames)
 app.command()(compare_cli.compare)
 app.command()(train_cli.train)
 app.command()(runs_cli.runs)
@@ -93,7 +95,7 @@ PANELS = {
             "sweep",
         ),
     ),
-    "Look": ("report", "logs", "calibrate", "view", "video", "inspect"),
+    "Look": ("report", "logs", "calibrate", "view", "video", "inspect", "frames"),
     "Other simulators, machines and tools": (),
 }
 """How `undercut --help` is arranged; what is in no list comes last."""

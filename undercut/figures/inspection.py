@@ -177,27 +177,35 @@ def actions_plot(lap: InspectedLap, title: str) -> bytes:
 
 
 def _bars(axes: Axes, lap: InspectedLap, step: int) -> None:
-    """Of discrete actions upright, each against its whole range; of continuous ones lying, so that left is left."""
-    outputs = lap.outputs[step]
+    draw_bars(axes, lap.actions, lap.outputs[step], int(lap.chosen[step]))
+
+
+def draw_bars(
+    axes: Axes, actions: DiscreteActions | ContinuousActions, outputs: FloatArray, chosen: int, faint: str = _FAINT
+) -> None:
+    """A policy's outputs (A,): of discrete actions upright, each against its whole range, the chosen one in its own
+    colour; of continuous ones lying, so that left is left. The whole ranges are drawn in `faint`."""
     axes.tick_params(length=0, pad=1)
     axes.spines[:].set_visible(False)
-    if isinstance(lap.actions, ContinuousActions):
+    labels = action_labels(actions)
+    if isinstance(actions, ContinuousActions):
         steering, speed = np.clip(outputs, -1.0, 1.0)
-        axes.barh([1, 0], [2.0, 2.0], left=-1.0, color=_FAINT, height=0.7)
+        axes.barh([1, 0], [2.0, 2.0], left=-1.0, color=faint, height=0.7)
         axes.barh([1, 0], [-steering, speed], color=[STEERING, SPEED], height=0.7)
         axes.axvline(0.0, color="#999999", linewidth=0.6)
         axes.set(xlim=(-1.5, 1.0), xticks=[], yticks=[])
-        for y, label in zip((1, 0), lap.labels, strict=True):
+        for y, label in zip((1, 0), labels, strict=True):
             axes.text(-1.04, y, label, ha="right", va="center", fontsize=8)
         return
     colours = [OTHER] * len(outputs)
-    colours[lap.chosen[step]] = CHOSEN
+    colours[chosen] = CHOSEN
     axes.set(ylim=(0.0, 1.0), yticks=[])
-    axes.bar(range(len(outputs)), np.ones(len(outputs)), color=_FAINT, width=0.8)
+    axes.bar(range(len(outputs)), np.ones(len(outputs)), color=faint, width=0.8)
     axes.bar(range(len(outputs)), outputs, color=colours, width=0.8)
-    labels = [str(i) for i in range(len(outputs))]
     if len(outputs) <= _NAMED_BARS:
-        labels = [label.replace(" m/s", "").replace(" ", "\n") for label in lap.labels]
+        labels = [label.replace(" m/s", "").replace(" ", "\n") for label in labels]
+    else:
+        labels = [str(i) for i in range(len(outputs))]
     axes.set_xticks(range(len(outputs)), labels, fontsize=8 if len(outputs) <= 14 else 5.5)
 
 

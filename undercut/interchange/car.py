@@ -95,20 +95,20 @@ def check(run: Run, which: str) -> Comparison:
             "  rule: --check converts the model as the car does\n"
             "  fix:  pip install 'undercut[car]' (in a checkout: make setup), or leave --check out"
         )
-    policy, lap = _driven(run, which)
+    policy, lap = driven_lap(run, which)
     return compare(policy, run.files.metadata, lap)
 
 
 def formats_of(run: Run, which: str, formats: Sequence[CarFormat]) -> tuple[list[Agreement], dict[str, bytes]]:
     """The model in a car's other formats, each checked over the frames of a lap: how far they agree, and their files
     in the bundle. UndercutError when a format cannot be made or drives otherwise than TensorFlow."""
-    policy, lap = _driven(run, which)
-    expected = _tensorflow_says(policy, run.files.metadata, lap)
+    policy, lap = driven_lap(run, which)
+    expected = tensorflow_says(policy, run.files.metadata, lap)
     agreements, files = converted(what_drives(policy), run.files.metadata, lap.observations, expected, formats)
     return agreements, in_the_bundle(files)
 
 
-def _driven(run: Run, which: str) -> tuple[bytes, Rollout]:
+def driven_lap(run: Run, which: str) -> tuple[bytes, Rollout]:
     """The checkpoint's policy and a lap of it with its observations."""
     record = checkpoint(run, which)
     policy = Checkpoints(run.store).load_policy(record)
@@ -117,23 +117,18 @@ def _driven(run: Run, which: str) -> tuple[bytes, Rollout]:
     return policy, lap
 
 
-def _tensorflow_says(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> FloatArray:
+def tensorflow_says(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> FloatArray:
     """(K, outputs): probabilities, or the mean action in -1..1."""
     tensorflow = FrozenPolicy(policy, metadata)
     try:
-        said = tensorflow.distribution(lap.observations)
+        return tensorflow.distribution(lap.observations).outputs
     finally:
         tensorflow.close()
-    expected = said.probabilities if said.probabilities is not None else said.mean
-    assert expected is not None
-    if said.squash:
-        expected = np.tanh(expected)
-    return expected
 
 
 def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Comparison:
     """A frozen graph run by TensorFlow and, as a car's bundle has it, by OpenVINO, over a lap with its observations."""
-    expected = _tensorflow_says(policy, metadata, lap)
+    expected = tensorflow_says(policy, metadata, lap)
     graph = what_drives(policy)
     whole = openvino_outputs(graph, lap.observations, in_float16=False)
     half = openvino_outputs(graph, lap.observations, in_float16=True)

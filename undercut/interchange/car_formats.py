@@ -21,7 +21,7 @@ from contract import artifacts
 from contract.errors import UndercutError
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.runtime import quiet_import
-from contract.state import FloatArray, Observations
+from contract.state import BoolArray, FloatArray, Observations
 
 LEAST_AGREEMENT = 0.995
 """Share of a lap's frames in which a format has to choose TensorFlow's action."""
@@ -117,7 +117,7 @@ def agreement(
     return Agreement(
         form,
         len(outputs),
-        _share_of_same(outputs, expected, isinstance(metadata.actions, DiscreteActions)),
+        float(same_action(outputs, expected, isinstance(metadata.actions, DiscreteActions)).mean()),
         float(np.abs(outputs - expected).max()),
         frame_ms,
         sum(map(len, files.values())),
@@ -133,10 +133,11 @@ def in_the_bundle(files: Mapping[CarFormat, Mapping[str, bytes]]) -> dict[str, b
     return placed
 
 
-def _share_of_same(outputs: FloatArray, expected: FloatArray, is_discrete: bool) -> float:
+def same_action(outputs: FloatArray, expected: FloatArray, is_discrete: bool) -> BoolArray:
+    """(K,) whether two ways to run a policy take the same action, from their outputs (K, outputs)."""
     if is_discrete:
-        return float((outputs.argmax(axis=1) == expected.argmax(axis=1)).mean())
-    return float((np.abs(outputs - expected).max(axis=1) <= 2.0 * SAME_ACTION).mean())
+        return np.asarray(outputs.argmax(axis=1) == expected.argmax(axis=1))
+    return np.asarray(np.abs(outputs - expected).max(axis=1) <= 2.0 * SAME_ACTION)
 
 
 def _over(run: Run, observations: Observations) -> tuple[FloatArray, float]:
