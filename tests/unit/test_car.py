@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from contract.errors import CheckpointError, InputError, UndercutError
@@ -20,10 +21,12 @@ from contract.runtime import quiet_import
 from contract.state import EpisodeStatus
 from tests.exported import content
 from tests.frozen import add_track, untrained_run
+from tests.trained_looking import KINDS, model_of, road_frames, trained_looking
 from tests.unit.synthetic import drive
 from trainer.agents import make_agent
 from trainer.checkpoints import Checkpoints
 from trainer.common.export import what_drives
+from undercut.cli.exporting import agreement_table
 from undercut.cli.main import app
 from undercut.interchange import car
 from undercut.interchange.car_formats import (
@@ -231,6 +234,34 @@ def test_every_format_drives_the_same(kind: str, sensors: tuple[str, ...], form:
         assert all(it["dtype"] is np.float32 for it in lite.get_input_details() + lite.get_output_details())
         named = " ".join(it["name"] for it in lite.get_input_details())
         assert all(sensor in named for sensor in lap.observations), "the car tells its inputs apart by these words"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
+@pytest.mark.parametrize("kind", KINDS)
+def test_formats_of_trained_looking_policies_agree(kind: str) -> None:
+    """The table of docs/interchange.md, with the time of a frame; `pytest -s` shows it."""
+    model = model_of(kind)
+    lap = road_frames(model)
+    policy = trained_looking(model, lap)
+    expected = car.tensorflow_says(policy, model, lap)
+    if kind == "continuous":
+        assert np.ptp(expected, axis=0).min() > 0.5, "both actions use their ranges"
+    else:
+        assert expected.max(axis=1).mean() > 0.6, "sure, most of the time"
+        assert len(np.unique(expected.argmax(axis=1))) >= 3, "and not always of the same"
+    graph = what_drives(policy)
+    found = [
+        agreement(form, convert(graph, lap.observations, form), model, lap.observations, expected) for form in CarFormat
+    ]
+    Console(width=120).print(kind, agreement_table(found))
+    for it in found:
+        assert it.frames == len(lap) and 0.0 < it.frame_ms < 1000.0
+        assert it.same >= (0.9 if it.format == CarFormat.tflite_int8 else 0.995), it
+        most = {CarFormat.tflite_int8: 0.5, CarFormat.openvino_fp16: 0.05}
+        assert it.largest <= most.get(it.format, car.TOLERANCE), it
+    by_format = {it.format: it for it in found}
+    assert by_format[CarFormat.tflite_int8].size < 0.3 * by_format[CarFormat.tflite].size
 
 
 def test_a_format_that_drives_otherwise_is_refused() -> None:
