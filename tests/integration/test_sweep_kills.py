@@ -24,8 +24,8 @@ from undercut.runs.run import Run
 
 UNDERCUT = str(Path(sys.executable).parent / "undercut")
 ITERATIONS = 2
-TRIALS = int(os.environ.get("UNDERCUT_SWEEP_TRIALS", "8"))
-"""Of the sweep that is killed: UNDERCUT_SWEEP_TRIALS=24 for more of them than every change is tried with."""
+TRIALS = int(os.environ.get("SWEEP_TRIALS", "8"))
+"""Of the sweep that is killed: SWEEP_TRIALS=24 for more of them than every change is tried with."""
 TEXT = """
 trials: {trials}
 objective: completion
