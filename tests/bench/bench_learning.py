@@ -7,6 +7,7 @@ Without --track it takes the shipped track of the same size.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,14 @@ METADATA = REPO / "actions" / "front_shallow_two_speed.json"
 
 
 def train(track: str, seed: int, folder: Path) -> dict[str, Any]:
-    """One run in a process of its own: steps, wall seconds, and how its five evaluation laps ended."""
+    """One run in a process of its own: steps, wall and CPU seconds, and how its five evaluation laps ended."""
     undercut = Path(sys.executable).parent / "undercut"
     began = time.perf_counter()
     command = [str(undercut), "train", "bench", "--track", track, "--seed", str(seed)]
     command += ["--metadata", str(METADATA), "--laps", "5"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True)
-    seconds = time.perf_counter() - began
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     run = folder / "runs" / "bench"
     iterations = json.loads((run / "iterations.json").read_text())
     laps = json.loads((run / "evaluation_metrics.json").read_text())["metrics"]
@@ -36,6 +38,7 @@ def train(track: str, seed: int, folder: Path) -> dict[str, Any]:
     return {
         "seed": seed,
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
         "steps": iterations[-1]["steps"],
         "steps_to_first_clean_evaluation": clean[0] if clean else None,
         "complete_laps": sum(lap["completion_percentage"] == 100 and lap["reset_count"] == 0 for lap in laps),
