@@ -159,7 +159,7 @@ def test_a_training_locks_its_run_once(tmp_path: Path, monkeypatch: pytest.Monke
         return locked(place, path, takeover)
 
     def trained(run: Run, *_: object) -> None:
-        with pytest.raises(HeldError), locked(workspace(), "runs/mine"):
+        with pytest.raises(HeldError), locked(LocalStore(Path()), "runs/mine"):
             pass
         assert run.store.where() == workspace().below("runs/mine").where()
 
@@ -170,5 +170,5 @@ def test_a_training_locks_its_run_once(tmp_path: Path, monkeypatch: pytest.Monke
     done = CliRunner().invoke(app, ["train", "mine"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert taken == ["runs/mine"]
-    with locked(workspace(), "runs/mine"):
+    with locked(LocalStore(Path()), "runs/mine"):
         pass
