@@ -153,6 +153,7 @@ class NearbyObjects:
             return distance_m, offset_m
         objects, closed = self.around(np.array([car])), self._track.closed
         distance_m = distance_m if closed else max(distance_m, 0.0)
+        # Back and never ahead: a car that is put down must not gain progress. Half a lap is as far as back goes.
         for back in range(int(0.5 * self._track.length_m / STEP_BACK_M)):
             distance = distance_m - back * STEP_BACK_M
             if distance < 0.0 and not closed:
@@ -163,7 +164,7 @@ class NearbyObjects:
             for offset in (right_m, left_m) if offset_m > 0 else (left_m, right_m):
                 if self._is_free(distance, offset, objects):
                     return distance, offset
-        return distance_m, offset_m
+        return distance_m, offset_m  # a road that is full is no reason to stop a training
 
     def _is_free(self, distance_m: float, offset_m: float, objects: TrackObjects) -> bool:
         """Whether a car has room there among the objects (1, S)."""

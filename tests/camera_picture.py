@@ -22,7 +22,7 @@ from simapp.camera.look import (
     TILE_MM,
     WALL_HEIGHT_M,
     WALLS_RGB,
-    Textures,
+    SurfaceTextures,
     textures,
 )
 from simapp.camera.pinhole import Pinhole
@@ -38,7 +38,7 @@ class Scene:
     """
 
     road: Road
-    look: Textures
+    look: SurfaceTextures
     room_m: tuple[float, float, float, float]
     objects: TrackObjects
     conditions: Conditions
@@ -132,7 +132,7 @@ def _draw_objects(colours: FloatArray, rays: FloatArray, lens: FloatArray, scene
             colours[hit] = block.rgb * shade[hit][:, None]
 
 
-def _ground_colours(points_m: FloatArray, road: Road, look: Textures, conditions: Conditions) -> FloatArray:
+def _ground_colours(points_m: FloatArray, road: Road, look: SurfaceTextures, conditions: Conditions) -> FloatArray:
     """Colours (P, 3), from 0 up, of ground points (P, 2) under conditions (1,), before their light."""
     covers = _coverage(points_m, road)
     cells = np.floor(points_m * 1000).astype(np.int64) % TILE_MM

@@ -18,7 +18,7 @@ from simapp.camera.look import (
     GREY,
     LINE_RGB,
     TILE_MM,
-    Textures,
+    SurfaceTextures,
 )
 from simapp.tracks import Track
 
@@ -176,7 +176,7 @@ def _paint(
 
 
 def paint_ground(
-    road: Road, look: Textures, origin_m: tuple[float, float], texel_mm: int, shape: tuple[int, int]
+    road: Road, look: SurfaceTextures, origin_m: tuple[float, float], texel_mm: int, shape: tuple[int, int]
 ) -> UInt8Array:
     """Grey picture of the ground, `shape` (rows, columns) texels of texel_mm from origin_m; row 0 is the southernmost.
 
@@ -186,7 +186,7 @@ def paint_ground(
 
 
 def paint_ground_rgb(
-    road: Road, look: Textures, origin_m: tuple[float, float], texel_mm: int, shape: tuple[int, int]
+    road: Road, look: SurfaceTextures, origin_m: tuple[float, float], texel_mm: int, shape: tuple[int, int]
 ) -> UInt8Array:
     """The same in colour, (rows, columns, 4): red, green, blue, and 0 that makes a texel one word."""
     return _painted(road, look, origin_m, texel_mm, shape, np.column_stack([_INKS, np.zeros(4)]))
@@ -197,7 +197,7 @@ _INKS = np.stack([FIELD_RGB, ASPHALT_RGB, LINE_RGB, DASH_RGB])
 
 def _painted(
     road: Road,
-    look: Textures,
+    look: SurfaceTextures,
     origin_m: tuple[float, float],
     texel_mm: int,
     shape: tuple[int, int],

@@ -42,7 +42,7 @@ TILE_MM = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Textures:
+class SurfaceTextures:
     """Brightness factors around 1, each (TILE_MM, TILE_MM) float32, indexed [y, x] in millimetres of the world."""
 
     field: NDArray[np.float32]
@@ -50,11 +50,11 @@ class Textures:
     line: NDArray[np.float32]
 
 
-def textures() -> Textures:
+def textures() -> SurfaceTextures:
     """The same textures every time: a world is a function of its track alone."""
     rng = np.random.Generator(np.random.PCG64(20180101))
     clouds = 0.6 * _waves(rng, 90.0) + 0.4 * _waves(rng, 25.0)
-    return Textures(
+    return SurfaceTextures(
         field=_factor(0.8 * _waves(rng, 3.5) + 0.6 * clouds, 0.035),
         asphalt=_factor(_smooth(_fibres(rng), 0.7), 0.125),
         line=_factor(_waves(rng, 3.2), 0.055),

@@ -16,10 +16,13 @@ _LINES = 4
 _PAD = 2
 """Columns that the filter may write left of the picture; one less right of it, and one row above and below."""
 _ONE_ACROSS, _ONE_DOWN = 1 << 15, 32
+"""A whole pixel across and down. Down it is the sum of a filter's shares over the lines that reach a row: eighths, of
+5 + 7 + 7 + 5 in the row itself and 1 + 3 + 3 + 1 in its two neighbours. Across a power of two makes products exact."""
 _ONE_SHIFT = 20
 _ONE = _ONE_ACROSS * _ONE_DOWN
 _COVER_SHIFT = 32
-"""A sum holds the covered share from this bit on and the grey that covers below it, both in units of 1 / _ONE."""
+"""A sum holds the covered share from this bit on and the grey that covers below it, both in units of 1 / _ONE.
+A grey of 255 takes 28 bits, so both fit in one int64 and are added up at once."""
 _GREY_MASK = (1 << _COVER_SHIFT) - 1
 
 _NEAR_M = 0.005

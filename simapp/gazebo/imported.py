@@ -64,8 +64,8 @@ _SHAPES: dict[str, Callable[[Visual, str], str]] = {
 
 
 def _material(material: Material) -> str:
-    told = {name: getattr(material, name) for name in ("ambient", "diffuse", "specular")}
-    colours = "".join(f"<{name}>{_numbers(rgb)} 1</{name}>" for name, rgb in told.items())
+    colours_of = {name: getattr(material, name) for name in ("ambient", "diffuse", "specular")}
+    colours = "".join(f"<{name}>{_numbers(rgb)} 1</{name}>" for name, rgb in colours_of.items())
     lit = str(material.is_lit).lower()
     return (
         f"<material><lighting>{lit}</lighting>{colours}<emissive>{_numbers(material.emission)} 1</emissive></material>"

@@ -32,7 +32,7 @@ ROOT_PLUGINS = "opt/undercut/lib"
 ROOT_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 FIX = "make gazebo"
 X_SOCKETS = Path("/tmp/.X11-unix")
-SEEN_COOKIE = "/tmp/undercut-xauthority"
+COOKIE_INSIDE = "/tmp/undercut-xauthority"
 GPU_PATHS = ("/dev/dri", "/sys")
 
 _HOPELESS = ("Failed to load plugin", "Unable to load sdf file", "Unable to read file")
@@ -69,7 +69,7 @@ class Install:
         """The command as it runs where Gazebo is, with paths of ours where it sees them; dies with this process."""
         if self.root is None:
             return list(command)
-        shown = [part for ours, seen in binds for part in ("--bind", str(ours), seen)]
+        shown = [part for ours, inside in binds for part in ("--bind", str(ours), inside)]
         shown += [part for path in devices for part in ("--dev-bind-try", path, path)]
         return [
             *("bwrap", "--ro-bind", str(self.root), "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),
@@ -91,7 +91,7 @@ class Screen:
     gpu: bool = False
 
     def environment(self, in_root: bool) -> dict[str, str]:
-        """What serve.sh is told; SimulatorError when there is no display."""
+        """The variables of serve.sh for the display; SimulatorError when there is no display."""
         if not (self.gui or self.gpu):
             return {}
         socket, cookie = self._socket(), self._cookie()
@@ -102,16 +102,16 @@ class Screen:
                 "  fix:  run it in a desktop session, or leave it out: Gazebo needs no display by itself"
             )
         display = f":{socket.name[1:]}"
-        told = {"GUI_DISPLAY": display} if self.gui else {}
-        told |= {"RENDER_DISPLAY": display} if self.gpu else {}
-        return told | ({"XAUTHORITY": SEEN_COOKIE if in_root else str(cookie)} if cookie else {})
+        variables = {"GUI_DISPLAY": display} if self.gui else {}
+        variables |= {"RENDER_DISPLAY": display} if self.gpu else {}
+        return variables | ({"XAUTHORITY": COOKIE_INSIDE if in_root else str(cookie)} if cookie else {})
 
     def binds(self) -> list[tuple[Path, str]]:
         """What a Debian root has to see: the X server's socket and the cookie."""
         if not (self.gui or self.gpu):
             return []
         socket, cookie = self._socket(), self._cookie()
-        return [*([(socket, str(socket))] if socket else []), *([(cookie, SEEN_COOKIE)] if cookie else [])]
+        return [*([(socket, str(socket))] if socket else []), *([(cookie, COOKIE_INSIDE)] if cookie else [])]
 
     def _socket(self) -> Path | None:
         found = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", os.environ.get("DISPLAY", ""))
@@ -129,26 +129,27 @@ class Server:
     def __init__(
         self, install: Install, write_world: Callable[[Path, str, str], None], screen: Screen | None = None
     ) -> None:
-        """`write_world` gets the folder, what Gazebo sees it as, and the socket's path as Gazebo sees it."""
+        """`write_world` gets the folder, and in Gazebo's root the paths of the folder and of the socket."""
         self.folder = Path(tempfile.mkdtemp(prefix="undercut-gazebo-"))
-        seen = "/run/undercut" if install.root else str(self.folder)
+        inside = "/run/undercut" if install.root else str(self.folder)
         self._tail: deque[str] = deque(maxlen=30)
         try:
-            write_world(self.folder, seen, f"{seen}/lockstep")
-            self._process = self._start(install, seen, screen or Screen())
+            write_world(self.folder, inside, f"{inside}/lockstep")
+            self._process = self._start(install, inside, screen or Screen())
             Thread(target=self._listen, args=(self._process.stderr,), daemon=True).start()
             self.connection = self._connect()
         except BaseException:
             self.close()
             raise
 
-    def _start(self, install: Install, seen: str, screen: Screen) -> "subprocess.Popen[str]":
+    def _start(self, install: Install, inside: str, screen: Screen) -> "subprocess.Popen[str]":
+        """Start gzserver in the folder, whose path in Gazebo's root is `inside`."""
         shutil.copy(SERVE, self.folder / SERVE.name)
         # in the root a network of its own: no other Gazebo's port can be in the way
         port = 11345 if install.root else _free_port()
-        serve = ["bash", f"{seen}/{SERVE.name}", f"{seen}/world.sdf", install.plugins, str(port)]
+        serve = ["bash", f"{inside}/{SERVE.name}", f"{inside}/world.sdf", install.plugins, str(port)]
         return subprocess.Popen(
-            install.inside(serve, (self.folder, seen), *screen.binds(), devices=GPU_PATHS if screen.gpu else ()),
+            install.inside(serve, (self.folder, inside), *screen.binds(), devices=GPU_PATHS if screen.gpu else ()),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

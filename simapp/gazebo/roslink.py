@@ -31,8 +31,8 @@ from simapp.simulation import lenses
 MASTER_URI = "http://127.0.0.1:11311"
 """ROS_MASTER_URI where it is not set."""
 FOLDER = Path(__file__).with_name("ros")
-SEEN = "/tmp/undercut-ros"
-"""FOLDER as it is seen in a Debian root."""
+INSIDE = "/tmp/undercut-ros"
+"""The path of FOLDER in a Debian root."""
 FIRST_STEP = 15
 """Time begins at 1 s: 0 means to ROS that there is no clock yet."""
 ANSWER_S = 60.0
@@ -53,13 +53,17 @@ def master_uri() -> str:
 
 def ros_command(install: Install, *command: str, binds: tuple[tuple[Path, str], ...] = ()) -> list[str]:
     """The command with the environment variables of ROS, where Gazebo is."""
-    packages = str(FOLDER) if install.root is None else SEEN
-    told = {"ROS_MASTER_URI": master_uri(), "ROS_PACKAGE_PATH": f"{packages}:/usr/share", "ROS_PYTHON_VERSION": "3"}
-    told |= {"HOME": "/tmp", "ROS_HOME": "/tmp/ros", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
+    packages = str(FOLDER) if install.root is None else INSIDE
+    variables = {
+        "ROS_MASTER_URI": master_uri(),
+        "ROS_PACKAGE_PATH": f"{packages}:/usr/share",
+        "ROS_PYTHON_VERSION": "3",
+    }
+    variables |= {"HOME": "/tmp", "ROS_HOME": "/tmp/ros", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
     if not any(os.environ.get(name) for name in VARIABLES) and "//127.0.0.1:" in master_uri():
-        told["ROS_IP"] = "127.0.0.1"
-    spelt = ["env", *(f"{name}={value}" for name, value in told.items())]
-    return install.inside([*spelt, *command], (FOLDER, SEEN), *binds, network=True)
+        variables["ROS_IP"] = "127.0.0.1"
+    spelt = ["env", *(f"{name}={value}" for name, value in variables.items())]
+    return install.inside([*spelt, *command], (FOLDER, INSIDE), *binds, network=True)
 
 
 class RosLink:
@@ -67,7 +71,7 @@ class RosLink:
 
     def __init__(self, install: Install) -> None:
         """SimulatorError when ROS is not there, or another simulation has the topics."""
-        bridge = FOLDER / "bridge.py" if install.root is None else f"{SEEN}/bridge.py"
+        bridge = FOLDER / "bridge.py" if install.root is None else f"{INSIDE}/bridge.py"
         self._tail: deque[str] = deque(maxlen=20)
         self.step = FIRST_STEP
         self._process = subprocess.Popen(
@@ -157,8 +161,8 @@ class RosSimulator(Simulator):
     def step(self, cars: IntArray, controls: Controls) -> None:
         if self._announces:
             columns = zip(cars.tolist(), controls.steering_rad.tolist(), controls.speed_mps.tolist(), strict=True)
-            told = [{"name": self.names[car], "steering": angle, "speed": speed} for car, angle, speed in columns]
-            self._link.ask({"op": "command", "cars": told})
+            commands = [{"name": self.names[car], "steering": angle, "speed": speed} for car, angle, speed in columns]
+            self._link.ask({"op": "command", "cars": commands})
         self._inner.step(cars, controls)
         self._link.step += 1
 
@@ -180,18 +184,18 @@ class RosSimulator(Simulator):
         ]
         mounts.append(("laser", (MOUNT_X_M, 0.0, MOUNT_Z_M), 0.0))
         ranges = observations["LIDAR"].tolist() if "LIDAR" in observations else [[]] * len(cars)
-        told = [self._told(car, ranges[k], mounts) for k, car in enumerate(cars.tolist())]
+        states = [self._state(car, ranges[k], mounts) for k, car in enumerate(cars.tolist())]
         lidar = {
             "first": RAY_ANGLES_RAD[0],
             "step": RAY_ANGLES_RAD[1] - RAY_ANGLES_RAD[0],
             "nearest": MIN_RANGE_M,
             "farthest": LIDAR_CLIP_M,
         }
-        request = {"op": "show", "step": self._link.step, "cars": told, "cameras": cameras, "lidar": lidar}
+        request = {"op": "show", "step": self._link.step, "cars": states, "cameras": cameras, "lidar": lidar}
         self._link.ask({**request, "bytes": pictures.nbytes}, pictures.tobytes())
         return observations
 
-    def _told(self, car: int, ranges: list[float], mounts: list[Any]) -> dict[str, Any]:
+    def _state(self, car: int, ranges: list[float], mounts: list[Any]) -> dict[str, Any]:
         state = self._inner.cars
         columns = {
             "x": state.x_m,

@@ -79,14 +79,14 @@ def write_world(
         scenery = scenery_of(World.load(track.world), track.world, folder, seen_from)
     (folder / "materials/scripts/undercut.material").write_text("\n".join(materials))
     models = [makes.model(f"car_{i}", i, car, _body_visual(i, seen_from) if gui else "") for i, car in enumerate(cars)]
-    told = {
+    settings = {
         "socket": socket,
         "substeps": SUBSTEPS,
         "sensor": "eye",
         "meshes": f"{seen_from}/meshes",
         "bodies": len(cars) if gui else 0,
     }
-    plugin = _elements(told) + "".join(f"<car>{_elements(makes.controllers(car))}</car>" for car in cars)
+    plugin = _elements(settings) + "".join(f"<car>{_elements(makes.controllers(car))}</car>" for car in cars)
     (folder / "world.sdf").write_text(_sdf(scenery, models, _watcher(room), size, plugin))
 
 

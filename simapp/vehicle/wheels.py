@@ -20,6 +20,7 @@ from numba import njit
 from contract.state import FloatArray, IntArray
 
 SUBSTEPS = 8
+"""Substeps of a step at least; cars of much grip and little slide get more, since their slip dies out faster."""
 GRAVITY_MPS2 = 9.81
 
 

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from contract import artifacts
-from contract.errors import InputError
+from contract.errors import HeldError, InputError
 from contract.host import S3Address
 from contract.stores.local import LocalStore
 from tests.aws_server import BUCKET, SageMaker
@@ -29,9 +31,11 @@ from undercut.backends.compose import training
 from undercut.backends.compose.backend import ComposeBackend
 from undercut.backends.compose.engine import Stack
 from undercut.backends.local.backend import LocalBackend
+from undercut.cli.main import app
+from undercut.runs import sessions
 from undercut.runs.run import Run
 from undercut.runs.sessions import summary
-from undercut.runs.workspace import bucket_place
+from undercut.runs.workspace import bucket_place, workspace
 
 __all__ = ["here"]
 Made = tuple[Backend, Callable[[], None]]
@@ -141,3 +145,30 @@ def test_a_training_in_another_process_is_stopped_as_by_ctrl_c(tmp_path: Path, m
         assert backend.stop("mine") and not backend.stop("other")
         assert child.wait(PATIENCE_S) == -signal.SIGINT
     assert not backend.stop("mine")
+
+
+def test_a_training_locks_its_run_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`undercut train` makes the run and trains it under one lock, which ends with the command."""
+    monkeypatch.chdir(tmp_path)
+    small_run("mine", tmp_path)
+    taken: list[str] = []
+    locked = LocalStore.locked
+
+    def counted(place: LocalStore, path: str, takeover: bool = False) -> AbstractContextManager[LocalStore]:
+        taken.append(path)
+        return locked(place, path, takeover)
+
+    def trained(run: Run, *_: object) -> None:
+        with pytest.raises(HeldError), locked(LocalStore(Path()), "runs/mine"):
+            pass
+        assert run.store.where() == workspace().below("runs/mine").where()
+
+    monkeypatch.setattr(LocalStore, "locked", counted)
+    monkeypatch.setattr(sessions, "train", trained)
+    for name in ("evaluate", "finished", "show_files"):
+        monkeypatch.setattr(sessions, name, lambda *_: None)
+    done = CliRunner().invoke(app, ["train", "mine"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert taken == ["runs/mine"]
+    with locked(LocalStore(Path()), "runs/mine"):
+        pass

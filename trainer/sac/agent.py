@@ -117,10 +117,10 @@ class SacAgent(ReplayAgent):
 
 
 def _turned(batch: Batch, mirror: Mirror, turned: BoolArray) -> Batch:
-    """Some of the transitions (B,) as seen in a mirror."""
+    """The batch with some of its transitions mirrored: those where `turned` (B,) is True."""
 
-    def seen(observations: Observations) -> Observations:
+    def mirrored(observations: Observations) -> Observations:
         return {name: mirror.pictures(frames, turned) for name, frames in observations.items()}
 
     actions = mirror.actions(batch.actions, turned)
-    return Batch(seen(batch.states), actions, batch.rewards, seen(batch.next_states), batch.terminals)
+    return Batch(mirrored(batch.states), actions, batch.rewards, mirrored(batch.next_states), batch.terminals)

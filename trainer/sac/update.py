@@ -148,11 +148,11 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
         feed = {q.inputs["output_0_0"]: batch.actions, self.noise: noise}
         feed |= {self._rewards: batch.rewards, self._terminals: batch.terminals}
         feed |= {tensor: value * self.shares[which] for tensor, (value, which) in self._annealed.items()}
-        seen, next_seen = as_floats(batch.states), as_floats(batch.next_states)
+        states, next_states = as_floats(batch.states), as_floats(batch.next_states)
         for network in ("policy", "q", "v"):
-            feed |= {tensor: seen[name] for name, tensor in self._online(network).inputs.items() if name in seen}
+            feed |= {tensor: states[name] for name, tensor in self._online(network).inputs.items() if name in states}
         later = self.networks["v"].target_network.inputs
-        return feed | {tensor: next_seen[name] for name, tensor in later.items() if name in next_seen}
+        return feed | {tensor: next_states[name] for name, tensor in later.items() if name in next_states}
 
     def check_weights(self, place: str) -> None:
         """TrainingError when the last update has left weights that are not finite."""
@@ -165,4 +165,4 @@ class FusedSAC(SoftActorCriticAgent):  # type: ignore[misc]
 
 def as_floats(observations: Observations) -> dict[str, Float32Array]:
     """Converted once, since three networks read them."""
-    return {name: seen.astype(np.float32) for name, seen in observations.items()}
+    return {name: values.astype(np.float32) for name, values in observations.items()}

@@ -29,9 +29,9 @@ FIXES = {
 NO_OBJECTS = "a time trial has no objects: return early if not params['objects_location']"
 
 
-def check_drives(trial: Trial, path: Path, has_objects: bool, told: set[str]) -> list[CheckFinding]:
-    """The findings of a trial. `has_objects` says that the race has obstacles, bots or rivals; `told` are keys that are
-    no params and were found without driving."""
+def check_drives(trial: Trial, path: Path, has_objects: bool, reported: set[str]) -> list[CheckFinding]:
+    """The findings of a trial. `has_objects` says that the race has obstacles, bots or rivals; `reported` are keys that
+    are no params and were found without driving."""
     what = str(path)
     failed = [drive for drive in trial.drives if drive.failure]
     if failed:
@@ -39,7 +39,7 @@ def check_drives(trial: Trial, path: Path, has_objects: bool, told: set[str]) ->
     rewards = np.array([reward for drive in trial.drives for reward in drive.rewards])
     found = [
         *_speed(trial, what),
-        *_reads(trial, what, told),
+        *_reads(trial, what, reported),
         *_scale(trial, what, rewards),
         *_incentives(trial, what, has_objects),
         *_habits(trial, what, rewards),
@@ -95,7 +95,7 @@ def _speed(trial: Trial, what: str) -> list[CheckFinding]:
     return [CheckFinding("ok", what, told)]
 
 
-def _reads(trial: Trial, what: str, told: set[str]) -> list[CheckFinding]:
+def _reads(trial: Trial, what: str, reported: set[str]) -> list[CheckFinding]:
     found, known = [], trial.drives[0].params[0]
     if not trial.read:
         found.append(
@@ -106,7 +106,7 @@ def _reads(trial: Trial, what: str, told: set[str]) -> list[CheckFinding]:
         found.append(
             CheckFinding("ok", what, "takes all params" if is_all else f"reads {', '.join(sorted(trial.read))}")
         )
-    for key in sorted(trial.absent - told):
+    for key in sorted(trial.absent - reported):
         guess = nearest(key, known)
         fix = f"did you mean {guess!r}?" if guess else "take it out"
         found.append(CheckFinding("warn", what, f"asks for {key!r}, which is no param", fix))

@@ -8,6 +8,6 @@ import typer
 JsonOption = Annotated[bool, typer.Option("--json", help="for other programs; all else goes to stderr")]
 
 
-def show_json(told: Any) -> None:
+def show_json(content: Any) -> None:
     """Print it; ValueError for a number that JSON does not know."""
-    typer.echo(json.dumps(told, indent=2, allow_nan=False))
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))

@@ -47,9 +47,9 @@ def calibrate(
     recordings = [recording for name in logs for recording in read_recordings(_path(name))]
     road = track_of(recordings, track)
     found = [measured(recording, cars) for recording in recordings]
-    told: dict[str, Any] = {"recordings": [one.told() for one in found]}
+    summary: dict[str, Any] = {"recordings": [one.told() for one in found]}
     if len(found) == 1:
-        told |= {"nearest": told["recordings"][0]["nearest"]}
+        summary |= {"nearest": summary["recordings"][0]["nearest"]}
     if fit is not None:
         pieces = pooled(found)
         totals = {
@@ -64,7 +64,7 @@ def calibrate(
         ]
         fit.parent.mkdir(parents=True, exist_ok=True)
         fit.write_text(result.car.to_yaml(comments))
-        told["fit"] = {
+        summary["fit"] = {
             "file": str(fit),
             "from": begun,
             "pieces": result.pieces,
@@ -74,11 +74,11 @@ def calibrate(
         found = [measured(recording, cars | {fit.stem: result.car}) for recording in recordings]
     place = workspace().below(artifacts.report_folder("calibration"))
     place.put(PICTURE, picture_of(found, road))
-    told["picture"] = place.where(PICTURE)
+    summary["picture"] = place.where(PICTURE)
     if as_json:
-        show_json(told)
+        show_json(summary)
         return
-    _show(told)
+    _show(summary)
 
 
 def _path(name: str) -> Path:
@@ -87,8 +87,8 @@ def _path(name: str) -> Path:
     return run if run is not None and run.is_dir() and not Path(name).exists() else Path(name)
 
 
-def _show(told: dict[str, Any]) -> None:
-    for one in told["recordings"]:
+def _show(summary: dict[str, Any]) -> None:
+    for one in summary["recordings"]:
         rows = "rows of 1/15 s" if one["rows_last"] == "1/15 s" else "rows as long as their time stamps say"
         title = f"{one['recording']}: {one['episodes']} episodes, {one['pieces']} replays of a second, {rows}"
         horizons = list(next(iter(one["errors_m"].values())))
@@ -103,8 +103,8 @@ def _show(told: dict[str, Any]) -> None:
         console.print(table)
         for problem in one["problems"]:
             console.print(f"passed over: {problem}", style="yellow", markup=False, soft_wrap=True)
-    if "fit" in told:
-        fit = told["fit"]
+    if "fit" in summary:
+        fit = summary["fit"]
         (name, mine), (begun, before) = fit["held_out_errors_m"].items()
         console.print(
             f"{fit['file']}: on held-out episodes {mine['1 s']:.3f} m after 1 s, {begun} {before['1 s']:.3f} m\n"
@@ -112,7 +112,7 @@ def _show(told: dict[str, Any]) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"picture: {told['picture']}", highlight=False, soft_wrap=True)
+    console.print(f"picture: {summary['picture']}", highlight=False, soft_wrap=True)
 
 
 def _cells(errors_m: dict[str, dict[str, float]]) -> list[str]:

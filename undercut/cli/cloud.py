@@ -264,7 +264,7 @@ def cost(
     for record in [jobs.record_of(name)] if name else jobs.records():
         _, _session, starter = launchers.opened(record.job)
         state = starter.state(record)
-        spent.append((record, state, costs.actual(record.plan, state.told or {})))
+        spent.append((record, state, costs.actual(record.plan, state.description or {})))
     if as_json:
         show_json([{"job": record.job, "phase": state.phase} | actual.as_values() for record, state, actual in spent])
         return

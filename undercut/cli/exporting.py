@@ -64,10 +64,10 @@ def car(
         console.print(agreement_table(agreements))
     elif check is not False and (check or bundles.has_openvino()):
         with console.status("driving a lap and comparing its frames"):
-            found = bundles.check(opened, checkpoint)
+            whole, half = bundles.check(opened, checkpoint)
         console.print(
-            f"OpenVINO and TensorFlow agree over {found.frames} frames: largest difference {found.largest:.2g}, "
-            f"with weights in float16 {found.largest_in_float16:.2g} and {found.other_actions} other actions",
+            f"OpenVINO and TensorFlow agree over {whole.frames} frames: largest difference {whole.largest:.2g}, "
+            f"with weights in float16 {half.largest:.2g} and {round((1.0 - half.same) * half.frames)} other actions",
             highlight=False,
         )
     path = bundles.write_bundle(opened, checkpoint, out, overwrite, further)

@@ -43,10 +43,10 @@ SimOption = Annotated[SimulatorKind | None, setting(RunConfig, "simulator", "--s
 def _switched(name: str) -> Callable[[bool], bool]:
     """Sets the host's variable, so that workers are started with it as well."""
 
-    def switch(asked: bool) -> bool:
-        if asked:
+    def switch(value: bool) -> bool:
+        if value:
             os.environ[name] = "1"
-        return asked
+        return value
 
     return switch
 
@@ -103,10 +103,10 @@ def race_values(race_type: str | None, obstacles: int | None, bots: int | None) 
     return values
 
 
-def learning_values(told: list[str] | None) -> dict[str, Any]:
+def learning_values(settings: list[str] | None) -> dict[str, Any]:
     """RunConfig's `learning` that the options give; InputError for one that is no KEY=VALUE of it."""
     values: dict[str, Any] = {}
-    for text in told or ():
+    for text in settings or ():
         key, equals, value = text.partition("=")
         if not equals:
             raise InputError("--learning", text, "KEY=VALUE", "for example --learning critic=state")

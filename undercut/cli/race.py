@@ -64,13 +64,13 @@ def race(
 
     out = told_on(as_json)
     objects = race_values(None, obstacles, bots)
-    grid, config, told = _race(
+    grid, config, params_text = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, objects, out, verbose
     )
     config = RunConfig.build(overlaid(config.model_dump(), {"simulator": sim, "car": car_values(car)}), "command line")
     with page("race", config.name, view):
         racing.head_to_head(grid, config, out)
-        workspace().put(artifacts.race_params(name), told.encode())
+        workspace().put(artifacts.race_params(name), params_text.encode())
     if video:
         videos.after_race(name, out)
     if as_json:
@@ -94,11 +94,11 @@ def tournament(
     from undercut.races import races as racing
 
     out = told_on(as_json)
-    grid, config, told = _race(
+    grid, config, params_text = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {}, out, verbose
     )
     racing.tournament(grid, config, out)
-    workspace().put(artifacts.race_params(name), told.encode())
+    workspace().put(artifacts.race_params(name), params_text.encode())
     if as_json:
         _show_result(name)
 
@@ -137,5 +137,5 @@ def _race(
         "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
     }
     config = racing.race_config(read, grid, name, given)
-    told = race_params(dataclasses.replace(read, race=config.race, evaluation=config.evaluation), config.track)
-    return grid, config, told
+    params_text = race_params(dataclasses.replace(read, race=config.race, evaluation=config.evaluation), config.track)
+    return grid, config, params_text

@@ -1,5 +1,6 @@
 """`undercut train`: a model from a racer's files."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -129,7 +130,8 @@ def train(
     if place_of_training.prepare(name):
         console.print(f"{name} is being trained already: following it", highlight=False)
         raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
-    with workspace().locked(RUNS_PREFIX + name, takeover) as place:
+    with contextlib.ExitStack() as lock:
+        place = lock.enter_context(workspace().locked(RUNS_PREFIX + name, takeover))
         resumed = place.exists(artifacts.RUN_CONFIG)
         base = Run.open(name, place).config.model_dump() if resumed else {"name": name}
         if read:
@@ -165,9 +167,11 @@ def train(
         config = RunConfig.build(values, "command line")
         carried = read.carried if read else None
         made = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
-    if isinstance(place_of_training, LocalBackend):
-        place_of_training.prepared = made
-    raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
+        if isinstance(place_of_training, LocalBackend):
+            place_of_training.prepared = made  # this process trains it, under this lock
+        else:
+            lock.close()  # the process that trains it locks it
+        raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
 
 
 def _trained(backend: Backend, name: str, options: TrainOptions, view: bool, overlay: list[str] | None) -> int:

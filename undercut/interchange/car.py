@@ -3,13 +3,10 @@
 import importlib.util
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from contract.errors import InputError, UndercutError
-from contract.metadata import DiscreteActions, ModelMetadata
+from contract.metadata import ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import FloatArray
@@ -18,29 +15,13 @@ from trainer.checkpoints import Checkpoints
 from trainer.common.export import what_drives
 from trainer.export import car_bundle
 from undercut.backends.local.rollouts import evaluation_laps
-from undercut.interchange.car_formats import Agreement, CarFormat, converted, in_the_bundle, openvino_outputs
+from undercut.interchange.car_formats import Agreement, CarFormat, agreement, convert, converted, in_the_bundle
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint
 
 TOLERANCE = 1e-3
 """How far an output may be from TensorFlow's."""
 SUFFIX = ".tar.gz"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """OpenVINO's outputs against TensorFlow's for every frame of a lap.
-
-    frames              how many
-    largest             largest absolute difference of an output: a probability, or an action in -1..1
-    largest_in_float16  the same with the weights in float16, as the converter on the car stores them
-    other_actions       frames whose likeliest action is another one, in float16; 0 of continuous actions
-    """
-
-    frames: int
-    largest: float
-    largest_in_float16: float
-    other_actions: int
 
 
 def default_name(run: str) -> Path:
@@ -84,8 +65,8 @@ def has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def check(run: Run, which: str) -> Comparison:
-    """Drive a lap, convert the bundle's graph as a car does, and compare all its frames.
+def check(run: Run, which: str) -> tuple[Agreement, Agreement]:
+    """Drive a lap, convert the bundle's graph as a car does, and compare all its frames: see `compare`.
 
     UndercutError when OpenVINO is not installed, cannot convert the graph or differs by more than TOLERANCE.
     """
@@ -126,20 +107,22 @@ def tensorflow_says(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Flo
         tensorflow.close()
 
 
-def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> Comparison:
-    """A frozen graph run by TensorFlow and, as a car's bundle has it, by OpenVINO, over a lap with its observations."""
+def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> tuple[Agreement, Agreement]:
+    """A frozen graph run by TensorFlow and by OpenVINO, as a car's bundle has it, over a lap with its observations.
+
+    Returns the agreement with float32 weights, then with float16 ones, as the converter on the car stores them.
+    UndercutError when an output with float32 weights differs by more than TOLERANCE.
+    """
     expected = tensorflow_says(policy, metadata, lap)
     graph = what_drives(policy)
-    whole = openvino_outputs(graph, lap.observations, in_float16=False)
-    half = openvino_outputs(graph, lap.observations, in_float16=True)
-    others = 0
-    if isinstance(metadata.actions, DiscreteActions):
-        others = int(np.count_nonzero(half.argmax(axis=1) != expected.argmax(axis=1)))
-    found = Comparison(len(lap), float(np.abs(whole - expected).max()), float(np.abs(half - expected).max()), others)
-    if not found.largest <= TOLERANCE:
+    whole, half = (
+        agreement(form, convert(graph, lap.observations, form), metadata, lap.observations, expected)
+        for form in (CarFormat.openvino_fp32, CarFormat.openvino_fp16)
+    )
+    if not whole.largest <= TOLERANCE:
         raise UndercutError(
-            f"OpenVINO's outputs differ from TensorFlow's by {found.largest:.2g} over {found.frames} frames\n"
+            f"OpenVINO's outputs differ from TensorFlow's by {whole.largest:.2g} over {whole.frames} frames\n"
             f"  rule: at most {TOLERANCE:g}\n"
             f"  fix:  do not put this model on a car; report the model_metadata.json and the versions of both"
         )
-    return found
+    return whole, half

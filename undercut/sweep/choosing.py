@@ -57,16 +57,16 @@ def chosen(trial: optuna.Trial, sweep: Sweep) -> dict[str, Scalar]:
     """The trial's values, by key. What it has already stays, so that one which was killed in between can be asked
     again."""
     values: dict[str, Scalar] = {}
-    for key, told in sweep.file.search.items():
-        if not isinstance(told, Range):
-            values[key] = cast(Scalar, trial.suggest_categorical(key, told))
-        elif _is_whole(told, key):
-            step = int(told.step or 1)
-            values[key] = trial.suggest_int(key, int(told.low), int(told.high), step=step, log=told.log)
+    for key, searched in sweep.file.search.items():
+        if not isinstance(searched, Range):
+            values[key] = cast(Scalar, trial.suggest_categorical(key, searched))
+        elif _is_whole(searched, key):
+            step = int(searched.step or 1)
+            values[key] = trial.suggest_int(key, int(searched.low), int(searched.high), step=step, log=searched.log)
         else:
-            values[key] = trial.suggest_float(key, told.low, told.high, step=told.step, log=told.log)
+            values[key] = trial.suggest_float(key, searched.low, searched.high, step=searched.step, log=searched.log)
     return values
 
 
-def _is_whole(told: Range, key: str) -> bool:
-    return field_of(key).annotation is int and (told.step is None or told.step == int(told.step))
+def _is_whole(searched: Range, key: str) -> bool:
+    return field_of(key).annotation is int and (searched.step is None or searched.step == int(searched.step))

@@ -155,14 +155,14 @@ class RosDriver:
 class Bridge:
     """Serves requests until the other side closes."""
 
-    def __init__(self, told: BinaryIO, answers: BinaryIO) -> None:
-        self._told, self._answers = told, answers
+    def __init__(self, requests: BinaryIO, answers: BinaryIO) -> None:
+        self._requests, self._answers = requests, answers
         self._publishers = Publishers()
         self._drivers: dict[str, RosDriver] = {}
         self._last: tuple[dict[str, Any], bytes] | None = None
 
     def run(self) -> None:
-        for line in iter(self._told.readline, b""):
+        for line in iter(self._requests.readline, b""):
             request = json.loads(line)
             answer = getattr(self, f"on_{request['op']}")(request)
             self._answers.write(json.dumps(answer).encode() + b"\n")
@@ -170,7 +170,7 @@ class Bridge:
 
     def on_show(self, request: dict[str, Any]) -> dict[str, Any]:
         """What some cars see and where they are, at a step."""
-        frames = self._told.read(request["bytes"])
+        frames = self._requests.read(request["bytes"])
         self._last = request, frames
         self._show(request, frames)
         return {}

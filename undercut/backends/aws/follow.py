@@ -188,7 +188,7 @@ def _end_of(record: JobRecord, state: JobState) -> Notice:
 
 def spent(record: JobRecord, state: JobState) -> float:
     """US dollars so far: the time since the machines were there, at the estimate's price."""
-    began = (state.told or {}).get("TrainingStartTime")
+    began = (state.description or {}).get("TrainingStartTime")
     if not isinstance(began, datetime):
         return 0.0
     return record.hourly * (time.time() - began.timestamp()) / 3600

@@ -26,12 +26,13 @@ ENDED: tuple[Phase, ...] = ("stopped", "done", "failed", "absent")
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """How a job stands: AWS's own word for it in `detail`, why it failed in `reason`, the whole answer in `told`."""
+    """How a job stands: AWS's own word for it in `detail`, why it failed in `reason`, its whole answer in
+    `description`."""
 
     phase: Phase
     detail: str = ""
     reason: str = ""
-    told: dict[str, Any] | None = None
+    description: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
@@ -111,8 +112,10 @@ def record_of(name: str) -> JobRecord:
     for record in known:
         if name in (record.job, *record.plan.runs):
             return record
-    told = ", ".join(dict.fromkeys(run for record in known for run in record.plan.runs)) or "none"
-    raise InputError("job", name, f"a job or run that was launched from this folder: {told}", "undercut cloud status")
+    known_runs = ", ".join(dict.fromkeys(run for record in known for run in record.plan.runs)) or "none"
+    raise InputError(
+        "job", name, f"a job or run that was launched from this folder: {known_runs}", "undercut cloud status"
+    )
 
 
 def job_name(run: str) -> str:

@@ -38,26 +38,26 @@ def opened(name: str) -> tuple[JobRecord, CloudSession, Launcher]:
         session = CloudSession(settings)
         if not name.startswith(NAME_PREFIX):
             raise
-        told = session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=name, absent=ABSENT)
-        if not told:
+        description = session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=name, absent=ABSENT)
+        if not description:
             raise
-        return adopted(told, session), session, launcher(session, "sagemaker")
+        return adopted(description, session), session, launcher(session, "sagemaker")
     session = CloudSession(record.plan.settings, record.plan.region)
     return record, session, launcher(session, record.plan.launcher)
 
 
-def adopted(told: Mapping[str, Any], session: CloudSession) -> JobRecord:
+def adopted(description: Mapping[str, Any], session: CloudSession) -> JobRecord:
     """The record of a job that was launched from another folder, by DescribeTrainingJob's answer; saved here, so that
     its files can be brought."""
-    settings, given = session.settings, told.get("HyperParameters", {})
+    settings, given = session.settings, description.get("HyperParameters", {})
     work: Work = given.get("job", "train")
     run = str(given.get("s3_prefix", "")).rpartition("/")[2]
     runs = (run,) if work == "train" else tuple(json.loads(given.get("arguments", "[]"))[:1])
-    store = S3Address.parse(told.get("Environment", {}).get(STORE, f"s3://{given.get('s3_bucket', '')}"), STORE)
-    machines = told.get("ResourceConfig", {})
+    store = S3Address.parse(description.get("Environment", {}).get(STORE, f"s3://{given.get('s3_bucket', '')}"), STORE)
+    machines = description.get("ResourceConfig", {})
     groups = machines.get("InstanceGroups") or [{"InstanceGroupName": "trainer", **machines}]
     plan = JobPlan(
-        job=str(told["TrainingJobName"]),
+        job=str(description["TrainingJobName"]),
         work=work,
         runs=runs or (run or "run",),
         region=session.region,
@@ -67,12 +67,12 @@ def adopted(told: Mapping[str, Any], session: CloudSession) -> JobRecord:
             for one in groups
         ),
         settings=settings,
-        max_runtime_s=int(told.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)),
+        max_runtime_s=int(description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)),
         volume_gb=int(machines.get("VolumeSizeInGB", 30)),
-        spot=bool(told.get("EnableManagedSpotTraining", False)),
+        spot=bool(description.get("EnableManagedSpotTraining", False)),
         arguments=tuple(json.loads(given.get("arguments", "[]"))[1:]) if work != "train" else (),
     )
-    created = told.get("CreationTime")
+    created = description.get("CreationTime")
     created_s = created.timestamp() if isinstance(created, datetime) else time.time()
     return JobRecord(plan=plan, bucket=store.bucket, prefix=store.prefix, created_s=created_s, launched=True).save()
 

@@ -185,7 +185,7 @@ def prepared(session: CloudSession, plan: JobPlan, starter: Launcher, say: Say) 
     for line in needs.look(session, plan, there, wanted):
         say(line)
     plan, estimate = within_cost(replace(plan, asks_lambda=bool(wanted.functions)))
-    for line in told(plan, estimate):
+    for line in announced(plan, estimate):
         say(line)
     bring(plan.runs, there)
     plan = with_params(plan, there)
@@ -258,7 +258,7 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def told(plan: JobPlan, estimate: cost.Estimate) -> list[str]:
+def announced(plan: JobPlan, estimate: cost.Estimate) -> list[str]:
     """What will be launched and what it will cost, before it is."""
     machines = ", ".join(f"{group.count} x {group.instance_type} ({group.name})" for group in plan.groups)
     spot = ", spare capacity" if plan.spot else ""
@@ -320,5 +320,5 @@ def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say
 
 def spent(record: JobRecord, state: JobState) -> str:
     """What an ended job did cost, in words."""
-    actual = cost.actual(record.plan, state.told or {})
+    actual = cost.actual(record.plan, state.description or {})
     return f"it did cost about ${actual.total:.2f}"

@@ -62,7 +62,7 @@ class _Look:
         except CloudError as error:
             if error.code not in DENIED:
                 raise
-            self.denied.append(error.asked)
+            self.denied.append(error.action)
 
     def ec2(self, operation: str, key: str, **request: Any) -> list[dict[str, Any]]:
         return self.session.everything("ec2", operation, key, **request)

@@ -55,8 +55,8 @@ class SageMakerLauncher:
         return record.changed(launched=True)
 
     def state(self, record: JobRecord) -> JobState:
-        told = self._session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=record.job, absent=ABSENT)
-        return state_of(told)
+        description = self._session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=record.job, absent=ABSENT)
+        return state_of(description)
 
     def stop(self, record: JobRecord) -> None:
         self._session.call("sagemaker", "StopTrainingJob", TrainingJobName=record.job, absent=(*ABSENT, *ENDED))
@@ -68,15 +68,17 @@ class SageMakerLauncher:
         return [LogSource(LOG_GROUP, f"{record.job}/")]
 
 
-def state_of(told: dict[str, Any]) -> JobState:
+def state_of(description: dict[str, Any]) -> JobState:
     """DescribeTrainingJob's answer in our words."""
-    if not told:
+    if not description:
         return JobState("absent")
-    phase = _PHASES.get(told["TrainingJobStatus"], "running")
-    detail = str(told.get("SecondaryStatus", ""))
+    phase = _PHASES.get(description["TrainingJobStatus"], "running")
+    detail = str(description.get("SecondaryStatus", ""))
     if phase == "running" and detail in _STARTING:
         phase = "starting"
-    return JobState(phase, detail or told["TrainingJobStatus"], str(told.get("FailureReason", "")), told)
+    return JobState(
+        phase, detail or description["TrainingJobStatus"], str(description.get("FailureReason", "")), description
+    )
 
 
 def request(plan: JobPlan, resources: Resources, image: str, rollouts: str = "") -> dict[str, Any]:

@@ -43,11 +43,11 @@ _T = TypeVar("_T")
 
 
 class CloudError(UndercutError):
-    """The cloud did not do what was asked. `code` is AWS's name of the error, where it has one, `asked` what was asked:
-    service and operation."""
+    """The cloud did not do what was asked. `code` is AWS's name of the error, where it has one, `action` is
+    "service:operation"."""
 
-    def __init__(self, what: str, rule: str, fix: str, code: str = "", asked: str = "") -> None:
-        self.code, self.asked = code, asked
+    def __init__(self, what: str, rule: str, fix: str, code: str = "", action: str = "") -> None:
+        self.code, self.action = code, action
         super().__init__(f"{what}\n  rule: {rule}\n  fix:  {fix}")
 
 

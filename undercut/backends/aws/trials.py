@@ -59,7 +59,7 @@ class CloudTrials:
             record = record.changed(ended=True)
             starter.tidy(record)
             self._bring(record)
-            dollars = cost.actual(record.plan, state.told or {}).total
+            dollars = cost.actual(record.plan, state.description or {}).total
             with self._changed:
                 self.spent += dollars
             self._say(f"{name}: {state.phase}; it did cost about ${dollars:.2f}, all together ${self.spent:.2f}")

@@ -1,7 +1,6 @@
 """Training in this process."""
 
 import contextlib
-import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -27,8 +26,9 @@ class LocalBackend:
         iterations."""
         self._console, self._notifier, self._stuck_after = console, notifier, stuck_after
         self.prepared: Run | None = None
-        """The run that is trained next, where it was just opened: its files need not be read again, and messages name
-        the racer's own reward, not its copy in the run."""
+        """The run that `train` gets next, if its caller has opened it and holds its lock. So no other process can take
+        the run in between, its files need not be read again, and messages name the racer's own reward, not its copy in
+        the run."""
 
     def prepare(self, run: str) -> bool:
         return False
@@ -37,8 +37,11 @@ class LocalBackend:
         from undercut.runs import sessions  # TensorFlow takes seconds to import
 
         notifier = self._notifier or Notifier((), lambda line: None)
-        with workspace().locked(RUNS_PREFIX + run) as place, told_of(run, notifier):
-            opened = dataclasses.replace(self.prepared, store=place) if self.prepared else Run.open(run, place)
+        prepared, self.prepared = self.prepared, None  # a later call holds no lock
+        with contextlib.ExitStack() as stack:
+            place = prepared.store if prepared else stack.enter_context(workspace().locked(RUNS_PREFIX + run))
+            stack.enter_context(told_of(run, notifier))
+            opened = prepared or Run.open(run, place)
             workers, videos = options.workers, options.video_every
             sessions.train(opened, self._console, workers, videos, notifier, self._stuck_after)
             notifier.send(sessions.finished(sessions.evaluate(opened, self._console)))
