@@ -51,7 +51,7 @@ def import_worlds(
         known, unread = worlds_in(root, str(folder))
         sources = [known[name] for name in _chosen(names or list(known), list(known))]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=told, transient=True) as progress:
+        with Progress(*columns, console=told, transient=True, disable=not told.is_terminal) as progress:
             task = progress.add_task("worlds", total=len(sources))
             done = import_all(
                 sources, TRACKS, replace, jobs, lambda it: progress.update(task, advance=1, description=it.name)
