@@ -119,7 +119,9 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
         race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
         ranges = config.randomization if config.enable_domain_randomization else None
         live = stack.enter_context(LiveSession("race", "race", config, console.print))
-        live.doing(f"{len(grid)} racers drive {laps} {'laps in a row' if in_a_row > 1 else 'heats'}")
+        doing = f"{len(grid)} racers drive {laps} {'laps in a row' if in_a_row > 1 else 'heats'}"
+        live.doing(doing)
+        stack.enter_context(console.status(doing))
         driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed, ranges)
 
     won = _heats_won(driven, worlds, in_a_row)
