@@ -71,6 +71,7 @@ FOR_PICTURES = ("scene.", "camera.ground._cover_points")
 WORLDS = (
     "camera.flat.",
     "camera.kernel.render_open_frames",
+    "camera.mixing.",
     "camera.occlusion.",
     "camera.sky.",
     "camera.standing.",

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from contract.state import FloatArray, IntArray
 from simapp.camera.kernel import STRIP, STRIP_WIDTH
@@ -176,6 +175,8 @@ class _Distance:
         for share in np.linspace(-0.5, 0.5, 9):
             pose = track.pose_at(along, share * float(track.widths_m.max()))
             points.append(np.column_stack([pose.x_m, pose.y_m]))
+        from scipy.spatial import cKDTree  # takes long to import, and only worlds need it
+
         tree = cKDTree(np.concatenate(points))
         x = origin[0] + (np.arange(columns) + 0.5) * cls.CELL
         y = origin[1] + (np.arange(rows) + 0.5) * cls.CELL

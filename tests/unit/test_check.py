@@ -217,3 +217,13 @@ def test_any_python_file_can_be_looked_at(module: str) -> None:
 )
 def test_strange_source_is_no_trap(source: str) -> None:
     assert check_source(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), load_track("paddock")) == []
+
+
+def test_on_a_terminal_the_wait_is_shown_before_the_answer(tmp_path: Path) -> None:
+    """As a terminal shows it: the imports first, then the laps of the reward function."""
+    from scripts.record_terminal import recorded
+
+    (tmp_path / "reward_function.py").write_text("def reward_function(params):\n    return 1.0\n")
+    said = b"".join(piece.data for piece in recorded("undercut check .", tmp_path)).decode()
+    assert 0 <= said.index("loading") < said.index("driving the reward function") < said.index("checked in")
+    assert 0 <= said.index("\x1b[2K") < said.index("checked in"), "what was waited for is wiped away"

@@ -162,3 +162,15 @@ def test_push_and_pull(run: Run, tmp_path: Path, minio: MinioServer, monkeypatch
         undercut("push", "a")
     with pytest.raises(InputError, match=r"there are: a\)"):
         undercut("pull", "b", "--from", place.where())
+
+
+def test_a_copy_tells_how_many_files_are_done(run: Run, target: Place) -> None:
+    told: list[tuple[int, int]] = []
+    copied = copy(run.store, target, lambda done, of: told.append((done, of)))
+    assert told == [(done, copied.put) for done in range(copied.put + 1)]
+    told.clear()
+    save(run.store, 1)
+    new = len(set(content(run.store)) - set(content(target)))
+    copied = copy(run.store, target, lambda done, of: told.append((done, of)))
+    assert told == [(done, copied.put) for done in range(copied.put + 1)]
+    assert new <= copied.put < len(run.store.list("")), "files that are there are not counted"

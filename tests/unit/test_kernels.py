@@ -125,6 +125,20 @@ def test_everything_is_compiled_by_processes_side_by_side_and_told_one_by_one(
     assert second[:-1] in ([], ["0 0 "]), "who came second did the work again"
 
 
+@pytest.mark.slow
+def test_what_a_training_waits_for_is_there_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each training would compile again what it never uses."""
+    code = (
+        "from simapp.kernels import Scope, compile_missing, missing\n"
+        "print(compile_missing(scope=Scope.plain) > 10, *missing(Scope.plain))\n"
+    )
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "")
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_a_part_that_fails_says_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match=r"compiling the simulator \(nonsense\) ended with status 2\n(.|\n)*invalid"):
         list(kernels._compiled_by(["nonsense"], 2))
@@ -148,6 +162,7 @@ def test_the_wait_is_shown(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -
     else:
         assert said.split("\n[now]\n")[0] == "compiling the simulator for this CPU, once: 2 kernels\n"
         assert said.count("compiling") == 1
+        assert said.endswith("[now]\n"), "a blank line for a bar that nobody sees"
 
 
 def test_where_nothing_is_missing_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from contract.car import Car, car_of_version
 from contract.config import is_run_name
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import CarOption
+from undercut.cli.options import CarOption, loading, told_on
 from undercut.runs.workspace import RUNS_PREFIX, workspace
 
 console = Console()
@@ -35,18 +35,21 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Replay recorded commands with the simulated cars: how far they stray from the recorded path, at what speeds."""
-    from undercut.calibration.measure import fitted, measured, pooled
-    from undercut.calibration.recordings import read_recordings
-    from undercut.report.calibrating import picture_of, track_of
+    out = told_on(as_json)
+    with loading(out):
+        from undercut.calibration.measure import fitted, measured, pooled
+        from undercut.calibration.recordings import read_recordings
+        from undercut.report.calibrating import picture_of, track_of
 
     if fit is not None and fit.suffix not in (".yaml", ".yml"):
         raise InputError("--fit", str(fit), "a car file ends in .yaml", f"--fit {fit.with_suffix('.yaml')}")
     cars = {name: car_of_version(version) for name, version in VERSIONS.items()}
     if car is not None:
         cars[car.stem] = Car.load(car)
-    recordings = [recording for name in logs for recording in read_recordings(_path(name))]
-    road = track_of(recordings, track)
-    found = [measured(recording, cars) for recording in recordings]
+    with out.status("replaying what was recorded"):
+        recordings = [recording for name in logs for recording in read_recordings(_path(name))]
+        road = track_of(recordings, track)
+        found = [measured(recording, cars) for recording in recordings]
     summary: dict[str, Any] = {"recordings": [one.told() for one in found]}
     if len(found) == 1:
         summary |= {"nearest": summary["recordings"][0]["nearest"]}
@@ -56,7 +59,8 @@ def calibrate(
             name: sum(one.errors_m(name)["1 s"] * len(one.pieces) for one in found) / len(pieces) for name in cars
         }
         begun = min(totals, key=lambda name: totals[name])
-        result = fitted(pieces, cars[begun], fit.stem)
+        with out.status("fitting a car"):
+            result = fitted(pieces, cars[begun], fit.stem)
         comments = [
             f"Fitted by undercut calibrate to {', '.join(one.recording.name for one in found)}, from {begun}.",
             f"On {result.held_out} held-out replays of a second, median distance at the end: "

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import VerboseOption
+from undercut.cli.options import VerboseOption, loading, told_on
 
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
@@ -43,8 +43,10 @@ def check(
 
     Files that are named are all that is checked, unless a folder is too. Exit code 1 when something has to be mended.
     """
-    from undercut.check.check import Given
-    from undercut.check.check import check as checked
+    waiting = told_on(as_json)
+    with loading(waiting):
+        from undercut.check.check import Given
+        from undercut.check.check import check as checked
 
     named = Given(reward, metadata, hyperparameters, tuple(params or ()))
     for path in (reward, metadata, hyperparameters, *named.params):
@@ -59,7 +61,8 @@ def check(
             hyperparameters or there.hyperparameters,
             tuple(params or there.params),
         )
-    report = checked(given, track, strict, verbose)
+    with waiting.status("driving the reward function round the track"):
+        report = checked(given, track, strict, verbose)
     if as_json:
         show_json(report.as_values())
     else:

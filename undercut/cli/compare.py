@@ -17,7 +17,7 @@ from contract.metadata import DiscreteActions
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus, UInt8Array
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption
+from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption, loading, told_on
 from undercut.runs.run import TRACKS, Run, overlaid
 
 SIMULATORS = ("builtin", "gazebo")
@@ -60,10 +60,12 @@ def compare_laps(
     run: str, laps: int, checkpoint: str, track: str | None, reverse_dir: bool | None, seed: int | None, as_json: bool
 ) -> None:
     """Drive a model's laps in both simulators; see `compare`."""
-    from trainer.checkpoints import Checkpoints
-    from undercut.backends.local.rollouts import evaluation_laps
-    from undercut.figures.comparison import comparison_plot, path_difference
-    from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
+    out = told_on(as_json)
+    with loading(out):
+        from trainer.checkpoints import Checkpoints
+        from undercut.backends.local.rollouts import evaluation_laps
+        from undercut.figures.comparison import comparison_plot, path_difference
+        from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
 
     opened = Run.open(run)
     base = opened.config.model_copy(update={"enable_domain_randomization": False, "worlds": ()}).model_dump()
@@ -74,7 +76,8 @@ def compare_laps(
     driven = {}
     for kind in SIMULATORS:
         config = RunConfig.build({**values, "simulator": kind}, "command line")
-        driven[kind] = evaluation_laps(dataclasses.replace(opened, config=config), policy, order)
+        with out.status(f"driving {laps} laps in {kind}"):
+            driven[kind] = evaluation_laps(dataclasses.replace(opened, config=config), policy, order)
     road = dataclasses.replace(opened, config=config).track()
     pairs = zip(*driven.values(), strict=True)
     differences = [path_difference(road, one.steps, other.steps) for one, other in pairs]
@@ -130,19 +133,22 @@ def compare_views(
     as_json: bool,
 ) -> None:
     """Draw a track from the same poses in both simulators, or in the built-in one and as recorded; see `compare`."""
-    from simapp.tracks import load_track
-    from undercut.figures.views import Likeness, views_picture
-    from undercut.runs import viewing
+    told_where = told_on(as_json)
+    with loading(told_where):
+        from simapp.tracks import load_track
+        from undercut.figures.views import Likeness, views_picture
+        from undercut.runs import viewing
 
     opened = None if run is None else Run.open(run)
     name = track or (None if opened is None else opened.config.track)
     if name is None:
         raise InputError("--views", None, "frames are of a track", "name one with --track, or a run")
     road = load_track(name, [TRACKS])
-    recorded = None if frames is None else viewing.read_frames(frames)
-    places = recorded.poses if recorded else viewing.random_poses(road, count, seed)
-    theirs = recorded.grey if recorded else viewing.drawn(road, places, "gazebo")
-    mine = viewing.drawn(road, places, "builtin")
+    with told_where.status("drawing frames"):
+        recorded = None if frames is None else viewing.read_frames(frames)
+        places = recorded.poses if recorded else viewing.random_poses(road, count, seed)
+        theirs = recorded.grey if recorded else viewing.drawn(road, places, "gazebo")
+        mine = viewing.drawn(road, places, "builtin")
     likeness = Likeness.of(mine, theirs)
     told: dict[str, Any] = {"track": road.name, "against": str(frames) if frames else "gazebo", **likeness.summary()}
     if opened is not None:

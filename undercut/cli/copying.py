@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from contract import artifacts
 from contract.config import RunConfig
@@ -12,6 +13,7 @@ from contract.errors import InputError
 from contract.host import STORE, HostSettings, S3Address
 from contract.protocols import Place
 from contract.stores.local import LocalStore
+from undercut.cli.options import loading
 from undercut.runs.workspace import RUNS_PREFIX, bucket_place, staged
 
 Name = Annotated[str, typer.Argument(metavar="RUN", help="name of the run", show_default=False)]
@@ -46,19 +48,29 @@ def _bucket(given: str | None) -> Place:
 
 def copy_between(run: str, source: Place, target: Place) -> None:
     """Copy the run of that name from one place of runs/ to another, and say what was done."""
-    from undercut.interchange import copying
+    with loading(console):
+        from undercut.interchange import copying
 
     RunConfig.build({"name": run}, "command line")
     path = RUNS_PREFIX + run
     if not source.below(path).exists(artifacts.RUN_CONFIG):
         known = ", ".join(source.folders(RUNS_PREFIX)) or "none"
         raise InputError("run", run, f"a run in {source.where()} (there are: {known})", "check its name")
-    with target.locked(path) as there:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with (
+        target.locked(path) as there,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+    ):
+        task = bar.add_task("comparing", total=None)
+
+        def tell(files: int, of: int) -> None:
+            bar.update(task, completed=files, total=of, description="copying files")
+
         if isinstance(there, LocalStore) and not there.list(""):
             with staged(there) as stage:
-                done = copying.copy(source.below(path), stage)
+                done = copying.copy(source.below(path), stage, tell)
         else:
-            done = copying.copy(source.below(path), there)
+            done = copying.copy(source.below(path), there, tell)
     last = done.last or "none yet"
     told = f"{run}: {done.put} files to {there.where()}, {done.same} were there; last checkpoint {last}"
     console.print(told, highlight=False, soft_wrap=True)

@@ -31,6 +31,7 @@ from undercut.cli.options import (
     VerboseOption,
     VideoOption,
     car_values,
+    loading,
     race_values,
     told_on,
 )
@@ -67,8 +68,9 @@ def evaluate(
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
-    from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
-    from undercut.video import videos  # TensorFlow takes seconds to import; --help should not
+    with loading(told_on(as_json)):
+        from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
+        from undercut.video import videos  # TensorFlow takes seconds to import; --help should not
 
     read = load_params(params, "EVALUATION") if params else None
     name = run or (read.model if read else None) or "default"

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from undercut.cli.options import WhichOption
+from undercut.cli.options import WhichOption, loading
 from undercut.interchange.car_formats import Agreement, CarFormat
 from undercut.interchange.layouts import LayoutName
 from undercut.runs.run import Run
@@ -29,9 +29,10 @@ def export_run(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a run's model, metrics, simtraces and logs as another tool keeps them."""
-    from undercut.interchange import exporting  # TensorFlow takes seconds to import; --help should not
+    with console.status("exporting"):
+        from undercut.interchange import exporting  # TensorFlow takes seconds to import; --help should not
 
-    written = exporting.export(Run.open(run), layout, out or Path("exports") / f"{run}-{layout}", overwrite, world)
+        written = exporting.export(Run.open(run), layout, out or Path("exports") / f"{run}-{layout}", overwrite, world)
     console.print(f"exported {run} to {written.path} ({written.files} files)", highlight=False, soft_wrap=True)
     for note in written.notes:
         console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
@@ -52,7 +53,8 @@ def car(
     overwrite: Overwrite = False,
 ) -> None:
     """Write the model for a car, and check that OpenVINO, which drives cars, gets the same actions out of it."""
-    from undercut.interchange import car as bundles
+    with loading(console):
+        from undercut.interchange import car as bundles
 
     opened = Run.open(run)
     out = out or bundles.default_name(run)
@@ -70,7 +72,8 @@ def car(
             f"with weights in float16 {half.largest:.2g} and {round((1.0 - half.same) * half.frames)} other actions",
             highlight=False,
         )
-    path = bundles.write_bundle(opened, checkpoint, out, overwrite, further)
+    with console.status("writing the bundle"):
+        path = bundles.write_bundle(opened, checkpoint, out, overwrite, further)
     console.print(f"for the car: {path}", highlight=False, soft_wrap=True)
 
 

@@ -21,9 +21,10 @@ def import_model(
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
 ) -> None:
     """Make a run of a downloaded model, to evaluate it, race it and train it on."""
-    from undercut.interchange import importing  # TensorFlow takes seconds to import; --help should not
+    with console.status("importing"):
+        from undercut.interchange import importing  # TensorFlow takes seconds to import; --help should not
 
-    made = importing.import_model(source, name, track, reward, metadata, hyperparameters)
+        made = importing.import_model(source, name, track, reward, metadata, hyperparameters)
     console.print(
         f"imported {source} as run [bold]{made.name}[/], checkpoints {', '.join(made.checkpoints)}", highlight=False
     )

@@ -16,6 +16,7 @@ from undercut.cli.options import (
     SeedOption,
     TrackOption,
     WhichOption,
+    loading,
     race_values,
 )
 from undercut.runs.run import Run, overlaid
@@ -40,7 +41,8 @@ def inspect_run(
     seed: SeedOption = None,
 ) -> None:
     """Drive a trained model and draw what it looks at and how it decides; draw its training's diagnostics."""
-    from undercut.report import inspecting  # TensorFlow takes seconds to import; --help should not
+    with loading(console):
+        from undercut.report import inspecting  # TensorFlow takes seconds to import; --help should not
 
     opened = Run.open(run)
     base = opened.config.model_copy(update={"enable_domain_randomization": False}).model_dump()

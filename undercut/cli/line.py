@@ -4,11 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from undercut.cli.as_json import JsonOption, show_json
-
-console = Console()
+from undercut.cli.options import loading, told_on
 
 TrackArgument = Annotated[
     str, typer.Argument(metavar="TRACK", help="a track's name, or the path of a route file", show_default=False)
@@ -31,9 +29,11 @@ def line(
     as_json: JsonOption = False,
 ) -> None:
     """Find the fastest lap that the car can drive on a track: line, speeds, commands, and the lap time's limit."""
-    from undercut.line import reporting
+    out_to = told_on(as_json)
+    with loading(out_to):
+        from undercut.line import reporting
 
-    told = reporting.write(track, car, margin, wheels, out, Console(stderr=True) if as_json else console)
+    told = reporting.write(track, car, margin, wheels, out, out_to)
     if as_json:
         show_json(told)
 
@@ -53,11 +53,11 @@ def actions(
     as_json: JsonOption = False,
 ) -> None:
     """Write a model_metadata.json with the actions of a track's fastest lap, and tell what they cost against it."""
-    from undercut.line import reporting
+    out_to = told_on(as_json)
+    with loading(out_to):
+        from undercut.line import reporting
 
     wanted = None if continuous else count
-    told = reporting.write_actions(
-        track, car, margin, wanted, mirrored, out, Console(stderr=True) if as_json else console
-    )
+    told = reporting.write_actions(track, car, margin, wanted, mirrored, out, out_to)
     if as_json:
         show_json(told)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.status import Status
 
 from contract.car import Car
 from contract.config import EvaluationConfig, RaceConfig, RaceType, RunConfig, SimulatorKind, Which
@@ -113,6 +114,11 @@ def learning_values(settings: list[str] | None) -> dict[str, Any]:
         check_keys({key: value}, LearningConfig.model_fields, "--learning")
         values[key] = read_value(LearningConfig.model_fields[key], value, f"--learning {key}")
     return values
+
+
+def loading(console: Console) -> Status:
+    """What a terminal shows while a command imports what takes a second or more: numba, TensorFlow, matplotlib."""
+    return console.status("loading")
 
 
 def told_on(as_json: bool) -> Console:

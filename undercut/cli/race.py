@@ -27,6 +27,7 @@ from undercut.cli.options import (
     VideoOption,
     WhichOption,
     car_values,
+    loading,
     race_values,
     told_on,
 )
@@ -59,10 +60,10 @@ def race(
     verbose: VerboseOption = False,
 ) -> None:
     """Race two to four runs head to head on one track."""
-    from undercut.races import races as racing
-    from undercut.video import videos
-
     out = told_on(as_json)
+    with loading(out):
+        from undercut.races import races as racing
+        from undercut.video import videos
     objects = race_values(None, obstacles, bots)
     grid, config, params_text = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, objects, out, verbose
@@ -91,9 +92,9 @@ def tournament(
     verbose: VerboseOption = False,
 ) -> None:
     """Knock-out races of two runs each until one is left."""
-    from undercut.races import races as racing
-
     out = told_on(as_json)
+    with loading(out):
+        from undercut.races import races as racing
     grid, config, params_text = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {}, out, verbose
     )

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.options import loading, told_on
 
 console = Console()
 
@@ -28,7 +29,8 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="show the page in a browser")] = False,
 ) -> None:
     """Write a page about a run: curves, laps, maps, tables and findings. Further runs are compared with it."""
-    from undercut.report import reporting  # matplotlib takes a second to import; --help should not
+    with loading(console):
+        from undercut.report import reporting  # matplotlib takes a second to import; --help should not
 
     page = reporting.write(runs or [], traces or [], track, console)
     if open_page:
@@ -46,7 +48,8 @@ def logs(
     as_json: JsonOption = False,
 ) -> None:
     """Analyse logs: iterations, best laps, where cars leave the road; or re-score them with a new reward function."""
-    from undercut.report import reporting
+    with loading(told_on(as_json)):
+        from undercut.report import reporting
 
     if reward is None:
         told = reporting.numbers(run, track, console, show=not as_json)

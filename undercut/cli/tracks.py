@@ -61,14 +61,13 @@ def show(
     out: Annotated[Path | None, typer.Option(help="where to write the picture; NAME.png if not given")] = None,
 ) -> None:
     """Write a picture of a track and print its path."""
-    from simapp.tracks import load_track
-    from undercut.figures.track_picture import (
-        save_track_picture,  # matplotlib takes a second to import; list should not
-    )
+    with console.status("drawing"):
+        from simapp.tracks import load_track
+        from undercut.figures.track_picture import save_track_picture  # matplotlib takes a second to import
 
-    track = load_track(name, [TRACKS])
-    path = out or Path(f"{track.name}.png")
-    save_track_picture(track, path)
+        track = load_track(name, [TRACKS])
+        path = out or Path(f"{track.name}.png")
+        save_track_picture(track, path)
     typer.echo(path)
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from contract.errors import InputError
 from contract.stores.local import LocalStore
+from undercut.cli.options import loading
 from undercut.runs.run import Run
 
 console = Console()
@@ -38,7 +39,8 @@ def video(
     out: Annotated[Path, typer.Option(help="of a simtrace file: folder for the videos")] = Path(),
 ) -> None:
     """Draw videos of laps that were driven: the whole track from above, the car from behind, and both in one."""
-    from undercut.video import videos  # numba and matplotlib take a moment to import
+    with loading(console):
+        from undercut.video import videos  # numba and matplotlib take a moment to import
 
     views = tuple(dict.fromkeys(view or videos.DEFAULT_VIEWS))
     if training and iteration is None:

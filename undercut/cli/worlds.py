@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.completion import world_names
+from undercut.cli.options import loading
 from undercut.runs.run import TRACKS
 
 app = typer.Typer(no_args_is_help=True, help="Worlds: AWS's tracks as they look, from your own copy of the simulator.")
@@ -42,17 +43,21 @@ def import_worlds(
     Exit status 2 when a world could not be imported; what is missing in one that could is told, and stays in its
     world.json.
     """
-    from simapp.worlds.copies import opened, worlds_in
-    from simapp.worlds.importer import import_worlds as import_all  # numba takes a second to import; --help should not
-    from undercut.exit_codes import BAD_INPUT
-
     told = Console(stderr=True) if as_json else console
-    with opened(folder) as root:
-        known, unread = worlds_in(root, str(folder))
-        sources = [known[name] for name in _chosen(names or list(known), list(known))]
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=told, transient=True) as progress:
-            task = progress.add_task("worlds", total=len(sources))
+    with loading(told):
+        from simapp.worlds.copies import opened, worlds_in
+        from simapp.worlds.importer import import_worlds as import_all  # numba takes a second to import
+        from undercut.exit_codes import BAD_INPUT
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=told, transient=True, disable=not told.is_terminal
+    ) as progress:
+        task = progress.add_task("opening the copy", total=None)
+        with opened(folder) as root:
+            known, unread = worlds_in(root, str(folder))
+            sources = [known[name] for name in _chosen(names or list(known), list(known))]
+            progress.update(task, total=len(sources), description="worlds")
             done = import_all(
                 sources, TRACKS, replace, jobs, lambda it: progress.update(task, advance=1, description=it.name)
             )

@@ -1,5 +1,6 @@
 """A run is copied between a folder and a bucket, either way, and never over one that has gone another way."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,17 +23,17 @@ class Copied:
     last: str | None
 
 
-def copy(source: Place, target: Place) -> Copied:
+def copy(source: Place, target: Place, tell: Callable[[int, int], None] = lambda done, of: None) -> Copied:
     """Make the target's run what the source's is; the target may be empty or an earlier state of the same run.
 
-    InputError when the target has gone another way; it is then unchanged. A copy that is cut off leaves the target as
-    it was, or no run where none was.
+    `tell` hears how many files of all are done. InputError when the target has gone another way; it is then unchanged.
+    A copy that is cut off leaves the target as it was, or no run where none was.
     """
     for _ in range(ROUNDS):
         told = _told(source)
         same = _common(source, target)
         try:
-            put = copy_run(source, target, same, partial(_says, source, told))
+            put = copy_run(source, target, same, partial(_says, source, told), tell)
         except KeyError:
             continue  # pruned by its training while we copied
         if put is None:

@@ -40,8 +40,8 @@ def found_line(name: str, car: str, margin_m: float, wheels: str, console: Conso
     """The track of that name, and its line for that car, with what is being done shown meanwhile."""
     from undercut.runs.run import TRACKS
 
-    make, track = car_named(car), load_track(name, [TRACKS])
     with console.status("racing line") as status:
+        make, track = car_named(car), load_track(name, [TRACKS])
         return track, racing_line(track, make, margin_m, wheels, lambda text: status.update(f"racing line: {text}"))
 
 

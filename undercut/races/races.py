@@ -104,6 +104,7 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
     worlds, in_a_row = (1, laps) if config.evaluation.is_continuous else (laps, 1)
     models = [entry.run.files.metadata for entry in grid]
     with contextlib.ExitStack() as stack:
+        status = stack.enter_context(console.status("loading the racers"))  # TensorFlow takes seconds to import
         racers = []
         for entry, record, model in zip(grid, records, models, strict=True):
             graph = Checkpoints(entry.run.store).load_policy(record)
@@ -119,7 +120,9 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
         race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
         ranges = config.randomization if config.enable_domain_randomization else None
         live = stack.enter_context(LiveSession("race", "race", config, console.print))
-        live.doing(f"{len(grid)} racers drive {laps} {'laps in a row' if in_a_row > 1 else 'heats'}")
+        doing = f"{len(grid)} racers drive {laps} {'laps in a row' if in_a_row > 1 else 'heats'}"
+        live.doing(doing)
+        status.update(doing)
         driven = race_laps(race, racers, in_a_row, config.evaluation, config.seed, ranges)
 
     won = _heats_won(driven, worlds, in_a_row)

@@ -36,12 +36,13 @@ def compile_ahead(console: Console, scope: Scope) -> None:
     """
     columns = (TextColumn("compiling the simulator for this CPU, once"), BarColumn(), MofNCompleteColumn())
     latest = TextColumn("{task.fields[kernel]}")
-    with Progress(*columns, latest, console=console, transient=True) as bar:
+    is_seen = console.is_terminal
+    with Progress(*columns, latest, console=console, transient=True, disable=not is_seen) as bar:
         task = bar.add_task("", total=None, kernel="", visible=False)
 
         def tell(news: Compiled) -> None:
-            if news.done == 0 and not console.is_terminal:
+            if news.done == 0 and not is_seen:
                 console.print(f"compiling the simulator for this CPU, once: {news.of} kernels", highlight=False)
-            bar.update(task, completed=news.done, total=news.of, kernel=news.name, visible=console.is_terminal)
+            bar.update(task, completed=news.done, total=news.of, kernel=news.name, visible=is_seen)
 
         compile_missing(tell, scope)

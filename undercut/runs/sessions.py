@@ -198,8 +198,9 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     policy = Checkpoints(run.store).load_policy(record)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     compile_for(run.config, [run.files.metadata], console)
-    with LiveSession("run", "evaluation", run.config, console.print) as live:
-        live.doing(f"driving {laps} laps with checkpoint {record.iteration}")
+    doing = f"driving {laps} laps with checkpoint {record.iteration}"
+    with LiveSession("run", "evaluation", run.config, console.print) as live, console.status(doing):
+        live.doing(doing)
         driven = evaluation_laps(run, policy, order)
     track = run.track()
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"

@@ -53,23 +53,30 @@ def staged(target: Place) -> Iterator[LocalStore]:
 
 
 def copy_run(
-    source: Place, target: Place, same: Collection[str] = (), is_still_so: Callable[[], bool] = lambda: True
+    source: Place,
+    target: Place,
+    same: Collection[str] = (),
+    is_still_so: Callable[[], bool] = lambda: True,
+    tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> int | None:
     """Put every file of a run but the `same` to the target; returns how many. What names checkpoints comes late and
     run.json last: a copy that is cut off is either no run yet or the run that it was.
 
-    None when it was not `is_still_so` just before the late ones: those are not put then.
+    `tell` hears how many files of all are done, before the first and after each. None when it was not `is_still_so`
+    just before the late ones: those are not put then.
     """
     late = (artifacts.DEEPRACER_CHECKPOINTS, artifacts.COACH_CHECKPOINT, artifacts.RUN_CONFIG)
     keys = [key for key in source.list("") if key not in same]
-    for key in keys:
-        if key not in late:
-            target.put(key, source.get(key))
+    early = [key for key in keys if key not in late]
+    tell(0, len(keys))
+    for done, key in enumerate(early, 1):
+        target.put(key, source.get(key))
+        tell(done, len(keys))
     if not is_still_so():
         return None
-    for key in late:
-        if key in keys:
-            target.put(key, source.get(key))
+    for done, key in enumerate((key for key in late if key in keys), len(early) + 1):
+        target.put(key, source.get(key))
+        tell(done, len(keys))
     return len(keys)
 
 
