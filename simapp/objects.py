@@ -1,12 +1,13 @@
 """Where obstacles and bot cars stand when an episode starts."""
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from contract.config import RaceConfig
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.state import FloatArray, IntArray, ObjectKind, TrackObjects
 from contract.vehicle import CAR_COLORS
 from simapp.contact import outlines, overlaps
@@ -147,6 +148,23 @@ class Course:
             self._distance_m[even] = 0.0
             self._require(self._pack(self._distance_m, np.flatnonzero(even), done, np.empty(0)))
         self._require(self._pack(self._distance_m, np.flatnonzero(self._is_random), ~self._is_random, np.empty(0)))
+        self._tell_of_blocked_start(done)
+
+    def _tell_of_blocked_start(self, placed: np.ndarray) -> None:
+        """AWS's default of 2 per cent puts the first obstacle there. `placed` are those of OBJECT_POSITIONS."""
+        obstacles = self._sorts[0]
+        if obstacles.count == 0 or obstacles.is_random or placed.any():
+            return
+        first_m = float(self._distance_m[: obstacles.count].min())
+        if first_m < CLEAR_M:
+            enough = math.ceil(2.0 * CLEAR_M / obstacles.spacing_unit_m)
+            unit = "per cent of the lap" if obstacles.spacing_unit_m != 1.0 else "m"
+            warnings.warn(
+                f"{obstacles.spacing_key}: the first obstacle on {self._track.name} stands {first_m:.2f} m past the "
+                f"line, where a car that starts runs into it, in each evaluation; set it to {enough} or more ({unit})",
+                InputWarning,
+                stacklevel=2,
+            )
 
     def _space_evenly(self, done: np.ndarray, even: np.ndarray) -> bool:
         """Put objects at equal distances, or as near to there as others leave room; False where they do not fit."""

@@ -1,6 +1,7 @@
 """Where obstacles and bot cars stand: distances by shapely's projection, lanes by the road's own width."""
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats
 from shapely import LineString, Point
 
 from contract.config import RaceConfig
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.state import FloatArray, ObjectKind, TrackObjects
 from simapp.contact import outlines, overlaps
 from simapp.objects import CLEAR_M, Course
@@ -88,6 +89,18 @@ def test_minimum_distances_and_lanes(
     for i in range(objects.places):
         hits = overlaps(tuple(values[:, i] for values in boxes), boxes)[0]
         assert hits.sum() == 1, "objects stand in each other"
+
+
+def test_obstacles_in_the_way_of_every_start_are_told_of() -> None:
+    """By AWS's default, 2 per cent of the lap, the first one stands half a metre past the line."""
+    told = "stands 0.50 m past the line, where a car that starts runs into it, in each evaluation; set it to 11 or more"
+    with pytest.warns(InputWarning, match=rf"MIN_DISTANCE_BETWEEN_OBSTACLES: the first obstacle on .* {told}"):
+        Course(circle(), RaceConfig(race_type="OBJECT_AVOIDANCE", number_of_obstacles=6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Course(circle(), race(number_of_obstacles=6, min_distance_between_obstacles=2.0))
+        Course(circle(), RaceConfig(number_of_obstacles=6, min_distance_between_obstacles=12.0))
+        Course(circle(), RaceConfig(number_of_obstacles=6, randomize_obstacle_locations=True))
 
 
 @settings(max_examples=25)
