@@ -35,14 +35,17 @@ def project_points(
     count = segments.shape[0]
     for k in range(x_m.size):
         px, py = x_m[k], y_m[k]
-        best, best_t, best_square = 0, 0.0, math.inf
+        best, best_t, best_square, nearer = 0, 0.0, math.inf, math.inf
         for s in range(count):
             ax, ay, dx, dy = px - segments[s, 0], py - segments[s, 1], segments[s, 2], segments[s, 3]
             t = min(max((ax * dx + ay * dy) * segments[s, 4], 0.0), 1.0)
             ex, ey = ax - t * dx, ay - t * dy
             square = ex * ex + ey * ey
-            if square < best_square:
+            if square < nearer:
                 best, best_t, best_square = s, t, square
+                # two segments as near as each other are usual: a corner of the centre line lies amid two of the inner
+                # lane. The first one counts, whatever rounding says of the second.
+                nearer = square * (1.0 - 1e-9)
         # the side comes from the segment that was found, before the vertex moves on to the next one: right of a
         # left-hand corner stays right for both
         cross = segments[best, 2] * (py - segments[best, 1]) - segments[best, 3] * (px - segments[best, 0])
