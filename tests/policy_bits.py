@@ -20,7 +20,7 @@ from simapp.policy import FrozenPolicy
 from tests.stock_coach import episode
 
 FRAMES = 30
-EXAMPLES = 12
+EXAMPLES = 8
 PRECISIONS: tuple[Precision, ...] = ("float32",) if bfloat16_is_barred() else ("float32", "bfloat16")
 
 

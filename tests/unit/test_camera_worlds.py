@@ -141,6 +141,7 @@ def test_what_stands_hides_objects_behind_it_and_not_before(camera: Camera, trac
     np.testing.assert_array_equal(with_box(-0.9), plain)
 
 
+@pytest.mark.slow
 def test_a_board_with_holes_lets_through_what_is_behind(track: Track, world: World) -> None:
     """In the middle of a hole the frame is as without the board, elsewhere it is the board's."""
     xmin, ymin, xmax, ymax = track.bounds
@@ -181,7 +182,9 @@ def test_memory_is_what_is_baked_and_no_more(camera: Camera) -> None:
 
 
 WALLED = {"reinvent_base", "reInvent2019_track"}
-NAMES = ("reinvent_base", "reInvent2019_track", "Bowtie_track", "2022_april_open", "Vegas_track")
+CITIES = [pytest.param(name, marks=pytest.mark.slow) for name in ("2022_april_open", "Vegas_track")]
+"""Ten seconds each."""
+NAMES = ("reinvent_base", "reInvent2019_track", "Bowtie_track", *CITIES)
 
 
 @pytest.mark.skipif(

@@ -79,6 +79,7 @@ def undercut(*words: str) -> Any:
 # --- one submission --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_laps_are_those_of_an_evaluation_by_the_same_rules(league: Path, racer: Path) -> None:
     """The oracle: `undercut evaluate` of the same policy, in this process, with a reward."""
     put(league, "ann", driver(1.5))
