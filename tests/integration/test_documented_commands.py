@@ -31,6 +31,7 @@ ELSEWHERE = {
     r"--backend compose|^undercut stack": "Docker: -m docker tests/integration/test_compose.py",
     r"--sim gazebo|--sim=gazebo|^undercut (compare|drive|ros)\b": "Gazebo: -m gazebo tests/unit/test_gazebo.py",
     r"^undercut cloud|--backend cloud": "AWS: tests/unit/test_cloud*.py, and -m cloud",
+    r"^undercut droa": "a DeepRacer on AWS: tests/unit/test_droa.py",
     r"s3://|^undercut (push|pull)\b": "a bucket: -m minio tests/unit/test_s3_training.py tests/unit/test_copying.py",
     r"^undercut worker": "a Redis: -m redis tests/integration/test_training_with_workers.py",
     r"^undercut view|--view$|--open$": "a page that stays: tests/unit/test_view_server.py and -m browser",
