@@ -45,7 +45,7 @@ def project_points(
                 best, best_t, best_square = s, t, square
                 # two segments as near as each other are usual: a corner of the centre line lies amid two of the inner
                 # lane. The first one counts, whatever rounding says of the second.
-                nearer = square * (1.0 - 1e-9)
+                nearer = square * (1.0 - 1e-12)
         # the side comes from the segment that was found, before the vertex moves on to the next one: right of a
         # left-hand corner stays right for both
         cross = segments[best, 2] * (py - segments[best, 1]) - segments[best, 3] * (px - segments[best, 0])
