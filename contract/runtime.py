@@ -26,9 +26,8 @@ def is_bfloat16(precision: str, gpu: bool = False) -> bool:
     So are AMD's with avx512_bf16 and Intel's with AMX. Intel's avx512_bf16 alone, which machines have whose AMX is
     hidden, took 1.7 times the CPU time of float32 for an update (tests/bench/results/update.json).
     """
-    barred = bfloat16_is_barred()
     if precision != "auto":
-        if precision == "bfloat16" and barred and not gpu:
+        if precision == "bfloat16" and not gpu and bfloat16_is_barred():
             rule = f"{_CAP}={os.environ[_CAP]} keeps oneDNN from bfloat16, which TensorFlow expects of it on this CPU"
             raise InputError("precision", precision, rule, f"unset {_CAP}, or take float32")
         return precision == "bfloat16"

@@ -120,7 +120,7 @@ class RedisChannel:
 
     def __init__(self, address: RedisAddress, run: str, patience_s: float = PATIENCE_S) -> None:
         self._server = RedisConnection(address, patience_s)
-        self._lock, self._own = f"{_TRAINERS}{run}", f"{PREFIX}{run}:"
+        self._run, self._lock, self._own = run, f"{_TRAINERS}{run}", f"{PREFIX}{run}:"
         self._me = json.dumps({"session": secrets.token_hex(8), "run": run, **_this_process()}).encode()
         self._blobs: dict[str, bytes] = {}
         self._turn = threading.Lock()
@@ -147,11 +147,12 @@ class RedisChannel:
         self._server.ask("sweep old messages out", self._sweep)
 
     def _sweep(self, client: "redis.Redis") -> None:
-        for taken in [self._own.encode() + b"taken", *client.scan_iter(f"{PREFIX}*:taken", 1000)]:
-            dead = bytes(taken).decode().removeprefix(PREFIX).removesuffix(":taken")
-            if f"{PREFIX}{dead}:" == self._own or not client.exists(f"{_TRAINERS}{dead}"):
-                old = [*client.scan_iter(f"{PREFIX}{dead}:blob:*", 1000)]
-                client.delete(*(f"{PREFIX}{dead}:{key}" for key in ("inbox", "inbox:bytes", "taken")), *old)
+        taken = [bytes(key).decode() for key in client.scan_iter(f"{PREFIX}*:taken", 1000)]
+        runs = {key.removeprefix(PREFIX).removesuffix(":taken") for key in taken}
+        for run in {self._run, *(run for run in runs if not client.exists(f"{_TRAINERS}{run}"))}:
+            own = f"{PREFIX}{run}:"
+            old = [f"{own}{key}" for key in ("inbox", "inbox:bytes", "taken")]
+            client.delete(*old, *client.scan_iter(f"{own}blob:*", 1000))
 
     def _holder(self) -> str:
         held = self._server.ask("name its trainer", lambda r: r.get(self._lock)) or b"{}"

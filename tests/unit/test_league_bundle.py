@@ -19,7 +19,7 @@ from simapp.policy import NETWORK, FrozenPolicy
 from tests.foreign_model import FIVE, ForeignModel
 from tests.frozen import constant_graph
 from trainer.export import car_bundle
-from undercut.league.bundle import PLAIN_OPS, check_graph, read_submission, reason_of
+from undercut.league.bundle import PLAIN_OPS, SubmittedModel, check_graph, read_submission, reason_of
 from undercut.league.rules import SubmissionLimits
 
 METADATA = json.dumps(
@@ -107,6 +107,15 @@ def test_a_zip_in_its_clothes_is_read_too(tmp_path: Path) -> None:
     assert read(tmp_path, content.getvalue()).found == "agent/model.pb"
 
 
+def says_what_the_model_says(found: SubmittedModel, model: ForeignModel) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 1), np.uint8)
+    policy = FrozenPolicy(found.graph, found.metadata, threads=1, mode_only=True)
+    said = policy.distribution({"FRONT_FACING_CAMERA": frames}).probabilities
+    policy.close()
+    assert said is not None
+    np.testing.assert_allclose(said, model.says(frames)[0], atol=1e-5)
+
+
 def test_a_real_networks_operations_are_plain(tmp_path: Path) -> None:
     model = ForeignModel(1)
     v1 = quiet_import("tensorflow").compat.v1
@@ -115,12 +124,7 @@ def test_a_real_networks_operations_are_plain(tmp_path: Path) -> None:
     frozen = v1.graph_util.convert_variables_to_constants(session, session.graph.as_graph_def(), names)
     bundle = car_bundle(frozen.SerializeToString(), METADATA.encode())
     found = read(tmp_path, bundle, SubmissionLimits())
-    frames = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 1), np.uint8)
-    policy = FrozenPolicy(found.graph, found.metadata, threads=1, mode_only=True)
-    said = policy.distribution({"FRONT_FACING_CAMERA": frames}).probabilities
-    policy.close()
-    assert said is not None
-    np.testing.assert_allclose(said, model.says(frames)[0], atol=1e-5)
+    says_what_the_model_says(found, model)
 
 
 def test_a_checkpoint_alone_drives_by_a_graph_of_our_own(tmp_path: Path) -> None:
@@ -130,12 +134,7 @@ def test_a_checkpoint_alone_drives_by_a_graph_of_our_own(tmp_path: Path) -> None
     files |= {"model/model_metadata.json": json.dumps(metadata).encode(), "model/.coach_checkpoint": b"3_Step-40.ckpt"}
     found = read(tmp_path, tar(files), SubmissionLimits())
     assert found.found == "model/3_Step-40.ckpt"
-    frames = np.random.default_rng(0).integers(0, 256, (2, 120, 160, 1), np.uint8)
-    policy = FrozenPolicy(found.graph, found.metadata, threads=1, mode_only=True)
-    said = policy.distribution({"FRONT_FACING_CAMERA": frames}).probabilities
-    policy.close()
-    assert said is not None
-    np.testing.assert_allclose(said, model.says(frames)[0], atol=1e-5)
+    says_what_the_model_says(found, model)
 
 
 def test_a_mean_is_driven_without_a_deviation(tmp_path: Path) -> None:
