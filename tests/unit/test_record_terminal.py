@@ -1,6 +1,7 @@
 """The recorder of README's terminal: time is kept or cut as it says, and the SVG shows each screen in its turn."""
 
 import re
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,11 @@ SVG = "{http://www.w3.org/2000/svg}"
 def text_of(frame: Frame) -> str:
     """What stands on a frame's screen, a line each."""
     return "\n".join("".join(span.text for span in row) for row in frame.rows).strip()
+
+
+def python(code: str) -> str:
+    """A command that runs the code, also where the folder of the checkout has a blank in its name."""
+    return shlex.join([sys.executable, "-c", code])
 
 
 def plain(text: str, column: int = 0, colour: str = INK) -> Span:
@@ -135,15 +141,15 @@ def test_it_loads_nothing_and_runs_nothing() -> None:
 
 def test_a_command_sees_a_terminal_of_that_size(tmp_path: Path) -> None:
     code = "import os, sys; print(sys.stdout.isatty(), *os.get_terminal_size(), os.getcwd())"
-    said = b"".join(piece.data for piece in recorded(f'{sys.executable} -c "{code}"', tmp_path)).decode()
+    said = b"".join(piece.data for piece in recorded(python(code), tmp_path)).decode()
     assert said.split() == ["True", str(record_terminal.COLUMNS), str(record_terminal.ROWS), str(tmp_path)]
 
 
 def test_a_command_that_fails_or_hangs_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"ended with status 3\n.*broken"):
-        recorded(f"{sys.executable} -c \"print('broken'); raise SystemExit(3)\"", tmp_path)
+        recorded(python("print('broken'); raise SystemExit(3)"), tmp_path)
     with pytest.raises(RuntimeError, match=r"longer than 0\.3 s"):
-        recorded(f'{sys.executable} -c "import time; time.sleep(60)"', tmp_path, deadline_s=0.3)
+        recorded(python("import time; time.sleep(60)"), tmp_path, deadline_s=0.3)
 
 
 def test_readmes_recording_is_one_of_ours() -> None:
