@@ -12,6 +12,7 @@ result has already, of other labels.
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,12 @@ def undercut(folder: Path, *words: str) -> str:
     return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def cpu_s() -> float:
+    """CPU seconds of the commands that have ended."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
 def run(track: str, seed: int, minutes: float, learning: Sequence[str], options: Sequence[str]) -> dict[str, Any]:
     """One training: its curve, and its laps at the end."""
     with tempfile.TemporaryDirectory() as temporary:
@@ -70,8 +77,9 @@ def run(track: str, seed: int, minutes: float, learning: Sequence[str], options:
         asked = ["--seed", str(seed), "--minutes", f"{minutes:g}", "--iterations", "100000", "--steps", "100000000"]
         asked += ["--clean-evaluations", "0", "--laps", str(LAPS), *options]
         asked += [word for one in learning for word in ("--learning", one)]
-        began_s = time.time()
+        began_s, spent_s = time.time(), cpu_s()
         undercut(folder, "train", "pace", "--folder", "pace", *asked)
+        cpu_minutes = (cpu_s() - spent_s) / 60
         store = LocalStore(folder / "runs" / "pace")
         rows = curve(store, began_s, limit_s)
         laps = json.loads(store.get(artifacts.EVALUATION_METRICS))["metrics"]
@@ -82,6 +90,7 @@ def run(track: str, seed: int, minutes: float, learning: Sequence[str], options:
         "seed": seed,
         "limit_s": round(limit_s, 3),
         "minutes": minutes,
+        "cpu_minutes": round(cpu_minutes, 1),
         "steps": rows[-1]["steps"] if rows else 0,
         "clean_laps": len(clean),
         "mean_s": round(mean(clean), 3) if len(clean) == LAPS else None,
@@ -169,7 +178,7 @@ def main() -> None:
             print(json.dumps({key: value for key, value in found.items() if key != "curve"}), flush=True)
             runs.append(found)
             payload = {"laps": LAPS, "targets": {f"{key:g} minutes": value for key, value in TARGETS.items()}}
-            method = "undercut line, new --race-line and train, from nothing; minutes are of the wall clock"
+            method = "undercut line, new --race-line and train, from nothing; minutes are of the wall clock, cpu_minutes of all cores"
             write_result("pace", {**payload, "runs": runs}, method)
             plot(runs, RESULTS / "pace.png")
 
