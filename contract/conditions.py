@@ -5,8 +5,9 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from contract.fields import Strict
 from contract.state import BoolArray, FloatArray, IntArray
 
 Range = tuple[float, float]
@@ -20,10 +21,8 @@ class Within:
     most: float
 
 
-class RandomizationConfig(BaseModel):
+class RandomizationConfig(Strict):
     """Ranges (low, high) that ENABLE_DOMAIN_RANDOMIZATION draws from, uniformly, once an episode and car."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     light: Annotated[Range, Within(0.05, 5.0)] = Field(
         default=(0.6, 1.4), description="brightness factor of the whole picture"

@@ -1,25 +1,16 @@
 """RunConfig: everything that makes a run repeatable, frozen and strict. The serialised config is the job."""
 
-import difflib
 import json
 import re
 from typing import Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_serializer,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 from pydantic.config import JsonDict
 
 from contract.car import Car
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
-from contract.fields import load_object, nearest
+from contract.fields import Strict, load_object, suggestion
 from contract.learning import LearningConfig
 
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
@@ -50,10 +41,8 @@ def param(key: str, default: Any, *, training_too: bool = False, description: st
     return Field(default=default, description=description, json_schema_extra=extra, **rules)
 
 
-class RaceConfig(BaseModel):
+class RaceConfig(Strict):
     """What is on the track besides the racer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     race_type: RaceType = param("RACE_TYPE", "TIME_TRIAL", description="what is on the track")
     number_of_obstacles: int = param("NUMBER_OF_OBSTACLES", 0, ge=0, le=50)
@@ -102,10 +91,8 @@ class RaceConfig(BaseModel):
         return self
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Strict):
     """How long to train and how episodes start."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     max_iterations: int = Field(default=60, ge=1, description="iterations after which training ends")
     max_steps: int = Field(default=45_000, ge=1, description="training steps after which no further iteration begins")
@@ -133,10 +120,8 @@ class TrainingConfig(BaseModel):
     best_model_metric: Literal["progress", "reward", "laptime"] = param("BEST_MODEL_METRIC", "progress")
 
 
-class EvaluationConfig(BaseModel):
+class EvaluationConfig(Strict):
     """An evaluation."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     number_of_trials: int = param("NUMBER_OF_TRIALS", 5, ge=1, le=1_000, description="laps to drive")
     number_of_resets: int = param(
@@ -197,10 +182,8 @@ class EvaluationConfig(BaseModel):
     )
 
 
-class WorldConfig(BaseModel):
+class WorldConfig(Strict):
     """What one of several worlds of a training has of its own; what is not set is the run's."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     track: str | None = None
     reverse_dir: bool | None = None
@@ -214,10 +197,8 @@ class WorldConfig(BaseModel):
         return self.model_dump(exclude_unset=True, exclude_none=True)
 
 
-class RunConfig(BaseModel):
+class RunConfig(Strict):
     """One run: what is trained, on what, from which seed. `to_json` and `from_json` round-trip."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     track: str = param("WORLD_NAME", "paddock", description="its name, NAME_cw, NAME_ccw, or a .npy route")
@@ -298,11 +279,10 @@ class RunConfig(BaseModel):
             key = ".".join(str(part) for part in first["loc"])
             fix = "change the value"
             if first["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(key.split(".")[-1], _all_keys(), n=1)
-                fix = f"did you mean {near[0]!r}?" if near else "remove the key"
+                fix = suggestion(key.split(".")[-1], _all_keys(), "remove the key")
             elif first["type"] == "literal_error":
-                guess = nearest(str(first["input"]), re.findall(r"'([^']*)'", first["ctx"]["expected"]))
-                fix = f"did you mean {guess!r}?" if guess else "choose one of them"
+                words = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+                fix = suggestion(str(first["input"]), words, "choose one of them")
             raise InputError(f"{where}: {key}", first.get("input"), first["msg"], fix) from None
 
 

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from contract.errors import InputError, InputWarning
@@ -122,14 +122,19 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
+    """How an error is mended: by the known word that was most likely meant, `otherwise` where none is close."""
+    guess = nearest(word, known)
+    return f"did you mean {guess!r}?" if guess else otherwise
+
+
 def check_keys(data: Mapping[str, Any], known: Collection[str], where: str, strict: bool = True) -> None:
     """InputError for a key that is not known; with strict=False a warning instead (files in the wild carry extras)."""
     for key in data:
         if key in known:
             continue
-        guess = nearest(key, known)
         rule = f"the keys here are {', '.join(known)}"
-        fix = f"did you mean {guess!r}?" if guess else "delete the key"
+        fix = suggestion(key, known, "delete the key")
         if strict:
             raise InputError(at(where, key), key, rule, fix)
         warnings.warn(f"{at(where, key)}: unknown key ignored; {fix}", InputWarning, stacklevel=3)
@@ -177,11 +182,16 @@ def choice(value: Any, where: str, allowed: Collection[str]) -> str:
     for word in allowed:
         if value.strip().lower() == word.lower():
             return word
-    guess = nearest(value, allowed)
-    raise InputError(where, value, rule, f"did you mean {guess!r}?" if guess else "choose one of them")
+    raise InputError(where, value, rule, suggestion(value, allowed, "choose one of them"))
 
 
 # --- fields of models ------------------------------------------------------------------------------------------------
+
+
+class Strict(BaseModel):
+    """A model that never changes, refuses unknown keys and takes finite numbers alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)

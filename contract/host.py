@@ -13,7 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from contract.errors import InputError
-from contract.fields import nearest, read_text
+from contract.fields import read_text, suggestion
 
 PREFIX = "UNDERCUT_"
 STORE = "UNDERCUT_STORE"
@@ -117,10 +117,8 @@ class HostSettings:
         }
         for name, value in found.items():
             if name not in VARIABLES:
-                guess = nearest(name, VARIABLES)
                 rule = f"variables of this toolkit are {', '.join(VARIABLES)}"
-                fix = f"did you mean {guess}?" if guess else f"unset {name}"
-                raise InputError(f"environment: {name}", value, rule, fix)
+                raise InputError(f"environment: {name}", value, rule, suggestion(name, VARIABLES, f"unset {name}"))
         if REDIS_PASSWORD_FILE in found and REDIS_URL not in found:
             where = f"environment: {REDIS_PASSWORD_FILE}"
             raise InputError(where, found[REDIS_PASSWORD_FILE], "it goes with " + REDIS_URL, f"set {REDIS_URL} as well")

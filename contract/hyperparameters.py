@@ -5,25 +5,23 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from contract.errors import InputError, InputWarning
-from contract.fields import Form, at, check_keys, form_of, load_object, number, read_text, read_value, whole
+from contract.fields import Form, Strict, at, check_keys, form_of, load_object, number, read_text, read_value, whole
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 Exploration = Literal["categorical", "e-greedy", "additive_noise"]
 
 
-class Hyperparameters(BaseModel):
+class Hyperparameters(Strict):
     """Field names are the file's keys; the defaults are those of AWS's guidance. Words are in lower case.
 
     A field's constraints are what can be computed with, its Form is what the console's form takes. AWS's trainer has no
     bounds (markov's sagemaker_graph_manager.py, get_updated_hyper_parameters), and stacks one frame whatever stack_size
     is.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     batch_size: Annotated[int, Form(choices=BATCH_SIZES)] = Field(default=64, ge=1, description="steps of a minibatch")
     num_epochs: Annotated[int, Form(3, 10)] = Field(default=10, ge=1, description="passes over an iteration's steps")

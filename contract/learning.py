@@ -2,7 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from contract.fields import Strict
 
 CRITIC_STATE = "critic_state"
 """What training rollouts hold beside the sensors' observations where the critic reads the simulator's state: (T, 73)
@@ -10,10 +12,8 @@ float32, see simapp.critic_state. The policy never sees it."""
 CRITIC_STATE_SIZE = 73
 
 
-class LearningConfig(BaseModel):
+class LearningConfig(Strict):
     """Options of the update. With the defaults it is AWS's clipped PPO or SAC."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     critic: Literal["pictures", "state"] = Field(
         default="pictures",

@@ -14,20 +14,21 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from contract.errors import InputError, InputWarning
 from contract.fields import (
     MISSING,
+    Strict,
     at,
     check_keys,
     fields_of,
     load_object,
-    nearest,
     number,
     read_text,
     read_value,
+    suggestion,
     whole,
 )
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, FloatArray, IntArray
@@ -66,10 +67,8 @@ class LidarConfig:
     )
 
 
-class MetadataFile(BaseModel):
+class MetadataFile(Strict):
     """The keys of a model_metadata.json. Words may be in any case, numbers may be written as words."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     action_space: Any = Field(
         description=f"discrete: a list of `steering_angle` (-{MAX_STEERING_DEG:g}..{MAX_STEERING_DEG:g} degrees, left "
@@ -260,8 +259,7 @@ def _sensors_and_version(data: dict[str, Any], where: str) -> tuple[tuple[str, .
     known = CAMERAS + LIDARS
     for i, name in enumerate(listed):
         if name not in known:
-            guess = nearest(name, known)
-            fix = f"did you mean {guess!r}?" if guess else "choose one of them"
+            fix = suggestion(name, known, "choose one of them")
             raise InputError(f"{place}[{i}]", name, f"one of {', '.join(known)}", fix)
     if sum(name in CAMERAS for name in listed) != 1:
         raise InputError(

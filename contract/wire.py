@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from contract.errors import WireError
+from contract.fields import Strict
 from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
@@ -81,9 +82,7 @@ def unframe(data: bytes, most_bytes: int) -> tuple[bytes, memoryview]:
     return bytes(view[OVERHEAD : OVERHEAD + header]), view[OVERHEAD + header :]
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
+class _Message(Strict):
     def to_bytes(self) -> bytes:
         return frame(self.model_dump_json().encode())
 

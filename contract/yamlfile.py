@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from contract.errors import InputError, InputWarning
-from contract.fields import nearest
+from contract.fields import suggestion
 
 MAX_ITEMS = 10_000
 UNREADABLE = (yaml.YAMLError, RecursionError, ValueError, OverflowError)
@@ -71,8 +71,7 @@ def check_entries(
     """The entries with known keys; others are an InputError with the nearest known name, or not strict, a warning."""
     for entry in entries.values():
         if entry.key not in known:
-            guess = nearest(entry.key, known)
-            fix = f"did you mean {guess!r}?" if guess else hint
+            fix = suggestion(entry.key, known, hint)
             if strict:
                 raise InputError(entry.place, entry.key, "a key of the run parameters", fix)
             warnings.warn(f"{entry.place}: unknown key ignored; {fix}", InputWarning, stacklevel=4)

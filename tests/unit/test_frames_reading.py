@@ -248,7 +248,7 @@ def test_missing_topics_and_wrong_types(tmp_path: Path) -> None:
         read_frames(bag, MODEL, "/inference_pkg/model_artifact")
     good = drive(tmp_path / "good", grey(2))
     with pytest.raises(
-        InputError, match=r"--topic: '/camera_pkg/video_mjpg'(.|\n)*did you mean /camera_pkg/video_mjpeg"
+        InputError, match=r"--topic: '/camera_pkg/video_mjpg'(.|\n)*did you mean '/camera_pkg/video_mjpeg'"
     ):
         read_frames(good, MODEL, "/camera_pkg/video_mjpg")
     empty = write_bag(tmp_path / "empty", car, [(CAMERA, "deepracer_interfaces_pkg/msg/CameraMsg", 0)])

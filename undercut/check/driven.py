@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from contract.errors import InputError
-from contract.fields import nearest
+from contract.fields import suggestion
 from contract.state import EpisodeStatus
 from undercut.check.finding import CheckFinding, Level
 from undercut.check.lap import Trial, TrialDrive
@@ -107,8 +107,7 @@ def _reads(trial: Trial, what: str, reported: set[str]) -> list[CheckFinding]:
             CheckFinding("ok", what, "takes all params" if is_all else f"reads {', '.join(sorted(trial.read))}")
         )
     for key in sorted(trial.absent - reported):
-        guess = nearest(key, known)
-        fix = f"did you mean {guess!r}?" if guess else "take it out"
+        fix = suggestion(key, known, "take it out")
         found.append(CheckFinding("warn", what, f"asks for {key!r}, which is no param", fix))
     if "heading" in trial.read and not trial.read & {"waypoints", "closest_waypoints", "x", "y"}:
         text = (

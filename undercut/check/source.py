@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from contract.fields import nearest
+from contract.fields import suggestion
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 from simapp.tracks import Track
@@ -212,8 +212,7 @@ class _SourceReader(ast.NodeVisitor):
 
     def _param(self, key: str, line: int, must_be_there: bool) -> Quantity:
         if must_be_there and key not in self._known and key not in self._stored:
-            guess = nearest(key, self._known)
-            fix = f"did you mean {guess!r}?" if guess else f"the params are {', '.join(sorted(self._known))}"
+            fix = suggestion(key, self._known, f"the params are {', '.join(sorted(self._known))}")
             self.say("fail", line, f"there is no param {key!r}: the function fails when it gets here", fix)
         return Quantity(self._units.get(key), key)
 
@@ -225,8 +224,7 @@ class _SourceReader(ast.NodeVisitor):
             key = node.args[0]
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 if key.value not in self._known and key.value not in self._stored:
-                    guess = nearest(key.value, self._known)
-                    fix = f"did you mean {guess!r}?" if guess else "take it out"
+                    fix = suggestion(key.value, self._known, "take it out")
                     self.say("warn", node.lineno, f"there is no param {key.value!r}: get() gives its default", fix)
                 return self._param(key.value, node.lineno, False)
         inner = [self._of(argument) for argument in node.args]

@@ -11,7 +11,7 @@ import numpy as np
 from rosbags.rosbag2 import Reader
 
 from contract.errors import InputError
-from contract.fields import nearest
+from contract.fields import suggestion
 from contract.metadata import ModelMetadata
 from undercut.frames.messages import PICTURE_TYPES, RESULTS, TOPICS, Message, MessageError, read
 from undercut.frames.source import Collected, Frames, name_of, spread
@@ -153,8 +153,7 @@ def _chosen(reader: Reader, path: Path, topic: str | None, metadata: ModelMetada
             raise InputError(f"{path}: topics", there, rule, fix)
         topic = (known or others)[0]
     elif topic not in types:
-        guess = nearest(topic, types)
-        fix = f"did you mean {guess}?" if guess else "choose one of them"
+        fix = suggestion(topic, types, "choose one of them")
         raise InputError(f"{path}: --topic", topic, f"a topic of the bag: {there}", fix)
     elif types[topic] not in PICTURE_TYPES:
         rule = f"a type with pictures: {', '.join(PICTURE_TYPES)}"

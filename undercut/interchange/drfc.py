@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from contract.errors import InputError, InputWarning
-from contract.fields import nearest
+from contract.fields import suggestion
 from contract.params import FIELDS, KNOWN, Job, RunParams, params_of, with_workers
 from contract.yamlfile import YamlEntry
 
@@ -219,8 +219,7 @@ def _plain_keys(found: Mapping[str, YamlEntry], where: str, job: Job, strict: bo
         )
     unknown = [entry for name, entry in found.items() if name not in KNOWN and name not in _LOCAL_NO_EFFECT]
     for entry in unknown:
-        guess = nearest(entry.key, [*KNOWN, *_LOCAL_NO_EFFECT])
-        fix = f"did you mean {guess!r}?" if guess else "delete the line"
+        fix = suggestion(entry.key, [*KNOWN, *_LOCAL_NO_EFFECT], "delete the line")
         if strict:
             raise InputError(entry.place, entry.key, "a variable of deepracer-for-cloud or deepracer-local", fix)
         warnings.warn(f"{entry.place}: unknown variable ignored; {fix}", InputWarning, stacklevel=3)
@@ -233,8 +232,7 @@ def _check_names(found: Mapping[str, YamlEntry], strict: bool) -> None:
     known = {*VARIABLES, *_NO_EFFECT, _MULTI, _WORKERS, _CHECKPOINT}
     for name, entry in found.items():
         if name.startswith("DR_") and name not in known and not name.startswith(_FAMILIES):
-            guess = nearest(name, [*VARIABLES, _MULTI, _WORKERS, _CHECKPOINT])
-            fix = f"did you mean {guess!r}?" if guess else "delete the line"
+            fix = suggestion(name, [*VARIABLES, _MULTI, _WORKERS, _CHECKPOINT], "delete the line")
             if strict:
                 raise InputError(entry.place, name, "a variable of deepracer-for-cloud", fix)
             warnings.warn(f"{entry.place}: unknown variable ignored; {fix}", InputWarning, stacklevel=3)

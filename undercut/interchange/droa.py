@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 from contract.errors import InputError
-from contract.fields import nearest
+from contract.fields import suggestion
 from undercut.interchange.droa_login import DroaError, Login, fresh
 from undercut.interchange.layouts import MAX_IMPORT_BYTES
 
@@ -210,9 +210,8 @@ def _chosen(what: str, name: str, there: Sequence[dict[str, Any]], key: str) -> 
         if name in (it[key], it["name"]):
             return it
     names = list(dict.fromkeys(str(it["name"]) for it in there))
-    guess = nearest(name, names)
     rule = f"a {what} of yours there ({', '.join(names[:20]) or 'there is none yet'})"
-    raise InputError(what.upper(), name, rule, f"did you mean {guess!r}?" if guess else "choose one of them")
+    raise InputError(what.upper(), name, rule, suggestion(name, names, "choose one of them"))
 
 
 def _polls(deadline_s: float) -> Iterator[None]:

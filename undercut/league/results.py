@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
+from contract.fields import Strict
 from contract.metrics import EvaluationRow
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
@@ -18,10 +19,8 @@ State = Literal["driven", "refused", "failed"]
 """failed: by its process, its memory or its time; on another machine it may drive."""
 
 
-class LeagueLap(BaseModel):
+class LeagueLap(Strict):
     """One lap. Times are simulated seconds, penalties included; `number` counts from 1 over all seeds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     seed: int
@@ -47,16 +46,14 @@ class LeagueLap(BaseModel):
         )
 
 
-class SubmissionResult(BaseModel):
+class SubmissionResult(Strict):
     """What came of one submission. `fingerprint` is of its file and of the rules: with another it counts no more."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     fingerprint: str
     state: State
     reason: str = ""
-    model: dict[str, str | int] = {}
+    model: dict[str, str | int] = Field(default={})
     version: int = 5
     laps: tuple[LeagueLap, ...] = ()
 

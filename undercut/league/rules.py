@@ -7,13 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from contract.car import Car, car_of_version
 from contract.conditions import RandomizationConfig
 from contract.config import EvaluationConfig, RaceConfig, RunConfig
 from contract.errors import InputError
-from contract.fields import fields_of, nearest
+from contract.fields import Strict, fields_of, nearest, suggestion
 from contract.yamlfile import Lines, place_of, read_nested
 
 if TYPE_CHECKING:
@@ -27,10 +27,8 @@ _FIX = "see docs/league.md for one"
 _CAR = TypeAdapter(Car)
 
 
-class SubmissionLimits(BaseModel):
+class SubmissionLimits(Strict):
     """What a submission may be and take. All is checked, or held by the system, before or while it drives."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bundle_mb: float = Field(default=256.0, gt=0, le=2_048, description="MB of a submission's file")
     unpacked_mb: float = Field(default=1_024.0, gt=0, le=2_048, description="MB that it unpacks to")
@@ -42,10 +40,8 @@ class SubmissionLimits(BaseModel):
     )
 
 
-class LeagueFile(BaseModel):
+class LeagueFile(Strict):
     """The file's keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     title: str = Field(default="League", max_length=100, description="of the page")
     track: str = Field(description="its name, NAME_cw or NAME_ccw; the league's own lie in its tracks/")
@@ -144,8 +140,7 @@ def _explained(error: ValidationError, lines: Lines, where: str) -> InputError:
     rule, fix, shown = first["msg"].removeprefix("Value error, "), "change the value", first["input"]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = _known(key[:-1])
-        guess = nearest(key[-1], known)
-        rule, fix = f"the keys here are {', '.join(known)}", f"did you mean {guess!r}?" if guess else "delete the key"
+        rule, fix = f"the keys here are {', '.join(known)}", suggestion(key[-1], known, "delete the key")
     elif first["type"] == "missing":
         rule, fix, shown = "the key must be there", f"add {key[-1]}:", "(missing)"
     return InputError(place_of(where, lines, key), shown, rule, fix)

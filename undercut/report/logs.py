@@ -7,7 +7,7 @@ from pathlib import Path
 from contract import artifacts
 from contract.config import is_run_name
 from contract.errors import InputError
-from contract.fields import nearest
+from contract.fields import suggestion
 from contract.protocols import Place
 from contract.stores.local import LocalStore
 from simapp.tracks import Track, load_track
@@ -36,9 +36,8 @@ def open_logs(names: Sequence[str], folders: Sequence[Path], track: str | None) 
             logs += _from_elsewhere(Path(name), given)
         else:
             known = run_names()
-            guess = nearest(name, known)
             rule = f"a run (there are: {', '.join(known) or 'none yet'}), or a folder, archive or file of logs"
-            fix = f"did you mean {guess!r}?" if guess else f"undercut train {name}, or check the path"
+            fix = suggestion(name, known, f"undercut train {name}, or check the path")
             raise InputError("run", name, rule, fix)
     for folder in folders:
         if not folder.exists():

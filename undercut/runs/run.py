@@ -13,7 +13,7 @@ import numpy as np
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError, InputWarning
-from contract.fields import nearest, text_of
+from contract.fields import suggestion, text_of
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import (
@@ -170,8 +170,7 @@ class Run:
             rule = (
                 f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {', '.join(known) or 'none yet'})"
             )
-            guess = nearest(name, known)
-            raise InputError("run", name, rule, f"did you mean {guess!r}?" if guess else f"undercut train {name}")
+            raise InputError("run", name, rule, suggestion(name, known, f"undercut train {name}"))
         store = place or run_place(name)
         text = text_of(store.get(artifacts.RUN_CONFIG), store.where(artifacts.RUN_CONFIG))
         return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)

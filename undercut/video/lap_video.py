@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from contract.errors import InputError
-from contract.fields import nearest
+from contract.fields import suggestion
 from contract.recording import Recording
 from contract.state import STEP_S, UInt8Array
 from simapp.scene import VIEWS, SceneRenderer, followed
@@ -139,8 +139,7 @@ def check_views(views: Sequence[str]) -> None:
     """InputError for a view that does not exist."""
     for view in views:
         if view not in VIEWS:
-            guess = nearest(view, VIEWS)
-            fix = f"did you mean {guess!r}?" if guess else "choose one of them, or leave it out"
+            fix = suggestion(view, VIEWS, "choose one of them, or leave it out")
             raise InputError("--view", view, f"one of {', '.join(VIEWS)}", fix)
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from contract import artifacts
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
-from contract.fields import load_object, nearest, text_of
+from contract.fields import load_object, suggestion, text_of
 from contract.params import read_evaluation_params
 from contract.protocols import Place
 from undercut.races.params import RaceParams, read_race_params
@@ -37,9 +37,9 @@ class Subject:
         subject = cls(kind, name)  # type: ignore[arg-type]  # checked above
         if not subject.exists:
             known = [found.name for found in subjects() if found.kind == kind]
-            place, guess = workspace().where(PREFIXES[kind].rstrip("/")), nearest(name, known)
+            place = workspace().where(PREFIXES[kind].rstrip("/"))
             rule = f"a {kind} in {place}/ (there are: {', '.join(known) or 'none yet'})"
-            raise InputError(kind, name, rule, f"did you mean {guess!r}?" if guess else "choose one of those")
+            raise InputError(kind, name, rule, suggestion(name, known, "choose one of those"))
         return subject
 
     @property
