@@ -45,8 +45,13 @@ class RaceConfig(Strict):
     """What is on the track besides the racer."""
 
     race_type: RaceType = param("RACE_TYPE", "TIME_TRIAL", description="what is on the track")
-    number_of_obstacles: int = param("NUMBER_OF_OBSTACLES", 0, ge=0, le=50)
-    min_distance_between_obstacles: float = param("MIN_DISTANCE_BETWEEN_OBSTACLES", 2.0, gt=0)
+    number_of_obstacles: int = param("NUMBER_OF_OBSTACLES", 0, ge=0, le=50, description="boxes on the track")
+    min_distance_between_obstacles: float = param(
+        "MIN_DISTANCE_BETWEEN_OBSTACLES",
+        2.0,
+        gt=0,
+        description="apart at least, in per cent of the lap (obstacle_distance_in)",
+    )
     obstacle_distance_in: Literal["metres", "percent"] = Field(
         default="percent",
         description="what that is: per cent of the lap, 0.5 m at least, as AWS's simulator since 2024-10; or metres",
@@ -55,18 +60,24 @@ class RaceConfig(Strict):
         default="radians",
         description="a reward param: radians as AWS's simulator gives it, or degrees as its documentation says",
     )
-    randomize_obstacle_locations: bool = param("RANDOMIZE_OBSTACLE_LOCATIONS", False, description="each episode")
+    randomize_obstacle_locations: bool = param(
+        "RANDOMIZE_OBSTACLE_LOCATIONS", False, description="new places each episode"
+    )
     is_obstacle_bot_car: bool = param("IS_OBSTACLE_BOT_CAR", False, description="parked cars instead of boxes")
     object_positions: tuple[ObjectPosition, ...] = param(
         "OBJECT_POSITIONS",
         (),
         description="(lap fraction, lane +1 inner or -1 outer); goes before the rest",
     )
-    number_of_bot_cars: int = param("NUMBER_OF_BOT_CARS", 0, ge=0, le=50)
+    number_of_bot_cars: int = param("NUMBER_OF_BOT_CARS", 0, ge=0, le=50, description="bot cars on the track")
     bot_car_speed: float = param("BOT_CAR_SPEED", 0.2, ge=0, le=4, description="m/s")
-    min_distance_between_bot_cars: float = param("MIN_DISTANCE_BETWEEN_BOT_CARS", 2.0, gt=0, description="m")
-    randomize_bot_car_locations: bool = param("RANDOMIZE_BOT_CAR_LOCATIONS", False, description="each episode")
-    is_lane_change: bool = param("IS_LANE_CHANGE", False)
+    min_distance_between_bot_cars: float = param(
+        "MIN_DISTANCE_BETWEEN_BOT_CARS", 2.0, gt=0, description="m along the road"
+    )
+    randomize_bot_car_locations: bool = param(
+        "RANDOMIZE_BOT_CAR_LOCATIONS", False, description="new places each episode"
+    )
+    is_lane_change: bool = param("IS_LANE_CHANGE", False, description="bot cars change lanes")
     lower_lane_change_time: float = param("LOWER_LANE_CHANGE_TIME", 3.0, gt=0, description="s between changes")
     upper_lane_change_time: float = param("UPPER_LANE_CHANGE_TIME", 5.0, gt=0, description="s between changes")
     lane_change_distance: float = param("LANE_CHANGE_DISTANCE", 1.0, gt=0, description="m along the road")
@@ -110,14 +121,20 @@ class TrainingConfig(Strict):
     number_of_resets: int = param("NUMBER_OF_RESETS", 0, ge=0, description="in a training episode")
     off_track_penalty: float = param("OFF_TRACK_PENALTY", 0.0, ge=0, description="s that such a reset takes")
     collision_penalty: float = param("COLLISION_PENALTY", 0.0, ge=0, description="s that such a reset takes")
-    change_start_position: bool = param("CHANGE_START_POSITION", True)
+    change_start_position: bool = param(
+        "CHANGE_START_POSITION", True, description="the start moves on from episode to episode"
+    )
     alternate_driving_direction: bool = param(
         "ALTERNATE_DRIVING_DIRECTION", False, description="every other episode the other way round"
     )
-    round_robin_advance_dist: float = param("ROUND_ROBIN_ADVANCE_DIST", 0.05, ge=0, le=1)
+    round_robin_advance_dist: float = param(
+        "ROUND_ROBIN_ADVANCE_DIST", 0.05, ge=0, le=1, description="lap fraction that it moves on by"
+    )
     start_position_offset: float = param("START_POSITION_OFFSET", 0.0, ge=0, le=1, description="lap fraction")
     max_episode_steps: int = Field(default=2_000, ge=20, description="longer episodes are cut, and bootstrapped")
-    best_model_metric: Literal["progress", "reward", "laptime"] = param("BEST_MODEL_METRIC", "progress")
+    best_model_metric: Literal["progress", "reward", "laptime"] = param(
+        "BEST_MODEL_METRIC", "progress", description="progress, reward or laptime: what the best checkpoint is best in"
+    )
 
 
 class EvaluationConfig(Strict):
@@ -125,7 +142,7 @@ class EvaluationConfig(Strict):
 
     number_of_trials: int = param("NUMBER_OF_TRIALS", 5, ge=1, le=1_000, description="laps to drive")
     number_of_resets: int = param(
-        "NUMBER_OF_RESETS", 10_000, ge=0, description="a lap; with IS_CONTINUOUS of the whole race"
+        "NUMBER_OF_RESETS", 10_000, ge=0, description="of a lap; with IS_CONTINUOUS of the whole race"
     )
     is_continuous: bool = param("IS_CONTINUOUS", False, description="laps follow each other without a stop")
     off_track_penalty: float = param("OFF_TRACK_PENALTY", 2.0, ge=0, description="seconds")
@@ -205,7 +222,9 @@ class RunConfig(Strict):
     reverse_dir: bool = param("REVERSE_DIR", False, description="drive the track the other way round")
     simulator: SimulatorKind = Field(default="builtin", description="the built-in one, or Gazebo (`make gazebo`)")
     race: RaceConfig = RaceConfig()
-    enable_domain_randomization: bool = param("ENABLE_DOMAIN_RANDOMIZATION", False, description="in training")
+    enable_domain_randomization: bool = param(
+        "ENABLE_DOMAIN_RANDOMIZATION", False, description="in training light, colours, camera and car vary by episode"
+    )
     randomization: RandomizationConfig = RandomizationConfig()
     car: Car | None = Field(default=None, description="a car file; none: the car of the metadata's version")
     car_color: CarColor = param("CAR_COLOR", "Black")

@@ -42,6 +42,11 @@ simulator. Spare capacity comes when it comes."""
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
+def cache_folder(name: str) -> Path:
+    """The folder of that name for what this machine's user can have made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "undercut" / name
+
+
 @dataclass(frozen=True, slots=True)
 class S3Address:
     """A place in a bucket. `prefix` is empty or has neither a leading nor a trailing slash."""

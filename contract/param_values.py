@@ -27,6 +27,12 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 _PLACEHOLDER = re.compile(r"\$\{[^{}]*\}|\$\w+|<[^<>]*>|\{\{[^{}]*\}\}")
 
 
+def field_of(path: str) -> FieldInfo:
+    """The field of RunConfig, such as "race.bot_car_speed"."""
+    section, _, name = path.rpartition(".")
+    return _SECTIONS[section].model_fields[name]
+
+
 def run_name(entry: YamlEntry) -> str:
     """The run that MODEL_NAME or MODEL_S3_PREFIX names: the last part of the path."""
     text = _text(entry)
@@ -38,8 +44,7 @@ def run_name(entry: YamlEntry) -> str:
 def read_field(entry: YamlEntry, path: str, strict: bool = True) -> Any:
     """The entry's value for a field of RunConfig such as "race.bot_car_speed", checked against the field's limits; not
     strict, a number beyond them becomes the nearest one within, with a warning."""
-    section, _, name = path.rpartition(".")
-    info = _SECTIONS[section].model_fields[name]
+    info = field_of(path)
     if not strict:
         entry = _within(entry, info)
     if path == "track" and (not entry.value or _PLACEHOLDER.search(_text(entry))):

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -22,6 +22,8 @@ from contract.fields import fields_of, form_of
 from contract.hyperparameters import Hyperparameters
 from contract.learning import LearningConfig
 from contract.metadata import LidarConfig, MetadataFile
+from simapp.worlds.common import Paint
+from undercut.backends.aws.settings import CloudSettings
 from undercut.cli.main import app
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from undercut.league.rules import LeagueFile, SubmissionLimits
@@ -39,6 +41,8 @@ MODELS: tuple[tuple[str, type], ...] = (
     ("run.json: randomization", RandomizationConfig),
     ("run.json: worlds", WorldConfig),
     ("A car file (YAML), and run.json: car", Car),
+    ("A track's look (NAME.look.yaml)", Paint),
+    ("cloud.yaml", CloudSettings),
     ("A sweep's file", SweepFile),
     ("A sweep's file: files", RacerPaths),
     ("A sweep's file: a range in search", Range),
@@ -192,6 +196,8 @@ def _meaning(field: Any) -> str:
 
 
 def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        return _type(get_args(annotation)[0])
     if get_origin(annotation) is not None and get_args(annotation):
         if "Literal" in str(get_origin(annotation)):
             return ", ".join(map(str, get_args(annotation)))

@@ -120,6 +120,26 @@ class LocalStore:
         )
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """A file of the racer's own, whole or not at all; its folder is made. StoreError as for every put."""
+    LocalStore(path.parent).put(path.name, data)
+
+
+def replace_folder(stage: Path, folder: Path) -> None:
+    """Rename a finished folder to where it belongs; what was there is moved away first and deleted after."""
+    if not folder.exists():
+        stage.rename(folder)
+        return
+    before = folder.parent / f".old-{secrets.token_hex(8)}"
+    folder.rename(before)
+    try:
+        stage.rename(folder)
+    except BaseException:
+        before.rename(folder)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
 def _free_space(path: Path) -> str:
     for folder in path.parents:
         try:

@@ -5,18 +5,19 @@ It is made as a world like the imported ones, so that the built-in camera and Ga
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
+from pydantic import Field
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from contract.errors import InputError
-from contract.fields import check_keys, choice, number, read_text
+from contract.fields import check_keys, fields_of, number, read_text, read_value
 from contract.state import FloatArray, UInt8Array
 from contract.yamlfile import read_entries
 from simapp.tracks.track import Track
@@ -89,22 +90,19 @@ ROAD_Z, LINE_Z, START_Z = 0.001, 0.0015, 0.0025
 _WALL_THICK_M = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic_dataclass(frozen=True)
 class Paint:
-    """What differs among the worlds of the common look, metres.
+    """How the common look is laid on a track."""
 
-    lines_outside  the edge lines lie beyond the route's border, as in 16 of them, and not within
-    dash_m         width, length, and from one dash to the next: 0.0254, 0.0508, 0.1016, or all 7.62 cm wide and long
-    walls_m        from the road's bounds to the walls; None: there are none
-    start_line     whether it is drawn
-    look           what the track wears where none is asked for: see simapp.worlds.looks; empty: its own
-    """
-
-    lines_outside: bool = False
-    dash_m: tuple[float, float, float] = (0.0254, 0.0508, 0.1016)
-    walls_m: float | None = 0.76
-    start_line: bool = True
-    look: str = ""
+    lines_outside: bool = Field(default=False, description="edge lines beyond the route's border, as in 16 worlds")
+    dash_m: tuple[float, float, float] = Field(
+        default=(0.0254, 0.0508, 0.1016), description="metres: width, length, and from one dash to the next"
+    )
+    walls_m: float | None = Field(
+        default=0.76, ge=0.1, le=100, description="metres from the road's bounds to the walls; none: there are none"
+    )
+    start_line: bool = Field(default=True, description="whether it is drawn")
+    look: str = Field(default="", description="of the track where none is asked for; empty: its own")
 
     @classmethod
     def beside(cls, route: Path) -> "Paint":
@@ -114,16 +112,12 @@ class Paint:
         if not path.is_file():
             return cls()
         entries = read_entries(read_text(path, "a look"), str(path))
-        check_keys(entries, [item.name for item in fields(cls)], str(path))
+        known = fields_of(cls)
+        check_keys(entries, known, str(path))
         given: dict[str, Any] = {}
         for name, entry in entries.items():
-            if name in ("lines_outside", "start_line"):
-                given[name] = choice(entry.value, entry.place, ("true", "false")) == "true"
-            elif name == "look":
-                given[name] = str(entry.value or "")
-            elif name == "walls_m":
-                is_none = entry.value in ("none", "null", None)
-                given[name] = None if is_none else number(entry.value, entry.place, 0.1, 100.0, "m")
+            if name != "dash_m":
+                given[name] = read_value(known[name], entry.value, entry.place)
             else:
                 values = entry.value if isinstance(entry.value, list) else []
                 if len(values) != 3:

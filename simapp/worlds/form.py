@@ -26,6 +26,7 @@ from PIL import Image
 
 from contract.errors import InputError
 from contract.state import FloatArray, UInt8Array
+from contract.stores.local import replace_folder
 
 FORM = 1
 """Version of what is written; `World.load` refuses another."""
@@ -217,7 +218,7 @@ class World:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             (stage / JSON_FILE).write_text(json.dumps(self._described(), indent=1))
-            _put_in_place(stage, folder)
+            replace_folder(stage, folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 
@@ -287,18 +288,3 @@ def _made(kind: Any, values: Mapping[str, Any]) -> Any:
     if set(values) != {it.name for it in fields(kind)}:
         raise KeyError(f"{kind.__name__} has the fields {', '.join(it.name for it in fields(kind))}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-
-
-def _put_in_place(stage: Path, folder: Path) -> None:
-    """Rename a finished folder to where it belongs; what was there is moved away first and deleted after."""
-    if not folder.exists():
-        stage.rename(folder)
-        return
-    old = folder.parent / f".old-{secrets.token_hex(8)}"
-    folder.rename(old)
-    try:
-        stage.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

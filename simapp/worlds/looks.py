@@ -7,7 +7,6 @@ road is laid in the common look's way with that one's surfaces.
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import InputError
+from contract.host import cache_folder
 from contract.state import FloatArray
 from simapp.tracks.track import Track
 from simapp.worlds.common import Paint, common_world
@@ -44,8 +44,7 @@ def dressed(track: Track, name: str, look: str, giver: Path | None, paint: Paint
         rule = f"a look is {CLASSIC}, {COMMON}, or the name of an imported world"
         fix = "undercut worlds list shows them; undercut worlds import FOLDER brings them"
         raise InputError("track", name, rule, fix)
-    base = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "undercut" / "looks"
-    folder = base / _key(track, look, giver, paint)
+    folder = (cache or cache_folder("looks")) / _key(track, look, giver, paint)
     if not is_world(folder):
         world = _made(track, look, giver, paint)
         mesh = Visual(mesh=MESH)

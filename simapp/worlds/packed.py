@@ -2,13 +2,13 @@
 
 import hashlib
 import io
-import os
 import secrets
 import shutil
 import zipfile
 from pathlib import Path
 
 from contract.errors import InputError
+from contract.host import cache_folder
 from simapp.worlds.form import ARRAYS_FILE, FILES, JSON_FILE, ROUTE_FILE, is_world, plain_parts
 
 WORLD_SUFFIX = ".world.zip"
@@ -38,7 +38,7 @@ def unpacked(data: bytes, where: str, cache: Path | None = None) -> Path:
 
     `where` names the file in errors. InputError when it is no such file.
     """
-    base = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "undercut" / "worlds"
+    base = cache or cache_folder("worlds")
     folder = base / hashlib.sha256(data).hexdigest()[:32]
     if is_world(folder):
         return folder

@@ -12,10 +12,11 @@ from contract.metrics import TrainingRow, training_evaluation_rows, training_row
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus
 from simapp.tracks import Track
 from tests.unit.synthetic import drive
+from trainer.iterations import IterationRow
 from undercut.analysis.joining import by_iteration
 from undercut.figures import plots
-from undercut.figures.plots import Updates, lap_plot, training_plot
-from undercut.figures.road import ROAD
+from undercut.figures.plots import lap_plot, training_plot
+from undercut.figures.road import ROAD, bright
 
 
 def _pixels(png: bytes) -> NDArray[np.float64]:
@@ -52,12 +53,11 @@ def _rows() -> list[TrainingRow]:
     return rows
 
 
-_UPDATES = Updates(
-    steps=[100, 250, 450, 700, 1000, 1400],
-    entropy=[2.6, 2.4, 2.1, 1.9, 1.6, 1.2],
-    policy_loss=[-0.02] * 6,
-    value_loss=[3, 2, 1, 0.5, 0.4, 0.3],
-)
+_ENTROPY, _VALUE_LOSS = (2.6, 2.4, 2.1, 1.9, 1.6, 1.2), (3.0, 2.0, 1.0, 0.5, 0.4, 0.3)
+_UPDATES = [
+    IterationRow(i, steps, 0.0, 0.0, 0.0, _ENTROPY[i], -0.02, _VALUE_LOSS[i], 0.0)
+    for i, steps in enumerate((100, 250, 450, 700, 1000, 1400))
+]
 
 
 def test_training_plot_draws_both_phases_and_the_losses() -> None:
@@ -70,7 +70,7 @@ def test_training_plot_draws_both_phases_and_the_losses() -> None:
 
 @pytest.mark.parametrize("rows", [[], _rows()[:2], [row for row in _rows() if row.phase == "training"]])
 def test_training_plot_of_little_is_still_a_picture(rows: list[TrainingRow]) -> None:
-    png = training_plot(rows, Updates([], [], [], []), "just begun")
+    png = training_plot(rows, [], "just begun")
     assert _pixels(png).shape == (858, 1320, 3)
 
 
@@ -97,7 +97,7 @@ def test_lap_plot_draws_the_road_true_to_scale() -> None:
 def test_lap_plot_colours_by_the_speed_driven() -> None:
     slow_and_fast = [_lap(1.0, radius_m=2.8), _lap(3.0, radius_m=3.2)]
     png = lap_plot(_track(), slow_and_fast, "laps")
-    colours = plots.speed_colours()
+    colours = bright("viridis")
     pixels = _pixels(png)[:, :900]
 
     def drawn(value: float) -> float:

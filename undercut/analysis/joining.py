@@ -60,31 +60,19 @@ def check_episodes(rows: Sequence[TrainingRow], traces: Mapping[int, Sequence[Tr
 
 def evaluation_episodes(rows: Sequence[EvaluationRow], traces: Sequence[tuple[int, Trace]]) -> list[Episode]:
     """Trials of an evaluation apart, in their order; `traces` with their file's iteration."""
-    known = {row.trial - 1: _of_evaluation_row(row) for row in rows}
+    known = {row.trial - 1: _of_row(row, Kind.evaluation, row.trial - 1, 0) for row in rows}
     for number, (iteration, trace) in enumerate(traces):
         known[number] = _joined(known.get(number), trace, Kind.evaluation, number, iteration)
     return [known[number] for number in sorted(known)]
 
 
-def _of_row(row: TrainingRow, kind: Kind, number: int, iteration: int) -> Episode:
+def _of_row(row: TrainingRow | EvaluationRow, kind: Kind, number: int, iteration: int) -> Episode:
+    """AWS's evaluation metrics have no rewards."""
     return Episode(
         kind,
         number,
         iteration,
-        float(row.reward_score),
-        float(row.completion_percentage),
-        row.elapsed_time_in_milliseconds / 1000.0,
-        _outcome(row.episode_status, row.completion_percentage),
-    )
-
-
-def _of_evaluation_row(row: EvaluationRow) -> Episode:
-    """AWS's evaluation metrics have no rewards."""
-    return Episode(
-        Kind.evaluation,
-        row.trial - 1,
-        0,
-        math.nan,
+        float(row.reward_score) if isinstance(row, TrainingRow) else math.nan,
         float(row.completion_percentage),
         row.elapsed_time_in_milliseconds / 1000.0,
         _outcome(row.episode_status, row.completion_percentage),

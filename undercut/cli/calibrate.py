@@ -11,9 +11,11 @@ from contract import artifacts
 from contract.car import Car, car_of_version
 from contract.config import is_run_name
 from contract.errors import InputError
+from contract.stores.local import write_file
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import CarOption, loading, told_on
 from undercut.runs.workspace import RUNS_PREFIX, workspace
+from undercut.terminal import say
 
 console = Console()
 PICTURE = "calibration.png"
@@ -66,8 +68,7 @@ def calibrate(
             f"On {result.held_out} held-out replays of a second, median distance at the end: "
             f"{result.errors_m['1 s']:.3f} m ({begun}: {result.before_m['1 s']:.3f} m).",
         ]
-        fit.parent.mkdir(parents=True, exist_ok=True)
-        fit.write_text(result.car.to_yaml(comments))
+        write_file(fit, result.car.to_yaml(comments).encode())
         summary["fit"] = {
             "file": str(fit),
             "from": begun,
@@ -110,13 +111,12 @@ def _show(summary: dict[str, Any]) -> None:
     if "fit" in summary:
         fit = summary["fit"]
         (name, mine), (begun, before) = fit["held_out_errors_m"].items()
-        console.print(
+        say(
+            console,
             f"{fit['file']}: on held-out episodes {mine['1 s']:.3f} m after 1 s, {begun} {before['1 s']:.3f} m\n"
             f"  drive it: undercut train --car {fit['file']}",
-            highlight=False,
-            soft_wrap=True,
         )
-    console.print(f"picture: {summary['picture']}", highlight=False, soft_wrap=True)
+    say(console, f"picture: {summary['picture']}")
 
 
 def _cells(errors_m: dict[str, dict[str, float]]) -> list[str]:

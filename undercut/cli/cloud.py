@@ -1,5 +1,6 @@
 """`undercut cloud`: the run that drove here trains in AWS. Parses, calls, shows."""
 
+from functools import partial
 from itertools import takewhile
 from typing import Annotated
 
@@ -8,32 +9,30 @@ from rich.console import Console
 from rich.table import Table
 
 from contract.errors import InputError
-from undercut.backends.aws.settings import CloudSettings
+from undercut.backends.aws.settings import CloudSettings, LauncherName
 from undercut.cli.as_json import JsonOption, show_json
+from undercut.cli.options import setting
+from undercut.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and race in AWS: SageMaker, Batch, RoboMaker's API.")
 console = Console()
+_say = partial(say, console)
 
 Name = Annotated[str, typer.Argument(metavar="RUN", help="name of the run, or of a job", show_default=False)]
-RegionOption = Annotated[str | None, typer.Option(help="of AWS", show_default=False)]
-StackOption = Annotated[str | None, typer.Option(help="of CloudFormation", show_default=False)]
-LauncherOption = Annotated[str | None, typer.Option(help="sagemaker, batch or robomaker", show_default=False)]
-TypeOption = Annotated[str | None, typer.Option(help="such as ml.c6i.4xlarge", show_default=False)]
+RegionOption = Annotated[str | None, setting(CloudSettings, "region")]
+StackOption = Annotated[str | None, setting(CloudSettings, "stack")]
+LauncherOption = Annotated[LauncherName | None, setting(CloudSettings, "launcher")]
+TypeOption = Annotated[str | None, setting(CloudSettings, "instance_type")]
 FallbackOption = Annotated[
-    list[str] | None, typer.Option("--fallback-instance-type", help="where there is no capacity; again for more")
+    list[str] | None, setting(CloudSettings, "fallback_instance_types", "--fallback-instance-type")
 ]
-SimulatorsOption = Annotated[int | None, typer.Option(help="machines that only drive", show_default=False)]
-SimulatorTypeOption = Annotated[str | None, typer.Option(help="their instance type", show_default=False)]
-WorkersOption = Annotated[int | None, typer.Option(help="processes that drive beside the trainer", show_default=False)]
-SpotOption = Annotated[bool | None, typer.Option("--spot/--on-demand", help="spare capacity", show_default=False)]
-MinutesOption = Annotated[float | None, typer.Option(help="the job is stopped after it", show_default=False)]
-CostOption = Annotated[float | None, typer.Option(help="US dollars that it may cost", show_default=False)]
+SimulatorsOption = Annotated[int | None, setting(CloudSettings, "simulators")]
+SimulatorTypeOption = Annotated[str | None, setting(CloudSettings, "simulator_type")]
+WorkersOption = Annotated[int | None, setting(CloudSettings, "workers")]
+SpotOption = Annotated[bool | None, setting(CloudSettings, "spot", "--spot/--on-demand")]
+MinutesOption = Annotated[float | None, setting(CloudSettings, "max_runtime_minutes")]
+CostOption = Annotated[float | None, setting(CloudSettings, "max_cost")]
 DetachOption = Annotated[bool, typer.Option("--detach", help="launch, and do not follow")]
-
-
-def say(line: str) -> None:
-    """Show a line as it is."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 # --- what jobs stand on ----------------------------------------------------------------------------------------------
@@ -56,7 +55,7 @@ def up(
     settings = CloudSettings.load({"region": region, "stack": stack})
     chosen = [part for part in parts if part != "none"] if parts else None
     for line in infra.up(CloudSession(settings), settings, plan, chosen):
-        say(line)
+        _say(line)
 
 
 @app.command()
@@ -80,7 +79,7 @@ def down(
         rule = "nothing that jobs stand on is deleted while they run"
         raise InputError("undercut cloud down", running, rule, "undercut cloud stop JOB for each of them")
     for line in infra.down(session, settings, delete_data):
-        say(line)
+        _say(line)
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------
@@ -128,7 +127,7 @@ def train_run(name: str, settings: CloudSettings, detach: bool = False) -> None:
     from undercut.runs import sessions
     from undercut.runs.run import Run
 
-    record = launching.run(settings, "train", [name], [], say, detach)
+    record = launching.run(settings, "train", [name], [], _say, detach)
     if not detach and Run.exists(record.plan.runs[0]):
         sessions.show_files(Run.open(name), console)
 
@@ -150,7 +149,7 @@ def evaluate(
     from undercut.backends.aws import launching
 
     settings = _one_machine(instance_type, max_cost, region, stack)
-    launching.run(settings, "evaluate", [run], _passed_on(context), say, detach)
+    launching.run(settings, "evaluate", [run], _passed_on(context), _say, detach)
 
 
 @app.command(context_settings=EXTRA)
@@ -169,7 +168,7 @@ def race(
     names = list(takewhile(lambda name: not name.startswith("-"), runs))
     rest = runs[len(names) :]
     settings = _one_machine(instance_type, max_cost, region, stack)
-    launching.run(settings, "race", names, [*rest, *_passed_on(context)], say, detach)
+    launching.run(settings, "race", names, [*rest, *_passed_on(context)], _say, detach)
 
 
 def _one_machine(
@@ -211,7 +210,7 @@ def logs(name: Name) -> None:
 
     record, session, starter = launchers.opened(name)
     for line in follow.LogReader(session).new(list(starter.logs(record))):
-        say(str(line))
+        _say(str(line))
 
 
 @app.command()
@@ -220,7 +219,7 @@ def watch(name: Name) -> None:
     from undercut.backends.aws import follow, launchers, launching
 
     record, session, starter = launchers.opened(name)
-    failed = launching.finish(session, starter, record, say)
+    failed = launching.finish(session, starter, record, _say)
     if failed:
         raise follow.failure(failed, record)
 
@@ -231,7 +230,7 @@ def pull(name: Name) -> None:
     from undercut.backends.aws import jobs, launching
 
     for place in launching.pull(jobs.record_of(name)):
-        say(f"brought {place}")
+        _say(f"brought {place}")
 
 
 @app.command()
@@ -244,9 +243,9 @@ def stop(name: Name) -> None:
     starter.stop(record)
     if state.ended:
         record.changed(ended=True)
-        say(f"{record.job} has ended already: {state.phase}")
+        _say(f"{record.job} has ended already: {state.phase}")
     else:
-        say(f"{record.job} is told to stop; undercut cloud watch {record.plan.runs[0]} brings its files")
+        _say(f"{record.job} is told to stop; undercut cloud watch {record.plan.runs[0]} brings its files")
 
 
 @app.command()
@@ -269,9 +268,9 @@ def cost(
         show_json([{"job": record.job, "phase": state.phase} | actual.as_values() for record, state, actual in spent])
         return
     for record, state, actual in spent:
-        say(f"{record.job} ({state.phase}): ${actual.total:.2f}")
+        _say(f"{record.job} ({state.phase}): ${actual.total:.2f}")
         for what, amount, dollars in actual.lines:
-            say(f"  {what:44s}{amount:>24s}  ${dollars:8.2f}")
+            _say(f"  {what:44s}{amount:>24s}  ${dollars:8.2f}")
 
 
 def cost_table(settings: CloudSettings) -> Table:

@@ -16,9 +16,11 @@ from contract.errors import InputError
 from contract.metadata import DiscreteActions
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus, UInt8Array
+from contract.stores.local import write_file
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption, loading, told_on
 from undercut.runs.run import TRACKS, Run, overlaid
+from undercut.terminal import say
 
 SIMULATORS = ("builtin", "gazebo")
 console = Console()
@@ -62,7 +64,6 @@ def compare_laps(
     """Drive a model's laps in both simulators; see `compare`."""
     out = told_on(as_json)
     with loading(out):
-        from trainer.checkpoints import Checkpoints
         from undercut.backends.local.rollouts import evaluation_laps
         from undercut.figures.comparison import comparison_plot, path_difference
         from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
@@ -70,8 +71,7 @@ def compare_laps(
     opened = Run.open(run)
     base = opened.config.model_copy(update={"enable_domain_randomization": False, "worlds": ()}).model_dump()
     values = overlaid(base, {"track": track, "seed": seed, "reverse_dir": reverse_dir})
-    record = sessions.checkpoint(opened, checkpoint)
-    policy = Checkpoints(opened.store).load_policy(record)
+    record, policy = sessions.chosen_policy(opened, checkpoint)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     driven = {}
     for kind in SIMULATORS:
@@ -117,9 +117,7 @@ def compare_laps(
         parted = "never" if difference.parted_at_m is None else f"{difference.parted_at_m:.1f} m"
         table.add_row(str(number), *ends, f"{difference.mean_m:.3f} m", f"{difference.most_m:.3f} m", parted)
     console.print(table)
-    console.print(
-        f"pictures and numbers: {opened.store.where(artifacts.COMPARISON_PLOT)}", highlight=False, soft_wrap=True
-    )
+    say(console, f"pictures and numbers: {opened.store.where(artifacts.COMPARISON_PLOT)}")
 
 
 def compare_views(
@@ -155,7 +153,8 @@ def compare_views(
         told |= _answers(opened, checkpoint, mine, theirs)
     path = out or Path(f"views-{road.name}.png")
     names = ("built-in camera", "recorded" if recorded else "Gazebo")
-    path.write_bytes(views_picture(mine, theirs, likeness, names, f"{road.name}: SSIM {told['ssim_median']:.3f}"))
+    title = f"{road.name}: SSIM {told['ssim_median']:.3f}"
+    write_file(path, views_picture(mine, theirs, likeness, names, title))
     told["picture"] = str(path)
     if as_json:
         rows = zip(places.tolist(), likeness.ssim.tolist(), likeness.error.tolist(), strict=True)
@@ -167,16 +166,14 @@ def compare_views(
         if key not in ("track", "against", "picture"):
             table.add_row(key.replace("_", " "), "none" if value is None else str(value))
     console.print(table)
-    console.print(f"picture: {path}", highlight=False, soft_wrap=True)
+    say(console, f"picture: {path}")
 
 
 def _answers(run: Run, checkpoint: str, mine: UInt8Array, theirs: UInt8Array) -> dict[str, float | int]:
     """How alike a policy answers both cameras' frames."""
-    from trainer.checkpoints import Checkpoints
     from undercut.runs import sessions, viewing
 
-    record = sessions.checkpoint(run, checkpoint)
-    policy, metadata = Checkpoints(run.store).load_policy(record), run.files.metadata
+    (record, policy), metadata = sessions.chosen_policy(run, checkpoint), run.files.metadata
     both = [viewing.best_actions(policy, metadata, each) for each in (mine, theirs)]
     told: dict[str, float | int] = {"checkpoint": record.iteration}
     if isinstance(metadata.actions, DiscreteActions):

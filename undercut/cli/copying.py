@@ -15,6 +15,7 @@ from contract.protocols import Place
 from contract.stores.local import LocalStore
 from undercut.cli.options import loading
 from undercut.runs.workspace import RUNS_PREFIX, bucket_place, staged
+from undercut.terminal import say
 
 Name = Annotated[str, typer.Argument(metavar="RUN", help="name of the run", show_default=False)]
 console = Console()
@@ -73,4 +74,4 @@ def copy_between(run: str, source: Place, target: Place) -> None:
             done = copying.copy(source.below(path), there, tell)
     last = done.last or "none yet"
     told = f"{run}: {done.put} files to {there.where()}, {done.same} were there; last checkpoint {last}"
-    console.print(told, highlight=False, soft_wrap=True)
+    say(console, told)

@@ -11,6 +11,7 @@ from contract.errors import InputError
 from contract.fields import read_text
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import told_on
+from undercut.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="DeepRacer on AWS: your models there, imports, and submissions to races.")
 console = Console()
@@ -39,7 +40,7 @@ def login(
     else:
         password = read_text(password_file, "the file of the password").strip("\n")
     path = droa_login.keep(droa_login.sign_in(found, user, password, user_agent))
-    _say(console, f"signed in at {found.url} as {user}; tokens: {path}")
+    say(console, f"signed in at {found.url} as {user}; tokens: {path}")
 
 
 @app.command()
@@ -47,7 +48,7 @@ def logout() -> None:
     """Delete the tokens."""
     from undercut.interchange import droa_login
 
-    _say(console, "signed out" if droa_login.forget() else "nobody was signed in")
+    say(console, "signed out" if droa_login.forget() else "nobody was signed in")
 
 
 @app.command()
@@ -92,11 +93,11 @@ def import_model(
 
     client = _client()
     wanted = name or Path(model).name.replace(".", "-").replace("_", "-")
-    found = droa.import_source(client, model, wanted, description, world, lambda line: _say(console, line))
-    _say(console, f"{wanted} is model {found}")
+    found = droa.import_source(client, model, wanted, description, world, lambda line: say(console, line))
+    say(console, f"{wanted} is model {found}")
     if wait:
         with console.status("it is being imported"):
-            _say(console, f"{wanted}: {client.imported(found, 60.0 * minutes)['status']}")
+            say(console, f"{wanted}: {client.imported(found, 60.0 * minutes)['status']}")
 
 
 @app.command()
@@ -111,7 +112,7 @@ def submit(
     client, out = _client(), told_on(as_json)
     entered, entry = client.leaderboard(race), client.model(model)
     submission = client.submit(entry["modelId"], entered["leaderboardId"])
-    _say(out, f"{entry['name']} is submission {submission} of {entered['name']}")
+    say(out, f"{entry['name']} is submission {submission} of {entered['name']}")
     told: dict[str, Any] = {"submissionId": submission}
     if wait:
         with out.status("it is being driven"):
@@ -119,7 +120,7 @@ def submit(
         told |= _plain(driven)
         stats = driven.get("stats")
         laps = f", best lap {stats['bestLapTime'] / 1000:.3f} s, {stats['completedLapCount']} laps" if stats else ""
-        _say(out, f"{driven['status']}{laps}")
+        say(out, f"{driven['status']}{laps}")
     if as_json:
         show_json(told)
 
@@ -133,7 +134,3 @@ def _client() -> Any:
 def _plain(it: dict[str, Any]) -> dict[str, Any]:
     """For JSON: times as text."""
     return {key: value.isoformat() if hasattr(value, "isoformat") else value for key, value in it.items()}
-
-
-def _say(out: Console, line: str) -> None:
-    out.print(line, highlight=False, markup=False, soft_wrap=True)

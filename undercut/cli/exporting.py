@@ -11,6 +11,7 @@ from undercut.cli.options import WhichOption, loading
 from undercut.interchange.car_formats import Agreement, CarFormat
 from undercut.interchange.layouts import LayoutName
 from undercut.runs.run import Run
+from undercut.terminal import say
 
 console = Console()
 
@@ -33,9 +34,9 @@ def export_run(
         from undercut.interchange import exporting  # TensorFlow takes seconds to import; --help should not
 
         written = exporting.export(Run.open(run), layout, out or Path("exports") / f"{run}-{layout}", overwrite, world)
-    console.print(f"exported {run} to {written.path} ({written.files} files)", highlight=False, soft_wrap=True)
+    say(console, f"exported {run} to {written.path} ({written.files} files)")
     for note in written.notes:
-        console.print(f"  {note}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"  {note}")
 
 
 def car(
@@ -67,14 +68,14 @@ def car(
     elif check is not False and (check or bundles.has_openvino()):
         with console.status("driving a lap and comparing its frames"):
             whole, half = bundles.check(opened, checkpoint)
-        console.print(
+        say(
+            console,
             f"OpenVINO and TensorFlow agree over {whole.frames} frames: largest difference {whole.largest:.2g}, "
             f"with weights in float16 {half.largest:.2g} and {round((1.0 - half.same) * half.frames)} other actions",
-            highlight=False,
         )
     with console.status("writing the bundle"):
         path = bundles.write_bundle(opened, checkpoint, out, overwrite, further)
-    console.print(f"for the car: {path}", highlight=False, soft_wrap=True)
+    say(console, f"for the car: {path}")
 
 
 def agreement_table(agreements: list[Agreement]) -> Table:

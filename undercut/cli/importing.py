@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from undercut.terminal import say
+
 console = Console()
 
 
@@ -29,5 +31,5 @@ def import_model(
         f"imported {source} as run [bold]{made.name}[/], checkpoints {', '.join(made.checkpoints)}", highlight=False
     )
     for note in made.notes:
-        console.print(f"  {note}", highlight=False, markup=False)
-    console.print(f"try it: undercut evaluate {made.name}; train it on: undercut train {made.name}", highlight=False)
+        say(console, f"  {note}")
+    say(console, f"try it: undercut evaluate {made.name}; train it on: undercut train {made.name}")

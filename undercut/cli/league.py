@@ -11,8 +11,9 @@ from rich.table import Table
 from contract.config import Which
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import WhichOption, told_on
-from undercut.league.rules import LeagueCar, RankBy
+from undercut.cli.options import WhichOption, setting, told_on
+from undercut.league.rules import LeagueCar, LeagueFile, RankBy
+from undercut.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="Submitted models, driven by one set of rules and ranked on one page.")
 console = Console()
@@ -28,13 +29,13 @@ ViewOption = Annotated[str, typer.Option("--view", help="of the videos: pip, top
 def init(
     league: LeagueArgument,
     track: Annotated[str, typer.Option(help="a track's name, NAME_cw, NAME_ccw, or the path of a route file")],
-    title: Annotated[str | None, typer.Option(help="of the page; none: the folder's name", show_default=False)] = None,
-    laps: Annotated[int, typer.Option(min=1, max=1_000, help="that each submission drives with each seed")] = 5,
+    title: Annotated[str | None, setting(LeagueFile, "title")] = None,
+    laps: Annotated[int, setting(LeagueFile, "laps")] = 5,
     seed: Annotated[
         list[int] | None, typer.Option("--seed", help="again for more; none: 0", show_default=False)
     ] = None,
-    rank_by: Annotated[RankBy, typer.Option(help="best_lap, or mean_lap of all laps")] = "best_lap",
-    car: Annotated[LeagueCar, typer.Option(help="that all drive; own: the one of each model's version")] = "v5",
+    rank_by: Annotated[RankBy, setting(LeagueFile, "rank_by")] = "best_lap",
+    car: Annotated[LeagueCar, setting(LeagueFile, "car")] = "v5",
 ) -> None:
     """Make a league: a folder or a place in a bucket with its rules, which can be edited."""
     from simapp.tracks import load_track
@@ -46,8 +47,8 @@ def init(
     name = Path(track).stem if track.endswith(".npy") else track
     text = new_file(name, title or league.rstrip("/").rpartition("/")[2], laps, tuple(seed or (0,)), rank_by, car)
     place = make(league, text, loaded, track)
-    _say(console, f"rules:  {place.where(RULES)}")
-    _say(console, f"next:   undercut league submit {league} RUN; undercut league run {league}")
+    say(console, f"rules:  {place.where(RULES)}")
+    say(console, f"next:   undercut league submit {league} RUN; undercut league run {league}")
 
 
 @app.command()
@@ -64,7 +65,7 @@ def submit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="in the place of an earlier one of that name")] = False,
 ) -> None:
     """Submit a model, once it is clear that it can drive. Of a run its network and metadata go, and nothing else."""
-    _say(console, f"submitted: {_submitted(league, source, name, checkpoint, overwrite)}")
+    say(console, f"submitted: {_submitted(league, source, name, checkpoint, overwrite)}")
 
 
 def _submitted(league: str, source: str, name: str | None, which: Which, overwrite: bool) -> str:
@@ -93,10 +94,10 @@ def run(
     out = told_on(as_json)
     opened = League.open(league)
     count = opened.run(out, retry)
-    _say(out, f"{count} new, {len(opened.submissions()) - count} known already")
+    say(out, f"{count} new, {len(opened.submissions()) - count} known already")
     standings = publish(opened, out, video, view)
     _show(standings, out, as_json)
-    _say(out, f"page:   {opened.place.where(PAGE)}")
+    say(out, f"page:   {opened.place.where(PAGE)}")
 
 
 @app.command()
@@ -118,8 +119,8 @@ def page(
     standings = publish(opened, told, video, view, out)
     _show(standings, told, as_json)
     if standings.waiting:
-        _say(told, f"{standings.waiting} not driven by these rules yet: undercut league run {league}")
-    _say(told, f"page:   {out / PAGE if out is not None else opened.place.where(PAGE)}")
+        say(told, f"{standings.waiting} not driven by these rules yet: undercut league run {league}")
+    say(told, f"page:   {out / PAGE if out is not None else opened.place.where(PAGE)}")
 
 
 def _show(standings: Any, out: Console, as_json: bool) -> None:
@@ -137,14 +138,10 @@ def _show(standings: Any, out: Console, as_json: bool) -> None:
         )
     out.print(table)
     for it in standings.others:
-        _say(out, f"{it.name}: {it.state}: {it.reason}")
+        say(out, f"{it.name}: {it.state}: {it.reason}")
     if as_json:
         show_json(standings.as_json())
 
 
 def _seconds(value: float | None, sign: str = "") -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:{sign}.3f} s"
-
-
-def _say(out: Console, line: str) -> None:
-    out.print(line, highlight=False, markup=False, soft_wrap=True)

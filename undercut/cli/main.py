@@ -40,6 +40,7 @@ from undercut.cli import worker as worker_cli
 from undercut.cli import worlds as worlds_cli
 from undercut.cli.completion import complete_by_name
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
+from undercut.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
@@ -79,21 +80,8 @@ console = Console()
 
 PANELS = {
     "Train and race": (
-        *(
-            "new",
-            "check",
-            "train",
-            "runs",
-            "evaluate",
-            "race",
-            "tournament",
-            "league",
-            "tracks",
-            "worlds",
-            "line",
-            "actions",
-            "sweep",
-        ),
+        *("new", "check", "train", "runs", "evaluate", "race", "tournament", "league", "tracks", "worlds", "line"),
+        *("actions", "sweep"),
     ),
     "Look": ("report", "logs", "calibrate", "view", "video", "inspect", "frames"),
     "Other simulators, machines and tools": (),
@@ -137,7 +125,7 @@ def show_input_warnings() -> None:
         elif str(message) not in shown:
             shown.add(str(message))
             told = Console(stderr=True)
-            told.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            say(told, f"warning: {message}", style="yellow")
 
     warnings.showwarning = show
 
@@ -153,7 +141,7 @@ def main() -> NoReturn:
         status = app(standalone_mode=False) or 0
     except UndercutError as err:
         told = Console(stderr=True)
-        told.print(f"error: {err}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(told, f"error: {err}", style="red")
         sys.exit(BAD_INPUT if isinstance(err, InputError) else FAILED)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED

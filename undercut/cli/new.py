@@ -8,6 +8,7 @@ from rich.console import Console
 
 from contract.metadata import ActionKind, Algorithm
 from undercut.scaffold import RaceKind
+from undercut.terminal import say
 
 console = Console()
 
@@ -38,7 +39,5 @@ def new(
     with console.status("writing the folder"):
         paths = new_folder(wish, Path())
     for path in paths:
-        console.print(str(path), highlight=False, soft_wrap=True)
-    console.print(
-        f"next: undercut check {name}; undercut train {name} --folder {name}", highlight=False, soft_wrap=True
-    )
+        say(console, str(path))
+    say(console, f"next: undercut check {name}; undercut train {name} --folder {name}")

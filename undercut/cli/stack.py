@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +13,14 @@ from undercut.backends.backend import BackendName
 from undercut.backends.compose.engine import STORED, Stack, use_store
 from undercut.runs.notices import STUCK_AFTER, Notifier
 from undercut.runs.run import Run
+from undercut.terminal import say
 
 if TYPE_CHECKING:
     from undercut.backends.backend import Backend
 
 app = typer.Typer(no_args_is_help=True, help="Containers for training: trainer, simulators, Redis, and MinIO as S3.")
 console = Console()
+_say = partial(say, console)
 
 
 BackendOption = Annotated[BackendName, typer.Option(help="local: here; compose: in containers; cloud: in AWS")]
@@ -25,11 +28,6 @@ OverlayOption = Annotated[
     list[str] | None, typer.Option("--overlay", help="gpu, dev or gazebo, on top of the stack; may be given again")
 ]
 OVERLAYS = ("gpu", "dev", "gazebo")
-
-
-def say(line: str) -> None:
-    """Show a line as it is."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def stack_with(overlays: Sequence[str] | None) -> Stack:
@@ -49,11 +47,11 @@ def backend_of(
     if name == BackendName.cloud:
         from undercut.backends.aws.backend import CloudBackend
 
-        return CloudBackend(say)
+        return CloudBackend(_say)
     if name == BackendName.compose:
         from undercut.backends.compose.backend import ComposeBackend
 
-        return ComposeBackend(stack, say)
+        return ComposeBackend(stack, _say)
     from undercut.backends.local.backend import LocalBackend
 
     return LocalBackend(console, notifier, stuck_after)
@@ -65,18 +63,18 @@ def evaluate(overlays: Sequence[str] | None, name: str, paths: Sequence[str], vi
     from undercut.backends.compose.backend import ComposeBackend
     from undercut.runs import sessions
 
-    backend = ComposeBackend(stack_with(overlays), say)
+    backend = ComposeBackend(stack_with(overlays), _say)
     backend.prepare(name)
     if view:
         tell_page(overlays)
-    status = training.evaluate(backend.stack, name, without_backend(sys.argv), paths, say)
+    status = training.evaluate(backend.stack, name, without_backend(sys.argv), paths, _say)
     sessions.show_files(Run.open(name, training.local_place(name)), console)
     return status
 
 
 def tell_page(overlays: Sequence[str] | None) -> None:
     """Start the page of the stored runs, and say where it is."""
-    say(f"watch it at {stack_with(overlays).view()}")
+    _say(f"watch it at {stack_with(overlays).view()}")
 
 
 def without_backend(arguments: Sequence[str]) -> list[str]:
@@ -95,8 +93,8 @@ def up(overlay: OverlayOption = None) -> None:
     """Build what is missing, and start Redis, MinIO and the page of the stored runs."""
     stack = stack_with(overlay)
     stack.up()
-    say(f"watch the runs at {stack.view()}")
-    say(f"{', '.join(STORED)} and viewer are up; undercut train NAME --backend compose")
+    _say(f"watch the runs at {stack.view()}")
+    _say(f"{', '.join(STORED)} and viewer are up; undercut train NAME --backend compose")
 
 
 @app.command()
@@ -146,4 +144,4 @@ def pull(run: Annotated[str, typer.Argument(metavar="RUN", help="name of the run
     from undercut.backends.compose import training as stack_training
 
     use_store(Stack())
-    say(f"{stack_training.pull(run)}")
+    _say(f"{stack_training.pull(run)}")

@@ -13,6 +13,7 @@ from contract.host import REDIS_URL
 from undercut.backends.backend import BackendName
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import told_on
+from undercut.terminal import say
 
 
 def sweep(
@@ -53,7 +54,7 @@ def sweep(
         if not show:
             count = machines if backend is BackendName.cloud else parallel
             where = f"sweep {read.name}: {read.trials} trials, {count} at a time; kept in {studies.where}"
-            console.print(where, highlight=False, markup=False, soft_wrap=True)
+            say(console, where)
             if backend is BackendName.cloud:
                 _in_cloud(read, studies, machines, max_cost, console)
             else:
@@ -65,7 +66,7 @@ def sweep(
         written = studies.folder / "sweep.html"
         written.write_text(sweep_page(result), encoding="utf-8")
         console.print(_table(result))
-        console.print(f"page: {written}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"page: {written}")
         if as_json:
             show_json(result.as_json())
     if not show and result.counted()["complete"] == 0:
@@ -80,7 +81,7 @@ def _in_cloud(read: Any, studies: Any, machines: int, max_cost: float | None, co
     from undercut.sweep.sweeping import sweep_runs
 
     def say(line: str) -> None:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        say(console, line)
 
     trials = CloudTrials(CloudSettings.load({"max_cost": max_cost}), machines, say)
     for line in trials.estimate(read.trials):

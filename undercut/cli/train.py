@@ -39,6 +39,7 @@ from undercut.runs.notices import STUCK_AFTER, Notifier, addresses
 from undercut.runs.params_files import load_params, tell_unused
 from undercut.runs.run import Run, overlaid
 from undercut.runs.workspace import RUNS_PREFIX, run_place, workspace
+from undercut.terminal import say
 
 QUICK = {
     "training": {"max_iterations": 2, "min_eval_trials": 2, "max_episode_steps": 100},
@@ -114,7 +115,7 @@ def train(
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from undercut.check.check import Given
 
-    notifier = Notifier(addresses(notify), lambda line: console.print(line, highlight=False, markup=False))
+    notifier = Notifier(addresses(notify), lambda line: say(console, line))
     with console.status("starting: loading the simulator"):
         place_of_training = stack_cli.backend_of(backend, overlay, notifier, stuck_after)
     if folder is not None:
@@ -128,7 +129,7 @@ def train(
     RunConfig.build({"name": name}, "command line")
     options = TrainOptions(workers, video_every)
     if place_of_training.prepare(name):
-        console.print(f"{name} is being trained already: following it", highlight=False)
+        say(console, f"{name} is being trained already: following it")
         raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
     with contextlib.ExitStack() as lock:
         place = lock.enter_context(workspace().locked(RUNS_PREFIX + name, takeover))

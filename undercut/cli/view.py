@@ -14,6 +14,7 @@ from rich.console import Console
 
 from contract.config import is_run_name
 from contract.errors import InputError
+from undercut.terminal import say
 from undercut.view.ports import is_loopback, listener
 
 HOST, PORT = "127.0.0.1", 8899
@@ -40,9 +41,9 @@ def view(
     listening = listener(host, port)
     token = None if is_loopback(host) else secrets.token_urlsafe(32)
     query = f"?token={token}" if token else ""
-    console.print(f"{_address(listening, host)}/{query}{fragment}", highlight=False, soft_wrap=True)
+    say(console, f"{_address(listening, host)}/{query}{fragment}")
     if token:
-        console.print("whoever has this address can look; it changes with every start", style="dim", highlight=False)
+        say(console, "whoever has this address can look; it changes with every start", style="dim")
     console.print("Ctrl-C ends it", style="dim")
     serve(listening, host, token)
 
@@ -66,11 +67,11 @@ def page(kind: str, name: str, wanted: bool) -> Iterator[None]:
     # a session of its own: Ctrl-C in the terminal is for the training; stdin tells it when this process is gone
     server = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[descriptor], start_new_session=True)
     listening.close()
-    console.print(f"watch it at {address}", highlight=False, soft_wrap=True)
+    say(console, f"watch it at {address}")
     try:
         yield
         with contextlib.suppress(KeyboardInterrupt):
-            console.print(f"the page stays at {address} until Ctrl-C", highlight=False, soft_wrap=True)
+            say(console, f"the page stays at {address} until Ctrl-C")
             server.wait()
     finally:
         server.kill()  # it holds nothing that is worth an orderly end

@@ -16,6 +16,7 @@ from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.completion import world_names
 from undercut.cli.options import loading
 from undercut.runs.run import TRACKS
+from undercut.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="Worlds: AWS's tracks as they look, from your own copy of the simulator.")
 console = Console()
@@ -85,11 +86,9 @@ def _tell(done: list[Any], unread: list[str]) -> None:
     count = {status: sum(it.status == status for it in done) for status in ("imported", "kept", "failed")}
     if count["imported"]:
         first = next(it.name for it in done if it.status == "imported")
-        console.print(f"{count['imported']} imported into {TRACKS}/; use one as `--track {first}`", highlight=False)
+        say(console, f"{count['imported']} imported into {TRACKS}/; use one as `--track {first}`")
     if count["kept"]:
-        console.print(
-            f"{count['kept']} kept as they were imported before; --replace imports them anew", highlight=False
-        )
+        say(console, f"{count['kept']} kept as they were imported before; --replace imports them anew")
     for it in done:
         if it.notes:
             style = "red" if it.status == "failed" else "yellow"
@@ -150,7 +149,7 @@ def show(
     console.print(
         f"{world.name}: {world.triangle_count} triangles, {len(world.pictures)} textures, from {world.source}"
     )
-    console.print(f"lights: {lights or 'none'}; sky: {'yes' if world.scene.has_sky else 'no'}", highlight=False)
+    say(console, f"lights: {lights or 'none'}; sky: {'yes' if world.scene.has_sky else 'no'}")
     for line in world.unread:
         console.print(Text(f"not read: {line}", style="yellow"), soft_wrap=True)
     typer.echo(path)

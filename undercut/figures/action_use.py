@@ -1,16 +1,16 @@
 """A picture of which actions a policy takes where on the track."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from contract.metadata import DiscreteActions
 from contract.state import FloatArray
 from undercut.analysis.places import SECTORS, binned, shares_by_sector
 from undercut.figures.inspection import InspectedLap
-from undercut.figures.png import png_of
+from undercut.figures.png import new_figure, png_of
 from undercut.figures.road import draw_road, draw_sectors
 
 
@@ -29,34 +29,33 @@ def action_use(laps: Sequence[InspectedLap]) -> tuple[FloatArray, list[str]]:
     return shares_by_sector(sector, taken, SECTORS, len(labels)), labels
 
 
+def draw_shares(axes: Axes, shares: FloatArray, labels: Sequence[str], most: float = 1.0) -> None:
+    """Shares (SECTORS, A) as a table of blues, the darkest at `most`, with their per cent."""
+    edges = np.arange(SECTORS + 1), np.arange(len(labels) + 1) - 0.5
+    axes.pcolormesh(*edges, shares.T, cmap="Blues", vmin=0.0, vmax=most, rasterized=True)
+    for (sector, action), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+            colour = "#ffffff" if share > 0.55 * most else "#222222"
+            axes.text(sector + 0.5, action, f"{100 * share:.0f}", color=colour, **look)
+    axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    axes.set_xticks(np.arange(SECTORS) + 0.5, [str(sector + 1) for sector in range(SECTORS)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
 def action_use_plot(laps: Sequence[InspectedLap], title: str) -> bytes:
     """PNG: a histogram of the actions for each tenth of the lap, beside the track with these sectors."""
     shares, labels = action_use(laps)
     first = laps[0]
     track = first.track
-    figure = Figure(figsize=(14.0, 0.34 * len(labels) + 4.6), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    figure = new_figure(14.0, 0.34 * len(labels) + 4.6, title)
     table, plan = figure.subplots(1, 2, width_ratios=[1.6, 1.0])
-    table.pcolormesh(np.arange(SECTORS + 1), np.arange(len(labels) + 1) - 0.5, shares.T, cmap="Blues", vmin=0, vmax=1)
-    for sector, row in enumerate(shares):
-        for action, share in enumerate(row):
-            if share >= 0.005:
-                colour = "white" if share > 0.55 else "#222222"
-                table.text(
-                    sector + 0.5, action, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=9
-                )
-    table.set_yticks(range(len(labels)), labels, fontsize=9)
-    table.set_xticks(np.arange(SECTORS) + 0.5, [str(sector + 1) for sector in range(SECTORS)])
+    draw_shares(table, shares, labels)
     steps = sum(len(lap.steps) for lap in laps)
-    table.set_title(
-        f"% of the steps in each sector ({'one lap' if len(laps) == 1 else f'{len(laps)} laps'}, {steps} steps)",
-        loc="left",
-        fontsize=11,
-    )
+    laps_driven = "one lap" if len(laps) == 1 else f"{len(laps)} laps"
+    table.set_title(f"% of the steps in each sector ({laps_driven}, {steps} steps)", loc="left", fontsize=11)
     table.set_xlabel("sector of the lap")
-    table.tick_params(length=0)
-    table.spines[:].set_visible(False)
     draw_road(plan, track)
     plan.axis("off")
     row = first.steps[0]

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from contract.state import STEP_S
 from simapp.tracks import Track
 from undercut.calibration.measure import SPEEDS_MPS, Measured
 from undercut.calibration.pieces import AHEAD, PAST
-from undercut.figures.png import png_of
+from undercut.figures.png import new_figure, png_of, tidy
 from undercut.figures.road import draw_road, limits
 
 COLOURS = ("#2f6fb0", "#d1495b", "#2a9d5c", "#8e5bb5")
@@ -22,8 +20,7 @@ SHOWN = 24
 
 def calibration_plot(found: Sequence[Measured], track: Track | None, title: str) -> bytes:
     """PNG: replays of the first recording on a map, errors by time ahead and by commanded speed of all of them."""
-    figure = Figure(figsize=(15.0, 7.0), dpi=100, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(15.0, 7.0, dpi=100)
     cells = figure.add_gridspec(2, 2, width_ratios=(1.25, 1.0))
     road = figure.add_subplot(cells[:, 0])
     road.set_title(title, fontsize=13, fontweight="bold", loc="left")
@@ -66,8 +63,5 @@ def calibration_plot(found: Sequence[Measured], track: Track | None, title: str)
     ahead.legend(loc="upper left", fontsize=9)
     speeds.set_xticks(range(len(ranges)), [f"{least:g} to {most:g}" for least, most in ranges])
     speeds.set(xlabel="commanded speed (m/s), mean of the second", ylabel="after 1 s (m)")
-    for axes in (ahead, speeds):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(axis="y", color="#dddddd", linewidth=0.7)
-        axes.set_axisbelow(True)
+    tidy(ahead, speeds)
     return png_of(figure)

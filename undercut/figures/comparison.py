@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from contract.state import FloatArray
 from simapp.tracks import Track
-from undercut.figures.png import png_of
+from undercut.figures.png import new_figure, png_of
 from undercut.figures.road import draw_road, track_limits
 
 GRID_M = 0.05
@@ -69,8 +67,7 @@ def comparison_plot(
     xmin, xmax, ymin, ymax = track_limits(track)
     width = 9.0
     height = width * (ymax - ymin) / (xmax - xmin)
-    figure = Figure(figsize=(width + 1.0, height + 3.6), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width + 1.0, height + 3.6)
     road, gaps = figure.subplots(2, 1, height_ratios=(height, 2.4))
     road.set_title(title, fontsize=14, fontweight="bold", loc="left")
     draw_road(road, track)

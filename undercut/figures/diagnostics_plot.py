@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from contract.state import FloatArray
-from undercut.figures.png import png_of
+from undercut.figures.png import new_figure, png_of, tidy
 
 _COLOURS = ("#3b6fb6", "#d9772b", "#4d8f55")
 _PANELS: tuple[tuple[str, dict[str, str]], ...] = (
@@ -44,9 +42,7 @@ def diagnostics_plot(columns: Mapping[str, FloatArray], title: str) -> bytes:
     shares = [name for name in columns if name.startswith("a_")]
     count = len(panels) + bool(shares)
     wide = 3
-    figure = Figure(figsize=(15.0, 3.3 * -(-count // wide)), dpi=110, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    figure = new_figure(15.0, 3.3 * -(-count // wide), title)
     grid = list(figure.subplots(-(-count // wide), wide, squeeze=False).flat)
     iterations = columns["iteration"]
     for axes, (heading, names) in zip(grid, panels, strict=False):
@@ -57,7 +53,6 @@ def diagnostics_plot(columns: Mapping[str, FloatArray], title: str) -> bytes:
             axes.set_yscale("log")
         if len(names) > 1:
             axes.legend(fontsize=9, framealpha=0.8, edgecolor="none")
-        axes.grid(color="#dddddd", linewidth=0.6)
     if shares:
         axes = grid[len(panels)]
         values = np.stack([np.nan_to_num(columns[name]) for name in shares])
@@ -70,7 +65,7 @@ def diagnostics_plot(columns: Mapping[str, FloatArray], title: str) -> bytes:
         if i >= count:
             axes.axis("off")
             continue
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("iteration", fontsize=9)
     return png_of(figure)

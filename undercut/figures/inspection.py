@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -14,7 +13,7 @@ from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
 from simapp.tracks import Track
 from undercut.analysis.places import command_label
-from undercut.figures.png import png_of
+from undercut.figures.png import new_figure, png_of, tidy
 from undercut.figures.road import draw_road
 
 CHOSEN, OTHER, STEERING, SPEED = "#d9772b", "#3b6fb6", "#3b6fb6", "#4d8f55"
@@ -89,7 +88,6 @@ def saliency_sheet(lap: InspectedLap, title: str) -> bytes:
     right_in = _LEFT_IN + _SHEET_COLUMNS * (_CELL_IN + _GAP_IN)
     page_in = (right_in + 5.3, _TITLE_IN + _SHEET_ROWS * _ROW_IN)
     figure = Figure(figsize=page_in, dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=16, fontweight="bold", x=_LEFT_IN / page_in[0], y=0.985, ha="left", va="top")
 
     def place(left: float, top: float, width: float, height: float) -> Axes:
@@ -140,9 +138,7 @@ def _key(lap: InspectedLap) -> str:
 
 def actions_plot(lap: InspectedLap, title: str) -> bytes:
     """PNG: what the policy said and what it commanded, over the lap."""
-    figure = Figure(figsize=(14.0, 8.0), dpi=_DPI, facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=15, fontweight="bold", x=0.01, ha="left")
+    figure = new_figure(14.0, 8.0, title)
     said, steering, speed = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1.0, 1.0])
     distance_m = lap.distance_m
     if isinstance(lap.actions, DiscreteActions):
@@ -168,11 +164,9 @@ def actions_plot(lap: InspectedLap, title: str) -> bytes:
         xlabel="distance along the lap (m)",
         ylim=(0.0, 1.15 * float(lap.steps["speed_mps"].max())),
     )
-    for axes in (steering, speed):
-        axes.grid(color="#dddddd", linewidth=0.6)
-    for axes in (said, steering, speed):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_xlim(0.0, lap.track.length_m)
+    tidy(steering, speed)
+    said.spines[["top", "right"]].set_visible(False)
+    said.set_xlim(0.0, lap.track.length_m)
     return png_of(figure)
 
 

@@ -1,14 +1,11 @@
 """The two pictures of a run: how training went, and where the evaluation laps drove."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -20,10 +17,11 @@ from contract.state import BROKEN, EpisodeStatus, FloatArray, TrackObjects
 from contract.vehicle import MAX_SPEED_MPS
 from simapp.contact import outlines
 from simapp.tracks import Track
+from trainer.iterations import IterationRow
 from undercut.analysis.joining import Iterations, by_iteration
 from undercut.analysis.measures import driven
-from undercut.figures.png import png_of
-from undercut.figures.road import draw_road, track_limits
+from undercut.figures.png import png_of, tidy
+from undercut.figures.road import bright, draw_road, paint, pieces_of, track_limits
 
 _TRAINING, _EVALUATION, _LOSS = "#3b6fb6", "#d9772b", "#4d8f55"
 _CROSS = "#e02424"
@@ -31,23 +29,13 @@ _MAX_LISTED_LAPS = 12
 _FULL_LAP_PCT = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Updates:
-    """Training updates, (I,) each, from the run's first iteration on; `steps` counts all training steps so far."""
-
-    steps: Sequence[int]
-    entropy: Sequence[float]
-    policy_loss: Sequence[float]
-    value_loss: Sequence[float]
-
-
-def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> bytes:
-    """PNG of reward, completion, entropy and losses by iteration, with the training steps above.
+def training_plot(rows: Sequence[TrainingRow], updates: Sequence[IterationRow], title: str) -> bytes:
+    """PNG of reward, completion, entropy and losses by iteration, with the training steps above. `updates` are from
+    the run's first iteration on.
 
     An iteration begins at a training row of trial 1; evaluation rows belong to the iteration that they follow.
     """
     figure = Figure(figsize=(12.0, 7.8), dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0.01, 0.01, 0.98, 0.93)))
     figure.suptitle(title, fontsize=15, fontweight="bold", x=0.02, y=0.985, ha="left", va="top")
     grid = figure.subplots(2, 2, sharex=True)
@@ -62,26 +50,27 @@ def training_plot(rows: Sequence[TrainingRow], updates: Updates, title: str) -> 
     completion.axhline(_FULL_LAP_PCT, color="#999999", linewidth=0.8, zorder=0)
     completion.set(title="Completion of the lap", ylabel="%", ylim=(0, 105))
 
-    iterations = np.arange(len(updates.steps))
-    entropy.plot(iterations, updates.entropy, color=_TRAINING, linewidth=1.8)
+    def curve(name: str) -> list[float]:
+        return [getattr(update, name) for update in updates]
+
+    iterations = np.arange(len(updates))
+    entropy.plot(iterations, curve("entropy"), color=_TRAINING, linewidth=1.8)
     entropy.set(title="Policy entropy", ylabel="nats", xlabel="iteration")
-    loss.plot(iterations, updates.value_loss, color=_LOSS, linewidth=1.8, label="value loss")
+    loss.plot(iterations, curve("value_loss"), color=_LOSS, linewidth=1.8, label="value loss")
     loss.set(title="Losses", xlabel="iteration")
     loss.set_ylabel("value loss", color=_LOSS)
     surrogate = loss.twinx()
-    surrogate.plot(iterations, updates.policy_loss, color=_EVALUATION, linewidth=1.8, label="policy loss")
+    surrogate.plot(iterations, curve("policy_loss"), color=_EVALUATION, linewidth=1.8, label="policy loss")
     surrogate.set_ylabel("policy loss", color=_EVALUATION)
     surrogate.spines[["top", "left"]].set_visible(False)
 
+    tidy(*grid.flat)
     for axes in grid.flat:
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (reward, completion):
         if rows:
             axes.legend(loc="best", framealpha=0.8, edgecolor="none", fontsize=9)
-        _steps_above(axes, updates.steps)
+        _steps_above(axes, [update.steps for update in updates])
     return png_of(figure)
 
 
@@ -103,11 +92,9 @@ def lap_plot(track: Track, laps: Sequence[np.ndarray], title: str, objects: Trac
     paths = [driven_path(lap) for lap in laps]
     speeds = np.concatenate([speed for _, speed in paths]) if paths else np.zeros(0)
     low, high = map(float, np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, MAX_SPEED_MPS)
-    colours, scale = speed_colours(), Normalize(low, max(high, low + 0.1))
-    for segments, speed in paths:
-        line = LineCollection(list(segments), cmap=colours, norm=scale, linewidths=1.8, capstyle="round", zorder=4)
-        line.set_array(speed)
-        axes.add_collection(line)
+    colours, scale = bright("viridis"), Normalize(low, max(high, low + 0.1))
+    for pieces, speed in paths:
+        paint(axes, pieces, speed, scale, colours, width=1.8)
     for lap in laps:
         broken = lap[np.isin(lap["status"], BROKEN)]
         axes.plot(broken["x_m"], broken["y_m"], "x", color=_CROSS, markersize=9, markeredgewidth=2.5, zorder=6)
@@ -135,7 +122,6 @@ def _lap_page(track: Track) -> tuple[Figure, Axes, Axes, Axes]:
     map_in = (width_m * inches_per_m, height_m * inches_per_m)
     page_in = (map_in[0] + 3.8, max(map_in[1] + 1.3, 4.6))
     figure = Figure(figsize=page_in, dpi=110, facecolor="white")
-    FigureCanvasAgg(figure)
 
     def place(left: float, bottom: float, width: float, height: float) -> Axes:
         return figure.add_axes((left / page_in[0], bottom / page_in[1], width / page_in[0], height / page_in[1]))
@@ -171,15 +157,9 @@ def _steps_above(axes: Axes, steps: Sequence[int]) -> None:
 
 
 def driven_path(lap: np.ndarray) -> tuple[FloatArray, FloatArray]:
-    """Segments (S, 2, 2) between a lap's steps and their speeds (S,), without the jumps of resets."""
-    points = np.column_stack([lap["x_m"], lap["y_m"]])
+    """Pieces (S, 2, 2) between a lap's steps and their speeds (S,), without the jumps of resets."""
     moves, speeds_mps = driven(lap)
-    return np.stack([points[:-1], points[1:]], axis=1)[moves], speeds_mps
-
-
-def speed_colours() -> Colormap:
-    """Blue (slow) to yellow (fast): viridis without its dark end, which would sink into the road."""
-    return LinearSegmentedColormap.from_list("speed", colormaps["viridis"](np.linspace(0.35, 1.0, 256)))
+    return pieces_of(np.column_stack([lap["x_m"], lap["y_m"]]))[moves], speeds_mps
 
 
 def _list_laps(axes: Axes, laps: Sequence[np.ndarray]) -> None:

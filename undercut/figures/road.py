@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import to_rgb
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, to_rgb
 
 from contract.state import FloatArray, UInt8Array
 from simapp.scene.scenery import MAP_HEIGHT_M
@@ -101,6 +102,27 @@ def _label_waypoints(axes: Axes, track: Track) -> None:
         spot = track.outer[i] + away / np.hypot(*away) * 0.02 * max(np.ptp(track.outer, axis=0))
         axes.plot(*track.centre[i], marker="o", markersize=3.5, color=EDGE, zorder=3)
         axes.text(spot[0], spot[1], str(i), fontsize=8, ha="center", va="center", clip_on=True)
+
+
+def pieces_of(points: FloatArray) -> FloatArray:
+    """(K - 1, 2, 2) between points (K, 2), each to the next."""
+    return np.stack([points[:-1], points[1:]], axis=1)
+
+
+def paint(
+    axes: Axes, pieces: FloatArray, values: FloatArray, scale: Normalize, colours: Colormap | str, width: float = 2.2
+) -> LineCollection:
+    """Draw pieces (S, 2, 2) of a path, each in the colour of its value (S,)."""
+    collection = LineCollection(
+        list(pieces), cmap=colours, norm=scale, linewidths=width, capstyle="round", zorder=5.0, array=values
+    )
+    axes.add_collection(collection)
+    return collection
+
+
+def bright(name: str) -> Colormap:
+    """A colour map without its dark end, which would sink into the road."""
+    return LinearSegmentedColormap.from_list(name, colormaps[name](np.linspace(0.35, 1.0, 256)))
 
 
 def draw_sectors(axes: Axes, track: Track, count: int, start_m: float = 0.0) -> None:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from contract.state import FloatArray, UInt8Array
+from contract.stores.local import write_file
 from simapp.tracks import Track
+from undercut.figures.png import new_figure, png_of
 from undercut.figures.road import LABEL, draw_road, track_limits
 
 _LONG_SIDE_IN = 10.0
@@ -21,24 +21,22 @@ def title_of(track: Track) -> str:
 
 
 def save_track_picture(track: Track, path: Path) -> None:
-    """Write a PNG of the track, its longer side 10 inches at 120 dpi, through a temporary file in the same folder."""
+    """Write a PNG of the track, its longer side 10 inches at 120 dpi."""
     xmin, xmax, ymin, ymax = track_limits(track)
     width, height = xmax - xmin, ymax - ymin
     scale = (_LONG_SIDE_IN - 1.0) / max(width, height)
     size = (max(scale * width, 4.5) + 1.0, max(scale * height, 1.5) + 1.2)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size, dpi=120)
     axes = figure.add_subplot()
     draw_road(axes, track, waypoints=True)
     axes.set_title(title_of(track))
-    _save(figure, path)
+    write_file(path, png_of(figure))
 
 
 def save_world_picture(track: Track, poses: FloatArray, frames: UInt8Array, path: Path) -> None:
     """Write a PNG of the track from above and of what a car's camera sees: frames (K, 120, 160) from poses (K, 3), each
     with its number on the map."""
-    figure = Figure(figsize=(13.0, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(13.0, 7.5, dpi=120)
     grid = figure.add_gridspec(1, 2, width_ratios=(1.25, 1.0))
     left, right = figure.add_subfigure(grid[0, 0]), figure.add_subfigure(grid[0, 1])
     plan = left.add_subplot()
@@ -55,11 +53,4 @@ def save_world_picture(track: Track, poses: FloatArray, frames: UInt8Array, path
         plan.annotate("", xy=tuple(pose[:2] + ahead), xytext=tuple(pose[:2]), arrowprops=arrow, zorder=5)
         box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LABEL}
         plan.text(float(pose[0]), float(pose[1]), str(k), ha="center", va="center", fontsize=9, bbox=box, zorder=6)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    figure.savefig(partial, format="png", dpi=120)
-    partial.replace(path)
+    write_file(path, png_of(figure))

@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from contract.state import FloatArray, UInt8Array
-from undercut.figures.png import png_of
+from undercut.figures.png import new_figure, png_of
 
 LINE_ROWS = range(50, 110, 4)
 """Rows of a frame (120, 160) in which lines are looked for: those of the road, 0.3 to 4 m ahead."""
@@ -114,8 +112,7 @@ def views_picture(mine: UInt8Array, theirs: UInt8Array, likeness: Likeness, name
     they differ, three times as strong."""
     order = np.argsort(likeness.ssim, kind="stable")
     shown = order[np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))]
-    figure = Figure(figsize=(7.5, 1.95 * len(shown) + 0.7), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.5, 1.95 * len(shown) + 0.7, dpi=100)
     grid = figure.subplots(len(shown), 3, squeeze=False)
     for axes, k in zip(grid, shown.tolist(), strict=True):
         difference = np.clip(DIFFERENCE_GAIN * np.abs(mine[k].astype(np.float64) - theirs[k]), 0, 255)

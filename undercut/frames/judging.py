@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,6 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.protocols import ActionDistribution, Phase, RolloutOrder
 from contract.state import BoolArray, FloatArray, IntArray, Observations, UInt8Array
 from simapp.policy import FrozenPolicy
-from trainer.checkpoints import Checkpoints
 from trainer.common.saliency import Saliency
 from undercut.backends.local.rollouts import LocalRollouts
 from undercut.frames.covering import Cover, covers
@@ -23,7 +23,7 @@ from undercut.frames.measures import Looks, distances
 from undercut.frames.source import Frames
 from undercut.interchange.car_formats import same_action
 from undercut.runs.run import Run
-from undercut.runs.sessions import checkpoint
+from undercut.runs.sessions import chosen_policy
 
 MOST_STEPS = 300
 """Of an episode that training's frames are taken from."""
@@ -64,8 +64,8 @@ class Training:
     @classmethod
     def of(cls, run: Run, which: str = "best", episodes: int = 20) -> "Training":
         """Of the best or last checkpoint; so many episodes, 2 at least, are driven as in training."""
-        record, metadata, threads = checkpoint(run, which), run.files.metadata, run.config.threads or None
-        policy = Checkpoints(run.store).load_policy(record)
+        (record, policy), metadata = chosen_policy(run, which), run.files.metadata
+        threads = run.config.threads or None
         seen, numbers = _driven(run, policy, record.iteration, episodes)
         pictures = nominal = np.asarray(seen[metadata.camera][..., 0])
         ranges = next((it.randomization for it in run.config.each_world() if it.enable_domain_randomization), None)
@@ -197,16 +197,10 @@ def _asked(
     policy: bytes, metadata: ModelMetadata, threads: int | None, observations: Observations
 ) -> tuple[ActionDistribution, NDArray[np.float32]]:
     """What a policy says of K frames, and its embedding of them, (K, D)."""
-    frozen = FrozenPolicy(policy, metadata, threads)
-    try:
+    with closing(FrozenPolicy(policy, metadata, threads)) as frozen:
         said = frozen.distribution(observations)
-    finally:
-        frozen.close()
-    saliency = Saliency(policy, metadata, threads)
-    try:
+    with closing(Saliency(policy, metadata, threads)) as saliency:
         return said, saliency.embeddings(observations)
-    finally:
-        saliency.close()
 
 
 def _driven(run: Run, policy: bytes, iteration: int, episodes: int) -> tuple[Observations, IntArray]:
@@ -243,13 +237,10 @@ def taken(judged: Judged) -> FloatArray:
 
 def maps_of(judged: Judged, some: IntArray) -> NDArray[np.float32]:
     """(len(some), 120, 160) heat maps of what the decisions hang on."""
-    saliency = Saliency(judged.training.policy, judged.metadata, judged.training.threads)
-    try:
+    with closing(Saliency(judged.training.policy, judged.metadata, judged.training.threads)) as saliency:
         chosen = judged.chosen[some] if judged.is_discrete else None
         seen = {name: values[some] for name, values in judged.frames.observations.items()}
         return saliency.maps(seen, chosen).maps
-    finally:
-        saliency.close()
 
 
 # --- for programs -----------------------------------------------------------------------------------------------------

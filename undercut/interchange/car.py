@@ -1,8 +1,8 @@
 """The car bundle of a run, and whether OpenVINO, which runs models on cars, gets the same actions out of it."""
 
 import importlib.util
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from contract.errors import InputError, UndercutError
@@ -10,14 +10,14 @@ from contract.metadata import ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import FloatArray
+from contract.stores.local import write_file
 from simapp.policy import FrozenPolicy
-from trainer.checkpoints import Checkpoints
 from trainer.common.export import what_drives
 from trainer.export import car_bundle
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.interchange.car_formats import Agreement, CarFormat, agreement, convert, converted, in_the_bundle
 from undercut.runs.run import Run
-from undercut.runs.sessions import checkpoint
+from undercut.runs.sessions import chosen_policy
 
 TOLERANCE = 1e-3
 """How far an output may be from TensorFlow's."""
@@ -44,19 +44,9 @@ def write_bundle(run: Run, which: str, out: Path, overwrite: bool, further: Mapp
     further  more files of the archive, path -> content, as `formats_of` makes them
     """
     check_name(out, overwrite)
-    policy = Checkpoints(run.store).load_policy(checkpoint(run, which))
+    _, policy = chosen_policy(run, which)
     content = car_bundle(what_drives(policy), run.files.metadata.complete_json().encode(), further or {})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            temporary.chmod(0o644)
-            temporary.replace(out)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    write_file(out, content)
     return out
 
 
@@ -91,8 +81,7 @@ def formats_of(run: Run, which: str, formats: Sequence[CarFormat]) -> tuple[list
 
 def driven_lap(run: Run, which: str) -> tuple[bytes, Rollout]:
     """The checkpoint's policy and a lap of it with its observations."""
-    record = checkpoint(run, which)
-    policy = Checkpoints(run.store).load_policy(record)
+    record, policy = chosen_policy(run, which)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, 1)
     (lap,) = evaluation_laps(run, policy, order, keep_observations=True)
     return policy, lap
@@ -100,11 +89,8 @@ def driven_lap(run: Run, which: str) -> tuple[bytes, Rollout]:
 
 def tensorflow_says(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> FloatArray:
     """(K, outputs): probabilities, or the mean action in -1..1."""
-    tensorflow = FrozenPolicy(policy, metadata)
-    try:
+    with closing(FrozenPolicy(policy, metadata)) as tensorflow:
         return tensorflow.distribution(lap.observations).outputs
-    finally:
-        tensorflow.close()
 
 
 def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> tuple[Agreement, Agreement]:

@@ -84,9 +84,7 @@ def converted(
     """
     agreements, files = [], {}
     for form in formats:
-        files[form] = (
-            _openvino_files(graph, observations, form) if form.is_openvino else _lite_file(graph, observations, form)
-        )
+        files[form] = convert(graph, observations, form)
         found = agreement(form, files[form], metadata, observations, expected)
         if found.same < LEAST_AGREEMENT:
             raise UndercutError(

@@ -5,7 +5,6 @@ gives tokens (userIdentity.ts: userPassword), and the identity pool gives keys o
 (authUtils.ts), with which every request is signed (middleware.ts, api.ts: awsSigv4).
 """
 
-import json
 import os
 import re
 import secrets
@@ -13,7 +12,7 @@ import stat
 import time
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -116,12 +115,9 @@ def _check_address(url: str, where: str) -> None:
 def sign_in(site: Site, user: str, password: str, user_agent: str) -> Login:
     """Tokens and keys for a password. DroaError says what Cognito says."""
     cognito = _client("cognito-idp", site)
+    given = {"USERNAME": user, "PASSWORD": password}
     answer = _asked(
-        lambda: cognito.initiate_auth(
-            AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": user, "PASSWORD": password},
-            ClientId=site.client,
-        ),
+        lambda: cognito.initiate_auth(AuthFlow="USER_PASSWORD_AUTH", AuthParameters=given, ClientId=site.client),
         f"signing in {user}",
     )
     if "ChallengeName" in answer:
@@ -196,27 +192,16 @@ def keep(login: Login) -> Path:
     """Write the sign-in, readable for this user alone from its first byte on; where it is."""
     path = login_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    content = asdict(login)
-    content["site"] = {_ALIASES.get(key, key): value for key, value in content["site"].items()}
     partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_LOGIN.dump_json(login, by_alias=True, indent=2))
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     return path
-
-
-_ALIASES = {
-    "user_pool": "userPoolId",
-    "client": "userPoolClientId",
-    "identity_pool": "identityPoolId",
-    "api": "apiEndpointUrl",
-    "bucket": "uploadBucketName",
-}
 
 
 def kept() -> Login:

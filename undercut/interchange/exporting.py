@@ -21,7 +21,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import CLOCKWISE, FIELDS, evaluation_params, read_training_params, training_params
 from contract.simtrace import log_lines
-from contract.stores.local import LocalStore
+from contract.stores.local import LocalStore, replace_folder
 from simapp.tracks import Track
 from simapp.tracks.validation import signed_area_m2
 from trainer.checkpoints import CheckpointRecord, Checkpoints
@@ -82,26 +82,15 @@ class Target:
         try:
             for file in self._open:
                 file.close()
-            if error is None:
-                self._swap()
+            if error is None and self._tar is None:
+                replace_folder(self._temporary, self._out)
+            elif error is None:
+                self._temporary.replace(self._out)
         finally:
             if self._temporary.is_dir():
                 shutil.rmtree(self._temporary)
             else:
                 self._temporary.unlink(missing_ok=True)
-
-    def _swap(self) -> None:
-        if not self._out.is_dir():
-            self._temporary.replace(self._out)
-            return
-        before = self._temporary.with_name(f"{self._temporary.name}-before")
-        self._out.rename(before)
-        try:
-            self._temporary.rename(self._out)
-        except BaseException:
-            before.rename(self._out)
-            raise
-        shutil.rmtree(before)
 
 
 # --- The run in the layout --------------------------------------------------------------------------------------------

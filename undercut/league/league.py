@@ -39,6 +39,7 @@ from undercut.runs.compiling import compile_for
 from undercut.runs.pretraining import S3
 from undercut.runs.run import track_of
 from undercut.runs.workspace import bucket_place
+from undercut.terminal import say
 
 SUBMISSIONS, RESULTS, RECORDINGS, VIDEOS = "submissions/", "results/", "recordings/", "videos/"
 STANDINGS, PAGE, LIMITS = "standings.json", "index.html", "limits.json"
@@ -299,19 +300,17 @@ def init(where: str, text: str, track: Track, name: str) -> StorePlace:
 def model_file(source: str, which: str) -> bytes:
     """A submission's file of a run, a model's folder, an archive or s3://bucket/prefix: the network that drives and its
     metadata, nothing else. An archive is taken as it is."""
-    from trainer.checkpoints import Checkpoints
     from trainer.common.export import what_drives
     from trainer.export import car_bundle
     from undercut.runs.pretraining import model_folder
     from undercut.runs.run import Run
-    from undercut.runs.sessions import checkpoint
+    from undercut.runs.sessions import chosen_policy
 
     if not source.startswith(S3) and not Run.exists(source) and Path(source).is_file():
         return Path(source).read_bytes()
     if not source.startswith(S3) and Run.exists(source):
         run = Run.open(source)
-        policy = Checkpoints(run.store).load_policy(checkpoint(run, which))
-        return car_bundle(what_drives(policy), run.files.metadata.complete_json().encode())
+        return car_bundle(what_drives(chosen_policy(run, which)[1]), run.files.metadata.complete_json().encode())
     folder = model_folder(source)
     metadata, frozen = folder.metadata(), folder.frozen()
     if metadata is None or frozen is None:
@@ -344,4 +343,4 @@ def _tell(result: SubmissionResult, console: Console) -> None:
         told = f"{laps}, best {best_s:.3f} s" if best_s is not None else laps
     else:
         told = f"{result.state}: {result.reason}"
-    console.print(f"{result.name}: {told}", highlight=False, markup=False, soft_wrap=True)
+    say(console, f"{result.name}: {told}")

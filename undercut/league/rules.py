@@ -43,7 +43,7 @@ class SubmissionLimits(Strict):
 class LeagueFile(Strict):
     """The file's keys."""
 
-    title: str = Field(default="League", max_length=100, description="of the page")
+    title: str = Field(default="League", max_length=100, description="of the page; none: the folder's name")
     track: str = Field(description="its name, NAME_cw or NAME_ccw; the league's own lie in its tracks/")
     reverse_dir: bool = Field(default=False, description="drive the track the other way round")
     rank_by: RankBy = Field(
@@ -158,26 +158,26 @@ def _known(path: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def new_file(track: str, title: str, laps: int, seeds: tuple[int, ...], rank_by: str, car: str) -> str:
-    """The text of a new league's file, with what may be changed."""
-    return f"""\
-# The rules of this league. Who has submitted is driven anew when what lap times depend on changes.
-title: {json.dumps(title)}
-track: {track}
-rank_by: {rank_by}        # best_lap, or mean_lap: of all laps
-laps: {laps}                  # that each submission drives with each seed
-seeds: [{", ".join(map(str, seeds))}]
-car: {car}                  # all drive it: v5, v4, or own: the car of each model's version
-race:
-  race_type: TIME_TRIAL
-evaluation:
-  number_of_resets: 10000
-  off_track_penalty: 2.0   # seconds, added to the lap
-  collision_penalty: 5.0
-limits:                    # of a submission; what is beyond is listed with its reason
-  bundle_mb: 256
-  unpacked_mb: 1024
-  graph_mb: 64
-  memory_mb: 4096
-  seconds: 600
-shown: 5                   # with a map and a video on the page
-"""
+    """The text of a new league's file: the keys that are changed most, with what they mean."""
+    given = {"title": title, "track": track, "rank_by": rank_by, "laps": laps, "seeds": list(seeds), "car": car}
+    parts: tuple[tuple[type[BaseModel], str, Mapping[str, Any]], ...] = (
+        (LeagueFile, "", given),
+        (RaceConfig, "race", _defaults(RaceConfig, "race_type")),
+        (EvaluationConfig, "evaluation", _defaults(EvaluationConfig, *_EVALUATION)),
+        (SubmissionLimits, "limits", _defaults(SubmissionLimits, *SubmissionLimits.model_fields)),
+        (LeagueFile, "", _defaults(LeagueFile, "shown")),
+    )
+    lines = ["# The rules of this league. Who has submitted is driven anew when what lap times depend on changes."]
+    for model, section, values in parts:
+        lines += [f"{section}:"] if section else []
+        for key, value in values.items():
+            line = f"{'  ' * bool(section)}{key}: {json.dumps(value)}"
+            lines.append(f"{line:<28s}# {model.model_fields[key].description}")
+    return "\n".join(lines) + "\n"
+
+
+_EVALUATION = ("number_of_resets", "off_track_penalty", "collision_penalty")
+
+
+def _defaults(model: type[BaseModel], *keys: str) -> dict[str, Any]:
+    return {key: model.model_fields[key].default for key in keys}

@@ -4,8 +4,6 @@ import hashlib
 import importlib.util
 import json
 import math
-import os
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,8 +12,10 @@ import numpy as np
 
 from contract.car import Car
 from contract.errors import InputError, UndercutError
+from contract.host import cache_folder
 from contract.metadata import ModelMetadata
 from contract.state import STEP_DTYPE, STEP_S, EpisodeStatus, FloatArray
+from contract.stores.local import write_file
 from contract.vehicle import FRONT_POINT_X_M
 from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules
@@ -136,11 +136,7 @@ def racing_line(
             "  fix:  pip install 'undercut[line]', in a checkout: uv sync --inexact --extra line"
         )
     found = find_line(track, car, margin_m, wheels, doing)
-    path = _path(track, car, margin_m, wheels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    partial.write_bytes(found.to_bytes())
-    partial.replace(path)
+    write_file(_path(track, car, margin_m, wheels), found.to_bytes())
     return found
 
 
@@ -235,5 +231,4 @@ def _path(track: Track, car: Car, margin_m: float, wheels: str) -> Path:
     constants = {key: value for key, value in asdict(car).items() if key != "name"}
     asked = json.dumps([METHOD, constants, margin_m, wheels], sort_keys=True)
     digest = hashlib.sha256(asked.encode() + np.ascontiguousarray(track.route, "<f8").tobytes()).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return cache / "undercut" / "lines" / f"{digest[:32]}.npz"
+    return cache_folder("lines") / f"{digest[:32]}.npz"

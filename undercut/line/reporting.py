@@ -11,12 +11,13 @@ from contract.car import Car, car_of_version
 from contract.errors import InputError
 from contract.metadata import DiscreteActions
 from contract.state import FloatArray
-from contract.stores.local import LocalStore
+from contract.stores.local import LocalStore, write_file
 from simapp.tracks import Track, load_track
 from undercut.line.actions import action_space, best_lap
 from undercut.line.profile import RacingLine
 from undercut.line.raceline import racing_line
 from undercut.line.writing import metadata_json
+from undercut.terminal import say
 
 CARS = {"v4": 4, "v5": 5}
 """Names of the described cars, and a version of model_metadata.json that has each."""
@@ -47,34 +48,31 @@ def found_line(name: str, car: str, margin_m: float, wheels: str, console: Conso
 
 def write(name: str, car: str, margin_m: float, wheels: str, out: Path | None, console: Console) -> dict[str, Any]:
     """Find the line, leave its files, and tell it, for programs in the answer and for people on the console."""
-    from undercut.figures.line_picture import LineProfile, line_picture
+    from undercut.figures.line_picture import line_picture
 
     track, line = found_line(name, car, margin_m, wheels, console)
     place = LocalStore(out or Path("lines") / track.name)
-    profile = LineProfile(
-        line.x_m, line.y_m, line.distance_m, line.speed_mps, line.command_mps, np.degrees(line.command_rad)
-    )
     title = f"{track.name}, {line.car.name}: {line.limit_s:.3f} s"
     place.put("line.csv", csv_of(line).encode())
     place.put("line.npy", npy_of(line))
-    place.put("line.png", line_picture(track, profile, title))
+    place.put("line.png", line_picture(track, line, title))
     files = {kind: place.where(f"line.{kind}") for kind in ("png", "csv", "npy")}
     told = facts(line) | {"files": files}
     console.print(f"[bold]{track.name}[/] {track.length_m:.2f} m, car of {line.car.name}", highlight=False)
-    console.print(f"limit            {line.limit_s:8.3f} s", highlight=False)
+    say(console, f"limit            {line.limit_s:8.3f} s")
     if line.replay_s is not None:
         over = 100.0 * (line.replay_s / line.limit_s - 1.0)
         inside = f", {100 * line.replay_margin_m:g} cm further inside" if line.replay_margin_m else ""
-        console.print(f"driven           {line.replay_s:8.3f} s, {over:+.1f} %{inside}", highlight=False)
+        say(console, f"driven           {line.replay_s:8.3f} s, {over:+.1f} %{inside}")
     else:
         console.print("driven           no clean lap: take the limit with doubt, or give a --margin", style="yellow")
-    console.print(
+    say(
+        console,
         f"speed            {line.speed_mps.min():8.2f} to {line.speed_mps.max():.2f} m/s, mean of the lap "
         f"{line.length_m / line.limit_s:.2f} m/s of the centre line",
-        highlight=False,
     )
     for path in files.values():
-        console.print(path, highlight=False, soft_wrap=True, markup=False)
+        say(console, path)
     return told
 
 
@@ -103,12 +101,12 @@ def write_actions(
             for (steering, speed), share in zip(pairs, shares, strict=True)
         ]
         for (steering, speed), share in zip(pairs, shares, strict=True):
-            console.print(f"{steering:+6.1f}°  {speed:4.2f} m/s  {100 * share:3.0f} % of the lap", highlight=False)
+            say(console, f"{steering:+6.1f}°  {speed:4.2f} m/s  {100 * share:3.0f} % of the lap")
     else:
         lap_s = line.replay_s
         told["ranges"] = {"steering_angle": list(actions.steering_deg), "speed": list(actions.speed_mps)}
         (right, left), (slow, fast) = actions.steering_deg, actions.speed_mps
-        console.print(f"steering {right:g} to {left:g} degrees, speed {slow:g} to {fast:g} m/s", highlight=False)
+        say(console, f"steering {right:g} to {left:g} degrees, speed {slow:g} to {fast:g} m/s")
     told |= {
         "lap_s": lap_s,
         "cost_s": None if lap_s is None else lap_s - line.limit_s,
@@ -116,10 +114,10 @@ def write_actions(
     }
     if lap_s is not None:
         cost = f"{lap_s - line.limit_s:+.3f} s, {100 * (lap_s / line.limit_s - 1):+.1f} %"
-        console.print(f"limit {line.limit_s:.3f} s, best lap with these {lap_s:.3f} s ({cost})", highlight=False)
-    LocalStore(out.parent).put(out.name, metadata_json(actions, line).encode())
+        say(console, f"limit {line.limit_s:.3f} s, best lap with these {lap_s:.3f} s ({cost})")
+    write_file(out, metadata_json(actions, line).encode())
     told["file"] = str(out)
-    console.print(str(out), highlight=False, soft_wrap=True, markup=False)
+    say(console, str(out))
     return told
 
 

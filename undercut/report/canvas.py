@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -102,11 +99,6 @@ def plain(axes: Axes, ylabel: str = "", xlabel: str = "", whole_x: bool = False)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if whole_x:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def bright(name: str) -> Colormap:
-    """A colour map without its dark end, which would sink into the road."""
-    return LinearSegmentedColormap.from_list(name, colormaps[name](np.linspace(0.35, 1.0, 256)))
 
 
 _SVG = re.compile(r"<svg\b[^>]*?viewBox=\"([^\"]+)\"[^>]*>", re.DOTALL)

@@ -194,19 +194,15 @@ def _calm_pictures(log: RunLog) -> list[Picture]:
     if not episodes:
         return []
 
-    def steering(episode: Episode) -> float:
-        smooth = measured.get(id(episode))
-        return smooth.steering_deg if smooth else math.nan
+    def of(name: str) -> Value:
+        return lambda episode: getattr(measured.get(id(episode)), name, math.nan)
 
-    def speed(episode: Episode) -> float:
-        smooth = measured.get(id(episode))
-        return smooth.driven_speed_mps if smooth else math.nan
-
-    both = tuple([episode for episode in episodes if episode.kind is kind] for kind in (Kind.training, Kind.check))
+    training, checks = ([it for it in episodes if it.kind is kind] for kind in (Kind.training, Kind.check))
+    both, steering, speed = (training, checks), of("steering_deg"), of("driven_speed_mps")
     caption = f"Mean change of the commanded steering from one step to the next, in degrees: less is calmer. {_BAND}"
-    calm = _by_iteration("steering_change", "Smoothness of steering", caption, (both[0], both[1]), steering, "° a step")
+    calm = _by_iteration("steering_change", "Smoothness of steering", caption, both, steering, "° a step")
     caption = f"Distance by time, without the jumps of resets. {_BAND}"
-    return [calm, _by_iteration("driven_speed", "Speed driven", caption, (both[0], both[1]), speed, "m/s")]
+    return [calm, _by_iteration("driven_speed", "Speed driven", caption, both, speed, "m/s")]
 
 
 def spread_pictures(log: RunLog) -> list[Picture]:
@@ -218,17 +214,9 @@ def spread_pictures(log: RunLog) -> list[Picture]:
             "How far episodes came: share of the episodes in each tenth of a lap; the last bar includes complete laps. "
             "Evaluations are those in training and the one at the end."
         )
+        values = [[episode.completion_pct for episode in it] for it in (training, evaluations)]
         edges = np.linspace(0.0, 100.0, 11)
-        pictures.append(
-            _histogram(
-                "completion_spread",
-                "Completion",
-                caption,
-                [[episode.completion_pct for episode in it] for it in (training, evaluations)],
-                edges,
-                "% of a lap",
-            )
-        )
+        pictures.append(_histogram("completion_spread", "Completion", caption, values, edges, "% of a lap"))
     times = [[episode.time_s for episode in it if episode.complete] for it in (training, evaluations)]
     together = np.array([time for it in times for time in it])
     if len(together) > 1:
@@ -285,28 +273,16 @@ def comparison_pictures(logs: Sequence[RunLog]) -> list[Picture]:
         plain(axes, "nats", "iteration", whole_x=True)
         _legend(axes)
 
-    compared = [
-        (
-            *(Kind.training, _completion),
-            *("compare_training", "Completion in training", "% of a lap"),
-            "Mean over each iteration's training episodes.",
-        ),
-        (
-            *(Kind.check, _completion),
-            *("compare_evaluation", "Completion in evaluations", "% of a lap"),
-            "Mean over the laps of the evaluation after each iteration.",
-        ),
-        (
-            *(Kind.check, _time_s),
-            *("compare_lap_times", "Lap times in evaluations", "seconds"),
-            "Mean over the complete laps of the evaluation after each iteration.",
-        ),
-        (
-            *(Kind.training, _reward),
-            *("compare_reward", "Reward in training", "reward"),
-            "Mean sum of an episode's rewards. Compare it only between runs of one reward function.",
-        ),
-    ]
+    training = "Mean over each iteration's training episodes."
+    laps = "Mean over the laps of the evaluation after each iteration."
+    complete = "Mean over the complete laps of the evaluation after each iteration."
+    rewards = "Mean sum of an episode's rewards. Compare it only between runs of one reward function."
+    compared = (
+        (Kind.training, _completion, "compare_training", "Completion in training", "% of a lap", training),
+        (Kind.check, _completion, "compare_evaluation", "Completion in evaluations", "% of a lap", laps),
+        (Kind.check, _time_s, "compare_lap_times", "Lap times in evaluations", "seconds", complete),
+        (Kind.training, _reward, "compare_reward", "Reward in training", "reward", rewards),
+    )
     pictures = [
         picture(name, title, caption, curves(kind, value, ylabel))
         for kind, value, name, title, ylabel, caption in compared

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
@@ -11,7 +10,7 @@ from contract.state import FloatArray
 from undercut.analysis.gap import CAUSES, Gap, best_gap
 from undercut.analysis.log import Episode, RunLog
 from undercut.analysis.places import SECTORS
-from undercut.figures.road import draw_sectors
+from undercut.figures.road import draw_sectors, paint, pieces_of
 from undercut.report.canvas import EVALUATION, MUTED, TRAINING, WRONG, Picture, picture, plain
 from undercut.report.maps import Map
 
@@ -41,12 +40,9 @@ def _on_track(log: RunLog, lap: Episode, gap: Gap) -> Picture:
         place.draw(axes)
         look: dict[str, Any] = {"color": "#7fd1ff", "linewidth": 1.2, "zorder": 5}
         axes.plot(np.append(limit.x_m, limit.x_m[0]), np.append(limit.y_m, limit.y_m[0]), label="fastest line", **look)
-        pieces = np.stack([points[:-1], points[1:]], axis=1)
         top = max(float(np.quantile(rate, 0.98)), 20.0)
         scale = TwoSlopeNorm(0.0, -0.5 * top, top)
-        driven = LineCollection(list(pieces), cmap=_LOSSES, norm=scale, linewidth=3.0, zorder=6, capstyle="round")
-        driven.set_array(rate)
-        axes.add_collection(driven)
+        driven = paint(axes, pieces_of(points), rate, scale, _LOSSES, width=3.0)
         draw_sectors(axes, track, SECTORS)
         bar = figure.colorbar(driven, ax=axes, orientation="horizontal", pad=0.02, shrink=0.8, aspect=35)
         bar.set_label("lost, milliseconds a metre of the centre line")

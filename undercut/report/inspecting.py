@@ -1,6 +1,7 @@
 """Inspection of a run: drives laps, explains their frames, and leaves pictures in runs/RUN/inspect/."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import numpy as np
 from rich.console import Console
@@ -11,7 +12,6 @@ from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import STEP_S
 from simapp.tracks import Track
-from trainer.checkpoints import Checkpoints
 from trainer.common.saliency import Saliency
 from trainer.diagnostics import read_diagnostics
 from undercut.backends.local.rollouts import evaluation_laps
@@ -20,7 +20,8 @@ from undercut.figures.diagnostics_plot import diagnostics_plot
 from undercut.figures.inspection import InspectedLap, actions_plot, saliency_sheet
 from undercut.runs.progress import lap_table
 from undercut.runs.run import Run
-from undercut.runs.sessions import checkpoint
+from undercut.runs.sessions import chosen_policy
+from undercut.terminal import say
 from undercut.video import lap_video
 from undercut.video.saliency_video import saliency_frames
 
@@ -30,8 +31,7 @@ def inspect(run: Run, console: Console, which: str, laps: int, with_video: bool)
     are of the first one. Draw the diagnostics of the training, where the run has some."""
     if with_video:
         lap_video.encoder()  # what is missing is told before the lap, not after
-    record = checkpoint(run, which)
-    policy = Checkpoints(run.store).load_policy(record)
+    record, policy = chosen_policy(run, which)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     with console.status("driving"):
         driven = evaluation_laps(run, policy, order, keep_observations=True)
@@ -54,15 +54,14 @@ def inspect(run: Run, console: Console, which: str, laps: int, with_video: bool)
     for key, draw in pictures.items():
         with console.status(f"drawing {key}"):
             run.store.put(key, draw())
-        console.print(run.store.where(key), highlight=False, soft_wrap=True)
+        say(console, run.store.where(key))
     if not columns:
         console.print("this run has no diagnostics.csv: it was trained elsewhere, or by an earlier version")
 
 
 def _explained(run: Run, track: Track, policy: bytes, driven: list[Rollout]) -> Iterator[InspectedLap]:
     metadata = run.files.metadata
-    saliency = Saliency(policy, metadata, run.config.threads or None)
-    try:
+    with closing(Saliency(policy, metadata, run.config.threads or None)) as saliency:
         for lap in driven:
             discrete = isinstance(metadata.actions, DiscreteActions)
             decisions = saliency.maps(lap.observations, lap.actions.astype(np.int64) if discrete else None)
@@ -75,5 +74,3 @@ def _explained(run: Run, track: Track, policy: bytes, driven: list[Rollout]) -> 
                 outputs=decisions.outputs,
                 chosen=decisions.chosen,
             )
-    finally:
-        saliency.close()

@@ -15,6 +15,7 @@ from undercut.frames.judging import Judged, Training, judge, maps_of, summary, t
 from undercut.frames.reading import read_frames
 from undercut.report.frames import found, frames_page, groups, randomization
 from undercut.runs.run import Run
+from undercut.terminal import say
 
 EPISODES = 20
 """Driven as in training, for frames to compare with."""
@@ -68,7 +69,7 @@ def _key(name: str) -> str:
 
 def _show(judged: Judged, told: dict[str, Any], console: Console) -> None:
     for note in judged.frames.notes:
-        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(console, note, style="yellow")
     marks = {"good": "[green]+[/]", "bad": "[red]![/]", "plain": "-"}
     for finding in found(judged):
         console.print(marks[finding.mood], finding.text, highlight=False, soft_wrap=True)
@@ -78,6 +79,6 @@ def _show(judged: Judged, told: dict[str, Any], console: Console) -> None:
         ranges.add_row(it.field, *cells, f"{it.covered:.0%}", f"{it.would_be:.0%}")
     console.print(ranges)
     block = ", ".join(f'"{name}": {values}' for name, values in randomization(judged.covers).items())
-    console.print(f'in run.json: "randomization": {{{block}}}', markup=False, highlight=False, soft_wrap=True)
+    say(console, f'in run.json: "randomization": {{{block}}}')
     for path in told["files"].values():
-        console.print(path, markup=False, highlight=False, soft_wrap=True)
+        say(console, path)

@@ -15,8 +15,9 @@ from contract.state import EpisodeStatus, FloatArray
 from undercut.analysis.log import Episode, Kind, RunLog, rows_of
 from undercut.analysis.measures import driven
 from undercut.analysis.places import SECTORS, ActionUse, HeatMaps, exits, heat_maps
-from undercut.figures.road import FIELD, draw_road, draw_sectors, limits, track_limits
-from undercut.report.canvas import INK, MUTED, WIDTH_IN, WRONG, Picture, bright, picture, plain
+from undercut.figures.action_use import draw_shares
+from undercut.figures.road import FIELD, bright, draw_road, draw_sectors, limits, paint, pieces_of, track_limits
+from undercut.report.canvas import INK, MUTED, WIDTH_IN, WRONG, Picture, picture, plain
 
 EXIT_LOOKS = {
     EpisodeStatus.off_track: ("left the road", "x", WRONG),
@@ -72,11 +73,8 @@ def path_pictures(log: RunLog, laps: Sequence[Episode], what: str) -> list[Pictu
         ("path_throttle", "Speed commanded", "m/s", after("speed_mps"), "The throttle: what the policy asked for."),
         ("path_reward", "Reward", "reward of a step", after("reward"), "What each step earned."),
     ):
-        low, high = (float(it) for it in np.quantile(values, (0.01, 0.99))) if len(values) else (0.0, 1.0)
-        scale = Normalize(low, max(high, low + 1e-3))
-        draw = _paths(
-            place, laps, moves, values, bright("viridis" if name != "path_reward" else "plasma"), scale, label
-        )
+        colours = bright("viridis" if name != "path_reward" else "plasma")
+        draw = _paths(place, laps, moves, values, colours, _middle(values), label)
         pictures.append(picture(name, title, f"{what}. {caption}", draw, place.height_in()))
     return [*pictures, _steering_path(place, laps, moves, after("steering_rad"), what)]
 
@@ -85,11 +83,14 @@ def speed_picture(log: RunLog, laps: Sequence[Episode], name: str, title: str, c
     """Paths of the laps, at least one, coloured by the speed driven."""
     place, moves = Map(log), [driven(lap.steps) for lap in laps]
     speeds = np.concatenate([speed for _, speed in moves])
-    low, high = (float(it) for it in np.quantile(speeds, (0.01, 0.99))) if len(speeds) else (0.0, 1.0)
-    scale = Normalize(low, max(high, low + 1e-3))
-    return picture(
-        name, title, caption, _paths(place, laps, moves, speeds, bright("viridis"), scale, "m/s"), place.height_in()
-    )
+    draw = _paths(place, laps, moves, speeds, bright("viridis"), _middle(speeds), "m/s")
+    return picture(name, title, caption, draw, place.height_in())
+
+
+def _middle(values: FloatArray) -> Normalize:
+    """A scale that a few extreme values do not stretch."""
+    low, high = (float(it) for it in np.quantile(values, (0.01, 0.99))) if len(values) else (0.0, 1.0)
+    return Normalize(low, max(high, low + 1e-3))
 
 
 Moves = Sequence[tuple[np.ndarray, FloatArray]]
@@ -133,11 +134,8 @@ def _paths(
         place.draw(axes)
         begin = 0
         for lap, (move, speeds) in zip(laps, moves, strict=True):
-            points = np.column_stack([lap.steps["x_m"], lap.steps["y_m"]])
-            segments = np.stack([points[:-1], points[1:]], axis=1)[move]
-            line = LineCollection(list(segments), cmap=colours, norm=scale, linewidths=2.2, capstyle="round", zorder=4)
-            line.set_array(values[begin : begin + len(speeds)])
-            axes.add_collection(line)
+            pieces = pieces_of(np.column_stack([lap.steps["x_m"], lap.steps["y_m"]]))[move]
+            paint(axes, pieces, values[begin : begin + len(speeds)], scale, colours)
             begin += len(speeds)
         _crosses(axes, rows_of(laps))
         bar = _scale(figure, axes, LineCollection([], cmap=colours, norm=scale), label)
@@ -172,31 +170,16 @@ def heat_pictures(log: RunLog, episodes: Sequence[Episode], what: str) -> list[P
         return []
     place = Map(log)
     seconds = np.where(maps.seconds > 0.0, maps.seconds, np.nan)
-    high = max(float(np.nanmax(seconds)), float(np.nanmin(seconds)) * 1.01)
+    least, most = float(np.nanmin(seconds)), float(np.nanmax(seconds))
+    low, high = (float(it) for it in np.nanquantile(maps.reward, (0.02, 0.98)))
+    time = _heat(place, maps, seconds, LogNorm(least, max(most, least * 1.01)), "inferno", "seconds")
+    reward = _heat(place, maps, maps.reward, Normalize(low, max(high, low + 1e-3)), "plasma", "reward of a step")
     cells = f"Cells of {100 * (maps.x_m[1] - maps.x_m[0]):.0f} cm. {what}."
-    low_reward, high_reward = (float(it) for it in np.nanquantile(maps.reward, (0.02, 0.98)))
+    spent = f"Simulated seconds that cars were in a cell, on a logarithmic scale. {cells}"
+    earned, height_in = f"Mean reward of a step in a cell. {cells}", place.height_in()
     return [
-        picture(
-            "heat_time",
-            "Where time is spent",
-            f"Simulated seconds that cars were in a cell, on a logarithmic scale. {cells}",
-            _heat(place, maps, seconds, LogNorm(float(np.nanmin(seconds)), high), "inferno", "seconds"),
-            place.height_in(),
-        ),
-        picture(
-            "heat_reward",
-            "Where reward is earned",
-            f"Mean reward of a step in a cell. {cells}",
-            _heat(
-                place,
-                maps,
-                maps.reward,
-                Normalize(low_reward, max(high_reward, low_reward + 1e-3)),
-                "plasma",
-                "reward of a step",
-            ),
-            place.height_in(),
-        ),
+        picture("heat_time", "Where time is spent", spent, time, height_in),
+        picture("heat_reward", "Where reward is earned", earned, reward, height_in),
     ]
 
 
@@ -268,39 +251,15 @@ def action_pictures(log: RunLog, use: ActionUse, what: str) -> list[Picture]:
 
     def by_sector(figure: Figure) -> None:
         axes = figure.subplots()
-        shares = use.by_sector.T
-        most = max(float(shares.max()), 0.01)
-        edges = np.arange(SECTORS + 1), np.arange(count + 1) - 0.5
-        axes.pcolormesh(*edges, shares, rasterized=True, cmap="Blues", vmin=0.0, vmax=most)
-        for action in range(count):
-            for sector in range(SECTORS):
-                share = shares[action, sector]
-                if share >= 0.005:
-                    colour = "#ffffff" if share > 0.55 * most else "#222222"
-                    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
-                    axes.text(sector + 0.5, action, f"{100 * share:.0f}", **look)
-        axes.set_yticks(range(count), use.labels, fontsize=9)
-        axes.set_xticks(np.arange(SECTORS) + 0.5, [str(sector + 1) for sector in range(SECTORS)])
+        draw_shares(axes, use.by_sector, use.labels, max(float(use.by_sector.max()), 0.01))
         axes.set_xlabel("sector of the lap, from the start line")
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
 
     height = 1.1 + 0.24 * count
+    all_told = f"Share of all {use.steps:,} steps with each {noun}. {what}."
+    told = f"Of the steps in each tenth of the lap, the per cent with each {noun}; a column adds up to 100. {what}."
     pictures = [
-        picture(
-            "actions",
-            "Use of the actions",
-            f"Share of all {use.steps:,} steps with each {noun}. {what}.",
-            overall,
-            height,
-        ),
-        picture(
-            "actions_by_sector",
-            "Actions by sector",
-            f"Of the steps in each tenth of the lap, the per cent with each {noun}; a column adds up to 100. {what}.",
-            by_sector,
-            height,
-        ),
+        picture("actions", "Use of the actions", all_told, overall, height),
+        picture("actions_by_sector", "Actions by sector", told, by_sector, height),
     ]
     track = log.track
     if track is not None:

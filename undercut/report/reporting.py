@@ -23,6 +23,7 @@ from undercut.analysis.unpacked import counted
 from undercut.line.limits import found_limit, gap_values, hint, kept_limit
 from undercut.report.logs import open_logs
 from undercut.runs.packages import folder_for
+from undercut.terminal import say
 
 _BEST_LAPS = 5
 _MOVERS = 5
@@ -46,7 +47,7 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
     place.put(artifacts.REPORT, made.html.encode())  # last: a page is never without its pictures
     _tell_findings(logs, console)
     where = place.where(artifacts.REPORT)
-    console.print(f"report: {where}", highlight=False, soft_wrap=True, markup=False)
+    say(console, f"report: {where}")
     return where
 
 
@@ -74,10 +75,10 @@ def rescored(name: str, reward: Path, track: str | None, console: Console, show:
     place.put(key, rescoring_plot(result, f"{reward.name} on the episodes of {log.name}"))
     if show:
         for other in logs[1:]:
-            console.print(f"{other.name} is left out: name its own folder", highlight=False)
+            say(console, f"{other.name} is left out: name its own folder")
         _tell_problems(log, console)
         _show_rescoring(log, result, named, console)
-        console.print(f"plot: {place.where(key)}", highlight=False, soft_wrap=True, markup=False)
+        say(console, f"plot: {place.where(key)}")
     return _rescoring_numbers(log, result, named) | {"plot": place.where(key)}
 
 
@@ -96,7 +97,7 @@ def _tell_limit(log: RunLog, console: Console) -> None:
     """How to get a limit that is not there."""
     complete = any(it.complete for it in log.traced(*Kind))
     if log.limit is None and log.track is not None and log.track.closed and complete:
-        console.print(hint(log.track.name), highlight=False, soft_wrap=True, markup=False)
+        say(console, hint(log.track.name))
 
 
 def _tell_problems(log: RunLog, console: Console) -> None:
@@ -120,16 +121,15 @@ def _show(log: RunLog, console: Console) -> None:
     _tell_problems(log, console)
     rows = iteration_table(log)
     if rows:
-        console.print(_HEADER, style="bold", highlight=False, soft_wrap=True)
+        say(console, _HEADER, style="bold")
     for row in rows:
-        console.print(
+        say(
+            console,
             f"{row.iteration:4d} {row.episodes:8d} {_cell(row.steps):>7s} {_cell(row.reward, 1):>8s} "
             f"{_cell(row.reward_deviation, 1):>7s} {_cell(row.completion_pct, 1, '%'):>8s} {row.complete:4d} "
             f"{_cell(row.best_lap_s, 2):>6s} {_cell(row.exits):>5s} {_cell(row.check_completion_pct, 1, '%'):>10s} "
             f"{f'{row.check_complete}/{row.checks}' if row.checks else '':>5s} {_cell(row.check_best_lap_s, 2):>6s} "
             f"{_cell(row.entropy, 3):>7s}",
-            highlight=False,
-            soft_wrap=True,
         )
     laps = Table("best laps", "time", "resets", "speed", "steering", "reward")
     for lap in _best(log):
@@ -215,7 +215,7 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
     old, new = ([float(getattr(it, name).sum()) for it in result.episodes] for name in ("old", "new"))
     steps = sum(len(it.old) for it in result.episodes)
     driven = f"{counted(len(result.episodes), 'episode')}, {counted(steps, 'step')}"
-    console.print(f"{driven} of {escape(log.name)}", highlight=False)
+    say(console, f"{driven} of {log.name}")
     table = Table("", "old", "new")
     table.add_row("mean reward of an episode", f"{np.mean(old):.2f}", f"{np.mean(new):.2f}")
     table.add_row("correlation with progress", _cell(result.old.progress, 3), _cell(result.new.progress, 3))
@@ -226,7 +226,7 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
     )
     console.print(table)
     if result.rank_correlation is not None:
-        console.print(f"rank correlation of the episodes, old and new: {result.rank_correlation:.3f}", highlight=False)
+        say(console, f"rank correlation of the episodes, old and new: {result.rank_correlation:.3f}")
     movers = Table("ranks that change most", "old", "new", "progress", "time")
     for episode, before, after in result.movers(_MOVERS):
         time = f"{episode.time_s:.2f} s"
@@ -239,10 +239,7 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
         waypoints = "{} to {}".format(*scale.waypoints(sector))
         sectors.add_row(str(sector + 1), waypoints, _cell(before_, 3), _cell(after_, 3))
     console.print(sectors)
-    console.print(
-        f"largest difference of a step's reward: {result.largest_difference:.3g}; --json has every episode",
-        highlight=False,
-    )
+    say(console, f"largest difference of a step's reward: {result.largest_difference:.3g}; --json has every episode")
 
 
 def _rescoring_numbers(log: RunLog, result: Rescoring, named: Sequence[str]) -> dict[str, Any]:

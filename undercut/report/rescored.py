@@ -1,24 +1,19 @@
 """A picture of what a new reward function says of old episodes."""
 
-import io
-
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from undercut.analysis.log import Kind
 from undercut.analysis.places import SECTORS
 from undercut.analysis.rescoring import Rescoring
+from undercut.figures.png import new_figure, png_of
 from undercut.report.canvas import EVALUATION, MUTED, STYLE, TRAINING, plain
 
 
 def rescoring_plot(rescoring: Rescoring, title: str) -> bytes:
     """PNG: old against new reward sums, both against progress, and the mean reward of a step by sector."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14.0, 4.6), dpi=110, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
-        figure.suptitle(title, fontsize=14, fontweight="bold", x=0.01, ha="left")
+        figure = new_figure(14.0, 4.6, title)
         against, progress, sectors = figure.subplots(1, 3)
         old, new = (np.array([getattr(it, name).sum() for it in rescoring.episodes]) for name in ("old", "new"))
         training = np.array([it.episode.kind is Kind.training for it in rescoring.episodes])
@@ -53,6 +48,4 @@ def rescoring_plot(rescoring: Rescoring, title: str) -> bytes:
         plain(sectors, "mean reward of a step", "sector of the lap, from the start line")
         sectors.legend()
         sectors.set_title("Reward by sector", loc="left", fontsize=11)
-        png = io.BytesIO()
-        figure.savefig(png, format="png", metadata={"Software": None})
-    return png.getvalue()
+        return png_of(figure)

@@ -6,6 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from contract.config import RunConfig
 from contract.metadata import ModelMetadata
 from simapp.kernels import Compiled, Scope, compile_missing
+from undercut.terminal import say
 
 
 def compile_for(config: RunConfig, models: list[ModelMetadata], console: Console) -> None:
@@ -42,7 +43,7 @@ def compile_ahead(console: Console, scope: Scope) -> None:
 
         def tell(news: Compiled) -> None:
             if news.done == 0 and not is_seen:
-                console.print(f"compiling the simulator for this CPU, once: {news.of} kernels", highlight=False)
+                say(console, f"compiling the simulator for this CPU, once: {news.of} kernels")
             bar.update(task, completed=news.done, total=news.of, kernel=news.name, visible=is_seen)
 
         compile_missing(tell, scope)

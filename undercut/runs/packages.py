@@ -4,7 +4,6 @@ into a folder of their own on every machine that drives. The environment itself 
 import hashlib
 import importlib.metadata
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from typing import Self
 from contract import artifacts
 from contract.errors import InputError
 from contract.fields import MISSING, read_text
+from contract.host import cache_folder
 from contract.protocols import Place
 
 MAX_WHEELS_BYTES = 50_000_000
@@ -87,7 +87,7 @@ def installed(packages: Locked) -> Path | None:
         return None
     kind = f"{sysconfig.get_platform()}-{sys.version_info.major}.{sys.version_info.minor}"
     digest = hashlib.sha256(f"{kind}\n{packages.lock}".encode()).hexdigest()[:20]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "undercut" / "packages"
+    cache = cache_folder("packages")
     target = cache / digest
     if target.is_dir():
         return target

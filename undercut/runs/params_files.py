@@ -14,6 +14,7 @@ from contract.params import Job, RunParams, is_ours, read_evaluation_params, rea
 from undercut.interchange.drfc import read_drfc_env, workers_in
 from undercut.races.params import RaceParams, race_of, read_race_params
 from undercut.runs.run import Run
+from undercut.terminal import say
 
 _NUMBERED = re.compile(r"(.+)_([0-9]{1,3})(\.ya?ml)")
 
@@ -66,7 +67,7 @@ def load_race(path: Path | None, runs: list[str], strict: bool | None = None) ->
 def tell_unused(console: Console, path: Path | None, names: Iterable[str]) -> None:
     """For --verbose: the names in a file that have no effect here."""
     if path is not None and (told := ", ".join(names)):
-        console.print(f"{path}: without effect here: {told}", highlight=False, soft_wrap=True, markup=False)
+        say(console, f"{path}: without effect here: {told}")
 
 
 def _worker_files(folder: Path) -> list[tuple[int, Path]]:

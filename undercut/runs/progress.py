@@ -17,6 +17,7 @@ from contract.state import EpisodeStatus
 from trainer.learn import Iteration
 from undercut.runs.live import LiveSession
 from undercut.runs.statistics import LapStatistics
+from undercut.terminal import say
 
 HEADER = " iter   steps  steps/s   reward  progress  evaluation  laps  entropy     time  at most"
 
@@ -67,13 +68,12 @@ class TrainingView:
         rate = steps / max(now - self._iteration_began_s, 1e-9)
         self._iteration_began_s = now
         complete = sum(lap.status == EpisodeStatus.lap_complete for lap in done.evaluation)
-        self._console.print(
+        say(
+            self._console,
             f"{done.before.iteration:5d} {done.after.steps:7d} {rate:8.0f} {mean_reward(done.training):8.1f} "
             f"{mean_progress(done.training):8.1f}% {mean_progress(done.evaluation):10.1f}%  "
             f"{complete:2d}/{len(done.evaluation):<2d} {done.update.entropy:8.3f} "
             f"{clock(self.elapsed_s()):>8s} {clock(self._time_left_s(done)):>8s}",
-            highlight=False,
-            soft_wrap=True,
         )
 
     def _time_left_s(self, done: Iteration) -> float:

@@ -28,7 +28,7 @@ from trainer.learn import Iteration, Progress, learn
 from undercut.analysis.gap import Gap, best_gap_of
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.backends.local.workers import rollout_source
-from undercut.figures.plots import Updates, lap_plot, training_plot
+from undercut.figures.plots import lap_plot, training_plot
 from undercut.line.limits import gap_line, hint, kept_limit
 from undercut.runs import pretraining
 from undercut.runs.compiling import compile_for
@@ -37,6 +37,7 @@ from undercut.runs.notices import STUCK_AFTER, Notice, Notifier, StuckWatch
 from undercut.runs.progress import NarratedRollouts, TrainingView, lap_table, statistics_line
 from undercut.runs.run import Run
 from undercut.runs.statistics import LapStatistics, lap_statistics
+from undercut.terminal import say
 from undercut.video import videos
 
 MANY_LAPS = 20
@@ -98,10 +99,8 @@ def train(
                 config.learning,
             )
             for line in pretraining.begin(run, agent):
-                console.print(line, highlight=False, markup=False)
-            with rollout_source(
-                run, workers, lambda line: console.print(line, highlight=False, markup=False)
-            ) as source:
+                say(console, line)
+            with rollout_source(run, workers, lambda line: say(console, line)) as source:
                 reason = learn(
                     agent,
                     NarratedRollouts(source, view, live),
@@ -121,7 +120,7 @@ def train(
         _finish(run, journal)
         view.doing("drawing videos")
         films.finish(console, view.interrupted())
-    console.print(f"training ended: {reason}", highlight=False)
+    say(console, f"training ended: {reason}")
     if view.interrupted():
         raise KeyboardInterrupt
 
@@ -164,15 +163,9 @@ def _finish(run: Run, journal: RunJournal) -> None:
         return
     journal.bundle(run.files.metadata.complete_json().encode())
     metrics = run.store.get(artifacts.TRAINING_METRICS).decode()
-    updates = Updates(
-        steps=[row.steps for row in iterations],
-        entropy=[row.entropy for row in iterations],
-        policy_loss=[row.policy_loss for row in iterations],
-        value_loss=[row.value_loss for row in iterations],
-    )
     title = f"{run.config.name} on {run.config.track}"
     rows = parse_training_metrics(metrics, artifacts.TRAINING_METRICS)
-    run.store.put(artifacts.TRAINING_PLOT, training_plot(rows, updates, title))
+    run.store.put(artifacts.TRAINING_PLOT, training_plot(rows, iterations, title))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +187,7 @@ class Evaluation:
 def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     """Drive the config's number of laps with the best or last checkpoint; write metrics, simtrace, recording and plot;
     show the lap table."""
-    record, laps = checkpoint(run, which), run.config.evaluation.number_of_trials
-    policy = Checkpoints(run.store).load_policy(record)
+    (record, policy), laps = chosen_policy(run, which), run.config.evaluation.number_of_trials
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     compile_for(run.config, [run.files.metadata], console)
     doing = f"driving {laps} laps with checkpoint {record.iteration}"
@@ -212,12 +204,12 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     run.store.put(artifacts.LAP_PLOT, lap_plot(track, [lap.steps for lap in driven], title, standing))
     if laps <= MANY_LAPS:
         console.print(lap_table(driven, title))
-    console.print(statistics_line(lap_statistics(driven)), highlight=False)
+    say(console, statistics_line(lap_statistics(driven)))
     gap = _gap_of_laps(run, driven)
     if gap is not None:
-        console.print(gap_line(gap), highlight=False)
+        say(console, gap_line(gap))
     elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
-        console.print(hint(track.name), highlight=False, soft_wrap=True, markup=False)
+        say(console, hint(track.name))
     return Evaluation(run, record.iteration, driven, gap)
 
 
@@ -252,6 +244,12 @@ def checkpoint(run: Run, which: str) -> CheckpointRecord:
     return record
 
 
+def chosen_policy(run: Run, which: str) -> tuple[CheckpointRecord, bytes]:
+    """The `best` or `last` checkpoint of the run, and the frozen graph of its policy."""
+    record = checkpoint(run, which)
+    return record, Checkpoints(run.store).load_policy(record)
+
+
 def show_files(run: Run, console: Console) -> None:
     """Name the files that a person would open next."""
     for key, what in (
@@ -262,8 +260,8 @@ def show_files(run: Run, console: Console) -> None:
         (artifacts.car_bundle(run.config.name), "bundle for the car"),
     ):
         if run.store.exists(key):
-            console.print(f"{what + ':':24s}{run.store.where(key)}", highlight=False, soft_wrap=True)
-    console.print(f"{'a page about all this:':24s}undercut report {run.config.name}", highlight=False, soft_wrap=True)
+            say(console, f"{what + ':':24s}{run.store.where(key)}")
+    say(console, f"{'a page about all this:':24s}undercut report {run.config.name}")
 
 
 def summary(run: Run) -> dict[str, Any]:

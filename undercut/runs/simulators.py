@@ -2,14 +2,13 @@
 
 import atexit
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from contract.config import RunConfig
 from contract.errors import InputError
-from contract.host import GUI, ROS, HostSettings
+from contract.host import GUI, ROS, HostSettings, cache_folder
 from contract.metadata import ModelMetadata
 from contract.protocols import Simulator
 from contract.state import IntArray
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 
 def gazebo_root() -> Path:
     """Where `make gazebo` puts Gazebo (simapp/gazebo/install)."""
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "undercut" / "gazebo-11"
+    return cache_folder("gazebo-11")
 
 
 def make_simulator(

@@ -1,6 +1,7 @@
 """Frames of a track from poses: drawn by either simulator, or recorded."""
 
 import zipfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,9 +39,8 @@ def read_frames(path: Path) -> Recorded:
         raise InputError(str(path), problem.strerror or str(problem), rule, "check the path") from problem
     except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as problem:
         raise InputError(str(path), str(problem), rule, fix) from problem
-    if poses.ndim != 2 or poses.shape[1] != 3 or len(poses) == 0 or grey.dtype != np.uint8:
-        raise InputError(str(path), f"poses {poses.shape}, grey {grey.dtype} {grey.shape}", rule, fix)
-    if grey.shape != (len(poses), CAMERA_HEIGHT, CAMERA_WIDTH):
+    fits = poses.ndim == 2 and len(poses) > 0 and poses.shape[1] == 3 and grey.dtype == np.uint8
+    if not fits or grey.shape != (len(poses), CAMERA_HEIGHT, CAMERA_WIDTH):
         raise InputError(str(path), f"poses {poses.shape}, grey {grey.dtype} {grey.shape}", rule, fix)
     if not np.isfinite(poses).all():
         raise InputError(str(path), "a pose that is not finite", "poses are numbers", fix)
@@ -62,14 +62,11 @@ def drawn(track: Track, poses: FloatArray, simulator: str) -> UInt8Array:
     """
     config = RunConfig.build({"name": "views", "simulator": simulator}, "command line")
     model = ModelMetadata.load(DEFAULT_METADATA)
-    made = make_simulator(config, track, [model])
     one, frames = np.array([0]), []
-    try:
+    with closing(make_simulator(config, track, [model])) as made:
         for x, y, heading in poses:
             made.place(one, Poses(np.array([x]), np.array([y]), np.array([heading])))
             frames.append(made.observe(one)[model.camera][0, ..., 0].copy())
-    finally:
-        made.close()
     return np.array(frames)
 
 
@@ -82,11 +79,8 @@ def best_actions(policy: bytes, metadata: ModelMetadata, frames: UInt8Array) -> 
     if list(shapes.values()) != [(CAMERA_HEIGHT, CAMERA_WIDTH, 1)]:
         rule = "recorded frames are those of one camera, and the policy sees nothing else"
         raise InputError("RUN", ", ".join(shapes), rule, "name a run with one front camera, or none")
-    made = FrozenPolicy(policy, metadata)
-    try:
+    with closing(FrozenPolicy(policy, metadata)) as made:
         said = made.distribution({metadata.camera: frames[..., np.newaxis]})
-    finally:
-        made.close()
     values = said.probabilities if said.probabilities is not None else said.mean
     assert values is not None
     return values

@@ -12,6 +12,8 @@ from contract.config import RUN_NAME_RULE, is_run_name
 from contract.errors import InputError
 from contract.fields import choice
 from contract.metadata import ALGORITHMS, ActionKind, ModelMetadata
+from contract.param_values import field_of
+from contract.params import FIELDS
 from simapp.tracks import Track, load_track
 from undercut.runs.run import DEFAULT_METADATA, TRACKS, default_hyperparameters
 from undercut.scaffold import RaceKind
@@ -74,10 +76,7 @@ def _contents(wish: Wish) -> dict[str, str]:
     if kind == "continuous":
         metadata = metadata.with_name(f"front_shallow_continuous_{'sac' if algorithm == 'sac' else 'ppo'}.json")
     if wish.race_line:
-        return _following(wish, track, kind, metadata) | {
-            "training_params.yaml": _params(wish, race),
-            "README.md": _readme(wish),
-        }
+        return _following(wish, track, kind, metadata) | _words(wish, race)
     reward = (_TEMPLATES / ("time_trial.py" if race == "TIME_TRIAL" else "objects.py")).read_text(encoding="utf-8")
     speeds = json.loads(metadata.read_text(encoding="utf-8"))["action_space"]
     if isinstance(speeds, dict):
@@ -87,8 +86,7 @@ def _contents(wish: Wish) -> dict[str, str]:
         "reward_function.py": reward,
         "model_metadata.json": metadata.read_text(encoding="utf-8"),
         "hyperparameters.json": default_hyperparameters(metadata).read_text(encoding="utf-8"),
-        "training_params.yaml": _params(wish, race),
-        "README.md": _readme(wish),
+        **_words(wish, race),
     }
 
 
@@ -110,45 +108,47 @@ def _following(wish: Wish, track: Track, kind: str, pattern: Path) -> dict[str, 
 
 
 def _params(wish: Wish, race: str) -> str:
-    objects = {
-        "TIME_TRIAL": "",
-        "OBJECT_AVOIDANCE": _OBSTACLES,
-        "HEAD_TO_BOT": _BOTS,
-    }[race]
-    return _PARAMS.format(name=wish.name, track=wish.track, race=race) + objects
+    """training_params.yaml: the keys that are changed most, with what they mean."""
+    lines = [
+        f"# How {wish.name} is trained: undercut train {wish.name} --folder {wish.name}",
+        "# Every key, with what it means: actions/params/training_params.yaml",
+        "",
+        'JOB_TYPE: "TRAINING"',
+        f'MODEL_NAME: "{wish.name}"',
+    ]
+    for key, value in {"WORLD_NAME": wish.track, "RACE_TYPE": race, **_EPISODES, **_OBJECTS[race]}.items():
+        line = f'{key}: "{value}"'
+        lines.append(f"{line:<40s}# {field_of(FIELDS['TRAINING'][key]).description}")
+    return "\n".join(lines) + "\n"
 
 
-def _readme(wish: Wish) -> str:
-    return _README.format(name=wish.name)
+def _words(wish: Wish, race: str) -> dict[str, str]:
+    return {"training_params.yaml": _params(wish, race), "README.md": _README.format(name=wish.name)}
 
 
-_PARAMS = """\
-# How {name} is trained: undercut train {name} --folder {name}
-# Every key, with what it means: actions/params/training_params.yaml
-
-JOB_TYPE: "TRAINING"
-MODEL_NAME: "{name}"
-WORLD_NAME: "{track}"                   # undercut tracks list; NAME_cw and NAME_ccw choose the direction
-RACE_TYPE: "{race}"
-CHANGE_START_POSITION: "true"           # the start moves on from episode to episode
-ALTERNATE_DRIVING_DIRECTION: "false"    # every other episode the other way round
-ENABLE_DOMAIN_RANDOMIZATION: "false"    # light, colours, camera and car a little different in every episode
-MIN_EVAL_TRIALS: "5"                    # laps after each iteration
-BEST_MODEL_METRIC: "progress"           # progress, reward or laptime
-"""
-_OBSTACLES = """\
-NUMBER_OF_OBSTACLES: "6"
-MIN_DISTANCE_BETWEEN_OBSTACLES: "10.0"  # per cent of the lap, half a metre at least
-RANDOMIZE_OBSTACLE_LOCATIONS: "true"    # new places for every episode
-IS_OBSTACLE_BOT_CAR: "false"            # parked cars instead of boxes
-"""
-_BOTS = """\
-NUMBER_OF_BOT_CARS: "3"
-BOT_CAR_SPEED: "0.2"                    # m/s
-MIN_DISTANCE_BETWEEN_BOT_CARS: "2.0"    # metres along the road
-RANDOMIZE_BOT_CAR_LOCATIONS: "true"     # new places for every episode
-IS_LANE_CHANGE: "false"
-"""
+_EPISODES = {
+    "CHANGE_START_POSITION": "true",
+    "ALTERNATE_DRIVING_DIRECTION": "false",
+    "ENABLE_DOMAIN_RANDOMIZATION": "false",
+    "MIN_EVAL_TRIALS": "5",
+    "BEST_MODEL_METRIC": "progress",
+}
+_OBJECTS = {
+    "TIME_TRIAL": {},
+    "OBJECT_AVOIDANCE": {
+        "NUMBER_OF_OBSTACLES": "6",
+        "MIN_DISTANCE_BETWEEN_OBSTACLES": "10.0",
+        "RANDOMIZE_OBSTACLE_LOCATIONS": "true",
+        "IS_OBSTACLE_BOT_CAR": "false",
+    },
+    "HEAD_TO_BOT": {
+        "NUMBER_OF_BOT_CARS": "3",
+        "BOT_CAR_SPEED": "0.2",
+        "MIN_DISTANCE_BETWEEN_BOT_CARS": "2.0",
+        "RANDOMIZE_BOT_CAR_LOCATIONS": "true",
+        "IS_LANE_CHANGE": "false",
+    },
+}
 _README = """\
 # {name}
 

@@ -26,6 +26,7 @@ from simapp.tracks import Track, load_track
 from undercut.runs.compiling import compile_ahead
 from undercut.runs.run import TRACKS, Run
 from undercut.runs.workspace import workspace
+from undercut.terminal import say
 from undercut.video.footage import FRAMES_PER_S, frame_count
 from undercut.video.lap_video import VideoMaker
 
@@ -144,7 +145,7 @@ def write_videos(
     if not chosen:
         raise InputError("--racer", racer, f"one of {', '.join(names)}", "leave it out for all")
     if source.note:
-        console.print(source.note, highlight=False)
+        say(console, source.note)
     compile_ahead(console, Scope.all)
     maker = VideoMaker.of(source.track)
     written = []
@@ -154,7 +155,7 @@ def write_videos(
         for view, content in drawn.items():
             source.store.put(source.key(place, view), content)
             written.append(source.store.where(source.key(place, view)))
-            console.print(f"{'video ' + view + ':':24s}{written[-1]}", highlight=False, soft_wrap=True)
+            say(console, f"{'video ' + view + ':':24s}{written[-1]}")
     return written
 
 
@@ -178,7 +179,7 @@ def _first_laps(source: VideoSource, console: Console, command: str) -> None:
     )
     if not is_whole:
         shown = f"{len(trials)} laps, {most_s:.0f} s at most"
-        console.print(f"the videos show the first {shown}; {command} draws everything", highlight=False)
+        say(console, f"the videos show the first {shown}; {command} draws everything")
 
 
 def _attempt(draw: Callable[[], None], console: Console) -> None:
@@ -186,7 +187,7 @@ def _attempt(draw: Callable[[], None], console: Console) -> None:
     try:
         draw()
     except (UndercutError, OSError, ValueError, RuntimeError) as error:
-        console.print(f"no videos, everything else is written: {error}", style="yellow", markup=False, highlight=False)
+        say(console, f"no videos, everything else is written: {error}", style="yellow")
 
 
 class IterationVideos:
@@ -218,10 +219,8 @@ class IterationVideos:
                 continue
             problem = job.result()
             place = self._run.store.where(artifacts.video(Phase.training, PIP, iteration))
-            said = (
-                f"no video of iteration {iteration}: {problem}" if problem else f"video, iteration {iteration}: {place}"
-            )
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            failed = f"no video of iteration {iteration}: {problem}"
+            say(console, failed if problem else f"video, iteration {iteration}: {place}")
         self._pool.shutdown()
 
     def abandon(self) -> None:
@@ -261,18 +260,9 @@ def _recording_of_trace(
     if not traces:
         raise InputError(where, "no rows", "a simtrace with a step at least", "the file was cut off: drive again")
     standing = Course(track, config.race, config.reverse_dir).fixed()
-    recording = recording_of(config, track, [])
     moving = config.race.number_of_bot_cars or config.race.randomize_obstacle_locations
     note = "drawn from the simtrace, which does not tell where bots and obstacles were" if moving else ""
-    return Recording(
-        title=recording.title,
-        track=recording.track,
-        reverse_dir=recording.reverse_dir,
-        track_length_m=track.length_m,
-        racers=recording.racers,
-        episodes=tuple(of_traces(traces, standing)),
-        leaderboard=recording.leaderboard,
-    ), note
+    return dataclasses.replace(recording_of(config, track, []), episodes=tuple(of_traces(traces, standing))), note
 
 
 def _track_of(recording: Recording) -> Track:

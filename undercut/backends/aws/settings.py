@@ -32,20 +32,20 @@ class CloudSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    region: str = Field(default="", pattern=r"^$|^[a-z]{2}(-[a-z]+)+-\d$", description="empty: AWS_REGION, profile")
+    region: str = Field(default="", pattern=r"^$|^[a-z]{2}(-[a-z]+)+-\d$", description="empty: AWS_REGION or profile")
     fallback_regions: tuple[str, ...] = Field(default=(), description="where capacity is looked for after `region`")
     account: str = Field(default="", pattern=r"^$|^\d{12}$", description="jobs are refused in any other account")
     stack: str = Field(default="undercut", pattern=r"^[A-Za-z][A-Za-z0-9-]{0,60}$", description="of CloudFormation")
     bucket: str = Field(default="", pattern=_S3_NAME, description="of runs")
     prefix: str = Field(default="", pattern=r"^$|^[\w.-]+(/[\w.-]+)*$", description="below which runs/ lies")
     role_arn: str = Field(default="", pattern=r"^$|^arn:aws[\w-]*:iam::\d{12}:role/.+$", description="of jobs")
-    launcher: LauncherName = "sagemaker"
+    launcher: LauncherName = Field(default="sagemaker", description="what runs the job")
     instance_type: InstanceType = Field(default="ml.c6i.4xlarge", description="of the trainer")
     fallback_instance_types: tuple[InstanceType, ...] = Field(
         default=("ml.c5.4xlarge", "ml.m5.4xlarge"), description="where the one before has no capacity, in this order"
     )
     simulators: int = Field(default=0, ge=0, le=20, description="instances that only drive, over Redis")
-    simulator_type: str = Field(default="", pattern=rf"^$|{_INSTANCE}", description="empty: instance_type")
+    simulator_type: str = Field(default="", pattern=rf"^$|{_INSTANCE}", description="of those; empty: instance_type")
     workers: int = Field(default=0, ge=0, le=256, description="processes that drive beside the trainer")
     spot: bool = Field(default=False, description="spare capacity; an interrupted job goes on from its checkpoint")
     max_runtime_minutes: float = Field(default=240.0, ge=1, le=5 * 24 * 60, description="the job is stopped after it")

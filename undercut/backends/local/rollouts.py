@@ -3,6 +3,7 @@
 import logging
 import random  # noqa: TID251 - to seed it for racers, who draw from it
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,12 +45,9 @@ class LocalRollouts:
         seed_racers_randomness(run.config.seed, order)
         parts = self._parts(order)
         threads, precision = run.config.threads or None, run.config.precision
-        frozen = FrozenPolicy(policy, run.files.metadata, threads, precision, self._trainer_threads)
-        counted = _Counted(frozen, self._count)
-        try:
+        with closing(FrozenPolicy(policy, run.files.metadata, threads, precision, self._trainer_threads)) as frozen:
+            counted = _Counted(frozen, self._count)
             rollouts = [rollout for scene, part in parts for rollout in self._driven(scene, counted, part)]
-        finally:
-            frozen.close()
         return sorted(rollouts, key=lambda rollout: rollout.episode)
 
     def _driven(self, scene: EpisodeSetup, policy: Policy, part: RolloutOrder) -> list[Rollout]:
@@ -113,12 +111,9 @@ class _Counted:
 def evaluation_laps(run: Run, policy: bytes, order: RolloutOrder, keep_observations: bool = False) -> list[Rollout]:
     """Laps under the run's evaluation rules, side by side; continuous ones follow each other in one car."""
     config, files = run.config, run.files
-    frozen = FrozenPolicy(policy, files.metadata, config.threads or None)
-    try:
+    with closing(FrozenPolicy(policy, files.metadata, config.threads or None)) as frozen:
         make_reward = files.reward.instance
         return laps_of(config, run.track(), files.metadata, make_reward, frozen, order, keep_observations)
-    finally:
-        frozen.close()
 
 
 def laps_of(
@@ -132,8 +127,7 @@ def laps_of(
 ) -> list[Rollout]:
     """The same by any policy of a model with this metadata, on a track in its driving direction."""
     cars = 1 if config.evaluation.is_continuous else min(order.count, EVALUATION_CARS)
-    simulator = make_simulator(config, track, [metadata] * cars)
-    try:
+    with closing(make_simulator(config, track, [metadata] * cars)) as simulator:
         rewards = [make_reward() for _ in range(cars)]
         race = Race(simulator, track, evaluation_rules(config), rewards, config.reverse_dir, config.race)
         ranges = config.randomization if config.enable_domain_randomization else None
@@ -142,8 +136,6 @@ def laps_of(
             start = flying(race, start)
         seed_racers_randomness(config.seed, order)
         return collect(race, policy, metadata, order, start, config.seed, keep_observations)
-    finally:
-        simulator.close()
 
 
 SIMULATOR_STARTS = 3
