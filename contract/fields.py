@@ -85,10 +85,10 @@ def parse_json(text: str, where: str, fix: str, strict: bool = True) -> Any:
     try:
         if not strict:
             return json.loads(text)
-        said = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
-        if _endless(said):
+        parsed = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
+        if _endless(parsed):
             raise InputError(where, text[:80], "a number is finite", "write a smaller one")
-        return said
+        return parsed
     except json.JSONDecodeError as error:
         line = text.split("\n")[error.lineno - 1].strip()
         place, rule = f"{where}, line {error.lineno}, column {error.colno}", f"the file must be valid JSON: {error.msg}"

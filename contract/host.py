@@ -29,7 +29,7 @@ SWITCHES = {
 }
 ON, OFF = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 NOTIFY = "UNDERCUT_NOTIFY"
-"""Addresses that are told when a training ends, fails or is stuck, with spaces between them."""
+"""Addresses that get a notice when a training ends, fails or is stuck, with spaces between them."""
 VARIABLES = (STORE, REDIS_URL, REDIS_PASSWORD_FILE, NOTIFY, *SWITCHES)
 
 S3_RULE = "s3://bucket or s3://bucket/prefix; a bucket is 3 to 63 of a-z, 0-9, '.' and '-'; no empty, '.' or '..' parts"

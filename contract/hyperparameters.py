@@ -84,10 +84,10 @@ class Hyperparameters(Strict):
                 except InputError as error:
                     if limits:
                         raise
-                    told = error.rule.removeprefix("a number, ")
-                    said = f"{place}: {value} is outside of the console's form ({told}); {form.taken}"
+                    form_range = error.rule.removeprefix("a number, ")
+                    message = f"{place}: {value} is outside of the console's form ({form_range}); {form.taken}"
                 values[key] = read_value(field, value, place)
-                warnings.warn(said, InputWarning, stacklevel=2)
+                warnings.warn(message, InputWarning, stacklevel=2)
             elif key in ("loss_type", "exploration_type"):
                 values[key] = _chosen(key, field, value, place, algorithm)
             else:

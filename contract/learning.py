@@ -36,9 +36,9 @@ class LearningConfig(Strict):
 
     @model_validator(mode="after")
     def _ends_belong_to_a_schedule(self) -> Self:
-        told = self.model_fields_set & {"final_lr", "final_entropy"}
-        if told and not self.anneal_iterations and any(getattr(self, name) != 0.1 for name in told):
-            raise ValueError(f"{' and '.join(sorted(told))} without anneal_iterations; say in how many iterations")
+        ends = self.model_fields_set & {"final_lr", "final_entropy"}
+        if ends and not self.anneal_iterations and any(getattr(self, name) != 0.1 for name in ends):
+            raise ValueError(f"{' and '.join(sorted(ends))} without anneal_iterations; say in how many iterations")
         return self
 
     def shares_at(self, iteration: int) -> tuple[float, float]:

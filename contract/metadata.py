@@ -210,7 +210,7 @@ class ModelMetadata:
         sensors, version = _sensors_and_version(data, where)
         beyond = _Beyond()
         actions = _actions(data, where, strict, beyond)
-        beyond.tell(where, actions, limits)
+        beyond.warn(where, actions, limits)
         algorithm: Algorithm = read("training_algorithm")
         if algorithm == "sac" and isinstance(actions, DiscreteActions):
             raise InputError(
@@ -285,7 +285,7 @@ class _Beyond:
         self.commands: list[InputError] = []
         self.others: list[tuple[InputError, str]] = []
 
-    def tell(self, where: str, actions: DiscreteActions | ContinuousActions, limits: bool) -> None:
+    def warn(self, where: str, actions: DiscreteActions | ContinuousActions, limits: bool) -> None:
         """Raise the first, or warn of each kind, once."""
         refusals = [*self.commands, *(error for error, _ in self.others)]
         if limits and refusals:
@@ -299,7 +299,7 @@ class _Beyond:
                 f"{MIN_SPEED_MPS:g}..{MAX_SPEED_MPS:g} m/s"
             )
             warnings.warn(text, InputWarning, stacklevel=4)
-        for error, instead in {told: (error, told) for error, told in reversed(self.others)}.values():
+        for error, instead in {hint: (error, hint) for error, hint in reversed(self.others)}.values():
             warnings.warn(f"{error.where}: {error.value}: {instead}", InputWarning, stacklevel=4)
 
 
@@ -332,8 +332,8 @@ def _discrete(space: Any, place: str, strict: bool, beyond: _Beyond) -> Discrete
         refusal = InputError(place, f"{len(space)} action{'s' * (len(space) != 1)}", rule, f"{fix} actions")
         if not space:
             raise refusal
-        told = f"the console's form has {MIN_ACTIONS} to {MAX_ACTIONS}; AWS's simulator drives any number, and so here"
-        beyond.others.append((refusal, told))
+        form = f"the console's form has {MIN_ACTIONS} to {MAX_ACTIONS}; AWS's simulator drives any number, and so here"
+        beyond.others.append((refusal, form))
     steering, speed = [], []
     for i, action in enumerate(space):
         here = f"{place}[{i}]"

@@ -174,11 +174,11 @@ def with_workers(first: RunParams, others: Sequence[RunParams]) -> RunParams:
     first one's, with a world for each. What a world has no place for is the first one's, which an InputWarning says
     where another one differs."""
     of_world = ("track", "reverse_dir", "enable_domain_randomization", "race")
-    told = (first, *others)
-    race_keys = {key for params in told for key in params.values.get("race", {})}
+    workers = (first, *others)
+    race_keys = {key for params in workers for key in params.values.get("race", {})}
     normal = RunConfig(name="worker").model_dump()
     worlds = []
-    for params in told:
+    for params in workers:
         world = {key: params.values.get(key, normal[key]) for key in of_world[:3]}
         worlds.append(
             world | {"race": {key: params.values.get("race", {}).get(key, normal["race"][key]) for key in race_keys}}
@@ -294,9 +294,9 @@ def _write(config: RunConfig, job: Job, rest: Mapping[str, Value]) -> str:
     lines: dict[str, Value] = {"JOB_TYPE": job}
     worlds = [world.model_dump() for world in config.each_world()]
     for key, path in FIELDS[job].items():
-        said: list[Any] = [as_written(_at(values, path)) for values in worlds]
-        differ = job == "TRAINING" and key in PER_WORLD and any(one != said[0] for one in said)
-        lines[key] = said if differ else said[0] if job == "TRAINING" else as_written(_at(config.model_dump(), path))
+        found: list[Any] = [as_written(_at(values, path)) for values in worlds]
+        differ = job == "TRAINING" and key in PER_WORLD and any(one != found[0] for one in found)
+        lines[key] = found if differ else found[0] if job == "TRAINING" else as_written(_at(config.model_dump(), path))
     return dump({**lines, **rest})
 
 

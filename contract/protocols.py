@@ -61,9 +61,9 @@ class ActionDistribution:
     @property
     def outputs(self) -> FloatArray:
         """(K, outputs) as a car's inference says them: probabilities, or the likeliest [steering, speed]."""
-        said = self.mean if self.probabilities is None else self.probabilities
-        assert said is not None
-        return np.tanh(said) if self.squash else said
+        values = self.mean if self.probabilities is None else self.probabilities
+        assert values is not None
+        return np.tanh(values) if self.squash else values
 
 
 class Policy(Protocol):

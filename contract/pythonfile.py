@@ -46,7 +46,7 @@ def syntax_error(error: SyntaxError, file: str, what: str) -> InputError:
     )
 
 
-def told(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """The exception's class and words. A racer's own class may fail to tell them."""
     try:
         return f"{type(error).__name__}: {error}"

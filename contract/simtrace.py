@@ -162,9 +162,9 @@ def read_csv(text: str, where: str) -> tuple[list[Trace], list[InputError]]:
         header = _header(lines, where)
     except InputError as error:
         return [], [error]
-    told = ((f"{where} line {number}", line) for number, line in enumerate(lines[1:], start=2) if line.strip())
+    cells = ((f"{where} line {number}", line) for number, line in enumerate(lines[1:], start=2) if line.strip())
     problems: list[InputError] = []
-    rows = list(_rows_of(told, header, problems))
+    rows = list(_rows_of(cells, header, problems))
     return _episodes(rows), problems
 
 
@@ -184,18 +184,18 @@ def read_log(text: str, where: str) -> tuple[list[LoggedRun], list[InputError]]:
     follows from the progress. A log that begins again with episode 0, since it was written on, goes on counting.
     Returns the simulators in the order of their names, and the errors of lines that are not whole.
     """
-    told: dict[str, list[tuple[str, str]]] = {}
+    by_container: dict[str, list[tuple[str, str]]] = {}
     line, at = 1, 0
     for match in _LOGGED.finditer(text):
         line, at = line + text.count("\n", at, match.start()), match.start()
         before = _ANSI.sub("", text[text.rfind("\n", 0, match.start()) + 1 : match.start()])
         container = _CONTAINER.search(before)
         cells = _END.split(_ANSI.sub("", match[1]), maxsplit=1)[0].strip()
-        told.setdefault(container[1] if container else "", []).append((f"{where} line {line}", cells))
+        by_container.setdefault(container[1] if container else "", []).append((f"{where} line {line}", cells))
     problems: list[InputError] = []
     runs = []
-    for name in sorted(told, key=_natural):
-        rows = [_since_2020(place, cells, problems) for place, cells in told[name]]
+    for name in sorted(by_container, key=_natural):
+        rows = [_since_2020(place, cells, problems) for place, cells in by_container[name]]
         parsed = [row for row in _rows_of((row for row in rows if row), [*COLUMNS], problems) if row.number > 0]
         runs.append(LoggedRun(name, _episodes(_counted_on(parsed))))
     return runs, problems
@@ -244,10 +244,10 @@ def _counted_on(rows: Iterable["_Row"]) -> Iterator["_Row"]:
         yield replace(row, episode=last) if before else row
 
 
-def _rows_of(told: Iterable[tuple[str, str]], header: list[str], problems: list[InputError]) -> Iterator["_Row"]:
+def _rows_of(cells: Iterable[tuple[str, str]], header: list[str], problems: list[InputError]) -> Iterator["_Row"]:
     """The lines (place, text) that are whole; `problems` grow by the others."""
     last: _Row | None = None
-    for place, line in told:
+    for place, line in cells:
         try:
             row = _parse(line, header, place)
         except InputError as error:

@@ -1,4 +1,4 @@
-"""Record commands on a terminal as a picture that moves: an SVG that loops, for README.
+"""Record commands on a terminal as a picture that moves: an SVG that loops, for docs/first-laps.md.
 
 .venv/bin/python -m scripts.record_terminal docs/images/terminal.svg [-- COMMAND ...]
 
@@ -133,8 +133,8 @@ def recorded(command: str, folder: Path, deadline_s: float = DEADLINE_S) -> list
         else:
             raise RuntimeError(f"{command}: it took longer than {deadline_s:g} s")
         if status := process.wait(max(left_s, 1.0)):
-            said = b"".join(piece.data for piece in found).decode(errors="replace")
-            raise RuntimeError(f"{command}: it ended with status {status}\n{said[-2000:]}")
+            output = b"".join(piece.data for piece in found).decode(errors="replace")
+            raise RuntimeError(f"{command}: it ended with status {status}\n{output[-2000:]}")
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
@@ -269,10 +269,10 @@ _QUOTE = {'"': "&quot;"}
 
 def _text(span: Span, colours: dict[str, str]) -> str:
     looks = [colours[span.colour], "b" if span.bold else "", "i" if span.italic else ""]
-    told = f' class="{" ".join(filter(None, looks))}"' if any(looks) else ""
+    style = f' class="{" ".join(filter(None, looks))}"' if any(looks) else ""
     # as wide as its cells in any font, so that columns stay columns
     length = f' textLength="{len(span.text) * CELL_PX:.2f}" lengthAdjust="spacingAndGlyphs"'
-    return f'<text x="{span.column * CELL_PX:.2f}" y="{0.78 * LINE_PX:.2f}"{told}{length}>{escape(span.text)}</text>'
+    return f'<text x="{span.column * CELL_PX:.2f}" y="{0.78 * LINE_PX:.2f}"{style}{length}>{escape(span.text)}</text>'
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -293,8 +293,8 @@ def main(arguments: Sequence[str]) -> int:
     options.out.write_text(drawn, encoding="utf-8")
     took_s = sum(piece.after_s for piece in pieces)
     shown_s = sum(frame.stays_s for frame in film)
-    told = f"{options.out}: {took_s:.0f} s shown in {shown_s:.0f} s, {len(film)} frames, {len(drawn) / 1000:.0f} kB"
-    sys.stdout.write(f"{told}\n")
+    summary = f"{options.out}: {took_s:.0f} s shown in {shown_s:.0f} s, {len(film)} frames, {len(drawn) / 1000:.0f} kB"
+    sys.stdout.write(f"{summary}\n")
     return 0
 
 

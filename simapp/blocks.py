@@ -61,9 +61,9 @@ def found_blocks(
     blocks are kept, with the candidates that agree with them.
     """
     with ThreadPoolExecutor(streams) as pool:
-        said = list(pool.map(lambda size: _place_free(run(size), size), candidates))
+        digests = list(pool.map(lambda size: _place_free(run(size), size), candidates))
     groups: dict[bytes, list[int]] = {}
-    for size, digest in sorted(zip(candidates, said, strict=True)):
+    for size, digest in sorted(zip(candidates, digests, strict=True)):
         if digest:
             groups.setdefault(digest, []).append(size)
     if known is not None:

@@ -283,7 +283,7 @@ def _alone() -> Iterator[None]:
 
 def _compiled_by(parts: Sequence[str], jobs: int) -> Iterator[str]:
     """Names of kernels as processes for these parts compile them."""
-    waiting, said = SimpleQueue[str](), SimpleQueue[str | Exception | None]()
+    waiting, results = SimpleQueue[str](), SimpleQueue[str | Exception | None]()
     for part in parts:
         waiting.put(part)
     running: list[subprocess.Popen[str]] = []
@@ -292,11 +292,11 @@ def _compiled_by(parts: Sequence[str], jobs: int) -> Iterator[str]:
     def work() -> None:
         try:
             while not stopped.is_set():
-                _one_part(waiting.get_nowait(), running, said.put)
+                _one_part(waiting.get_nowait(), running, results.put)
         except Empty:
-            said.put(None)
+            results.put(None)
         except Exception as error:
-            said.put(error)
+            results.put(error)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(parts)))]
     for thread in threads:
@@ -304,7 +304,7 @@ def _compiled_by(parts: Sequence[str], jobs: int) -> Iterator[str]:
     try:
         left = len(threads)
         while left:
-            news = said.get()
+            news = results.get()
             if isinstance(news, Exception):
                 raise news
             if news is None:

@@ -148,9 +148,9 @@ class Course:
             self._distance_m[even] = 0.0
             self._require(self._pack(self._distance_m, np.flatnonzero(even), done, np.empty(0)))
         self._require(self._pack(self._distance_m, np.flatnonzero(self._is_random), ~self._is_random, np.empty(0)))
-        self._tell_of_blocked_start(done)
+        self._warn_of_blocked_start(done)
 
-    def _tell_of_blocked_start(self, placed: np.ndarray) -> None:
+    def _warn_of_blocked_start(self, placed: np.ndarray) -> None:
         """AWS's default of 2 per cent puts the first obstacle there. `placed` are those of OBJECT_POSITIONS."""
         obstacles = self._sorts[0]
         if obstacles.count == 0 or obstacles.is_random or placed.any():

@@ -317,13 +317,13 @@ class Race:
         """The rewards (K,) of the cars: 0 for those that are held, whose functions are not called."""
         asked = cars.tolist()
         if not runs.all():
-            asked, params = cars[runs].tolist(), [told for told, run in zip(params, runs.tolist(), strict=True) if run]
+            asked, params = cars[runs].tolist(), [one for one, run in zip(params, runs.tolist(), strict=True) if run]
         if self._asks_outside:
-            said: Any = score_all([self._rewards[car] for car in asked], params)
+            values: Any = score_all([self._rewards[car] for car in asked], params)
         else:
-            said = [self._rewards[car](told) for car, told in zip(asked, params, strict=True)]
+            values = [self._rewards[car](one) for car, one in zip(asked, params, strict=True)]
         rewards = np.zeros(len(cars))
-        rewards[runs] = said
+        rewards[runs] = values
         return rewards
 
     def _judge(

@@ -21,7 +21,7 @@ import numpy as np
 from contract import artifacts
 from contract.errors import InputError, RewardError
 from contract.fields import MISSING, nearest
-from contract.pythonfile import compile_python, leaves_no_bytecode, read_python, shown, syntax_error, told
+from contract.pythonfile import compile_python, leaves_no_bytecode, message_of, read_python, shown, syntax_error
 
 _IMPORTS = threading.RLock()
 """Held while a racer's file is imported, since sys.path and sys.modules are the whole process's."""
@@ -145,7 +145,7 @@ def _import_failure(error: BaseException, path: Path) -> InputError:
     if isinstance(error, SyntaxError):
         return syntax_error(error, str(path), _WHAT)
     file, line = _deepest(error.__traceback__, path)
-    where, text = f"{file}, line {line}", told(error)
+    where, text = f"{file}, line {line}", message_of(error)
     if isinstance(error, ImportError):
         missing = error.name or "the module"
         fix = f"name {missing} in a requirements.txt beside the reward file, put the module there, or import another"
@@ -219,7 +219,7 @@ def _failure(error: BaseException, path: Path, params: dict[str, Any]) -> str:
         fix = "import at the top of the file: modules beside it are found only while the file is loaded"
     trace = "".join(traceback.format_exception(type(error), error, own)).rstrip()
     return (
-        f"{file}, line {line}: {told(error)}\n"
+        f"{file}, line {line}: {message_of(error)}\n"
         f"  rule: the reward function must not fail\n  fix:  {fix}\n{trace}\n{_show(params)}"
     )
 

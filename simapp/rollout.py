@@ -129,31 +129,31 @@ def check_room(episodes: "list[OngoingEpisode]", observations: Observations) -> 
 
 
 def choose(
-    said: ActionDistribution, episodes: "list[OngoingEpisode] | None", epsilon: float | None = None
+    outputs: ActionDistribution, episodes: "list[OngoingEpisode] | None", epsilon: float | None = None
 ) -> NDArray[Any]:
     """Actions for K cars: sampled from each episode's own stream, or the mode when `episodes` is None.
 
     With `epsilon` the likeliest of discrete actions is taken, but for that share of random ones.
     (K,) int64 indices, or (K, 2) float64 [steering, speed]: squashed into [-1, 1], or before clipping to it.
     """
-    if said.probabilities is not None:
-        likeliest: NDArray[Any] = np.argmax(said.probabilities, axis=1)
+    if outputs.probabilities is not None:
+        likeliest: NDArray[Any] = np.argmax(outputs.probabilities, axis=1)
         if episodes is None:
             return likeliest
-        probabilities = said.probabilities
+        probabilities = outputs.probabilities
         if epsilon is not None:
-            probabilities = np.full_like(said.probabilities, epsilon / said.probabilities.shape[1])
+            probabilities = np.full_like(outputs.probabilities, epsilon / outputs.probabilities.shape[1])
             probabilities[np.arange(len(likeliest)), likeliest] += 1.0 - epsilon
         drawn = np.array([episode.random.random() for episode in episodes])[:, None]
         cumulative = np.cumsum(probabilities, axis=1)
         passed: NDArray[Any] = np.count_nonzero(cumulative[:, :-1] <= drawn * cumulative[:, -1:], axis=1)
         return passed
-    assert said.mean is not None
-    actions = said.mean
+    assert outputs.mean is not None
+    actions = outputs.mean
     if episodes is not None:
-        assert said.deviation is not None
-        actions = actions + said.deviation * np.stack([episode.random.standard_normal(2) for episode in episodes])
-    return np.tanh(actions) if said.squash else actions
+        assert outputs.deviation is not None
+        actions = actions + outputs.deviation * np.stack([episode.random.standard_normal(2) for episode in episodes])
+    return np.tanh(actions) if outputs.squash else actions
 
 
 @dataclass(slots=True)

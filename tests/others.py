@@ -13,9 +13,9 @@ from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
 from tests import recorded
 from tests.support import circle
+from undercut.analysis.files import OneFile
 from undercut.analysis.loading import load_folder
 from undercut.analysis.log import RunLog
-from undercut.analysis.unpacked import OneFile
 
 LENGTH_M = circle().length_m
 PER_ITERATION, ITERATIONS = 3, 2

@@ -3,7 +3,10 @@
 import csv
 import io
 import math
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +16,54 @@ from contract.errors import InputError
 from contract.fields import text_of
 from contract.protocols import ObjectStore
 from contract.rollout import Rollout
+from contract.runtime import quiet_import
 from contract.state import FloatArray
-from trainer.common.events import Histogram, event_file
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many of some values fell into each of B bins: counts (B,), edges (B + 1,) ascending."""
+
+    counts: FloatArray
+    edges: FloatArray
+
+
+def event_file(
+    step: int, wall_time_s: float, scalars: Mapping[str, float], histograms: Mapping[str, Histogram]
+) -> bytes:
+    """A whole event file that says one thing: the scalars and histograms, by tag, of one step.
+
+    The same arguments give the same bytes. TensorBoard reads the files of a folder one after the other.
+    """
+    tf = quiet_import("tensorflow")
+    v1 = tf.compat.v1
+    summary = v1.Summary()
+    for tag, value in scalars.items():
+        summary.value.add(tag=tag, simple_value=value)
+    for tag, histogram in histograms.items():
+        middles = (histogram.edges[:-1] + histogram.edges[1:]) / 2.0
+        histo = v1.HistogramProto(
+            min=histogram.edges[0],
+            max=histogram.edges[-1],
+            num=histogram.counts.sum(),
+            sum=(histogram.counts * middles).sum(),
+            sum_squares=(histogram.counts * middles**2).sum(),
+            # a first, empty bin, since the format's first one reaches down to minus infinity
+            bucket_limit=histogram.edges,
+            bucket=[0.0, *histogram.counts],
+        )
+        summary.value.add(tag=tag, histo=histo)
+    events = [
+        v1.Event(wall_time=wall_time_s, file_version="brain.Event:2"),
+        v1.Event(wall_time=wall_time_s, step=step, summary=summary),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "events"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for event in events:
+                writer.write(event.SerializeToString(deterministic=True))
+        return path.read_bytes()
+
 
 BINS = 30
 """Of the histograms of continuous steering and speed."""
@@ -57,8 +106,8 @@ class Diagnostics:
         self._store.put(artifacts.DIAGNOSTICS, (_table(self._columns) + self._lines).encode())
         number = int(row.pop("iteration"))
         scalars = {f"{_panel(name)}/{name}": value for name, value in row.items()}
-        told = event_file(number, simulated_s, scalars, histograms(training, self._actions))
-        self._store.put(artifacts.event_file(number), told)
+        events = event_file(number, simulated_s, scalars, histograms(training, self._actions))
+        self._store.put(artifacts.event_file(number), events)
 
     def _set(self, rows: Sequence[Mapping[str, str]]) -> None:
         self._columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -109,7 +158,7 @@ def _rows(text: str) -> list[dict[str, str]]:
 def driving(training: Sequence[Rollout], actions: int) -> dict[str, float]:
     """Commanded speed and steering over all steps; a_0, a_1, ...: the share of steps that took each discrete action."""
     steering_deg, speed_mps = _commands(training)
-    told = {
+    row = {
         "mean_speed_mps": float(speed_mps.mean()),
         "mean_steering_deg": float(steering_deg.mean()),
         "speed_deviation_mps": float(speed_mps.std()),
@@ -117,8 +166,8 @@ def driving(training: Sequence[Rollout], actions: int) -> dict[str, float]:
     }
     if actions:
         counts = _counts(training, actions)
-        told |= {f"a_{action}": share for action, share in enumerate((counts / counts.sum()).tolist())}
-    return told
+        row |= {f"a_{action}": share for action, share in enumerate((counts / counts.sum()).tolist())}
+    return row
 
 
 def histograms(training: Sequence[Rollout], actions: int) -> dict[str, Histogram]:

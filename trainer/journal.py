@@ -21,9 +21,8 @@ from contract.protocols import Agent, ObjectStore
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from trainer.checkpoints import Checkpoints
-from trainer.common.export import what_drives
+from trainer.common.export import car_bundle, what_drives
 from trainer.diagnostics import Diagnostics
-from trainer.export import car_bundle
 from trainer.iterations import IterationRow, read_iterations
 from trainer.learn import Iteration, Progress
 

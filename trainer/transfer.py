@@ -80,9 +80,9 @@ def transfer(
         wanted = {name for name in (fresh if only is None else only) if name not in own}
         _check_shapes(source, fresh, wanted, where)  # the towers, on which the head's own width depends
         _check_head(head, own, old, new, where)
-        mapped, said = remapped(head, own, old.actions, new.actions)
+        mapped, note = remapped(head, own, old.actions, new.actions)
         source |= mapped
-        notes.append(said)
+        notes.append(note)
     _check_shapes(source, fresh, set(fresh if only is None else only), where)
     if only is not None and set(only) != set(fresh):
         notes.append("it has the policy only: the value network begins anew")

@@ -10,7 +10,7 @@
 train, evaluate, race   what the commands of the same names do
 open_run                a run that is there already
 make_env                the simulator as a Gymnasium environment, for an algorithm of your own
-RunConfig, Track        what a run is told; a track's geometry
+RunConfig, Track        a run's settings; a track's geometry
 
 `undercut --help` is the command line, README.md has a whole script. Names are imported when they are first used: this
 package itself imports in a moment.

@@ -157,8 +157,8 @@ class RedisChannel:
     def _holder(self) -> str:
         held = self._server.ask("name its trainer", lambda r: r.get(self._lock)) or b"{}"
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(held)
-            return f"run {told['run']}, process {told['pid']} on {told['host']}"
+            holder = json.loads(held)
+            return f"run {holder['run']}, process {holder['pid']} on {holder['host']}"
         return repr(held)
 
     def publish(self, blob: bytes) -> str:
@@ -336,9 +336,9 @@ def _clear_dead_trainer(client: "redis.Redis", lock: str) -> None:
     """Where the holder was a process of this machine that is dead there is nothing to wait for."""
     held = _bytes(client.get(lock))
     try:
-        told, me = json.loads(held or b"{}"), _this_process()
-        if told["namespace"] and (told["host"], told["namespace"]) == (me["host"], me["namespace"]):
-            os.kill(int(told["pid"]), 0)
+        holder, me = json.loads(held or b"{}"), _this_process()
+        if holder["namespace"] and (holder["host"], holder["namespace"]) == (me["host"], me["namespace"]):
+            os.kill(int(holder["pid"]), 0)
     except ProcessLookupError:
         if _bytes(client.get(lock)) == held:
             client.delete(lock)

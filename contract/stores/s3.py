@@ -225,9 +225,9 @@ class S3Store:
             parts = []
             for number, start in enumerate(range(0, len(data), PART_BYTES), 1):
                 part = data[start : start + PART_BYTES]
-                told = {"PartNumber": number, "ChecksumSHA256": _sha256(part)}
-                answer = ask(lambda: client.upload_part(**upload, **told, Body=part))  # noqa: B023 - called at once
-                parts.append({**told, "ETag": answer["ETag"]})
+                sent = {"PartNumber": number, "ChecksumSHA256": _sha256(part)}
+                answer = ask(lambda: client.upload_part(**upload, **sent, Body=part))  # noqa: B023 - called at once
+                parts.append({**sent, "ETag": answer["ETag"]})
             ask(lambda: client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}))
         except BaseException:
             with contextlib.suppress(aws.BotoCoreError, aws.ClientError):

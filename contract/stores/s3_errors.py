@@ -95,7 +95,7 @@ def explained(error: Exception, request: Request) -> StoreError:
     """The error of a request that would fail again."""
     code = code_of(error)
     bucket, endpoint = request.address.bucket, request.endpoint
-    said = str(error.response.get("Error", {}).get("Message", "")) if isinstance(error, aws.ClientError) else str(error)
+    why = str(error.response.get("Error", {}).get("Message", "")) if isinstance(error, aws.ClientError) else str(error)
     if code in ("AccessDenied", "403", "AllAccessDisabled", "AccountProblem"):
         rule, fix = f"the credentials need {request.permission}", "add it to the user's or role's policy"
     elif code == "NoSuchBucket":
@@ -129,7 +129,7 @@ def explained(error: Exception, request: Request) -> StoreError:
     else:
         rule, fix = "the endpoint does what it is asked", "see the server's log"
     kept = "\n  kept: what the key held before" if request.verb == "write" else ""
-    return StoreError(f"cannot {request}: {code}, {said}{kept}\n  rule: {rule}\n  fix:  {fix}")
+    return StoreError(f"cannot {request}: {code}, {why}{kept}\n  rule: {rule}\n  fix:  {fix}")
 
 
 def _skew(error: Exception) -> str:
@@ -137,8 +137,8 @@ def _skew(error: Exception) -> str:
     headers: dict[str, Any] = {}
     if isinstance(error, aws.ClientError):
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    told = email.utils.parsedate_to_datetime(headers["date"]) if "date" in headers else None
-    if told is None:
+    server_time = email.utils.parsedate_to_datetime(headers["date"]) if "date" in headers else None
+    if server_time is None:
         return ""
-    off_s = time.time() - told.timestamp()
+    off_s = time.time() - server_time.timestamp()
     return f"; it is {abs(off_s):,.0f} s {'ahead' if off_s > 0 else 'behind'}"

@@ -76,8 +76,8 @@ class Cars:
             load_reward(Path(source)).instance if isinstance(source, str | Path) else lambda: source
         )
         self._rewards = [self._new_reward() for _ in range(num_cars)]
-        self._told: list[Params] = [{} for _ in range(num_cars)]
-        asked = [self._asking(car) for car in range(num_cars)]
+        self._own_params: list[Params] = [{} for _ in range(num_cars)]
+        asked = [self._keeping_params(car) for car in range(num_cars)]
         self._scenes = episode_setups(self.config, self.simulator, self.track, asked)
         self._random = [np.random.default_rng() for _ in range(num_cars)]
         self.episodes: IntArray = np.zeros(num_cars, np.int64)
@@ -100,7 +100,7 @@ class Cars:
         controls = self.model.actions.controls(actions)
         params: list[Params] = [{} for _ in cars]
         for car in cars.tolist():
-            self._told[car] = {}
+            self._own_params[car] = {}
         rewards, over, truncated, status = (np.zeros(len(cars), kind) for kind in (np.float64, bool, bool, np.int64))
         for number, scene in enumerate(self._scenes):
             here = np.flatnonzero(self.episodes[cars] % len(self._scenes) == number)
@@ -112,10 +112,10 @@ class Cars:
                 params[k] = its
             rewards[here], status[here] = outcome.rows["reward"], outcome.rows["status"]
             over[here], truncated[here] = outcome.over, outcome.truncated
-        # who was held was told nothing, and its params are nobody else's
-        told = [self._told[car] or params[k] for k, car in enumerate(cars.tolist())]
+        # a held car's reward was not called, and its params are nobody else's
+        own = [self._own_params[car] or params[k] for k, car in enumerate(cars.tolist())]
         words = [EpisodeStatus(code).name for code in status.tolist()]
-        return Stepped(rewards, over & ~truncated, over & truncated, words, told)
+        return Stepped(rewards, over & ~truncated, over & truncated, words, own)
 
     def observe(self, cars: IntArray) -> Observations:
         """What the cars (indices, (K,)) see: sensor -> (K, ...)."""
@@ -148,11 +148,11 @@ class Cars:
         """Give back what the simulator holds."""
         self.simulator.close()
 
-    def _asking(self, car: int) -> Reward:
-        """The car's reward, with a copy kept of what it was told: the function may change its own."""
+    def _keeping_params(self, car: int) -> Reward:
+        """The car's reward, with a copy of its params kept: the function may change its own."""
 
         def reward(params: Params) -> float:
-            self._told[car] = {key: value[:] if type(value) is list else value for key, value in params.items()}
+            self._own_params[car] = {key: value[:] if type(value) is list else value for key, value in params.items()}
             return float(self._rewards[car](params))
 
         return reward

@@ -75,12 +75,12 @@ class Function:
 def _trace(payload: bytes) -> str:
     """What Lambda tells of a function's exception, as a traceback."""
     try:
-        told: Any = json.loads(payload)
+        answer: Any = json.loads(payload)
     except ValueError:
         return payload.decode(errors="replace")[:2000]
-    if not isinstance(told, dict):
-        return str(told)[:2000]
-    trace = told.get("stackTrace") or told.get("trace") or []
-    head = f"{told.get('errorType', 'error')}: {told.get('errorMessage', '')}"
+    if not isinstance(answer, dict):
+        return str(answer)[:2000]
+    trace = answer.get("stackTrace") or answer.get("trace") or []
+    head = f"{answer.get('errorType', 'error')}: {answer.get('errorMessage', '')}"
     lines = [str(line).rstrip() for line in trace] if isinstance(trace, list) else [str(trace)]
     return "\n".join([head, *lines])[:4000]

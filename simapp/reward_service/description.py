@@ -43,12 +43,12 @@ class Description:
 
     def to_json(self) -> str:
         """With keys in one order, so that equal rewards are equal files."""
-        told: dict[str, Any] = {"timeout_s": self.timeout_s}
+        fields: dict[str, Any] = {"timeout_s": self.timeout_s}
         if self.function:
-            told |= {"lambda": self.function} | ({"region": self.region} if self.region else {})
+            fields |= {"lambda": self.function} | ({"region": self.region} if self.region else {})
         else:
-            told |= {"command": list(self.command), "files": list(self.files)}
-        return json.dumps(told, indent=2) + "\n"
+            fields |= {"command": list(self.command), "files": list(self.files)}
+        return json.dumps(fields, indent=2) + "\n"
 
 
 def read_description(path: Path) -> Description:

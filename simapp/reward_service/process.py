@@ -65,7 +65,7 @@ class Program:
         )
         for pipe in (self._in, self._out, self._err):
             os.set_blocking(pipe, False)
-        self._said: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._stderr: deque[str] = deque(maxlen=_TAIL_LINES)
         self._partial = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
@@ -84,7 +84,7 @@ class Program:
 
     def said(self) -> str:
         """The last lines of standard error, for a message; empty when there are none."""
-        lines = [*self._said, *([self._partial.decode(errors="replace")] if self._partial else [])]
+        lines = [*self._stderr, *([self._partial.decode(errors="replace")] if self._partial else [])]
         return "".join(f"\n  stderr: {line}" for line in lines)
 
     def ask(self, line: bytes, timeout_s: float) -> bytes:
@@ -150,7 +150,7 @@ class Program:
             sys.stderr.write(part.decode(errors="replace"))
             *lines, self._partial = (self._partial + part).split(b"\n")
             self._partial = self._partial[-1000:]
-            self._said += [line.decode(errors="replace")[:1000] for line in lines]
+            self._stderr += [line.decode(errors="replace")[:1000] for line in lines]
 
     def _how_it_ended(self) -> str:
         """Waits for the rest of standard error and for the exit code, but not for long."""

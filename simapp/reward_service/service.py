@@ -36,12 +36,12 @@ def waypoints_of(params: Sequence[Params]) -> list[Any]:
 
 def request_line(number: int, cars: Sequence[int], params: Sequence[Params], waypoints: list[Any] | None) -> bytes:
     """`waypoints` stand once in the request, not in every car's params; None leaves them out."""
-    told: dict[str, Any] = {"id": number}
+    request: dict[str, Any] = {"id": number}
     if waypoints is not None:
-        told["waypoints"] = waypoints
-    told["cars"] = list(cars)
-    told["params"] = [{key: value for key, value in one.items() if key != "waypoints"} for one in params]
-    return json.dumps(told, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        request["waypoints"] = waypoints
+    request["cars"] = list(cars)
+    request["params"] = [{key: value for key, value in one.items() if key != "waypoints"} for one in params]
+    return json.dumps(request, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def rewards_of(line: bytes, number: int, cars: Sequence[int], params: Sequence[Params], source: str) -> list[float]:
@@ -50,8 +50,8 @@ def rewards_of(line: bytes, number: int, cars: Sequence[int], params: Sequence[P
     def refuse(problem: str, fix: str, car: int | None = None) -> RewardError:
         shown = line.decode(errors="replace").rstrip("\n")
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(line)} bytes)"
-        told = "" if car is None else f"\n{show_params(params[car])}"
-        return RewardError(f"{source}: {problem}\n  line: {shown}\n  rule: {_RULE}\n  fix:  {fix}{told}")
+        shown_params = "" if car is None else f"\n{show_params(params[car])}"
+        return RewardError(f"{source}: {problem}\n  line: {shown}\n  rule: {_RULE}\n  fix:  {fix}{shown_params}")
 
     def no_constant(name: str) -> None:
         raise refuse(f"{name} is no JSON and no reward", "look for a division by almost zero")
@@ -136,13 +136,13 @@ class RewardService:
 
     def files(self) -> dict[str, bytes]:
         """What a run keeps, by key: enough to make it again with `load`, and a stub where tools look for Python."""
-        told = {artifacts.REWARD_FILES + name: content for name, content in self.content.items()}
-        if artifacts.REWARD_DESCRIPTION in told and self.path.name != Path(artifacts.REWARD_DESCRIPTION).name:
+        program_files = {artifacts.REWARD_FILES + name: content for name, content in self.content.items()}
+        if artifacts.REWARD_DESCRIPTION in program_files and self.path.name != Path(artifacts.REWARD_DESCRIPTION).name:
             name = Path(artifacts.REWARD_DESCRIPTION).name
             raise InputError(str(self.path), name, "a run keeps the description by this name", "rename the file")
         stub = _STUB.format(what=str(self.description).replace("\\", "/").replace('"', "'"))
         return {
-            **told,
+            **program_files,
             artifacts.REWARD_DESCRIPTION: self.description.to_json().encode(),
             artifacts.REWARD_FUNCTION: stub.encode(),
         }
@@ -194,9 +194,9 @@ class RewardService:
             try:
                 return rewards_of(answer, self._number, cars, params, f"reward program {self.description}")
             except RewardError as error:
-                said = self._program.said()
+                output = self._program.said()
                 self.close()
-                raise RewardError(f"{error}{said}") from None
+                raise RewardError(f"{error}{output}") from None
         raise RewardError(
             f"reward program {self.description} {problem}\n"
             f"  rule: it answers every request; this one was asked {TRIES} times\n"

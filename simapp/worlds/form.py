@@ -228,26 +228,26 @@ class World:
         where = str(folder / JSON_FILE)
         rule, fix = "a world's folder is whole, as `undercut worlds import` writes it", "import it again with --replace"
         try:
-            told = json.loads((folder / JSON_FILE).read_text())
-            if told["form"] != FORM:
-                raise InputError(where, told["form"], f"this version reads worlds of form {FORM}", fix)
+            saved = json.loads((folder / JSON_FILE).read_text())
+            if saved["form"] != FORM:
+                raise InputError(where, saved["form"], f"this version reads worlds of form {FORM}", fix)
             with np.load(folder / ARRAYS_FILE, allow_pickle=False) as arrays:
                 made = cls(
-                    name=str(told["name"]),
+                    name=str(saved["name"]),
                     route=np.load(folder / ROUTE_FILE, allow_pickle=False),
                     triangles=np.asarray(arrays["triangles"], np.float32),
                     normals=np.asarray(arrays["normals"], np.float32),
                     uv=np.asarray(arrays["uv"], np.float32),
                     material=np.asarray(arrays["material"], np.int32),
-                    materials=tuple(_made(Material, it) for it in told["materials"]),
+                    materials=tuple(_made(Material, it) for it in saved["materials"]),
                     pictures=tuple(
-                        WorldPicture(it, folder.joinpath(FILES, *plain_parts(it))) for it in told["pictures"]
+                        WorldPicture(it, folder.joinpath(FILES, *plain_parts(it))) for it in saved["pictures"]
                     ),
-                    lights=tuple(_made(Light, it) for it in told["lights"]),
-                    scene=_made(Scene, told["scene"]),
-                    visuals=tuple(_made(Visual, it) for it in told["visuals"]),
-                    source=str(told["source"]),
-                    unread=tuple(told["unread"]),
+                    lights=tuple(_made(Light, it) for it in saved["lights"]),
+                    scene=_made(Scene, saved["scene"]),
+                    visuals=tuple(_made(Visual, it) for it in saved["visuals"]),
+                    source=str(saved["source"]),
+                    unread=tuple(saved["unread"]),
                 )
         except OSError as problem:
             raise InputError(where, problem.strerror or str(problem), rule, fix) from problem

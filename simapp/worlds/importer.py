@@ -271,8 +271,8 @@ class _Files:
                 root = ET.fromstring(self.read(config, MAX_MESH_BYTES))
             except (ET.ParseError, InputError):
                 root = ET.Element("model")
-            told = sorted(root.findall("sdf"), key=lambda it: _version(it.get("version", "")), reverse=True)
-            named = [posixpath.normpath(f"{folder}/{(it.text or '').strip()}") for it in told]
+            sdf_files = sorted(root.findall("sdf"), key=lambda it: _version(it.get("version", "")), reverse=True)
+            named = [posixpath.normpath(f"{folder}/{(it.text or '').strip()}") for it in sdf_files]
         others = sorted(f"{folder}/{path.name}" for path in (self._root / folder).glob("*.sdf"))
         return next((it for it in (*named, f"{folder}/model.sdf", *others) if self.has(it)), None)
 

@@ -63,13 +63,13 @@ def _made(track: Track, look: str, giver: Path | None, paint: Paint) -> World:
 
 
 def _key(track: Track, look: str, giver: Path | None, paint: Paint) -> str:
-    told = hashlib.sha256(json.dumps([VERSION, track.name, look, asdict(paint)]).encode())
-    told.update(track.route.tobytes())
+    digest = hashlib.sha256(json.dumps([VERSION, track.name, look, asdict(paint)]).encode())
+    digest.update(track.route.tobytes())
     for world in (track.world, giver):
         if world is not None:
-            told.update((world / JSON_FILE).read_bytes())
-            told.update(str((world / JSON_FILE).stat().st_mtime_ns).encode())  # imported anew, it may look otherwise
-    return told.hexdigest()[:32]
+            digest.update((world / JSON_FILE).read_bytes())
+            digest.update(str((world / JSON_FILE).stat().st_mtime_ns).encode())  # imported anew, it may look otherwise
+    return digest.hexdigest()[:32]
 
 
 def restyled(world: World, giver: World) -> World:

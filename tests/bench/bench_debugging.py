@@ -19,8 +19,8 @@ from tests.stock_coach import episode, metadata
 from trainer.agents import CoachAgent
 from trainer.checkpoints import Checkpoints
 from trainer.common.export import HEAD
-from trainer.common.minibatches import minibatches
 from trainer.common.saliency import Saliency
+from trainer.ppo.agent import minibatches
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint

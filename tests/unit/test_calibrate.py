@@ -77,7 +77,7 @@ def saved(folder: Path, rows: Rows, name: str = "0-iteration.csv") -> Path:
 def test_a_car_replays_its_own_recording_and_the_other_strays(name: str, tmp_path: Path) -> None:
     (recording,) = read_recordings(saved(tmp_path, driven(CARS[name])))
     found = measured(recording, CARS)
-    told = found.told()
+    told = found.summary()
     assert (told["nearest"], told["rows_last"], told["action_leads_to"]) == (name, "1/15 s", "next row")
     other = next(one for one in CARS if one != name)
     assert told["errors_m"][name]["1 s"] < 0.05  # the start is estimated from poses
@@ -87,12 +87,12 @@ def test_a_car_replays_its_own_recording_and_the_other_strays(name: str, tmp_pat
 
 def test_rows_that_last_as_their_stamps_say_and_actions_of_their_own_row_are_recognised(tmp_path: Path) -> None:
     rows = driven(CARS["version 5"], episodes=6, steps=90, jitter_s=0.02)
-    told = measured(read_recordings(saved(tmp_path / "stamps", rows))[0], CARS).told()
+    told = measured(read_recordings(saved(tmp_path / "stamps", rows))[0], CARS).summary()
     assert (told["rows_last"], told["nearest"]) == ("time stamps", "version 5")
     rows = driven(CARS["version 5"])
     for row, before in zip(reversed(rows), reversed([rows[0], *rows[:-1]]), strict=True):
         row[5:7] = before[5:7]
-    told = measured(read_recordings(saved(tmp_path / "same", rows))[0], CARS).told()
+    told = measured(read_recordings(saved(tmp_path / "same", rows))[0], CARS).summary()
     assert (told["action_leads_to"], told["nearest"]) == ("same row", "version 5")
 
 

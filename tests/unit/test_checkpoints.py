@@ -18,7 +18,7 @@ from contract.errors import CheckpointError, StoreError
 from contract.stores.local import LocalStore
 from trainer.checkpoints import Checkpoints
 from trainer.coach import shim
-from trainer.export import car_bundle
+from trainer.common.export import car_bundle
 
 SUFFIXES = ("data-00000-of-00001", "index", "meta")
 

@@ -17,7 +17,7 @@ from simapp.rollout import OngoingEpisode, choose
 from tests.stock_coach import CAMERA, episode, metadata
 from trainer.agents import SacAgent, make_agent
 from trainer.common.replay_buffer import Batch
-from trainer.sac.networks import TARGET_RATE
+from trainer.sac.agent import TARGET_RATE
 
 ALPHA, DISCOUNT, LR = 0.3, 0.9, 1e-3
 HYPERPARAMETERS = Hyperparameters(

@@ -80,7 +80,7 @@ def test_a_password_file_without_redis_is_a_mistake() -> None:
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest_known_one() -> None:
-    with pytest.raises(InputError, match="did you mean .UNDERCUT_STORE"):
+    with pytest.raises(InputError, match=r"did you mean .UNDERCUT_STORE"):
         HostSettings.load({"UNDERCUT_STOER": "s3://runs"})
 
 

@@ -22,9 +22,8 @@ from tests.support import circle
 from trainer.checkpoints import Checkpoints
 from undercut.analysis.places import SECTORS, STEERING_BINS, command_label
 from undercut.backends.local.rollouts import evaluation_laps
-from undercut.figures.action_use import action_use
 from undercut.figures.diagnostics_plot import diagnostics_plot
-from undercut.figures.inspection import InspectedLap, heat_over
+from undercut.figures.inspection import InspectedLap, action_use, heat_over
 from undercut.report import inspecting
 from undercut.runs.run import Run
 from undercut.runs.sessions import checkpoint

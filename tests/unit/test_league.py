@@ -21,11 +21,10 @@ from tests.aws_server import BUCKET, AwsServer
 from tests.conftest import REPO
 from tests.frozen import add_track, constant_graph, hold_deg, untrained_run
 from tests.unit.test_league_bundle import METADATA, flat, graph_of
-from trainer.export import car_bundle
+from trainer.common.export import car_bundle
 from undercut.api import evaluate
 from undercut.cli.main import app
-from undercut.league.league import League
-from undercut.league.publishing import publish
+from undercut.league.league import League, publish
 from undercut.league.rules import SubmissionLimits
 from undercut.league.sandbox import JailedPolicy, SubmissionError
 

@@ -18,7 +18,7 @@ from contract.runtime import quiet_import
 from simapp.policy import NETWORK, FrozenPolicy
 from tests.foreign_model import FIVE, ForeignModel
 from tests.frozen import constant_graph
-from trainer.export import car_bundle
+from trainer.common.export import car_bundle
 from undercut.league.bundle import PLAIN_OPS, SubmittedModel, check_graph, read_submission, reason_of
 from undercut.league.rules import SubmissionLimits
 

@@ -16,8 +16,8 @@ from contract.rollout import Rollout
 from tests.stock_coach import CAMERA, episode, metadata
 from trainer.agents import CoachAgent, SacAgent, make_agent
 from trainer.coach import shim
-from trainer.common.minibatches import in_pairs
 from trainer.common.mirror import Mirror
+from trainer.ppo.agent import in_pairs
 from trainer.ppo.tuned import command_table
 
 SMALL = "DEEP_CONVOLUTIONAL_NETWORK_DEEP"

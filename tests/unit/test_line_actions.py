@@ -12,7 +12,7 @@ from contract.metadata import ContinuousActions, DiscreteActions, ModelMetadata
 from contract.state import FloatArray
 from tests.line_support import kidney
 from undercut.line.actions import action_space, best_lap, clustered, ranges
-from undercut.line.writing import metadata_json
+from undercut.line.reporting import metadata_json
 
 commands_of_laps = st.lists(
     st.tuples(st.floats(-30.0, 30.0), st.floats(0.1, 4.0), st.floats(0.01, 0.1)), min_size=3, max_size=60

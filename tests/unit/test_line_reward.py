@@ -13,7 +13,7 @@ from contract.errors import InputError
 from contract.state import STEP_S
 from tests.line_support import kidney
 from undercut.line import raceline
-from undercut.line.writing import MAX_POINTS, literal, reward_source
+from undercut.line.reporting import MAX_POINTS, literal, reward_source
 from undercut.scaffold.new import Wish, new_folder
 
 Reward = Callable[[dict[str, Any]], float]

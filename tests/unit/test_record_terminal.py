@@ -1,4 +1,4 @@
-"""The recorder of README's terminal: time is kept or cut as it says, and the SVG shows each screen in its turn."""
+"""The recorder of the docs' terminal: time is kept or cut as it says, and the SVG shows each screen in its turn."""
 
 import re
 import shlex

@@ -30,8 +30,7 @@ from undercut.analysis.tables import Column, Table
 from undercut.report import curves, maps, page
 from undercut.report import report as reporting
 from undercut.report.canvas import Picture, picture
-from undercut.report.report import report
-from undercut.report.tables import best_laps_table, comparison_table, episode_table, iteration_rows
+from undercut.report.report import best_laps_table, comparison_table, episode_table, iteration_rows, report
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 MAX_BYTES = 3_000_000

@@ -17,7 +17,7 @@ from contract.vehicle import FRONT_POINT_X_M
 from tests.watching import TRACK, drive, write_race, write_run
 from undercut.runs.live import LIVE, LiveSession, live_recording
 from undercut.view.laps import COLUMNS, MAX_CARS, OBJECT_COLUMNS, LapReader, Laps, Show
-from undercut.view.pictures import Pictures, grid, objects_around
+from undercut.view.stage import Pictures, grid, objects_around
 from undercut.view.subject import RECORDING, Subject, subjects
 
 pytestmark = pytest.mark.usefixtures("racer")

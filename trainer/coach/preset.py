@@ -19,7 +19,7 @@ from contract.errors import InputError, UndercutError
 from contract.fields import MISSING, nearest
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
-from contract.pythonfile import compile_python, leaves_no_bytecode, read_python, told
+from contract.pythonfile import compile_python, leaves_no_bytecode, message_of, read_python
 from trainer.coach import shim
 from trainer.common import networks
 
@@ -84,7 +84,7 @@ class Preset:
             trace = "".join(traceback.format_exception(type(error), error, own)).rstrip()
             where = f"{self.path}, line {line}" if line else str(self.path)
             fix = f"correct the preset; where it failed:\n{trace}"
-            raise InputError(where, told(error), rule, fix) from None
+            raise InputError(where, message_of(error), rule, fix) from None
 
     def _racers(self, trace: TracebackType | None) -> tuple[TracebackType | None, int | None]:
         """The traceback from the first frame of the racer's file on, and the last line of it that ran."""

@@ -68,24 +68,24 @@ class Saliency:
                     name: graph.get_tensor_by_name(f"{network}/network_0/{name}/{name}:0")
                     for name in metadata.observation_shapes()
                 }
-                said = graph.get_tensor_by_name(f"{head}/{policy}:0")
+                output = graph.get_tensor_by_name(f"{head}/{policy}:0")
                 self._output = graph.get_tensor_by_name(f"{head}/policy:0")
             except KeyError as error:
                 raise InputError("model.pb", str(error).strip("'\""), _RULE, _FIX) from error
             picture = self._inputs[metadata.camera]
-            layers = _pictures(said, picture)
+            layers = _pictures(output, picture)
             self._chosen = v1.placeholder(tf.int64, [None], "chosen")
-            scores = tf.unstack(said, axis=1) if self._continuous else [_log_odds(tf, said, self._chosen)]
+            scores = tf.unstack(output, axis=1) if self._continuous else [_log_odds(tf, output, self._chosen)]
             gradients = [tf.gradients(score, layers) for score in scores]
             if any(gradient is None for found in gradients for gradient in found):
-                raise InputError("model.pb", said.op.type, _RULE, _FIX)
+                raise InputError("model.pb", output.op.type, _RULE, _FIX)
             self._evidence = [
                 tf.add_n([tf.abs(tf.reduce_sum(tf.cast(layer * gradient, tf.float32), axis=3)) for gradient in found])
                 for layer, *found in zip(layers, *gradients, strict=True)
             ]
             self._places = [_places(layer, picture) for layer in layers]
-            products = (op for op in _ancestors(said.op) if op.type == "MatMul")
-            self._embedding = next((op.inputs[0] for op in products), said)
+            products = (op for op in _ancestors(output.op) if op.type == "MatMul")
+            self._embedding = next((op.inputs[0] for op in products), output)
         config = v1.ConfigProto()
         config.intra_op_parallelism_threads, config.inter_op_parallelism_threads = session_threads(threads)
         config.gpu_options.allow_growth = True

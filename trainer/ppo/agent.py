@@ -15,16 +15,31 @@ from contract.metadata import ModelMetadata
 from contract.protocols import UpdateReport
 from contract.rollout import Rollout
 from contract.runtime import is_bfloat16
+from contract.state import IntArray
 from trainer.coach import shim
 from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.common import networks
 from trainer.common.chained_arrays import ChainedArrays
 from trainer.common.checkpoint import CheckpointedAgent, GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
-from trainer.common.minibatches import in_pairs, minibatches
 from trainer.common.mirror import Mirror
 from trainer.common.session import own_global_state, session_config
 from trainer.ppo.diagnostics import value_diagnostics
+
+
+def in_pairs(rng: np.random.Generator, count: int) -> IntArray:
+    """(N,) an order of N steps in which two that follow each other stay together, other ones each time: what a change
+    from one step to the next is seen by without a further pass through the network."""
+    first = int(rng.integers(0, 2))
+    pairs = [np.arange(first + 2 * k, min(first + 2 * k + 2, count)) for k in range((count - first + 1) // 2)]
+    if first:
+        pairs.append(np.arange(1))
+    return np.concatenate([pairs[k] for k in rng.permutation(len(pairs))])
+
+
+def minibatches(order: IntArray, batch_size: int) -> list[IntArray]:
+    """Cut (N,) indices into ceil(N / batch_size) nearly equal parts, so that the last one is not a noisy sliver."""
+    return np.array_split(order, -(-len(order) // batch_size))
 
 
 class CoachAgent(CheckpointedAgent):

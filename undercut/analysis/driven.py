@@ -14,11 +14,9 @@ from contract.metadata import ContinuousActions, DiscreteActions, ModelMetadata
 from contract.metrics import EvaluationRow, TrainingRow, salvage_evaluation_metrics, salvage_training_metrics
 from contract.salvage import list_of_objects
 from contract.simtrace import LoggedRun, Trace, read_csv, read_log
-from undercut.analysis.files import LogFiles
-from undercut.analysis.folders import is_metrics
+from undercut.analysis.files import LogFiles, is_metrics, rolled
 from undercut.analysis.joining import by_iteration, check_episodes, evaluation_episodes, is_whole
 from undercut.analysis.log import Episode, Kind
-from undercut.analysis.unpacked import rolled
 from undercut.analysis.workers import share, training_of, worker_of_metrics, worker_of_trace
 
 # --- A simulator's log (robomaker.log, simulation.log) ----------------------------------------------------------------
@@ -54,19 +52,19 @@ def read_simulator_log(text: str, key: str, where: str) -> tuple[SimulatorLog, l
     """The log, and what is not whole in it. What it was driven for is what its JOB_TYPE says, or else its path."""
     runs, problems = read_log(text, where)
     head = text[:_HEAD]
-    told = {name: word or bare for name, word, bare in _PARAMETER.findall(head)} | dict(_ROS_PARAMETER.findall(head))
-    job = told.get("JOB_TYPE", "").upper()
+    given = {name: word or bare for name, word, bare in _PARAMETER.findall(head)} | dict(_ROS_PARAMETER.findall(head))
+    job = given.get("JOB_TYPE", "").upper()
     of_path = re.search(r"(?:^|/)(?:evaluation|leaderboard)", key.lower()) is not None
     is_evaluation = job == "EVALUATION" or (job != "TRAINING" and of_path)
     episodes = _EPISODES.search(head)
-    workers = told.get("NUM_WORKERS", "1")
+    workers = given.get("NUM_WORKERS", "1")
     log = SimulatorLog(
         key,
         Kind.evaluation if is_evaluation else Kind.training,
         runs,
         int(episodes[1]) if episodes else 0,
         int(workers) if re.fullmatch(r"[1-9][0-9]{0,2}", workers) else 1,
-        told.get("WORLD_NAME", ""),
+        given.get("WORLD_NAME", ""),
         _actions(head),
     )
     return log, problems
@@ -82,8 +80,8 @@ def _actions(head: str) -> DiscreteActions | ContinuousActions | None:
         warnings.simplefilter("ignore")
         try:
             space = json.loads(text)
-            told = json.dumps({"action_space": space, "action_space_type": kind})
-            return ModelMetadata.parse(told, "log", strict=False).actions
+            metadata = json.dumps({"action_space": space, "action_space_type": kind})
+            return ModelMetadata.parse(metadata, "log", strict=False).actions
         except (ValueError, RecursionError, InputError):
             return None
 
@@ -157,10 +155,10 @@ class Driven:
                 )
             elif of_training:
                 training[worker], problems = salvage_training_metrics(text, self._files.where(key))
-                self._files.tell(problems, then)
+                self._files.note(problems, then)
             else:
                 evaluations[key], problems = salvage_evaluation_metrics(text, self._files.where(key))
-                self._files.tell(problems, then)
+                self._files.note(problems, then)
         return training, evaluations
 
     def _training(
@@ -208,7 +206,7 @@ class Driven:
                 self._files.problems.append(f"{self._files.where(key)} is empty: its episodes have no path")
                 continue
             found, problems = read_csv(text, self._files.where(key))
-            self._files.tell(problems, "left out, the other rows are used")
+            self._files.note(problems, "left out, the other rows are used")
             cut = [trace.episode for trace in found if not is_whole(trace)]
             if cut and not problems:
                 self._files.problems.append(
@@ -236,7 +234,7 @@ class Driven:
             log, problems = read_simulator_log(text, parts[-1], self._files.where(parts[-1]))
             if wanted[log.kind]:
                 self.simulators.append(log)
-                self._files.tell(problems, "left out, the other lines are used")
+                self._files.note(problems, "left out, the other lines are used")
         for log in self.simulators:
             if log.kind is Kind.evaluation:
                 for run in log.runs:
@@ -253,8 +251,8 @@ class Driven:
         workers = max([len(training), *(log.workers for log, _ in training)]) if training else 1
         for worker, (_, run) in enumerate(training):
             each = max(share(episodes or USUAL_EPISODES, workers, worker), 1)
-            told = enumerate(by_iteration(rows.get(0, []))[0])
-            of_rows = {row.episode - 1: i for i, trained in told for row in trained}
+            groups = enumerate(by_iteration(rows.get(0, []))[0])
+            of_rows = {row.episode - 1: i for i, trained in groups for row in trained}
             for trace in run.traces:
                 iteration = of_rows.get(trace.episode) if worker == 0 else None
                 known = trace.episode // each if iteration is None else iteration
@@ -266,12 +264,12 @@ class Driven:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                told = (
+                hyperparameters = (
                     Hyperparameters.parse(found[1], self._files.where(found[0]), "sac", strict=False) if found else None
                 )
         except InputError:
-            told = None
-        return told.num_episodes_between_training if told else 0
+            hyperparameters = None
+        return hyperparameters.num_episodes_between_training if hyperparameters else 0
 
 
 def _one_after_the_other(logs: Sequence[tuple[SimulatorLog, LoggedRun]]) -> list[tuple[SimulatorLog, LoggedRun]]:

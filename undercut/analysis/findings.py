@@ -47,24 +47,12 @@ class LogFinding:
 
 def findings(log: RunLog) -> list[LogFinding]:
     """What the rules of this file find in a log, the outcome first."""
-    rules: tuple[Callable[[_Facts], Sequence[LogFinding | None]], ...] = (
-        _outcome,
-        _first_lap,
-        _after_the_best,
-        _progress,
-        _exits,
-        _shortcuts,
-        _entropy,
-        _speed,
-        _actions,
-        _swings,
-        _reward,
-        _slow_sector,
-        _limit,
-        _cut,
+    rules: tuple[Callable[[_Facts], LogFinding | None], ...] = (
+        *(_outcome, _first_lap, _first_clean_check, _after_the_best, _progress, _exits, _shortcuts, _entropy, _speed),
+        *(_unused_actions, _main_action, _swings, _reward, _slow_sector, _limit, _cut),
     )
     facts = _Facts(log)
-    return [finding for rule in rules for finding in rule(facts) if finding is not None]
+    return [found for rule in rules if (found := rule(facts)) is not None]
 
 
 class _Facts:
@@ -76,17 +64,16 @@ class _Facts:
         self.scale = LapScale.of(log)
         self.laps = log.laps()
         iterations = sorted({episode.iteration for episode in log.of(Kind.training)})
-        self.late_from = iterations[-max(1, math.ceil(LATE * len(iterations)))] if iterations else 0
-        self.late = [episode for episode in log.of(Kind.training) if episode.iteration >= self.late_from]
+        late_from = iterations[-max(1, math.ceil(LATE * len(iterations)))] if iterations else 0
+        self.late = [episode for episode in log.of(Kind.training) if episode.iteration >= late_from]
+        self.late_traced = [episode for episode in log.traced(Kind.training) if episode.iteration >= late_from]
+        self.late_use = action_use(log, self.late_traced, self.scale)
 
-    def late_traced(self) -> list[Episode]:
-        return [episode for episode in self.log.traced(Kind.training) if episode.iteration >= self.late_from]
 
-
-def _outcome(facts: _Facts) -> Sequence[LogFinding | None]:
+def _outcome(facts: _Facts) -> LogFinding | None:
     laps = facts.laps
     if not laps:
-        return [LogFinding("Nothing was driven that is known.", "no episode in metrics or simtraces", "bad")]
+        return LogFinding("Nothing was driven that is known.", "no episode in metrics or simtraces", "bad")
     complete = [lap for lap in laps if lap.complete]
     what = laps[0].kind.words
     of = f"{len(complete)} of {len(laps)} laps of the {what}"
@@ -95,92 +82,83 @@ def _outcome(facts: _Facts) -> Sequence[LogFinding | None]:
     rule = "the evaluation's laps; without one, those of the last evaluation in training, or of its last iteration"
     if not complete:
         furthest = max(lap.completion_pct for lap in laps)
-        return [LogFinding(f"No lap is complete: {of}; the furthest came to {furthest:.0f} %.", rule, "bad")]
+        return LogFinding(f"No lap is complete: {of}; the furthest came to {furthest:.0f} %.", rule, "bad")
     times = np.array([lap.time_s for lap in complete])
     several = f" on average, between {times.min():.2f} and {times.max():.2f} s"
     resets = sum(lap.resets for lap in complete)
-    told = f"{of} are complete: {times.mean():.2f} s{several if len(times) > 1 else ''}"
-    told += f", with {resets} resets." if resets else "."
-    return [LogFinding(told, rule, "good" if len(complete) == len(laps) and not resets else "plain")]
+    text = f"{of} are complete: {times.mean():.2f} s{several if len(times) > 1 else ''}"
+    text += f", with {resets} resets." if resets else "."
+    return LogFinding(text, rule, "good" if len(complete) == len(laps) and not resets else "plain")
 
 
-def _first_lap(facts: _Facts) -> Sequence[LogFinding | None]:
-    found: list[LogFinding | None] = []
-    first = next((episode for episode in facts.log.of(Kind.training) if episode.complete), None)
-    if first is not None:
-        text = f"The first complete lap in training was episode {first.number + 1}, in iteration {first.iteration}"
-        before = [row.steps for row in facts.table if row.iteration <= first.iteration]
-        steps = facts.log.update("steps", first.iteration)
-        if steps is None and None not in before and len(before) == first.iteration + 1:
-            steps = float(sum(row or 0 for row in before))
-        told = f" (within {steps:,.0f} training steps)" if steps is not None else ""
-        found.append(LogFinding(f"{text}{told}: {first.time_s:.2f} s.", "first training episode at 100 %"))
-    elif facts.log.of(Kind.training):
-        furthest = max(episode.completion_pct for episode in facts.log.of(Kind.training))
-        found.append(
-            LogFinding(
-                f"No training episode completed a lap; the furthest came to {furthest:.0f} %.",
-                "first training episode at 100 %",
-            )
-        )
+def _first_lap(facts: _Facts) -> LogFinding | None:
+    rule = "first training episode at 100 %"
+    episodes = facts.log.of(Kind.training)
+    first = next((episode for episode in episodes if episode.complete), None)
+    if first is None:
+        furthest = max((episode.completion_pct for episode in episodes), default=0.0)
+        text = f"No training episode completed a lap; the furthest came to {furthest:.0f} %."
+        return LogFinding(text, rule) if episodes else None
+    text = f"The first complete lap in training was episode {first.number + 1}, in iteration {first.iteration}"
+    before = [row.steps for row in facts.table if row.iteration <= first.iteration]
+    steps = facts.log.update("steps", first.iteration)
+    if steps is None and None not in before and len(before) == first.iteration + 1:
+        steps = float(sum(row or 0 for row in before))
+    within = f" (within {steps:,.0f} training steps)" if steps is not None else ""
+    return LogFinding(f"{text}{within}: {first.time_s:.2f} s.", rule)
+
+
+def _first_clean_check(facts: _Facts) -> LogFinding | None:
     clean = next((row for row in facts.table if row.checks and row.check_complete == row.checks), None)
-    if clean is not None:
-        found.append(
-            LogFinding(
-                f"All {clean.checks} evaluation laps were complete for the first time after iteration "
-                f"{clean.iteration}.",
-                "first evaluation in training of complete laps only",
-                "good",
-            )
-        )
-    return found
+    if clean is None:
+        return None
+    text = f"All {clean.checks} evaluation laps were complete for the first time after iteration {clean.iteration}."
+    return LogFinding(text, "first evaluation in training of complete laps only", "good")
 
 
-def _after_the_best(facts: _Facts) -> Sequence[LogFinding | None]:
+def _after_the_best(facts: _Facts) -> LogFinding | None:
     rows = [(row.iteration, row.check_completion_pct) for row in facts.table if row.check_completion_pct is not None]
     if len(rows) < 2:
-        return []
+        return None
     best = max(rows, key=lambda row: row[1])
     last = rows[-1]
     if best[1] - last[1] <= _WORSE_PCT:
-        return []
+        return None
     text = (
         f"The last evaluation in training (iteration {last[0]}) came to {last[1]:.0f} % of a lap on average, the best "
         f"one (iteration {best[0]}) to {best[1]:.0f} %: drive the best checkpoint, not the last."
     )
-    return [
-        LogFinding(text, f"the last evaluation's mean completion is over {_WORSE_PCT:.0f} points below the best", "bad")
-    ]
+    return LogFinding(
+        text, f"the last evaluation's mean completion is over {_WORSE_PCT:.0f} points below the best", "bad"
+    )
 
 
-def _progress(facts: _Facts) -> Sequence[LogFinding | None]:
+def _progress(facts: _Facts) -> LogFinding | None:
     rows = [row for row in facts.table if row.completion_pct is not None]
     if len(rows) < 4:
-        return []
+        return None
     third = max(1, len(rows) // 3)
     early = mean([row.completion_pct for row in rows[:third] if row.completion_pct is not None])
     late = mean([row.completion_pct for row in rows[-third:] if row.completion_pct is not None])
     if early is None or late is None:
-        return []
+        return None
     text = (
         f"Training episodes came to {early:.0f} % of a lap on average in the first {third} iterations, and to "
         f"{late:.0f} % in the last {third}."
     )
-    return [
-        LogFinding(text, "mean completion of the first and last third of the iterations", _mood(late - early, 10.0))
-    ]
+    return LogFinding(text, "mean completion of the first and last third of the iterations", _mood(late - early, 10.0))
 
 
 def _mood(gain: float, enough: float) -> str:
     return "good" if gain >= enough else "bad" if gain < 0.0 else "plain"
 
 
-def _exits(facts: _Facts) -> Sequence[LogFinding | None]:
-    episodes = facts.late_traced() or facts.log.traced(*EVALUATIONS)
+def _exits(facts: _Facts) -> LogFinding | None:
+    episodes = facts.late_traced or facts.log.traced(*EVALUATIONS)
     rows = exits(episodes)
     cluster = densest(facts.scale.shares(rows)) if len(rows) >= _FEW_EXITS else None
     if cluster is None:
-        return []
+        return None
     first, last = facts.scale.waypoint(cluster.begin), facts.scale.waypoint(cluster.end)
     share = 100 * cluster.count / cluster.total
     text = (
@@ -194,8 +172,8 @@ def _exits(facts: _Facts) -> Sequence[LogFinding | None]:
         f"less than {100 * _CHANCE:g} % of cases"
     )
     if chance < _CHANCE:
-        return [LogFinding(f"{text}; this stretch stands out.", rule, "bad")]
-    return [LogFinding(f"{text}; chance alone does as much, so no stretch stands out.", rule)]
+        return LogFinding(f"{text}; this stretch stands out.", rule, "bad")
+    return LogFinding(f"{text}; chance alone does as much, so no stretch stands out.", rule)
 
 
 def _which(episodes: Sequence[Episode]) -> str:
@@ -205,11 +183,11 @@ def _which(episodes: Sequence[Episode]) -> str:
     return f"iterations {numbers[0]} to {numbers[-1]}"
 
 
-def _shortcuts(facts: _Facts) -> Sequence[LogFinding | None]:
+def _shortcuts(facts: _Facts) -> LogFinding | None:
     episodes = facts.log.traced(*Kind)
     found = [(episode, rows) for episode in episodes if len(rows := jumps(episode))]
     if not found:
-        return []
+        return None
     shares = facts.scale.shares(np.concatenate([rows for _, rows in found]))
     cluster = densest(shares)
     assert cluster is not None
@@ -219,33 +197,33 @@ def _shortcuts(facts: _Facts) -> Sequence[LogFinding | None]:
         f"onto another part of the road, most often at waypoint {facts.scale.waypoint(cluster.begin)}. Such laps are "
         f"no whole laps."
     )
-    return [
-        LogFinding(text, f"progress of more than {JUMP_M:g} m of the centre line in one step, resets left out", "bad")
-    ]
+    return LogFinding(
+        text, f"progress of more than {JUMP_M:g} m of the centre line in one step, resets left out", "bad"
+    )
 
 
-def _entropy(facts: _Facts) -> Sequence[LogFinding | None]:
-    told = [(row.iteration, row.entropy) for row in facts.table if row.entropy is not None]
-    if len(told) < 2 or isinstance(facts.log.actions, ContinuousActions):
-        return []
-    begin, end = told[0][1], told[-1][1]
+def _entropy(facts: _Facts) -> LogFinding | None:
+    entropies = [(row.iteration, row.entropy) for row in facts.table if row.entropy is not None]
+    if len(entropies) < 2 or isinstance(facts.log.actions, ContinuousActions):
+        return None
+    begin, end = entropies[0][1], entropies[-1][1]
     limit = _ENTROPY_LEFT * begin
     rule = "entropy of the policy against half of its first value; discrete actions only"
-    below = next(((iteration, value) for iteration, value in told if value < limit), None)
+    below = next(((iteration, value) for iteration, value in entropies if value < limit), None)
     if below is not None and begin > 0.0:
         text = (
             f"Entropy fell below {limit:.2f} nats, half of its first value, at iteration {below[0]} ({below[1]:.2f}); "
             f"it ended at {end:.2f}."
         )
-        return [LogFinding(text, rule)]
+        return LogFinding(text, rule)
     text = f"Entropy went from {begin:.2f} to {end:.2f} nats and is still above half of its first value: it explores."
-    return [LogFinding(text, rule)]
+    return LogFinding(text, rule)
 
 
-def _speed(facts: _Facts) -> Sequence[LogFinding | None]:
+def _speed(facts: _Facts) -> LogFinding | None:
     laps = [lap for lap in facts.laps if len(lap.steps)]
     if not laps:
-        return []
+        return None
     rows = rows_of(laps)
     commanded = float(rows["speed_mps"].max())
     speeds = np.concatenate([driven(lap.steps)[1] for lap in laps])
@@ -259,36 +237,37 @@ def _speed(facts: _Facts) -> Sequence[LogFinding | None]:
         top = actions.speed_mps[1]
     if top is not None and commanded < 0.95 * top:
         text = f"Commanded speed never was above {commanded:.2f} m/s, though the actions go up to {top:.2f} m/s"
-        return [LogFinding(f"{text}{fastest_driven}.", rule)]
+        return LogFinding(f"{text}{fastest_driven}.", rule)
     percent = 100.0 * float(np.mean(rows["speed_mps"] >= 0.95 * commanded))
     share = f"{percent:.0f} %" if percent >= 1.0 else "less than 1 %"
     text = f"Top speed, {commanded:.2f} m/s, is commanded in {share} of the steps{fastest_driven}."
-    return [LogFinding(text, rule)]
+    return LogFinding(text, rule)
 
 
-def _actions(facts: _Facts) -> Sequence[LogFinding | None]:
-    found: list[LogFinding | None] = []
-    late = facts.late_traced()
-    use = action_use(facts.log, late, facts.scale)
+def _unused_actions(facts: _Facts) -> LogFinding | None:
+    use = facts.late_use
     if use is None or use.continuous:
-        return []
+        return None
     unused = [label for label, share in zip(use.labels, use.overall, strict=True) if share < _UNUSED]
-    if unused:
-        text = f"{len(unused)} of {len(use.labels)} actions are hardly used: {', '.join(unused)}."
-        rule = f"less than {100 * _UNUSED:.0f} % of the training steps in the last third of the iterations"
-        found.append(LogFinding(text, rule))
+    text = f"{len(unused)} of {len(use.labels)} actions are hardly used: {', '.join(unused)}."
+    rule = f"less than {100 * _UNUSED:.0f} % of the training steps in the last third of the iterations"
+    return LogFinding(text, rule) if unused else None
+
+
+def _main_action(facts: _Facts) -> LogFinding | None:
+    use = facts.late_use
+    if use is None or use.continuous or use.overall.max() <= _DOMINANT:
+        return None
     top = int(use.overall.argmax())
-    if use.overall[top] > _DOMINANT:
-        text = f"One action does most of the work: {use.labels[top]} in {100 * use.overall[top]:.0f} % of the steps."
-        rule = f"more than {100 * _DOMINANT:.0f} % of the training steps in the last third of the iterations"
-        found.append(LogFinding(text, rule, "bad"))
-    return found
+    text = f"One action does most of the work: {use.labels[top]} in {100 * use.overall[top]:.0f} % of the steps."
+    rule = f"more than {100 * _DOMINANT:.0f} % of the training steps in the last third of the iterations"
+    return LogFinding(text, rule, "bad")
 
 
-def _swings(facts: _Facts) -> Sequence[LogFinding | None]:
+def _swings(facts: _Facts) -> LogFinding | None:
     measured = [smooth for lap in facts.laps if (smooth := smoothness(lap.steps)) is not None]
     if not measured:
-        return []
+        return None
     swings = float(np.mean([smooth.swings_per_s for smooth in measured]))
     change = float(np.mean([smooth.steering_deg for smooth in measured]))
     rule = (
@@ -296,31 +275,31 @@ def _swings(facts: _Facts) -> Sequence[LogFinding | None]:
     )
     if swings > _SWINGS_PER_S:
         text = f"It zig-zags: steering changes sides {swings:.1f} times a second, by {change:.1f}° a step."
-        return [LogFinding(text, rule, "bad")]
+        return LogFinding(text, rule, "bad")
     text = f"It steers calmly: it changes sides {swings:.1f} times a second, and by {change:.1f}° a step."
-    return [LogFinding(text, rule, "good")]
+    return LogFinding(text, rule, "good")
 
 
-def _reward(facts: _Facts) -> Sequence[LogFinding | None]:
+def _reward(facts: _Facts) -> LogFinding | None:
     episodes = facts.log.of(Kind.training)
     rewards = np.array([episode.reward for episode in episodes])
     progress = np.array([episode.completion_pct for episode in episodes])
     if len(episodes) < 10 or not np.isfinite(rewards).all() or rewards.std() == 0.0 or progress.std() == 0.0:
-        return []
+        return None
     correlation = float(np.corrcoef(rewards, progress)[0, 1])
     rule = f"correlation (Pearson) over the training episodes; below {_WEAK_CORRELATION:g} it is weak"
     if correlation < _WEAK_CORRELATION:
         text = f"Reward hardly follows progress: r = {correlation:.2f} over {len(episodes)} episodes."
-        return [LogFinding(text, rule, "bad")]
-    return [LogFinding(f"Reward follows progress: r = {correlation:.2f} over {len(episodes)} episodes.", rule, "good")]
+        return LogFinding(text, rule, "bad")
+    return LogFinding(f"Reward follows progress: r = {correlation:.2f} over {len(episodes)} episodes.", rule, "good")
 
 
-def _slow_sector(facts: _Facts) -> Sequence[LogFinding | None]:
+def _slow_sector(facts: _Facts) -> LogFinding | None:
     if facts.log.track is None:
-        return []
+        return None
     times = sector_times(facts.log.traced(Kind.evaluation) or facts.log.traced(Kind.check), facts.scale)
     if len(times) < 2:
-        return []
+        return None
     seconds = np.array([it.seconds for it in times])
     best = fastest([it.lap for it in times], 1)[0]
     ideal = float(seconds.min(axis=0).sum())
@@ -331,13 +310,13 @@ def _slow_sector(facts: _Facts) -> Sequence[LogFinding | None]:
         f"The slowest tenth of the best lap ({best.time_s:.2f} s) is sector {slowest + 1}, waypoints {first} to "
         f"{last}: {mine[slowest]:.2f} s. The best sectors of {len(times)} laps together would make {ideal:.2f} s."
     )
-    return [LogFinding(text, f"seconds in each of {SECTORS} equal sectors, complete laps without resets")]
+    return LogFinding(text, f"seconds in each of {SECTORS} equal sectors, complete laps without resets")
 
 
-def _limit(facts: _Facts) -> Sequence[LogFinding | None]:
+def _limit(facts: _Facts) -> LogFinding | None:
     found = best_gap(facts.log)
     if found is None:
-        return []
+        return None
     lap, gap = found
     causes = ", ".join(f"{name} {seconds:+.2f} s" for name, seconds in gap.by_cause.items())
     worst = int(gap.by_sector.sum(axis=1).argmax())
@@ -348,17 +327,17 @@ def _limit(facts: _Facts) -> Sequence[LogFinding | None]:
         f"{last}: {gap.by_sector[worst].sum():.2f} s."
     )
     rule = "the fastest lap that the car can drive (undercut line); a longer way counts at the limit's own speed"
-    return [LogFinding(text, rule, "good" if gap.ratio <= _NEAR_LIMIT else "plain")]
+    return LogFinding(text, rule, "good" if gap.ratio <= _NEAR_LIMIT else "plain")
 
 
-def _cut(facts: _Facts) -> Sequence[LogFinding | None]:
+def _cut(facts: _Facts) -> LogFinding | None:
     late = facts.late
     cut = sum(episode.outcome is EpisodeStatus.time_up for episode in late)
     if not late or cut < _CUT_SHARE * len(late):
-        return []
+        return None
     longest = max((len(episode.steps) for episode in late), default=0)
     text = f"{cut} of the last {len(late)} training episodes were cut by the step limit ({longest * STEP_S:.0f} s)."
-    return [LogFinding(text, f"at least {100 * _CUT_SHARE:.0f} % of the last third's episodes ended as time_up", "bad")]
+    return LogFinding(text, f"at least {100 * _CUT_SHARE:.0f} % of the last third's episodes ended as time_up", "bad")
 
 
 def headline(log: RunLog) -> list[tuple[str, str, str]]:

@@ -22,10 +22,8 @@ from contract.salvage import list_of_objects
 from contract.state import FloatArray
 from simapp.tracks import Track, available_tracks, load_track
 from undercut.analysis.driven import Driven, Traces
-from undercut.analysis.files import LogFiles
-from undercut.analysis.folders import is_metrics, logs_in
+from undercut.analysis.files import LogFiles, Readable, Unpacked, counted, is_log, is_metrics, logs_in, minio_folder
 from undercut.analysis.log import Episode, Kind, RunLog, rows_of, same_length
-from undercut.analysis.unpacked import Readable, Unpacked, counted, is_log, minio_folder
 
 # --- Which known track some traces were driven on, and which way round ------------------------------------------------
 
@@ -144,22 +142,22 @@ class _LogReader:
         metadata = self._metadata()
         driven = Driven(self._files, logs=self._foreign)
         updates = self._updates()
-        told = config.track if config else self._told_track(driven)
-        track, is_reversed = self._track(told, config, driven.episodes)
+        track_name = config.track if config else self._track_name(driven)
+        track, is_reversed = self._track(track_name, config, driven.episodes)
         log = RunLog(
             name=self._name,
             source=self._files.where(),
             episodes=tuple(driven.episodes),
             updates=updates,
             track=track,
-            told_track=told,
+            track_name=track_name,
             is_reversed=is_reversed,
             actions=metadata.actions
             if metadata
             else next((it.actions for it in driven.simulators if it.actions), None),
             race=config.race if config else None,
             car=_car(config, metadata),
-            facts=tuple(_facts(config, metadata, track, told)),
+            facts=tuple(_facts(config, metadata, track, track_name)),
         )
         self._missing(log, driven.traces)
         return dataclasses.replace(log, problems=tuple(self._files.problems))
@@ -175,10 +173,10 @@ class _LogReader:
         try:
             return RunConfig.from_json(found[1], self._files.where(found[0]))
         except InputError as error:
-            self._files.tell([error], "track and settings are not known")
+            self._files.note([error], "track and settings are not known")
             return None
 
-    def _told_track(self, driven: Driven) -> str:
+    def _track_name(self, driven: Driven) -> str:
         """The track's name by a file of run parameters."""
         found = self._files.first(artifacts.TRAINING_PARAMS, "training_params_1.yaml")
         if found is None:
@@ -190,7 +188,7 @@ class _LogReader:
                     read_training_params(found[1], self._files.where(found[0]), strict=False).values.get("track", "")
                 )
             except InputError as error:
-                self._files.tell([error], "it is passed over")
+                self._files.note([error], "it is passed over")
                 return ""
 
     def _metadata(self) -> ModelMetadata | None:
@@ -205,7 +203,7 @@ class _LogReader:
             try:
                 return ModelMetadata.parse(found[1], self._files.where(found[0]), strict=False)
             except InputError as error:
-                self._files.tell([error], "actions are named by what the simtraces command")
+                self._files.note([error], "actions are named by what the simtraces command")
                 return None
 
     def _updates(self) -> dict[str, FloatArray]:
@@ -214,7 +212,7 @@ class _LogReader:
         found = self._files.first(artifacts.ITERATIONS)
         if found is not None:
             items, problem = list_of_objects(found[1], self._files.where(found[0]))
-            self._files.tell([problem] if problem else [], "the iterations before it are used")
+            self._files.note([problem] if problem else [], "the iterations before it are used")
             self._add(rows, items, found[0])
         found = self._files.first(artifacts.DIAGNOSTICS)
         if found is not None:
@@ -243,7 +241,7 @@ class _LogReader:
                 problems.append(InputError(where, str(item)[:80], rule, "restore the file"))
             else:
                 rows.setdefault(int(iteration), {}).update(numbers)
-        self._files.tell(problems, "this row is left out")
+        self._files.note(problems, "this row is left out")
 
     def _logged_updates(self) -> dict[int, dict[str, float]]:
         """Of the lines that training logs; an update's numbers are those of its last epoch."""
@@ -253,22 +251,22 @@ class _LogReader:
                 for match in _UPDATE_LINE.finditer(self._files.text(key) or ""):
                     if int(match[4]) == 0 or not updates:
                         updates.append({"iteration": float(len(updates))})
-                    told = zip(("policy_loss", "kl_divergence", "entropy"), match.groups(), strict=False)
-                    updates[-1] |= {name: _number(value) or math.nan for name, value in told}
+                    pairs = zip(("policy_loss", "kl_divergence", "entropy"), match.groups(), strict=False)
+                    updates[-1] |= {name: _number(value) or math.nan for name, value in pairs}
         return dict(enumerate(updates))
 
     def _track(
-        self, told: str, config: RunConfig | None, episodes: Sequence[Episode]
+        self, track_name: str, config: RunConfig | None, episodes: Sequence[Episode]
     ) -> tuple[Track | None, bool | None]:
         """The track as it was driven, and whether that is against its route's own order."""
         traced = [episode for episode in episodes if len(episode.steps)]
         track = self._given
-        if track is None and told:
+        if track is None and track_name:
             try:
-                track = load_track(told, self._search)
+                track = load_track(track_name, self._search)
             except InputError as error:
                 self._files.problems.append(
-                    f"the track {told!r} is not here ({error.rule}): maps show the cars' paths alone"
+                    f"the track {track_name!r} is not here ({error.rule}): maps show the cars' paths alone"
                 )
         lengths = sorted({episode.track_length_m for episode in traced})
         if track is not None and lengths and not any(same_length(it, track.length_m) for it in lengths):
@@ -277,7 +275,7 @@ class _LogReader:
                 f"{track.length_m:.2f} m: another track, so maps show the cars' paths alone"
             )
             return None, None
-        if track is None and not told and traced:
+        if track is None and not track_name and traced:
             track = matching_track(traced, self._search)
         if track is None:
             return None, config.reverse_dir if config else None
@@ -338,14 +336,14 @@ def _car(config: RunConfig | None, metadata: ModelMetadata | None) -> Car | None
 
 
 def _facts(
-    config: RunConfig | None, metadata: ModelMetadata | None, track: Track | None, told: str
+    config: RunConfig | None, metadata: ModelMetadata | None, track: Track | None, track_name: str
 ) -> list[tuple[str, str]]:
     """What the run was, to read."""
     facts = []
     if track is not None:
         facts.append(("track", f"{track.name}, lap {track.length_m:.2f} m"))
-    elif told:
-        facts.append(("track", told))
+    elif track_name:
+        facts.append(("track", track_name))
     if config is not None:
         facts.append(("race", config.race.race_type.replace("_", " ").lower()))
         facts.append(("seed", str(config.seed)))

@@ -87,7 +87,7 @@ class RunLog:
     updates   columns by name, (I,) each, among them "iteration"; NaN where a number is missing
     car       that was driven, None where no file says it
     limit     the fastest lap that it can drive on the track, None where nobody has asked for it
-    track     None where it is not known or not here; `told_track` is its name as the run has it
+    track     None where it is not known or not here; `track_name` is its name as the run has it
     problems  in words: what is missing or damaged, and what that prevents
     """
 
@@ -96,7 +96,7 @@ class RunLog:
     episodes: tuple[Episode, ...]
     updates: dict[str, FloatArray]
     track: Track | None = None
-    told_track: str = ""
+    track_name: str = ""
     is_reversed: bool | None = None
     actions: DiscreteActions | ContinuousActions | None = None
     race: RaceConfig | None = None
@@ -119,8 +119,8 @@ class RunLog:
     @property
     def iterations(self) -> list[int]:
         """Iterations that anything is known of, ascending."""
-        told = [int(number) for number in self.updates.get("iteration", ())]
-        return sorted({episode.iteration for episode in self.of(Kind.training, Kind.check)} | set(told))
+        updated = [int(number) for number in self.updates.get("iteration", ())]
+        return sorted({episode.iteration for episode in self.of(Kind.training, Kind.check)} | set(updated))
 
     def laps(self) -> list[Episode]:
         """The episodes that say how well it drives in the end: the evaluation's, else those of the last evaluation in

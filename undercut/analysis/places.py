@@ -132,9 +132,9 @@ def action_use(log: RunLog, episodes: Sequence[Episode], scale: LapScale) -> Act
 
 def steering_bins(log: RunLog, rows: np.ndarray) -> tuple[IntArray, list[str]]:
     """Commanded steering (R,) in bins of its range, and their labels."""
-    told = log.actions.steering_deg if isinstance(log.actions, ContinuousActions) else None
+    limits = log.actions.steering_deg if isinstance(log.actions, ContinuousActions) else None
     steering_deg = np.degrees(rows["steering_rad"])
-    low, high = told or (float(steering_deg.min()), float(steering_deg.max()))
+    low, high = limits or (float(steering_deg.min()), float(steering_deg.max()))
     return binned(steering_deg, low, max(high, low + 1.0))
 
 

@@ -77,7 +77,7 @@ def rescore(log: RunLog, reward: Reward) -> Rescoring:
     if log.track is None:
         raise InputError(
             f"the logs of {log.name}",
-            log.told_track or "no known track",
+            log.track_name or "no known track",
             "waypoints and the distance from the centre line come from the track",
             "name it with --track, or add its route file with: undercut tracks add FILE.npy",
         )
@@ -89,8 +89,8 @@ def rescore(log: RunLog, reward: Reward) -> Rescoring:
     read: set[str] = set()
     scored = []
     for episode in episodes:
-        told = zip(params_of(log.track, bool(log.is_reversed), episode), _held(episode.steps), strict=True)
-        values = [0.0 if held else reward(_Watched(params, read)) for params, held in told]
+        steps = zip(params_of(log.track, bool(log.is_reversed), episode), _held(episode.steps), strict=True)
+        values = [0.0 if held else reward(_Watched(params, read)) for params, held in steps]
         scored.append(Rescored(episode, episode.steps["reward"].astype(np.float64), np.array(values)))
     return Rescoring(
         episodes=scored,

@@ -126,7 +126,7 @@ class Measured:
         errors = self.pieces.errors_m(self.paths[name])
         return horizons(errors if some is None else errors[some])
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """As `--json` says it."""
         speed = self.pieces.speed_mps
         by_speed = []

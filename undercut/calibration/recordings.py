@@ -11,9 +11,7 @@ from contract.simtrace import LoggedRun, Trace, read_csv, read_log
 from contract.state import FloatArray
 from contract.stores.local import LocalStore
 from contract.vehicle import WHEELBASE_M
-from undercut.analysis.files import LogFiles
-from undercut.analysis.folders import group_of
-from undercut.analysis.unpacked import OneFile, Unpacked, is_log, minio_folder
+from undercut.analysis.files import LogFiles, OneFile, Unpacked, group_of, is_log, minio_folder
 from undercut.calibration.pieces import AHEAD, FARTHEST_M, FIRST_ROW
 
 LOG_MARK = "SIM_TRACE_LOG:"
@@ -58,14 +56,16 @@ def read_recordings(path: Path) -> list[DrivenLog]:
             if broken:
                 more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
                 problems.setdefault(name, []).append(f"{' '.join(str(broken[0]).split())}{more}")
-    told = [*place.problems, *files.problems]
+    shared = [*place.problems, *files.problems]
     recordings = [
-        DrivenLog(name, tuple(traces), tuple(problems.get(name, []) + told)) for name, traces in found.items() if traces
+        DrivenLog(name, tuple(traces), tuple(problems.get(name, []) + shared))
+        for name, traces in found.items()
+        if traces
     ]
     if not recordings:
         if place.minio:
             raise minio_folder(place.minio, str(path))
-        first = [*told, *(line for lines in problems.values() for line in lines), "none"][0]
+        first = [*shared, *(line for lines in problems.values() for line in lines), "none"][0]
         rule = "simtraces (*-iteration.csv), or logs with SIM_TRACE_LOG lines"
         raise InputError(str(path), first, rule, "name the folder that holds them")
     return recordings

@@ -20,7 +20,7 @@ from simapp.reward import RewardFunction
 from simapp.reward_service.service import RewardService
 from simapp.reward_source import load_reward
 from simapp.tracks import Track, load_track
-from undercut.analysis.unpacked import minio_folder
+from undercut.analysis.files import minio_folder
 from undercut.check.driven import check_drives, doubt, refusal
 from undercut.check.finding import CheckFinding
 from undercut.check.lap import Trial, drive_lap
@@ -136,8 +136,8 @@ def _doubting(path: Path, report: CheckReport) -> Iterator[None]:
         try:
             yield
         finally:
-            told = dict.fromkeys(str(it.message) for it in caught if issubclass(it.category, InputWarning))
-            report.findings += [doubt(text, str(path)) for text in told]
+            messages = dict.fromkeys(str(it.message) for it in caught if issubclass(it.category, InputWarning))
+            report.findings += [doubt(text, str(path)) for text in messages]
 
 
 def _metadata(path: Path | None, report: CheckReport, strict: bool) -> ModelMetadata | None:
@@ -152,13 +152,13 @@ def _metadata(path: Path | None, report: CheckReport, strict: bool) -> ModelMeta
     actions = metadata.actions
     if isinstance(actions, ContinuousActions):
         (left, right), (slow, fast) = actions.steering_deg, actions.speed_mps
-        told = f"any steering from {left:g} to {right:g} degrees, {slow:g} to {fast:g} m/s"
+        summary = f"any steering from {left:g} to {right:g} degrees, {slow:g} to {fast:g} m/s"
     else:
         left, right = float(actions.steering_deg.min()), float(actions.steering_deg.max())
         slow, fast = float(actions.speed_mps.min()), float(actions.speed_mps.max())
-        told = f"{actions.size} actions, {left:g} to {right:g} degrees, {slow:g} to {fast:g} m/s"
-    told += f"; {', '.join(metadata.sensors)}; {metadata.algorithm}"
-    report.findings.append(CheckFinding("ok", str(path), told))
+        summary = f"{actions.size} actions, {left:g} to {right:g} degrees, {slow:g} to {fast:g} m/s"
+    summary += f"; {', '.join(metadata.sensors)}; {metadata.algorithm}"
+    report.findings.append(CheckFinding("ok", str(path), summary))
     if left > 0.0 or right < 0.0 or (left == right == 0.0):
         text = f"steering goes from {left:g} to {right:g} degrees: the car cannot steer to both sides"
         report.findings.append(CheckFinding("warn", str(path), text, "add actions of the other side: left is positive"))
@@ -180,9 +180,9 @@ def _hyperparameters(path: Path | None, metadata: ModelMetadata | None, report: 
     except InputError as error:
         report.findings.append(refusal(error))
         return
-    told = f"{algorithm}: batch_size {read.batch_size}, num_epochs {read.num_epochs}, lr {read.lr:g}, "
-    told += f"discount_factor {read.discount_factor:g}, {read.num_episodes_between_training} episodes an iteration"
-    report.findings.append(CheckFinding("ok", str(path), told))
+    summary = f"{algorithm}: batch_size {read.batch_size}, num_epochs {read.num_epochs}, lr {read.lr:g}, "
+    summary += f"discount_factor {read.discount_factor:g}, {read.num_episodes_between_training} episodes an iteration"
+    report.findings.append(CheckFinding("ok", str(path), summary))
     if read.discount_factor > 0.0 and read.discount_factor < 0.8:
         text = (
             f"discount_factor {read.discount_factor:g}: the car looks {1 / (1 - read.discount_factor):.0f} steps ahead"
@@ -265,8 +265,8 @@ def _reward(
     found = []
     if is_python:
         found = check_source(function.source, str(path), known, metadata, road, race.objects_heading_in)
-    told = {key for key in trial.absent if any(repr(key) in finding.text for finding in found)}
-    report.findings += [*check_drives(trial, path, has_objects, told), *found]
+    absent = {key for key in trial.absent if any(repr(key) in finding.text for finding in found)}
+    report.findings += [*check_drives(trial, path, has_objects, absent), *found]
     report.reads, report.unread = sorted(trial.read), sorted(set(known) - trial.read)
     report.drives = [_row(trial, number) for number in range(len(trial.drives))]
     if trial.seconds:

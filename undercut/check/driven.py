@@ -86,13 +86,13 @@ def _speed(trial: Trial, what: str) -> list[CheckFinding]:
     if trial.again is None or not trial.seconds:
         return [CheckFinding("warn", what, "fails when a second copy of it runs", "keep no files or locks open")]
     typical, slowest = statistics.median(trial.seconds), max(trial.seconds)
-    told = f"{1e6 * typical:.3g} µs a call (median of {len(trial.seconds)}, slowest {1e3 * slowest:.1f} ms)"
+    took = f"{1e6 * typical:.3g} µs a call (median of {len(trial.seconds)}, slowest {1e3 * slowest:.1f} ms)"
     if typical > SLOW_S:
         fix = "do what stays the same once, at the top of the file; it is called for every car and step"
         return [
-            CheckFinding("warn", what, f"{told}: training drives at most {1 / typical:.0f} car-steps a second", fix)
+            CheckFinding("warn", what, f"{took}: training drives at most {1 / typical:.0f} car-steps a second", fix)
         ]
-    return [CheckFinding("ok", what, told)]
+    return [CheckFinding("ok", what, took)]
 
 
 def _reads(trial: Trial, what: str, reported: set[str]) -> list[CheckFinding]:
@@ -215,5 +215,5 @@ def refusal(error: InputError) -> CheckFinding:
 
 def doubt(text: str, path: str) -> CheckFinding:
     """An InputWarning of a file as a finding."""
-    told = text.removeprefix(path).lstrip(",: ")
-    return CheckFinding("warn", path, told)
+    message = text.removeprefix(path).lstrip(",: ")
+    return CheckFinding("warn", path, message)

@@ -229,8 +229,8 @@ def _drive(
     race.furnish(0, np.random.default_rng(0), start_m)
     race.start(0, start_m, 0.0, turn_rad)
     one, step = np.array([0]), 0
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), _limited():
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), _limited():
         try:
             while True:
                 outcome = race.step(one, driver(race, step))
@@ -240,7 +240,7 @@ def _drive(
                     break
         except RewardError as error:
             drive.failure = str(error)
-    drive.printed = said.getvalue()
+    drive.printed = printed.getvalue()
 
 
 _PLAIN = ModelMetadata.parse(

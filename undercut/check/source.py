@@ -305,35 +305,35 @@ class _SourceReader(ast.NodeVisitor):
             return
         if key not in self._ranges:
             return
-        low, high, told = self._ranges[key]
+        low, high, scope = self._ranges[key]
         if quantity.is_absolute:
             low, high = (0.0 if low <= 0.0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
         if op is ast.Eq and key in self._values:
             values = np.abs(self._values[key]) if quantity.is_absolute else self._values[key]
             if not np.isclose(values, value).any():
-                self.say("warn", line, f"{shown} is never true: {told}", "compare with one of them, or with a range")
+                self.say("warn", line, f"{shown} is never true: {scope}", "compare with one of them, or with a range")
         elif op in _COMPARE:
             holds = [_COMPARE[op](end, value) for end in (low, high)]
             if not any(holds):
-                self.say("warn", line, f"{shown} is never true: {told}", "change the number or the actions")
+                self.say("warn", line, f"{shown} is never true: {scope}", "change the number or the actions")
             elif all(holds) and key != "steps":
-                self.say("note", line, f"{shown} is always true: {told}", "change the number or the actions")
+                self.say("note", line, f"{shown} is always true: {scope}", "change the number or the actions")
 
 
 def _ranges(metadata: ModelMetadata | None) -> tuple[dict[str, tuple[float, float, str]], dict[str, np.ndarray]]:
     """Param -> lowest, highest and how to say it; param -> all of its values, where there are only some."""
-    speed, steering, told = (MIN_SPEED_MPS, MAX_SPEED_MPS), (-30.0, 30.0), "cars have"
+    speed, steering, whose = (MIN_SPEED_MPS, MAX_SPEED_MPS), (-30.0, 30.0), "cars have"
     values: dict[str, np.ndarray] = {}
     if metadata is not None:
-        told, actions = "the actions have", metadata.actions
+        whose, actions = "the actions have", metadata.actions
         if isinstance(actions, ContinuousActions):
             speed, steering = actions.speed_mps, actions.steering_deg
         else:
             values = {"speed": actions.speed_mps, "steering_angle": actions.steering_deg}
             speed, steering = ((float(it.min()), float(it.max())) for it in values.values())
     return {
-        "speed": (*speed, f"{told} speeds from {speed[0]:g} to {speed[1]:g} m/s"),
-        "steering_angle": (*steering, f"{told} angles from {steering[0]:g} to {steering[1]:g} degrees"),
+        "speed": (*speed, f"{whose} speeds from {speed[0]:g} to {speed[1]:g} m/s"),
+        "steering_angle": (*steering, f"{whose} angles from {steering[0]:g} to {steering[1]:g} degrees"),
         "heading": (-180.0, 180.0, "headings are from -180 to 180 degrees"),
         "progress": (0.0, 100.0, "progress goes from 0 to 100"),
         "steps": (1.0, math.inf, "the first call of an episode has steps 1"),

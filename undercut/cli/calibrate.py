@@ -13,7 +13,7 @@ from contract.config import is_run_name
 from contract.errors import InputError
 from contract.stores.local import write_file
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import CarOption, loading, told_on
+from undercut.cli.options import CarOption, loading, messages_on
 from undercut.runs.workspace import RUNS_PREFIX, workspace
 from undercut.terminal import say
 
@@ -37,7 +37,7 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Replay recorded commands with the simulated cars: how far they stray from the recorded path, at what speeds."""
-    out = told_on(as_json)
+    out = messages_on(as_json)
     with loading(out):
         from undercut.calibration.measure import fitted, measured, pooled
         from undercut.calibration.recordings import read_recordings
@@ -52,7 +52,7 @@ def calibrate(
         recordings = [recording for name in logs for recording in read_recordings(_path(name))]
         road = track_of(recordings, track)
         found = [measured(recording, cars) for recording in recordings]
-    summary: dict[str, Any] = {"recordings": [one.told() for one in found]}
+    summary: dict[str, Any] = {"recordings": [one.summary() for one in found]}
     if len(found) == 1:
         summary |= {"nearest": summary["recordings"][0]["nearest"]}
     if fit is not None:

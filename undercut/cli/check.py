@@ -12,7 +12,7 @@ from rich.table import Table
 
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import VerboseOption, loading, told_on
+from undercut.cli.options import VerboseOption, loading, messages_on
 
 STYLES = {"ok": "green", "note": "cyan", "warn": "yellow", "fail": "bold red"}
 
@@ -43,7 +43,7 @@ def check(
 
     Files that are named are all that is checked, unless a folder is too. Exit code 1 when something has to be mended.
     """
-    waiting = told_on(as_json)
+    waiting = messages_on(as_json)
     with loading(waiting):
         from undercut.check.check import Given
         from undercut.check.check import check as checked
@@ -72,9 +72,9 @@ def check(
             table = Table.grid(padding=(0, 2))
             for it in findings:
                 place = it.what[len(file) :].lstrip(",: ")
-                told = escape(f"{place}: {it.text}" if place else it.text)
+                text = escape(f"{place}: {it.text}" if place else it.text)
                 level = f"  [{STYLES[it.level]}]{it.level}[/]"
-                table.add_row(level, f"{told}\n[dim]-> {escape(it.fix)}[/]" if it.fix else told)
+                table.add_row(level, f"{text}\n[dim]-> {escape(it.fix)}[/]" if it.fix else text)
             console.print(table)
         if report.drives:
             _show_drives(console, report.drives)

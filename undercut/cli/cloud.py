@@ -277,7 +277,7 @@ def cost_table(settings: CloudSettings) -> Table:
     """Five models of one hour each: the guidance's table, ours, and one's own machine."""
     from undercut.backends.aws import cost as costs
 
-    told, ours = costs.prices(), costs.ours_a_month(settings)
+    aws, ours = costs.prices(), costs.ours_a_month(settings)
     title = f"five models of one hour each, US dollars a month; prices of {ours.dated}"
     table = Table("what", "how much", title=title)
     for name in ("as published", "by these prices"):
@@ -285,8 +285,8 @@ def cost_table(settings: CloudSettings) -> Table:
     for row, again in costs.guidance_again():
         table.add_row(row.service, row.assumption, f"{row.dollars:.2f}", f"{again:.2f}")
     again_sum = sum(again for _, again in costs.guidance_again())
-    published = f"of {told.guidance.dated}"
-    table.add_row("the guidance, in all", published, f"{told.guidance.total:.2f}", f"{again_sum:.2f}", end_section=True)
+    published = f"of {aws.guidance.dated}"
+    table.add_row("the guidance, in all", published, f"{aws.guidance.total:.2f}", f"{again_sum:.2f}", end_section=True)
     for what, amount, dollars in ours.lines:
         table.add_row(what, amount, "", f"{dollars:.2f}")
     table.add_row("undercut cloud train, in all", settings.instance_type, "", f"{ours.total:.2f}", end_section=True)

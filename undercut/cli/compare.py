@@ -18,7 +18,7 @@ from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus, UInt8Array
 from contract.stores.local import write_file
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption, loading, told_on
+from undercut.cli.options import ReverseOption, SeedOption, TrackOption, WhichOption, loading, messages_on
 from undercut.runs.run import TRACKS, Run, overlaid
 from undercut.terminal import say
 
@@ -62,7 +62,7 @@ def compare_laps(
     run: str, laps: int, checkpoint: str, track: str | None, reverse_dir: bool | None, seed: int | None, as_json: bool
 ) -> None:
     """Drive a model's laps in both simulators; see `compare`."""
-    out = told_on(as_json)
+    out = messages_on(as_json)
     with loading(out):
         from undercut.backends.local.rollouts import evaluation_laps
         from undercut.figures.comparison import comparison_plot, path_difference
@@ -84,7 +84,7 @@ def compare_laps(
     title = f"{run}, checkpoint {record.iteration}, on {road.name}"
     paths = [[lap.steps for lap in driven[kind]] for kind in SIMULATORS]
     opened.store.put(artifacts.COMPARISON_PLOT, comparison_plot(road, paths, SIMULATORS, differences, title))
-    told = {
+    result = {
         "run": run,
         "checkpoint": record.iteration,
         "track": road.name,
@@ -106,7 +106,7 @@ def compare_laps(
             for i, difference in enumerate(differences)
         ],
     }
-    text = json.dumps(told, indent=2)
+    text = json.dumps(result, indent=2)
     opened.store.put(artifacts.COMPARISON, f"{text}\n".encode())
     if as_json:
         typer.echo(text)
@@ -131,8 +131,8 @@ def compare_views(
     as_json: bool,
 ) -> None:
     """Draw a track from the same poses in both simulators, or in the built-in one and as recorded; see `compare`."""
-    told_where = told_on(as_json)
-    with loading(told_where):
+    messages = messages_on(as_json)
+    with loading(messages):
         from simapp.tracks import load_track
         from undercut.figures.views import Likeness, views_picture
         from undercut.runs import viewing
@@ -142,27 +142,27 @@ def compare_views(
     if name is None:
         raise InputError("--views", None, "frames are of a track", "name one with --track, or a run")
     road = load_track(name, [TRACKS])
-    with told_where.status("drawing frames"):
+    with messages.status("drawing frames"):
         recorded = None if frames is None else viewing.read_frames(frames)
         places = recorded.poses if recorded else viewing.random_poses(road, count, seed)
         theirs = recorded.grey if recorded else viewing.drawn(road, places, "gazebo")
         mine = viewing.drawn(road, places, "builtin")
     likeness = Likeness.of(mine, theirs)
-    told: dict[str, Any] = {"track": road.name, "against": str(frames) if frames else "gazebo", **likeness.summary()}
+    result: dict[str, Any] = {"track": road.name, "against": str(frames) if frames else "gazebo", **likeness.summary()}
     if opened is not None:
-        told |= _answers(opened, checkpoint, mine, theirs)
+        result |= _answers(opened, checkpoint, mine, theirs)
     path = out or Path(f"views-{road.name}.png")
     names = ("built-in camera", "recorded" if recorded else "Gazebo")
-    title = f"{road.name}: SSIM {told['ssim_median']:.3f}"
+    title = f"{road.name}: SSIM {result['ssim_median']:.3f}"
     write_file(path, views_picture(mine, theirs, likeness, names, title))
-    told["picture"] = str(path)
+    result["picture"] = str(path)
     if as_json:
         rows = zip(places.tolist(), likeness.ssim.tolist(), likeness.error.tolist(), strict=True)
-        told["poses"] = [{"pose": pose, "ssim": round(one, 4), "error": round(two, 3)} for pose, one, two in rows]
-        show_json(told)
+        result["poses"] = [{"pose": pose, "ssim": round(one, 4), "error": round(two, 3)} for pose, one, two in rows]
+        show_json(result)
         return
-    table = Table("", "", title=f"{road.name}: the built-in camera against {told['against']}", show_header=False)
-    for key, value in told.items():
+    table = Table("", "", title=f"{road.name}: the built-in camera against {result['against']}", show_header=False)
+    for key, value in result.items():
         if key not in ("track", "against", "picture"):
             table.add_row(key.replace("_", " "), "none" if value is None else str(value))
     console.print(table)
@@ -175,7 +175,7 @@ def _answers(run: Run, checkpoint: str, mine: UInt8Array, theirs: UInt8Array) ->
 
     (record, policy), metadata = sessions.chosen_policy(run, checkpoint), run.files.metadata
     both = [viewing.best_actions(policy, metadata, each) for each in (mine, theirs)]
-    told: dict[str, float | int] = {"checkpoint": record.iteration}
+    answers: dict[str, float | int] = {"checkpoint": record.iteration}
     if isinstance(metadata.actions, DiscreteActions):
-        return told | {"same_best_action_pct": round(viewing.agreement_pct(*both), 1)}
-    return told | {"mean_action_difference": round(float(np.abs(both[0] - both[1]).mean()), 4)}
+        return answers | {"same_best_action_pct": round(viewing.agreement_pct(*both), 1)}
+    return answers | {"mean_action_difference": round(float(np.abs(both[0] - both[1]).mean()), 4)}

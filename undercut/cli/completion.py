@@ -76,6 +76,6 @@ def complete_by_name(app: typer.Typer) -> None:
 
 
 def _matching(incomplete: str, known: Callable[[], Iterable[str]]) -> list[str]:
-    with contextlib.suppress(Exception):  # a broken file is told of by the command, not by TAB
+    with contextlib.suppress(Exception):  # the command says what is wrong with a broken file, TAB does not
         return [name for name in known() if name.startswith(incomplete)]
     return []

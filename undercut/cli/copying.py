@@ -73,5 +73,5 @@ def copy_between(run: str, source: Place, target: Place) -> None:
         else:
             done = copying.copy(source.below(path), there, tell)
     last = done.last or "none yet"
-    told = f"{run}: {done.put} files to {there.where()}, {done.same} were there; last checkpoint {last}"
-    say(console, told)
+    summary = f"{run}: {done.put} files to {there.where()}, {done.same} were there; last checkpoint {last}"
+    say(console, summary)

@@ -26,7 +26,7 @@ def doctor(
     else:
         table = Table.grid(padding=(0, 2))
         for it in findings:
-            told = f"{escape(it.text)}\n[dim]-> {escape(it.fix)}[/]" if it.fix else escape(it.text)
-            table.add_row(f"[{STYLES[it.level]}]{it.level}[/]", it.name, told)
+            text = f"{escape(it.text)}\n[dim]-> {escape(it.fix)}[/]" if it.fix else escape(it.text)
+            table.add_row(f"[{STYLES[it.level]}]{it.level}[/]", it.name, text)
         Console(highlight=False).print(table)
     raise typer.Exit(int(any(it.level == "fail" for it in findings)))

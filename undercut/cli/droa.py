@@ -10,7 +10,7 @@ from rich.table import Table
 from contract.errors import InputError
 from contract.fields import read_text
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import told_on
+from undercut.cli.options import messages_on
 from undercut.terminal import say
 
 app = typer.Typer(no_args_is_help=True, help="DeepRacer on AWS: your models there, imports, and submissions to races.")
@@ -60,7 +60,7 @@ def models(as_json: JsonOption = False) -> None:
         status = it["status"] + (f": {it['importErrorMessage']}" if it.get("importErrorMessage") else "")
         created = f"{it['createdAt']:%Y-%m-%d %H:%M}"
         table.add_row(it["name"], it["modelId"], status, created, f"{it['fileSizeInBytes'] / 1e6:,.1f}")
-    told_on(as_json).print(table)
+    messages_on(as_json).print(table)
     if as_json:
         show_json([_plain(it) for it in found])
 
@@ -74,7 +74,7 @@ def races(as_json: JsonOption = False) -> None:
         track = f"{it['trackConfig']['trackId']}, {it['trackConfig']['trackDirection'].lower().replace('_', '-')}"
         opens, closes = (f"{it[key]:%Y-%m-%d %H:%M}" for key in ("openTime", "closeTime"))
         table.add_row(it["name"], it["leaderboardId"], track, it["raceType"], opens, closes, it["timingMethod"])
-    told_on(as_json).print(table)
+    messages_on(as_json).print(table)
     if as_json:
         show_json([_plain(it) for it in found])
 
@@ -109,20 +109,20 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Submit a model that is there to a race there."""
-    client, out = _client(), told_on(as_json)
+    client, out = _client(), messages_on(as_json)
     entered, entry = client.leaderboard(race), client.model(model)
     submission = client.submit(entry["modelId"], entered["leaderboardId"])
     say(out, f"{entry['name']} is submission {submission} of {entered['name']}")
-    told: dict[str, Any] = {"submissionId": submission}
+    result: dict[str, Any] = {"submissionId": submission}
     if wait:
         with out.status("it is being driven"):
             driven = client.raced(entered["leaderboardId"], entry["modelId"], 60.0 * minutes)
-        told |= _plain(driven)
+        result |= _plain(driven)
         stats = driven.get("stats")
         laps = f", best lap {stats['bestLapTime'] / 1000:.3f} s, {stats['completedLapCount']} laps" if stats else ""
         say(out, f"{driven['status']}{laps}")
     if as_json:
-        show_json(told)
+        show_json(result)
 
 
 def _client() -> Any:

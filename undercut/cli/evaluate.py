@@ -11,32 +11,11 @@ from contract.car import car_of_version
 from contract.config import RunConfig, Which
 from contract.errors import InputError
 from undercut.backends.backend import BackendName
+from undercut.cli import options
 from undercut.cli import stack as stack_cli
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import (
-    BotsOption,
-    CarOption,
-    ContinuousOption,
-    GuiOption,
-    LapsOption,
-    ObstaclesOption,
-    ParamsOption,
-    RaceTypeOption,
-    RandomizeOption,
-    ReverseOption,
-    RosOption,
-    SeedOption,
-    SimOption,
-    TrackOption,
-    VerboseOption,
-    VideoOption,
-    car_values,
-    loading,
-    race_values,
-    told_on,
-)
 from undercut.cli.view import ViewOption, page
-from undercut.runs.params_files import load_params, tell_unused
+from undercut.runs.params_files import load_params, show_unused
 from undercut.runs.run import Run, overlaid
 
 if TYPE_CHECKING:
@@ -45,37 +24,37 @@ if TYPE_CHECKING:
 
 def evaluate(
     run: Annotated[str | None, typer.Argument(metavar="RUN", help="name of the run", show_default=False)] = None,
-    laps: LapsOption = None,
+    laps: options.LapsOption = None,
     checkpoint: Annotated[Which | None, typer.Option(help="else what --params says, or the best")] = None,
-    track: TrackOption = None,
-    sim: SimOption = None,
-    ros: RosOption = False,
-    gui: GuiOption = False,
-    race_type: RaceTypeOption = None,
-    obstacles: ObstaclesOption = None,
-    bots: BotsOption = None,
-    continuous: ContinuousOption = None,
-    reverse_dir: ReverseOption = None,
-    randomize: RandomizeOption = None,
-    car: CarOption = None,
-    seed: SeedOption = None,
-    params: ParamsOption = None,
+    track: options.TrackOption = None,
+    sim: options.SimOption = None,
+    ros: options.RosOption = False,
+    gui: options.GuiOption = False,
+    race_type: options.RaceTypeOption = None,
+    obstacles: options.ObstaclesOption = None,
+    bots: options.BotsOption = None,
+    continuous: options.ContinuousOption = None,
+    reverse_dir: options.ReverseOption = None,
+    randomize: options.RandomizeOption = None,
+    car: options.CarOption = None,
+    seed: options.SeedOption = None,
+    params: options.ParamsOption = None,
     view: ViewOption = False,
-    video: VideoOption = True,
+    video: options.VideoOption = True,
     as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    verbose: options.VerboseOption = False,
     backend: stack_cli.BackendOption = BackendName.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Drive a trained model and write its evaluation metrics, simtrace, lap plot and videos. Many laps: statistics."""
-    with loading(told_on(as_json)):
+    with options.loading(options.messages_on(as_json)):
         from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
         from undercut.video import videos  # TensorFlow takes seconds to import; --help should not
 
     read = load_params(params, "EVALUATION") if params else None
     name = run or (read.model if read else None) or "default"
     if read and verbose:
-        tell_unused(told_on(as_json), params, read.unused)
+        show_unused(options.messages_on(as_json), params, read.unused)
     which: str = checkpoint or (str(read.carried.get("EVAL_CHECKPOINT") or "best").lower() if read else "best")
     if backend == BackendName.cloud:
         raise InputError("--backend", "cloud", "local or compose", f"undercut cloud evaluate {name}")
@@ -88,17 +67,17 @@ def evaluate(
         {
             "track": track,
             "simulator": sim,
-            "car": car_values(car),
+            "car": options.car_values(car),
             "seed": seed,
             "reverse_dir": reverse_dir,
             "enable_domain_randomization": randomize,
-            "race": race_values(race_type, obstacles, bots),
+            "race": options.race_values(race_type, obstacles, bots),
             "evaluation": {"number_of_trials": laps, "is_continuous": continuous},
         },
     )
     opened = opened.driven_as(RunConfig.build(values, "command line"))
     opened.write_evaluation_params(opened.config, read.carried if read else None)
-    out = told_on(as_json)
+    out = options.messages_on(as_json)
     with page("run", opened.config.name, view):
         evaluation = sessions.evaluate(opened, out, which)
         sessions.show_files(opened, out)
@@ -113,7 +92,7 @@ def _show_evaluation(evaluation: "Evaluation") -> None:
     from undercut.line.limits import gap_values
 
     run = evaluation.run
-    told = {
+    result = {
         "run": run.config.name,
         "track": run.config.track,
         "checkpoint": evaluation.checkpoint,
@@ -122,4 +101,4 @@ def _show_evaluation(evaluation: "Evaluation") -> None:
         "gap": None if evaluation.gap is None else gap_values(evaluation.gap),
         "laps": json.loads(run.store.get(artifacts.EVALUATION_METRICS))["metrics"],
     }
-    show_json(told)
+    show_json(result)

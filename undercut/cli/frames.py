@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import WhichOption, loading, told_on
+from undercut.cli.options import WhichOption, loading, messages_on
 from undercut.runs.run import Run
 
 
@@ -34,10 +34,10 @@ def frames(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a policy would do on frames of a car: saliency, doubt, distance from training, ranges to train with."""
-    waiting = told_on(as_json)
+    waiting = messages_on(as_json)
     with loading(waiting):
         from undercut.report import judged  # TensorFlow takes seconds to import; --help should not
 
-    told = judged.write(Run.open(run), source, waiting, checkpoint, topic, every, episodes, out)
+    result = judged.write(Run.open(run), source, waiting, checkpoint, topic, every, episodes, out)
     if as_json:
-        show_json(told)
+        show_json(result)

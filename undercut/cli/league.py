@@ -11,7 +11,7 @@ from rich.table import Table
 from contract.config import Which
 from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import WhichOption, setting, told_on
+from undercut.cli.options import WhichOption, messages_on, setting
 from undercut.league.rules import LeagueCar, LeagueFile, RankBy
 from undercut.terminal import say
 
@@ -88,10 +88,9 @@ def run(
 
     The same command goes on after a stop; one that has nothing to do only ranks.
     """
-    from undercut.league.league import PAGE, League
-    from undercut.league.publishing import publish
+    from undercut.league.league import PAGE, League, publish
 
-    out = told_on(as_json)
+    out = messages_on(as_json)
     opened = League.open(league)
     count = opened.run(out, retry)
     say(out, f"{count} new, {len(opened.submissions()) - count} known already")
@@ -109,18 +108,17 @@ def page(
     as_json: JsonOption = False,
 ) -> None:
     """Rank by the results that there are and write page and videos; drives nothing."""
-    from undercut.league.league import PAGE, League
-    from undercut.league.publishing import publish
+    from undercut.league.league import PAGE, League, publish
 
-    told = told_on(as_json)
+    messages = messages_on(as_json)
     if out is not None and out.exists() and not out.is_dir():
         raise InputError("--out", str(out), "a folder", "name another place")
     opened = League.open(league)
-    standings = publish(opened, told, video, view, out)
-    _show(standings, told, as_json)
+    standings = publish(opened, messages, video, view, out)
+    _show(standings, messages, as_json)
     if standings.waiting:
-        say(told, f"{standings.waiting} not driven by these rules yet: undercut league run {league}")
-    say(told, f"page:   {out / PAGE if out is not None else opened.place.where(PAGE)}")
+        say(messages, f"{standings.waiting} not driven by these rules yet: undercut league run {league}")
+    say(messages, f"page:   {out / PAGE if out is not None else opened.place.where(PAGE)}")
 
 
 def _show(standings: Any, out: Console, as_json: bool) -> None:

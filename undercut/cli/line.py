@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import loading, told_on
+from undercut.cli.options import loading, messages_on
 
 TrackArgument = Annotated[
     str, typer.Argument(metavar="TRACK", help="a track's name, or the path of a route file", show_default=False)
@@ -29,13 +29,13 @@ def line(
     as_json: JsonOption = False,
 ) -> None:
     """Find the fastest lap that the car can drive on a track: line, speeds, commands, and the lap time's limit."""
-    out_to = told_on(as_json)
+    out_to = messages_on(as_json)
     with loading(out_to):
         from undercut.line import reporting
 
-    told = reporting.write(track, car, margin, wheels, out, out_to)
+    result = reporting.write(track, car, margin, wheels, out, out_to)
     if as_json:
-        show_json(told)
+        show_json(result)
 
 
 def actions(
@@ -53,11 +53,11 @@ def actions(
     as_json: JsonOption = False,
 ) -> None:
     """Write a model_metadata.json with the actions of a track's fastest lap, and tell what they cost against it."""
-    out_to = told_on(as_json)
+    out_to = messages_on(as_json)
     with loading(out_to):
         from undercut.line import reporting
 
     wanted = None if continuous else count
-    told = reporting.write_actions(track, car, margin, wanted, mirrored, out, out_to)
+    result = reporting.write_actions(track, car, margin, wanted, mirrored, out, out_to)
     if as_json:
-        show_json(told)
+        show_json(result)

@@ -124,8 +124,8 @@ def show_input_warnings() -> None:
             as_python_does(message, category, filename, lineno, file, line)
         elif str(message) not in shown:
             shown.add(str(message))
-            told = Console(stderr=True)
-            say(told, f"warning: {message}", style="yellow")
+            messages = Console(stderr=True)
+            say(messages, f"warning: {message}", style="yellow")
 
     warnings.showwarning = show
 
@@ -140,8 +140,8 @@ def main() -> NoReturn:
         # typer turns Ctrl-C into the exit code 130 and returns it
         status = app(standalone_mode=False) or 0
     except UndercutError as err:
-        told = Console(stderr=True)
-        say(told, f"error: {err}", style="red")
+        messages = Console(stderr=True)
+        say(messages, f"error: {err}", style="red")
         sys.exit(BAD_INPUT if isinstance(err, InputError) else FAILED)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED

@@ -121,6 +121,6 @@ def loading(console: Console) -> Status:
     return console.status("loading")
 
 
-def told_on(as_json: bool) -> Console:
+def messages_on(as_json: bool) -> Console:
     """Where progress goes: stdout belongs to the JSON, if there is some."""
     return Console(stderr=True) if as_json else console

@@ -9,66 +9,48 @@ from rich.console import Console
 
 from contract import artifacts
 from contract.config import RunConfig
+from undercut.cli import options
 from undercut.cli.as_json import JsonOption
-from undercut.cli.options import (
-    BotsOption,
-    CarOption,
-    ContinuousOption,
-    GuiOption,
-    LapsOption,
-    ObstaclesOption,
-    ParamsOption,
-    ReverseOption,
-    RosOption,
-    SeedOption,
-    SimOption,
-    TrackOption,
-    VerboseOption,
-    VideoOption,
-    WhichOption,
-    car_values,
-    loading,
-    race_values,
-    told_on,
-)
 from undercut.cli.view import ViewOption, page
 from undercut.races.params import race_params
-from undercut.runs.params_files import load_race, tell_unused
+from undercut.runs.params_files import load_race, show_unused
 from undercut.runs.run import overlaid
 from undercut.runs.workspace import workspace
 
 
 def race(
     runs: Annotated[list[str] | None, typer.Argument(metavar="RUN_A RUN_B ...", show_default=False)] = None,
-    laps: LapsOption = None,
+    laps: options.LapsOption = None,
     name: Annotated[str, typer.Option(help="the race's files go to races/NAME/")] = "race",
-    checkpoint: WhichOption = "best",
-    track: TrackOption = None,
-    sim: SimOption = None,
-    ros: RosOption = False,
-    gui: GuiOption = False,
-    obstacles: ObstaclesOption = None,
-    bots: BotsOption = None,
-    car: CarOption = None,
-    continuous: ContinuousOption = None,
-    reverse_dir: ReverseOption = None,
-    seed: SeedOption = None,
-    params: ParamsOption = None,
+    checkpoint: options.WhichOption = "best",
+    track: options.TrackOption = None,
+    sim: options.SimOption = None,
+    ros: options.RosOption = False,
+    gui: options.GuiOption = False,
+    obstacles: options.ObstaclesOption = None,
+    bots: options.BotsOption = None,
+    car: options.CarOption = None,
+    continuous: options.ContinuousOption = None,
+    reverse_dir: options.ReverseOption = None,
+    seed: options.SeedOption = None,
+    params: options.ParamsOption = None,
     view: ViewOption = False,
-    video: VideoOption = True,
+    video: options.VideoOption = True,
     as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    verbose: options.VerboseOption = False,
 ) -> None:
     """Race two to four runs head to head on one track."""
-    out = told_on(as_json)
-    with loading(out):
+    out = options.messages_on(as_json)
+    with options.loading(out):
         from undercut.races import races as racing
         from undercut.video import videos
-    objects = race_values(None, obstacles, bots)
+    objects = options.race_values(None, obstacles, bots)
     grid, config, params_text = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, objects, out, verbose
     )
-    config = RunConfig.build(overlaid(config.model_dump(), {"simulator": sim, "car": car_values(car)}), "command line")
+    config = RunConfig.build(
+        overlaid(config.model_dump(), {"simulator": sim, "car": options.car_values(car)}), "command line"
+    )
     with page("race", config.name, view):
         racing.head_to_head(grid, config, out)
         workspace().put(artifacts.race_params(name), params_text.encode())
@@ -80,20 +62,20 @@ def race(
 
 def tournament(
     runs: Annotated[list[str] | None, typer.Argument(metavar="RUN_A RUN_B ...", show_default=False)] = None,
-    laps: LapsOption = None,
+    laps: options.LapsOption = None,
     name: Annotated[str, typer.Option(help="the results go to races/NAME/")] = "tournament",
-    checkpoint: WhichOption = "best",
-    track: TrackOption = None,
-    continuous: ContinuousOption = None,
-    reverse_dir: ReverseOption = None,
-    seed: SeedOption = None,
-    params: ParamsOption = None,
+    checkpoint: options.WhichOption = "best",
+    track: options.TrackOption = None,
+    continuous: options.ContinuousOption = None,
+    reverse_dir: options.ReverseOption = None,
+    seed: options.SeedOption = None,
+    params: options.ParamsOption = None,
     as_json: JsonOption = False,
-    verbose: VerboseOption = False,
+    verbose: options.VerboseOption = False,
 ) -> None:
     """Knock-out races of two runs each until one is left."""
-    out = told_on(as_json)
-    with loading(out):
+    out = options.messages_on(as_json)
+    with options.loading(out):
         from undercut.races import races as racing
     grid, config, params_text = _race(
         runs, name, checkpoint, params, track, laps, continuous, reverse_dir, seed, {}, out, verbose
@@ -128,7 +110,7 @@ def _race(
 
     read = load_race(params, runs or [])
     if verbose:
-        tell_unused(out, params, read.unused)
+        show_unused(out, params, read.unused)
     grid = racing.grid_of(read, which)
     given = {
         "track": track,

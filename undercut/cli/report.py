@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import loading, told_on
+from undercut.cli.options import loading, messages_on
 
 console = Console()
 
@@ -48,12 +48,12 @@ def logs(
     as_json: JsonOption = False,
 ) -> None:
     """Analyse logs: iterations, best laps, where cars leave the road; or re-score them with a new reward function."""
-    with loading(told_on(as_json)):
+    with loading(messages_on(as_json)):
         from undercut.report import reporting
 
     if reward is None:
-        told = reporting.numbers(run, track, console, show=not as_json)
+        result = reporting.numbers(run, track, console, show=not as_json)
     else:
-        told = reporting.rescored(run, reward, track, console, show=not as_json)
+        result = reporting.rescored(run, reward, track, console, show=not as_json)
     if as_json:
-        show_json(told)
+        show_json(result)

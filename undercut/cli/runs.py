@@ -3,13 +3,13 @@
 from rich.table import Table
 
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import console, loading, told_on
+from undercut.cli.options import console, loading, messages_on
 from undercut.runs.run import Run, run_names
 
 
 def runs(as_json: JsonOption = False) -> None:
     """List the runs of this folder, newest first."""
-    with loading(told_on(as_json)):
+    with loading(messages_on(as_json)):
         from undercut.runs.sessions import summary
 
         rows = [summary(Run.open(name)) for name in run_names()]

@@ -66,13 +66,13 @@ def evaluate(overlays: Sequence[str] | None, name: str, paths: Sequence[str], vi
     backend = ComposeBackend(stack_with(overlays), _say)
     backend.prepare(name)
     if view:
-        tell_page(overlays)
+        show_page_address(overlays)
     status = training.evaluate(backend.stack, name, without_backend(sys.argv), paths, _say)
     sessions.show_files(Run.open(name, training.local_place(name)), console)
     return status
 
 
-def tell_page(overlays: Sequence[str] | None) -> None:
+def show_page_address(overlays: Sequence[str] | None) -> None:
     """Start the page of the stored runs, and say where it is."""
     _say(f"watch it at {stack_with(overlays).view()}")
 

@@ -12,7 +12,7 @@ from contract.errors import InputError, UndercutError
 from contract.host import REDIS_URL
 from undercut.backends.backend import BackendName
 from undercut.cli.as_json import JsonOption, show_json
-from undercut.cli.options import told_on
+from undercut.cli.options import messages_on
 from undercut.terminal import say
 
 
@@ -37,7 +37,7 @@ def sweep(
     if importlib.util.find_spec("optuna") is None:
         fix = "pip install 'undercut[sweep]', or in a checkout: uv sync --inexact --extra sweep"
         raise UndercutError(f"a sweep needs optuna, which is not installed\n  fix:  {fix}")
-    console = told_on(as_json)
+    console = messages_on(as_json)
     with console.status("reading the file"):
         from undercut.backends.local.trials import LocalTrials
         from undercut.sweep.results import SweepResult

@@ -12,31 +12,11 @@ from contract.stores.local import LocalStore
 from undercut.api import prepare
 from undercut.backends.backend import Backend, BackendName, TrainOptions
 from undercut.backends.local.backend import LocalBackend
+from undercut.cli import options
 from undercut.cli import stack as stack_cli
-from undercut.cli.options import (
-    BotsOption,
-    CarOption,
-    GuiOption,
-    LapsOption,
-    LearningOption,
-    ObstaclesOption,
-    ParamsOption,
-    RaceTypeOption,
-    RandomizeOption,
-    ReverseOption,
-    RosOption,
-    SeedOption,
-    SimOption,
-    VerboseOption,
-    car_values,
-    console,
-    learning_values,
-    race_values,
-    setting,
-)
 from undercut.cli.view import ViewOption, page
 from undercut.runs.notices import STUCK_AFTER, Notifier, addresses
-from undercut.runs.params_files import load_params, tell_unused
+from undercut.runs.params_files import load_params, show_unused
 from undercut.runs.run import Run, overlaid
 from undercut.runs.workspace import RUNS_PREFIX, run_place, workspace
 from undercut.terminal import say
@@ -75,29 +55,29 @@ def train(
     metadata: Annotated[Path | None, typer.Option("--metadata", "--actions", help="model_metadata.json")] = None,
     hyperparameters: Annotated[Path | None, typer.Option("--hyperparameters", "--hyper")] = None,
     preset: Annotated[Path | None, typer.Option(help="networks or algorithm of your own (.py)")] = None,
-    seed: SeedOption = None,
-    cars: Annotated[int | None, setting(RunConfig, "cars")] = None,
-    threads: Annotated[int | None, setting(RunConfig, "threads")] = None,
-    precision: Annotated[Precision | None, setting(RunConfig, "precision")] = None,
-    iterations: Annotated[int | None, setting(TrainingConfig, "max_iterations")] = None,
-    steps: Annotated[int | None, setting(TrainingConfig, "max_steps")] = None,
-    minutes: Annotated[float | None, setting(TrainingConfig, "max_minutes")] = None,
-    clean_evaluations: Annotated[int | None, setting(TrainingConfig, "clean_evaluations")] = None,
-    reverse_dir: ReverseOption = None,
-    sim: SimOption = None,
-    ros: RosOption = False,
-    gui: GuiOption = False,
-    race_type: RaceTypeOption = None,
-    obstacles: ObstaclesOption = None,
-    bots: BotsOption = None,
-    randomize: RandomizeOption = None,
-    car: CarOption = None,
-    learning: LearningOption = None,
-    params: ParamsOption = None,
-    pretrained: Annotated[str | None, setting(RunConfig, "pretrained")] = None,
-    pretrained_checkpoint: Annotated[Which | None, setting(RunConfig, "pretrained_checkpoint")] = None,
-    remap_actions: Annotated[bool | None, setting(RunConfig, "remap_actions", "--remap-actions")] = None,
-    laps: LapsOption = None,
+    seed: options.SeedOption = None,
+    cars: Annotated[int | None, options.setting(RunConfig, "cars")] = None,
+    threads: Annotated[int | None, options.setting(RunConfig, "threads")] = None,
+    precision: Annotated[Precision | None, options.setting(RunConfig, "precision")] = None,
+    iterations: Annotated[int | None, options.setting(TrainingConfig, "max_iterations")] = None,
+    steps: Annotated[int | None, options.setting(TrainingConfig, "max_steps")] = None,
+    minutes: Annotated[float | None, options.setting(TrainingConfig, "max_minutes")] = None,
+    clean_evaluations: Annotated[int | None, options.setting(TrainingConfig, "clean_evaluations")] = None,
+    reverse_dir: options.ReverseOption = None,
+    sim: options.SimOption = None,
+    ros: options.RosOption = False,
+    gui: options.GuiOption = False,
+    race_type: options.RaceTypeOption = None,
+    obstacles: options.ObstaclesOption = None,
+    bots: options.BotsOption = None,
+    randomize: options.RandomizeOption = None,
+    car: options.CarOption = None,
+    learning: options.LearningOption = None,
+    params: options.ParamsOption = None,
+    pretrained: Annotated[str | None, options.setting(RunConfig, "pretrained")] = None,
+    pretrained_checkpoint: Annotated[Which | None, options.setting(RunConfig, "pretrained_checkpoint")] = None,
+    remap_actions: Annotated[bool | None, options.setting(RunConfig, "remap_actions", "--remap-actions")] = None,
+    laps: options.LapsOption = None,
     workers: Annotated[int, typer.Option(min=0, help="processes that drive; 0: this one, or those at a Redis")] = 0,
     takeover: Annotated[bool, typer.Option("--takeover", help="take a run in a bucket from another training")] = False,
     video_every: Annotated[int, typer.Option(min=0, help="MP4s of every Nth iteration's evaluation laps; 0: none")] = 0,
@@ -108,15 +88,15 @@ def train(
     stuck_after: Annotated[int, typer.Option(min=1, help="iterations without a better evaluation")] = STUCK_AFTER,
     quick: Annotated[bool, typer.Option("--quick", help="a smoke test: two short iterations, one lap")] = False,
     view: ViewOption = False,
-    verbose: VerboseOption = False,
+    verbose: options.VerboseOption = False,
     backend: stack_cli.BackendOption = BackendName.local,
     overlay: stack_cli.OverlayOption = None,
 ) -> None:
     """Train a model, evaluate it, and leave a run folder. An existing run is resumed where it stopped."""
     from undercut.check.check import Given
 
-    notifier = Notifier(addresses(notify), lambda line: say(console, line))
-    with console.status("starting: loading the simulator"):
+    notifier = Notifier(addresses(notify), lambda line: say(options.console, line))
+    with options.console.status("starting: loading the simulator"):
         place_of_training = stack_cli.backend_of(backend, overlay, notifier, stuck_after)
     if folder is not None:
         files = Given.in_folder(folder)
@@ -124,13 +104,13 @@ def train(
         hyperparameters, params = hyperparameters or files.hyperparameters, params or files.training_params
     read = load_params(params, "TRAINING") if params else None
     if read and verbose:
-        tell_unused(console, params, read.unused)
+        show_unused(options.console, params, read.unused)
     name = run or (read.model if read else None) or ("quick" if quick else "default")
     RunConfig.build({"name": name}, "command line")
-    options = TrainOptions(workers, video_every)
+    how = TrainOptions(workers, video_every)
     if place_of_training.prepare(name):
-        say(console, f"{name} is being trained already: following it")
-        raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
+        say(options.console, f"{name} is being trained already: following it")
+        raise typer.Exit(_trained(place_of_training, name, how, view, overlay))
     with contextlib.ExitStack() as lock:
         place = lock.enter_context(workspace().locked(RUNS_PREFIX + name, takeover))
         resumed = place.exists(artifacts.RUN_CONFIG)
@@ -143,7 +123,7 @@ def train(
         given = {
             "track": track[0] if track else None,
             "simulator": sim,
-            "car": car_values(car),
+            "car": options.car_values(car),
             "worlds": worlds,
             "seed": seed,
             "cars": cars,
@@ -159,8 +139,8 @@ def train(
                 "pretrained_checkpoint": pretrained_checkpoint,
                 "remap_actions": remap_actions,
                 "enable_domain_randomization": randomize,
-                "race": race_values(race_type, obstacles, bots),
-                "learning": learning_values(learning),
+                "race": options.race_values(race_type, obstacles, bots),
+                "learning": options.learning_values(learning),
                 "training": {**limits, "clean_evaluations": clean_evaluations},
                 "evaluation": {"number_of_trials": laps},
             },
@@ -172,20 +152,20 @@ def train(
             place_of_training.prepared = made  # this process trains it, under this lock
         else:
             lock.close()  # the process that trains it locks it
-        raise typer.Exit(_trained(place_of_training, name, options, view, overlay))
+        raise typer.Exit(_trained(place_of_training, name, how, view, overlay))
 
 
-def _trained(backend: Backend, name: str, options: TrainOptions, view: bool, overlay: list[str] | None) -> int:
+def _trained(backend: Backend, name: str, how: TrainOptions, view: bool, overlay: list[str] | None) -> int:
     """Have the run trained, with a page to watch it by if that is wanted; returns the exit code."""
     from undercut.runs import sessions  # TensorFlow takes seconds to import; --help should not
 
     if view and backend.name == BackendName.compose:
-        stack_cli.tell_page(overlay)
+        stack_cli.show_page_address(overlay)
     with page("run", name, view and backend.name == BackendName.local):
-        status = backend.train(name, options)
+        status = backend.train(name, how)
         # runs of this process live in the stack's store then, and this folder has the copy
         place = LocalStore(Path(RUNS_PREFIX) / name) if backend.name == BackendName.compose else run_place(name)
-        sessions.show_files(Run.open(name, place), console)
+        sessions.show_files(Run.open(name, place), options.console)
     return status
 
 

@@ -69,12 +69,12 @@ def worker(
 
 def _leave_when_told(stop: Callable[[], None], say: Callable[[str], None]) -> None:
     """The first signal drains, the second stops at once."""
-    told = threading.Event()
+    stopping = threading.Event()
 
     def leave(*_: object) -> None:
-        if told.is_set():
+        if stopping.is_set():
             raise KeyboardInterrupt
-        told.set()
+        stopping.set()
         stop()
         say("finishing the task in hand; again stops at once")
 

@@ -41,18 +41,18 @@ def import_worlds(
 ) -> None:
     """Import worlds into ./tracks, where `--track NAME` finds them. What is imported is kept, unless --replace.
 
-    Exit status 2 when a world could not be imported; what is missing in one that could is told, and stays in its
+    Exit status 2 when a world could not be imported; what is missing in one that could is printed, and stays in its
     world.json.
     """
-    told = Console(stderr=True) if as_json else console
-    with loading(told):
+    messages = Console(stderr=True) if as_json else console
+    with loading(messages):
         from simapp.worlds.copies import opened, worlds_in
         from simapp.worlds.importer import import_worlds as import_all  # numba takes a second to import
         from undercut.exit_codes import BAD_INPUT
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
-        *columns, TimeRemainingColumn(), console=told, transient=True, disable=not told.is_terminal
+        *columns, TimeRemainingColumn(), console=messages, transient=True, disable=not messages.is_terminal
     ) as progress:
         task = progress.add_task("opening the copy", total=None)
         with opened(folder) as root:
@@ -67,7 +67,7 @@ def import_worlds(
         rows = [{"name": it.name, "status": it.status, "triangles": it.triangles, "notes": it.notes} for it in done]
         show_json({"worlds": rows, "unread": unread})
     else:
-        _tell(done, unread if not names else [])
+        _show(done, unread if not names else [])
     if failed:
         raise typer.Exit(BAD_INPUT)
 
@@ -82,7 +82,7 @@ def _chosen(names: list[str], known: list[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _tell(done: list[Any], unread: list[str]) -> None:
+def _show(done: list[Any], unread: list[str]) -> None:
     count = {status: sum(it.status == status for it in done) for status in ("imported", "kept", "failed")}
     if count["imported"]:
         first = next(it.name for it in done if it.status == "imported")

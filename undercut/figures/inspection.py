@@ -1,5 +1,6 @@
 """Pictures of what a policy does on a lap and what it looks at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, UInt8Array
 from simapp.tracks import Track
-from undercut.analysis.places import command_label
+from undercut.analysis.places import SECTORS, binned, command_label, shares_by_sector
 from undercut.figures.png import new_figure, png_of, tidy
-from undercut.figures.road import draw_road
+from undercut.figures.road import draw_road, draw_sectors
 
 CHOSEN, OTHER, STEERING, SPEED = "#d9772b", "#3b6fb6", "#3b6fb6", "#4d8f55"
 _FAINT = "#eeeeee"
@@ -139,23 +140,23 @@ def _key(lap: InspectedLap) -> str:
 def actions_plot(lap: InspectedLap, title: str) -> bytes:
     """PNG: what the policy said and what it commanded, over the lap."""
     figure = new_figure(14.0, 8.0, title)
-    said, steering, speed = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1.0, 1.0])
+    outputs, steering, speed = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1.0, 1.0])
     distance_m = lap.distance_m
     if isinstance(lap.actions, DiscreteActions):
         count = lap.actions.size
         edges = np.r_[distance_m, distance_m[-1] + 0.05]
-        said.pcolormesh(
+        outputs.pcolormesh(
             np.maximum.accumulate(edges), np.arange(count + 1) - 0.5, lap.outputs.T, cmap="Blues", vmin=0.0, vmax=1.0
         )
-        said.plot(distance_m, lap.chosen, ".", color=CHOSEN, markersize=4, label="taken")
-        said.set_yticks(range(count), lap.labels, fontsize=9 if count <= 12 else 6)
-        said.set_title("Probability of each action (darker: likelier)", loc="left", fontsize=11)
+        outputs.plot(distance_m, lap.chosen, ".", color=CHOSEN, markersize=4, label="taken")
+        outputs.set_yticks(range(count), lap.labels, fontsize=9 if count <= 12 else 6)
+        outputs.set_title("Probability of each action (darker: likelier)", loc="left", fontsize=11)
     else:
         for values, colour, name in zip(lap.outputs.T, (STEERING, SPEED), lap.labels, strict=True):
-            said.plot(distance_m, values, color=colour, linewidth=1.4, label=name)
-        said.axhspan(-1.0, 1.0, color="#eeeeee", zorder=0)
-        said.set_title("What the policy says; the grey band is the action space, beyond is clipped", loc="left")
-    said.legend(loc="upper right", fontsize=9, framealpha=0.9)
+            outputs.plot(distance_m, values, color=colour, linewidth=1.4, label=name)
+        outputs.axhspan(-1.0, 1.0, color="#eeeeee", zorder=0)
+        outputs.set_title("What the policy says; the grey band is the action space, beyond is clipped", loc="left")
+    outputs.legend(loc="upper right", fontsize=9, framealpha=0.9)
     steering.plot(distance_m, np.degrees(lap.steps["steering_rad"]), color=STEERING, linewidth=1.2, drawstyle="steps")
     steering.set_ylabel("steering (°)\nleft is up", fontsize=10)
     speed.plot(distance_m, lap.steps["speed_mps"], color=SPEED, linewidth=1.2, drawstyle="steps")
@@ -165,8 +166,8 @@ def actions_plot(lap: InspectedLap, title: str) -> bytes:
         ylim=(0.0, 1.15 * float(lap.steps["speed_mps"].max())),
     )
     tidy(steering, speed)
-    said.spines[["top", "right"]].set_visible(False)
-    said.set_xlim(0.0, lap.track.length_m)
+    outputs.spines[["top", "right"]].set_visible(False)
+    outputs.set_xlim(0.0, lap.track.length_m)
     return png_of(figure)
 
 
@@ -207,3 +208,53 @@ def _spread_over(distance_m: FloatArray, count: int) -> list[int]:
     """Steps nearest to `count` places evenly spread from the lap's start to its end."""
     wanted = np.linspace(0.0, float(distance_m.max()), count, endpoint=False)
     return [int(np.abs(distance_m - place).argmin()) for place in wanted]
+
+
+def action_use(laps: Sequence[InspectedLap]) -> tuple[FloatArray, list[str]]:
+    """Share of the steps in each sector that took each action, (SECTORS, A), rows that were driven adding up to 1; and
+    the actions' labels. Of continuous actions it is the commanded steering, in bins."""
+    first = laps[0]
+    if isinstance(first.actions, DiscreteActions):
+        labels = first.labels
+        taken = np.concatenate([lap.chosen for lap in laps])
+    else:
+        steering_deg = np.degrees(np.concatenate([lap.steps["steering_rad"] for lap in laps]))
+        taken, labels = binned(steering_deg, *first.actions.steering_deg)
+    place = np.concatenate([lap.distance_m for lap in laps]) / first.track.length_m
+    sector = np.clip((place * SECTORS).astype(np.int64), 0, SECTORS - 1)
+    return shares_by_sector(sector, taken, SECTORS, len(labels)), labels
+
+
+def draw_shares(axes: Axes, shares: FloatArray, labels: Sequence[str], most: float = 1.0) -> None:
+    """Shares (SECTORS, A) as a table of blues, the darkest at `most`, with their per cent."""
+    edges = np.arange(SECTORS + 1), np.arange(len(labels) + 1) - 0.5
+    axes.pcolormesh(*edges, shares.T, cmap="Blues", vmin=0.0, vmax=most, rasterized=True)
+    for (sector, action), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+            colour = "#ffffff" if share > 0.55 * most else "#222222"
+            axes.text(sector + 0.5, action, f"{100 * share:.0f}", color=colour, **look)
+    axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    axes.set_xticks(np.arange(SECTORS) + 0.5, [str(sector + 1) for sector in range(SECTORS)])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def action_use_plot(laps: Sequence[InspectedLap], title: str) -> bytes:
+    """PNG: a histogram of the actions for each tenth of the lap, beside the track with these sectors."""
+    shares, labels = action_use(laps)
+    first = laps[0]
+    track = first.track
+    figure = new_figure(14.0, 0.34 * len(labels) + 4.6, title)
+    table, plan = figure.subplots(1, 2, width_ratios=[1.6, 1.0])
+    draw_shares(table, shares, labels)
+    steps = sum(len(lap.steps) for lap in laps)
+    laps_driven = "one lap" if len(laps) == 1 else f"{len(laps)} laps"
+    table.set_title(f"% of the steps in each sector ({laps_driven}, {steps} steps)", loc="left", fontsize=11)
+    table.set_xlabel("sector of the lap")
+    draw_road(plan, track)
+    plan.axis("off")
+    row = first.steps[0]
+    start_m = track.project([row["x_m"]], [row["y_m"]]).distance_m[0] - row["progress_pct"] / 100.0 * track.length_m
+    draw_sectors(plan, track, SECTORS, float(start_m))
+    return png_of(figure)

@@ -46,7 +46,7 @@ def read_bag(path: Path, metadata: ModelMetadata, topic: str | None, every: int 
     InputError for what is no bag, is damaged or cut off, and for topics that are missing or hold no pictures.
     """
     collected = Collected(metadata)
-    names, times_s, said, delay_s = [], [], [], []
+    names, times_s, own_outputs, delay_s = [], [], [], []
     notes: list[str] = []
     with _opened(path, notes) as reader:
         chosen = _chosen(reader, path, topic, metadata)
@@ -60,7 +60,7 @@ def read_bag(path: Path, metadata: ModelMetadata, topic: str | None, every: int 
             own, result_s = message.said, at_s
             if own is None and len(stamps):
                 own, result_s = _nearest_result(results, stamps, times_s[-1])
-            said.append(own)
+            own_outputs.append(own)
             delay_s.append(result_s - message.stamp_s if own is not None and message.stamp_s else np.nan)
     if not len(collected):
         raise InputError(f"{path}: {chosen.topic}", "no message", "a bag with pictures", "record while the car drives")
@@ -74,23 +74,23 @@ def read_bag(path: Path, metadata: ModelMetadata, topic: str | None, every: int 
         observations=collected.observations(),
         names=tuple(names),
         times_s=times,
-        said=_matrix(said, metadata, notes),
+        said=_matrix(own_outputs, metadata, notes),
         delay_s=np.array(delay_s),
         notes=(*notes, *collected.notes()),
     )
 
 
-def _matrix(said: list[Any], metadata: ModelMetadata, notes: list[str]) -> Any:
+def _matrix(rows: list[Any], metadata: ModelMetadata, notes: list[str]) -> Any:
     """(K, outputs) of what the car said; None where it never did, or drove another model."""
-    sizes = {len(it) for it in said if it is not None}
+    sizes = {len(it) for it in rows if it is not None}
     if not sizes:
         return None
     wanted = metadata.actions.size
     if sizes != {wanted}:
-        told = " or ".join(map(str, sorted(sizes)))
-        notes.append(f"the car drove another model: it has {told} outputs and this one {wanted}; they are not compared")
+        seen = " or ".join(map(str, sorted(sizes)))
+        notes.append(f"the car drove another model: it has {seen} outputs and this one {wanted}; they are not compared")
         return None
-    return np.array([np.full(wanted, np.nan) if it is None else it for it in said])
+    return np.array([np.full(wanted, np.nan) if it is None else it for it in rows])
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

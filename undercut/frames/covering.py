@@ -76,8 +76,8 @@ def covers(
     trained        the run's ranges, None if it was trained without
     """
     needed = found_ranges(looks, nominal)
-    told = {name: (value, value) if trained is None else getattr(trained, name) for name, value in NOMINAL.items()}
-    suggested = {name: _suggested(name, needed[name], told[name]) for name in NOMINAL}
+    ranges = {name: (value, value) if trained is None else getattr(trained, name) for name, value in NOMINAL.items()}
+    suggested = {name: _suggested(name, needed[name], ranges[name]) for name in NOMINAL}
     proof = _drawn(nominal, suggested)
     found = []
     for name, measure in MEASURES.items():
@@ -88,7 +88,7 @@ def covers(
         least, most = _limits(name)
         clipped = needed[name][1] >= most or (needed[name][0] <= least and least != NOMINAL[name])
         shares = _share(mine, now), _share(mine, both)
-        found.append(Cover(name, told[name], needed[name], suggested[name], *shares, clipped))
+        found.append(Cover(name, ranges[name], needed[name], suggested[name], *shares, clipped))
     return found
 
 

@@ -73,7 +73,7 @@ class Training:
             plain = run.config.model_copy(update={"enable_domain_randomization": False, "worlds": ()})
             alike = _driven(dataclasses.replace(run, config=plain), policy, record.iteration, episodes)[0]
             nominal = np.asarray(alike[metadata.camera][..., 0])
-        said, embeddings = _asked(policy, metadata, threads, seen)
+        distribution, embeddings = _judged(policy, metadata, threads, seen)
         return cls(
             run=run.config.name,
             checkpoint=record.iteration,
@@ -85,9 +85,9 @@ class Training:
             embeddings=embeddings,
             nominal=nominal,
             looks=Looks.of(pictures),
-            doubt=doubt_of(said),
+            doubt=doubt_of(distribution),
             distance=distances(embeddings, embeddings, numbers, numbers),
-            taken=_taken(said.outputs) if isinstance(metadata.actions, DiscreteActions) else np.empty(0),
+            taken=_taken(distribution.outputs) if isinstance(metadata.actions, DiscreteActions) else np.empty(0),
         )
 
     @property
@@ -152,23 +152,23 @@ class Judged:
     @property
     def compared(self) -> BoolArray:
         """(K,) where the car's own policy said something."""
-        said = self.frames.said
-        return np.zeros(len(self.frames), np.bool_) if said is None else np.asarray(np.isfinite(said).all(axis=1))
+        own = self.frames.said
+        return np.zeros(len(self.frames), np.bool_) if own is None else np.asarray(np.isfinite(own).all(axis=1))
 
     @property
     def apart(self) -> FloatArray:
         """(K,) largest difference of an output from the car's; NaN where it said nothing."""
-        said = self.frames.said
-        if said is None:
+        own = self.frames.said
+        if own is None:
             return np.full(len(self.frames), np.nan)
-        return np.asarray(np.abs(self.outputs - said).max(axis=1))
+        return np.asarray(np.abs(self.outputs - own).max(axis=1))
 
 
 def judge(training: Training, frames: Frames) -> Judged:
     """Everything that is found of frames by the policy of a run, beside frames of its training."""
     metadata = training.metadata
-    said, embeddings = _asked(training.policy, metadata, training.threads, frames.observations)
-    outputs, looks = said.outputs, Looks.of(frames.pictures(metadata))
+    distribution, embeddings = _judged(training.policy, metadata, training.threads, frames.observations)
+    outputs, looks = distribution.outputs, Looks.of(frames.pictures(metadata))
     if isinstance(metadata.actions, DiscreteActions):
         chosen = outputs.argmax(axis=1)
         controls = metadata.actions.controls(chosen)
@@ -187,20 +187,20 @@ def judge(training: Training, frames: Frames) -> Judged:
         chosen=chosen,
         steering_deg=np.degrees(controls.steering_rad),
         speed_mps=np.asarray(controls.speed_mps),
-        doubt=doubt_of(said),
+        doubt=doubt_of(distribution),
         distance=distances(embeddings, training.embeddings),
         agrees=agrees,
     )
 
 
-def _asked(
+def _judged(
     policy: bytes, metadata: ModelMetadata, threads: int | None, observations: Observations
 ) -> tuple[ActionDistribution, NDArray[np.float32]]:
     """What a policy says of K frames, and its embedding of them, (K, D)."""
     with closing(FrozenPolicy(policy, metadata, threads)) as frozen:
-        said = frozen.distribution(observations)
+        distribution = frozen.distribution(observations)
     with closing(Saliency(policy, metadata, threads)) as saliency:
-        return said, saliency.embeddings(observations)
+        return distribution, saliency.embeddings(observations)
 
 
 def _driven(run: Run, policy: bytes, iteration: int, episodes: int) -> tuple[Observations, IntArray]:
@@ -216,13 +216,13 @@ def _driven(run: Run, policy: bytes, iteration: int, episodes: int) -> tuple[Obs
     return seen, numbers[some]
 
 
-def doubt_of(said: ActionDistribution) -> FloatArray:
+def doubt_of(distribution: ActionDistribution) -> FloatArray:
     """(K,) 0 where the policy is sure, and 1 where each action is as likely as another; of continuous actions the mean
     of both deviations, half of their range at most."""
-    if said.probabilities is None:
-        assert said.deviation is not None
-        return np.asarray(np.minimum(said.deviation.mean(axis=1), 1.0))
-    p = np.clip(said.probabilities, 1e-12, 1.0)
+    if distribution.probabilities is None:
+        assert distribution.deviation is not None
+        return np.asarray(np.minimum(distribution.deviation.mean(axis=1), 1.0))
+    p = np.clip(distribution.probabilities, 1e-12, 1.0)
     return np.asarray(-(p * np.log(p)).sum(axis=1) / np.log(max(p.shape[1], 2)))
 
 
@@ -282,7 +282,7 @@ def _cell(value: Any) -> str:
 def summary(judged: Judged) -> dict[str, Any]:
     """What `--json` tells."""
     frames, compared = judged.frames, judged.compared
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "run": judged.training.run,
         "checkpoint": judged.training.checkpoint,
         "source": {
@@ -324,17 +324,17 @@ def summary(judged: Judged) -> dict[str, Any]:
         "car": None,
     }
     if judged.is_discrete:
-        told["actions"] = {"taken": [_number(it) for it in taken(judged)]}
-        told["actions"]["training"] = [_number(it) for it in judged.training.taken]
+        result["actions"] = {"taken": [_number(it) for it in taken(judged)]}
+        result["actions"]["training"] = [_number(it) for it in judged.training.taken]
     if compared.any():
         delay = frames.delay_s[np.isfinite(frames.delay_s)]
-        told["car"] = {
+        result["car"] = {
             "frames": int(compared.sum()),
             "same_action": _number(judged.agrees[compared].mean()),
             "largest_difference": _number(judged.apart[compared].max()),
             "delay_median_s": _number(np.median(delay)) if len(delay) else None,
         }
-    return told
+    return result
 
 
 def _median(values: FloatArray) -> float:

@@ -93,18 +93,18 @@ def read(raw: bytes, msgtype: str, with_pictures: bool = True) -> Message:
     if not pictures:
         raise MessageError("it has no picture in it")
     stamp = pictures[0].header.stamp
-    said = None
+    outputs = None
     if msgtype == RESULTS:
-        said = np.full(len(read_as.results), np.nan)
+        outputs = np.full(len(read_as.results), np.nan)
         for result in read_as.results:
-            if not 0 <= result.class_label < len(said):
-                raise MessageError(f"its result has the label {result.class_label} of {len(said)}")
-            said[result.class_label] = result.class_prob
+            if not 0 <= result.class_label < len(outputs):
+                raise MessageError(f"its result has the label {result.class_label} of {len(outputs)}")
+            outputs[result.class_label] = result.class_prob
     return Message(
         pictures=[picture_of(it) for it in pictures] if with_pictures else (),
         stamp_s=stamp.sec + 1e-9 * stamp.nanosec,
         lidar=np.asarray(getattr(read_as, "lidar_data", ()), np.float32),
-        said=said,
+        said=outputs,
     )
 
 

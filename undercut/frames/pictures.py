@@ -70,7 +70,7 @@ def read_video(path: Path, metadata: ModelMetadata, every: int | None) -> Frames
                 raise InputError(str(path), "no video in it", "a video, a folder of pictures or a bag", "name another")
             stream = container.streams.video[0]
             rate = float(stream.average_rate or 0) or np.nan
-            step = spread(stream.frames or _told(stream.duration, stream.time_base, rate), every)
+            step = spread(stream.frames or _frame_count(stream.duration, stream.time_base, rate), every)
             for number, frame in enumerate(container.decode(stream)):
                 if number % step == 0:
                     collected.add(
@@ -79,8 +79,8 @@ def read_video(path: Path, metadata: ModelMetadata, every: int | None) -> Frames
                     names.append(str(number))
                     times_s.append(number / rate if frame.time is None else float(frame.time))
     except (av.FFmpegError, OSError, MemoryError) as error:
-        told = str(getattr(error, "strerror", None) or error)
-        value = f"{told} after frame {number}" if number >= 0 else told
+        problem = str(getattr(error, "strerror", None) or error)
+        value = f"{problem} after frame {number}" if number >= 0 else problem
         rule = "a whole video that FFmpeg can decode, a folder of pictures, or a bag of ROS 2 (.db3, .mcap, a folder)"
         raise InputError(
             str(path), value, rule, f"copy it again, or `ffmpeg -i {path.name} frames/%06d.png`"
@@ -91,8 +91,8 @@ def read_video(path: Path, metadata: ModelMetadata, every: int | None) -> Frames
     return _frames(path, "video", collected, tuple(names), np.array(times_s) - times_s[0], notes)
 
 
-def _told(duration: int | None, time_base: object, rate: float) -> int:
-    """Frames of a stream that tells its length alone; 0 where it tells nothing, so that all are looked at."""
+def _frame_count(duration: int | None, time_base: object, rate: float) -> int:
+    """Frames of a stream that has its length in seconds alone; 0 without it, so that all are looked at."""
     seconds = float(duration * time_base) if duration and time_base else np.nan  # type: ignore[operator]
     return int(seconds * rate) if np.isfinite(seconds * rate) else 0
 

@@ -12,8 +12,7 @@ from contract.rollout import Rollout
 from contract.state import FloatArray
 from contract.stores.local import write_file
 from simapp.policy import FrozenPolicy
-from trainer.common.export import what_drives
-from trainer.export import car_bundle
+from trainer.common.export import car_bundle, what_drives
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.interchange.car_formats import Agreement, CarFormat, agreement, convert, converted, in_the_bundle
 from undercut.runs.run import Run

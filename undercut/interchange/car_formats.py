@@ -255,8 +255,8 @@ def _openvino_loaded(files: Mapping[str, bytes]) -> Iterator[Run]:
         request = compiled.create_infer_request()
 
         def run(frame: Mapping[str, Any]) -> FloatArray:
-            said = request.infer({inputs[sensor]: value for sensor, value in frame.items()})[0]
-            return np.array(said[0], np.float64)
+            output = request.infer({inputs[sensor]: value for sensor, value in frame.items()})[0]
+            return np.array(output[0], np.float64)
 
         yield run
 

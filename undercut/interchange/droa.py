@@ -106,8 +106,8 @@ class DroaClient:
         say(f"uploading {len(files)} files, {size / 1e6:,.1f} MB")
         for key, path in files:
             self._upload(f"{prefix}/{key}", path)
-        told = {"modelDescription": description} if description else {}
-        answer = self.ask("import_model", s3Bucket=self.login.site.bucket, s3Path=prefix, modelName=name, **told)
+        optional = {"modelDescription": description} if description else {}
+        answer = self.ask("import_model", s3Bucket=self.login.site.bucket, s3Path=prefix, modelName=name, **optional)
         return str(answer["modelId"])
 
     def _upload(self, key: str, path: Path) -> None:
@@ -129,9 +129,9 @@ class DroaClient:
         for _ in _polls(deadline_s):
             model: dict[str, Any] = self.ask("get_model", modelId=model_id)["model"]
             if model["status"] == "ERROR":
-                said = model.get("importErrorMessage") or "it does not say why"
+                reason = model.get("importErrorMessage") or "it does not say why"
                 raise DroaError(
-                    f"the import of {model['name']} failed: {said}", "the model fits", "mend it, import again"
+                    f"the import of {model['name']} failed: {reason}", "the model fits", "mend it, import again"
                 )
             if model["status"] != IMPORTING:
                 return model
@@ -233,9 +233,9 @@ def _too_long(what: str, deadline_s: float) -> DroaError:
 def _explained(error: Exception, operation: str) -> DroaError:
     response = error.response if isinstance(error, aws.ClientError) else {}
     code = str(response.get("Error", {}).get("Code", "")) or type(error).__name__
-    said = str(response.get("Error", {}).get("Message", "")) or str(error)
+    message = str(response.get("Error", {}).get("Message", "")) or str(error)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    what = f"{operation} failed: {code}: {said.strip()}"
+    what = f"{operation} failed: {code}: {message.strip()}"
     if status == 403 and code in ("ForbiddenException", "403", "Forbidden"):
         return DroaError(
             what,

@@ -116,7 +116,7 @@ def sign_in(site: Site, user: str, password: str, user_agent: str) -> Login:
     """Tokens and keys for a password. DroaError says what Cognito says."""
     cognito = _client("cognito-idp", site)
     given = {"USERNAME": user, "PASSWORD": password}
-    answer = _asked(
+    answer = _answer(
         lambda: cognito.initiate_auth(AuthFlow="USER_PASSWORD_AUTH", AuthParameters=given, ClientId=site.client),
         f"signing in {user}",
     )
@@ -134,7 +134,7 @@ def fresh(login: Login, now_s: float | None = None) -> Login:
     if login.keys.until_s - _SPARE_S > (time.time() if now_s is None else now_s):
         return login
     cognito = _client("cognito-idp", login.site)
-    answer = _asked(
+    answer = _answer(
         lambda: cognito.initiate_auth(
             AuthFlow="REFRESH_TOKEN_AUTH",
             AuthParameters={"REFRESH_TOKEN": login.refresh_token},
@@ -151,8 +151,8 @@ def _keys(site: Site, id_token: str) -> Keys:
     identities = _client("cognito-identity", site)
     logins = {f"cognito-idp.{site.region}.amazonaws.com/{site.user_pool}": id_token}
     what = "asking the identity pool for keys"
-    identity = _asked(lambda: identities.get_id(IdentityPoolId=site.identity_pool, Logins=logins), what)["IdentityId"]
-    answer = _asked(lambda: identities.get_credentials_for_identity(IdentityId=identity, Logins=logins), what)
+    identity = _answer(lambda: identities.get_id(IdentityPoolId=site.identity_pool, Logins=logins), what)["IdentityId"]
+    answer = _answer(lambda: identities.get_credentials_for_identity(IdentityId=identity, Logins=logins), what)
     found = answer["Credentials"]
     return Keys(found["AccessKeyId"], found["SecretKey"], found["SessionToken"], found["Expiration"].timestamp())
 
@@ -168,17 +168,17 @@ def _client(service: str, site: Site) -> Any:
     return boto3.session.Session().client(service, region_name=site.region, config=config)
 
 
-def _asked(ask: Any, what: str) -> dict[str, Any]:
+def _answer(ask: Any, what: str) -> dict[str, Any]:
     import botocore.exceptions as aws
 
     try:
         answer: dict[str, Any] = ask()
     except aws.ClientError as error:
-        told = error.response.get("Error", {})
-        code, said = str(told.get("Code")), str(told.get("Message"))
+        details = error.response.get("Error", {})
+        code, message = str(details.get("Code")), str(details.get("Message"))
         fix = f"{_HOW}, with name and password as on the site" if code.startswith("NotAuth") else "see the message"
         raise DroaError(
-            f"{what} failed: {code}: {said}", "Cognito takes the name, the password or the token", fix
+            f"{what} failed: {code}: {message}", "Cognito takes the name, the password or the token", fix
         ) from None
     except (aws.BotoCoreError, ValueError) as error:
         raise DroaError(f"{what} failed: {error}", "AWS can be reached from here", "see the network") from None

@@ -20,8 +20,7 @@ from contract.simtrace import Trace, read_csv
 from contract.stores.local import LocalStore
 from trainer.agents import make_agent
 from trainer.checkpoints import Checkpoints
-from trainer.common.export import what_drives
-from trainer.export import car_bundle
+from trainer.common.export import car_bundle, what_drives
 from trainer.learn import Progress
 from trainer.pretrained import Learner, ModelFolder, Pretrained, begin_from
 from undercut.analysis.joining import by_iteration
@@ -285,21 +284,21 @@ class _Import:
         return RunConfig.build(values, self._model.where)
 
     def _metrics(self, best_model_metric: str) -> list[TrainingRow]:
-        told, keys = self._told(), self._model.keys
+        workers, keys = self._workers_files(), self._model.keys
         by_worker: dict[int, list[str]] = {}
         for key in keys:
             if re.fullmatch(TRAINING_METRICS, key):
                 by_worker.setdefault(worker_of_metrics(key, keys), []).append(key)
         for worker, its in sorted(by_worker.items()):
             if content := self._readable(its, parse_training_metrics):
-                told.rows[worker] = parse_training_metrics(content, "training metrics")
-        rows = told.together()
+                workers.rows[worker] = parse_training_metrics(content, "training metrics")
+        rows = workers.together()
         if not rows:
             self._lacks("training metrics", "they and the training plot begin with the next iteration")
-        if len(told.workers) > 1:
-            self._notes.append(f"the episodes of {len(told.workers)} workers are numbered one after the other")
+        if len(workers.workers) > 1:
+            self._notes.append(f"the episodes of {len(workers.workers)} workers are numbered one after the other")
         self._store.put(artifacts.TRAINING_METRICS, training_metrics_json(rows, best_model_metric).encode())
-        self._simtraces(told)
+        self._simtraces(workers)
         evaluations = [key for key in keys if re.fullmatch(EVALUATION_METRICS, key)]
         if content := self._readable(evaluations, parse_evaluation_metrics):
             self._store.put(artifacts.EVALUATION_METRICS, content.encode())
@@ -317,27 +316,27 @@ class _Import:
             return None
         return text
 
-    def _told(self) -> WorkersFiles:
+    def _workers_files(self) -> WorkersFiles:
         """The training's simtraces of each worker."""
-        told = WorkersFiles()
+        workers = WorkersFiles()
         for key in self._model.keys:
             read = artifacts.parse_any_simtrace(key)
             if read and read[0] == "training":
                 text = self._model.files.get(key).decode("utf-8-sig", errors="replace")
-                told.add(worker_of_trace(key), read[1], text)
-        return told
+                workers.add(worker_of_trace(key), read[1], text)
+        return workers
 
-    def _simtraces(self, told: WorkersFiles) -> None:
+    def _simtraces(self, workers: WorkersFiles) -> None:
         """All simtraces: those of several workers as one file for each iteration, the others as they are."""
         found = 0
         for key in self._model.keys:
             if read := artifacts.parse_any_simtrace(key):
                 found += 1
                 kind, iteration = read
-                if kind != "training" or len(told.workers) < 2:
+                if kind != "training" or len(workers.workers) < 2:
                     self._store.put(_SIMTRACE_KEYS[kind](iteration), self._model.files.get(key))
-        if len(told.workers) > 1:
-            for iteration, text in told.files().items():
+        if len(workers.workers) > 1:
+            for iteration, text in workers.files().items():
                 self._store.put(artifacts.training_simtrace(iteration), text.encode())
         if not found:
             self._lacks("simtraces", "what it drove so far cannot be analysed")
@@ -388,8 +387,8 @@ class _Import:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
-        told = [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
-        self._notes += [text.replace(folder, self._model.where) if folder else text for text in told]
+        messages = [str(warning.message) for warning in caught if issubclass(warning.category, InputWarning)]
+        self._notes += [text.replace(folder, self._model.where) if folder else text for text in messages]
 
 
 def _loaded(agent: Learner, source: Pretrained, metadata: ModelMetadata) -> list[str]:

@@ -55,8 +55,8 @@ def hold_back(limits: SubmissionLimits) -> None:
 
 def main() -> None:
     """See the module."""
-    folder, name, told = sys.argv[1:]
-    limits = SubmissionLimits.model_validate_json(told)
+    folder, name, limits_json = sys.argv[1:]
+    limits = SubmissionLimits.model_validate_json(limits_json)
     hold_back(limits)
     # what libraries print must not come between the messages
     out = os.fdopen(os.dup(1), "wb")
@@ -85,8 +85,8 @@ def _serve(bundle: Path, name: str, limits: SubmissionLimits, out: BinaryIO) -> 
     found = {"found": model.found, "graph_sha256": model.sha256, "graph_bytes": len(model.graph)}
     _say(out, {"metadata": model.metadata_text, **found})
     for asked in _messages(sys.stdin.buffer):
-        said = policy.distribution(dict(asked.arrays))
-        values = said.mean if said.probabilities is None else said.probabilities
+        distribution = policy.distribution(dict(asked.arrays))
+        values = distribution.mean if distribution.probabilities is None else distribution.probabilities
         assert values is not None
         out.write(packed({}, {"said": values}))
         out.flush()

@@ -3,7 +3,7 @@
 league.yaml  tracks/  submissions/NAME.tar.gz         what people put there
 results/NAME.json  recordings/NAME.rec                what each submission drove; written whole, so that a run that is
 limits.json                                           killed goes on with what is missing
-standings.json  index.html  videos/                   made of these
+standings.json  index.html  videos/                   made of these by `publish`, for a web server or a folder
 """
 
 import hashlib
@@ -28,18 +28,21 @@ from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
 from contract.stores.local import LocalStore
 from contract.vehicle import CAR_COLORS
+from simapp.scene.views import PIP
 from simapp.tracks import Track
 from undercut.backends.local.rollouts import laps_of
 from undercut.league.bundle import check_size, reason_of
-from undercut.league.results import LeagueLap, Standings, State, SubmissionResult
+from undercut.league.results import LeagueLap, Place, Standings, State, SubmissionResult
 from undercut.league.rules import RULES, LeagueFile
 from undercut.league.sandbox import JailedPolicy, SubmissionError
-from undercut.line.limits import found_limit
+from undercut.line.limits import found_limit, kept_limit
 from undercut.runs.compiling import compile_for
 from undercut.runs.pretraining import S3
 from undercut.runs.run import track_of
 from undercut.runs.workspace import bucket_place
 from undercut.terminal import say
+from undercut.video.lap_video import check_views
+from undercut.video.videos import MAX_S, VideoSource, write_videos
 
 SUBMISSIONS, RESULTS, RECORDINGS, VIDEOS = "submissions/", "results/", "recordings/", "videos/"
 STANDINGS, PAGE, LIMITS = "standings.json", "index.html", "limits.json"
@@ -132,7 +135,7 @@ class League:
                     self.place.put(f"{RECORDINGS}{result.name}.rec", self._recording(result.name, driven).to_bytes())
                 if is_run_name(result.name):
                     results.put(f"{result.name}.json", result.to_bytes())
-                _tell(result, console)
+                _show_result(result, console)
             self._forget(results)
         return len(left)
 
@@ -158,15 +161,15 @@ class League:
         """Of the rules and of the file; of one that is too large to be read, of its size."""
         key = f"{SUBMISSIONS}{name}"
         size = self._size(name)
-        told = hashlib.sha256(self.digest.encode())
+        digest = hashlib.sha256(self.digest.encode())
         if size is None or self._too_large(name, size):
-            told.update(f"size {size}".encode())
+            digest.update(f"size {size}".encode())
         else:
             version = (name, size, self.place.modified_s(key))
             if version not in self._files:
                 self._files[version] = hashlib.sha256(self.place.get(key)).digest()
-            told.update(self._files[version])
-        return told.hexdigest()
+            digest.update(self._files[version])
+        return digest.hexdigest()
 
     def _size(self, name: str) -> int | None:
         """None for what is no plain file, such as a pipe, which would never end."""
@@ -260,7 +263,7 @@ class League:
     def _limit_s(self, version: int, console: Console) -> float | None:
         """Of the car of a version, found once a league: the next machine takes what is written there."""
         car = self.rules.car_for(version)
-        kept, asked = self._limits(), _asked(self.track, car)
+        kept, asked = self._limits(), _limit_key(self.track, car)
         if asked not in kept:
             with console.status("the fastest possible lap") as status:
                 found = found_limit(self.track, car, lambda text: status.update(f"the fastest possible lap: {text}"))
@@ -300,8 +303,7 @@ def init(where: str, text: str, track: Track, name: str) -> StorePlace:
 def model_file(source: str, which: str) -> bytes:
     """A submission's file of a run, a model's folder, an archive or s3://bucket/prefix: the network that drives and its
     metadata, nothing else. An archive is taken as it is."""
-    from trainer.common.export import what_drives
-    from trainer.export import car_bundle
+    from trainer.common.export import car_bundle, what_drives
     from undercut.runs.pretraining import model_folder
     from undercut.runs.run import Run
     from undercut.runs.sessions import chosen_policy
@@ -326,7 +328,7 @@ def _no_reward(params: dict[str, object]) -> float:
     return 0.0
 
 
-def _asked(track: Track, car: Car) -> str:
+def _limit_key(track: Track, car: Car) -> str:
     constants = json.dumps(asdict(car), sort_keys=True).encode()
     return hashlib.sha256(constants + np.ascontiguousarray(track.route, "<f8").tobytes()).hexdigest()[:32]
 
@@ -336,11 +338,52 @@ def _plain(value: object) -> str | int:
     return value if isinstance(value, int) and 0 <= value < 2**53 else str(value)[:80]
 
 
-def _tell(result: SubmissionResult, console: Console) -> None:
+def _show_result(result: SubmissionResult, console: Console) -> None:
     if result.state == "driven":
         best_s = result.best_s
         laps = f"{len(result.times_s)} of {len(result.laps)} laps complete"
-        told = f"{laps}, best {best_s:.3f} s" if best_s is not None else laps
+        outcome = f"{laps}, best {best_s:.3f} s" if best_s is not None else laps
     else:
-        told = f"{result.state}: {result.reason}"
-    say(console, f"{result.name}: {told}")
+        outcome = f"{result.state}: {result.reason}"
+    say(console, f"{result.name}: {outcome}")
+
+
+def publish(
+    league: League, console: Console, video: bool = True, view: str = PIP, out: Path | None = None
+) -> Standings:
+    """Rank by the results that there are, draw what is missing, and write standings.json, videos and page; `out` gets a
+    copy of the three. Returns the ranking."""
+    from undercut.report.league import Shown, league_page
+
+    check_views([view])
+    standings = league.standings(console)
+    shown = []
+    for place in standings.ranking[: league.rules.shown]:
+        recording = league.recording(place.result.name)
+        if recording is not None:
+            shown.append(Shown(place, recording, _video(league, place, recording, view, video, console)))
+    versions = {it.result.version for it in standings.ranking}
+    limits = {it: kept_limit(league.track, league.rules.car_for(it)) for it in versions}
+    page = league_page(standings, league.track, limits, shown)
+    league.place.put(PAGE, page.encode())
+    kept = {it.video for it in shown}
+    for key in league.place.list(VIDEOS):
+        if key not in kept and key.endswith(".mp4") and video:
+            league.place.delete(key)
+    if out is not None:
+        copy = LocalStore(out)
+        for key in (STANDINGS, *sorted(kept - {""}), PAGE):
+            copy.put(key, league.place.get(key))
+    return standings
+
+
+def _video(league: League, place: Place, recording: Recording, view: str, wanted: bool, console: Console) -> str:
+    """Its key, drawn if it is not there; empty without one."""
+    result = place.result
+    key = f"{VIDEOS}{result.name}-{view}-{result.fingerprint[:8]}.mp4"
+    if not league.place.exists(key):
+        if not wanted:
+            return ""
+        source = VideoSource(recording, league.track, league.place, lambda _, __: key)
+        write_videos(source, console, [view], [result.best.number], most_s=MAX_S)
+    return key

@@ -26,8 +26,8 @@ class Message(NamedTuple):
 def packed(values: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> bytes:
     """The message as bytes."""
     arrays = arrays or {}
-    told = [[name, array.dtype.newbyteorder("<").str, list(array.shape)] for name, array in arrays.items()]
-    header = json.dumps({**values, "arrays": told}).encode()
+    described = [[name, array.dtype.newbyteorder("<").str, list(array.shape)] for name, array in arrays.items()]
+    header = json.dumps({**values, "arrays": described}).encode()
     contents = [np.ascontiguousarray(array).tobytes() for array in arrays.values()]
     return b"".join([len(header).to_bytes(4, "little"), header, *contents])
 

@@ -119,8 +119,8 @@ class LeagueFile(Strict):
     def digest(self, track: "Track", toolkit: str) -> str:
         """Of all that lap times depend on beside the submission, and of what refuses one. Results of another digest are
         driven anew. `toolkit` is the version of this one."""
-        told = self.model_dump(mode="json", exclude={"title", "shown", "rank_by"})
-        digest = hashlib.sha256(json.dumps([told, toolkit], sort_keys=True).encode())
+        rules = self.model_dump(mode="json", exclude={"title", "shown", "rank_by"})
+        digest = hashlib.sha256(json.dumps([rules, toolkit], sort_keys=True).encode())
         digest.update(np.ascontiguousarray(track.route, "<f8").tobytes())
         return digest.hexdigest()
 

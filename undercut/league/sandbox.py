@@ -51,7 +51,7 @@ class JailedPolicy:
         self._folder = Path(tempfile.mkdtemp(prefix="undercut-league-"))
         try:
             (self._folder / BUNDLE).write_bytes(bundle)
-            self._said = (self._folder / "said").open("w+b")
+            self._stderr = (self._folder / "said").open("w+b")
             self._process = self._start(name)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -90,7 +90,7 @@ class JailedPolicy:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             bufsize=0,
             start_new_session=True,
         )
@@ -108,15 +108,15 @@ class JailedPolicy:
         answer = self._exchange(packed({}, observations), begun_s + self._left_s)
         self._left_s -= time.monotonic() - begun_s
         self._check(answer)
-        said, count = answer.arrays.get("said"), len(observations[self.metadata.camera])
-        if said is None or said.shape != (count, self.metadata.actions.size):
+        outputs, count = answer.arrays.get("said"), len(observations[self.metadata.camera])
+        if outputs is None or outputs.shape != (count, self.metadata.actions.size):
             raise self._gone_wrong("its network gives other numbers of actions than its model_metadata.json has")
-        if not np.isfinite(said).all():
+        if not np.isfinite(outputs).all():
             raise SubmissionError("its network gives numbers that are not finite", refused=True)
-        said = said.astype(np.float64)
+        outputs = outputs.astype(np.float64)
         if isinstance(self.metadata.actions, DiscreteActions):
-            return ActionDistribution(probabilities=said)
-        return ActionDistribution(mean=said)
+            return ActionDistribution(probabilities=outputs)
+        return ActionDistribution(mean=outputs)
 
     def _check(self, answer: Message) -> None:
         for kind in ("refused", "failed"):
@@ -178,9 +178,9 @@ class JailedPolicy:
         status = self._process.poll()
         if status == -signal.SIGXCPU:
             return self._too_slow()
-        self._said.seek(max(self._said.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
-        said = self._said.read()
-        if status in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV) and _OUT_OF_MEMORY.search(said):
+        self._stderr.seek(max(self._stderr.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+        errors = self._stderr.read()
+        if status in (-signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV) and _OUT_OF_MEMORY.search(errors):
             return SubmissionError(memory_reason(self._limits), refused=False)
         if status is None or status >= 0:
             return self._gone_wrong("its process ended without an answer")
@@ -194,7 +194,7 @@ class JailedPolicy:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._said):
+        for pipe in (self._process.stdin, self._process.stdout, self._stderr):
             if pipe is not None:
                 pipe.close()
         shutil.rmtree(self._folder, ignore_errors=True)

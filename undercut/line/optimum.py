@@ -197,17 +197,17 @@ def _solved(corridor: Corridor, car: Car, margin_m: float, wheels: str, begin: O
     bounds = _variable_bounds(car, corridor, scale, control_scale)
     guess = np.concatenate([(begin.states / scale).ravel(), (begin.controls / control_scale).ravel()])
     found = solver(x0=guess, lbx=bounds[0], ubx=bounds[1], lbg=np.concatenate(low), ubg=np.concatenate(high))
-    told = solver.stats()
-    if not told["success"]:
+    end = solver.stats()
+    if not end["success"]:
         raise NoOptimumError(
-            f"no fastest lap found: IPOPT stopped after {told['iter_count']} iterations with {told['return_status']}\n"
+            f"no fastest lap found: IPOPT stopped after {end['iter_count']} iterations with {end['return_status']}\n"
             "  rule: there is a way round between the edges that the car can steer\n"
             "  fix:  look at the road (undercut tracks show), or try another --margin"
         )
     values = np.asarray(found["x"]).ravel()
     states = values[: 8 * count].reshape(count, 8) * scale
     controls = values[8 * count :].reshape(count, 2) * control_scale
-    return Optimum(states, controls, times(corridor, car, states, controls), int(told["iter_count"]))
+    return Optimum(states, controls, times(corridor, car, states, controls), int(end["iter_count"]))
 
 
 def times(corridor: Corridor, car: Car, states: FloatArray, controls: FloatArray) -> FloatArray:

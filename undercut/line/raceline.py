@@ -120,7 +120,7 @@ def racing_line(
     wheels: str = "one",
     doing: Callable[[str], None] = lambda text: None,
 ) -> RacingLine:
-    """The line from the cache, or found and kept there. `doing` is told what is being done.
+    """The line from the cache, or found and kept there. `doing` is called with what is being done.
 
     InputError for an open track, a road too narrow or an argument out of range; UndercutError without CasADi and when
     no lap is found.

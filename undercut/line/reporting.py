@@ -1,22 +1,23 @@
-"""What `undercut line` writes and tells."""
+"""What `undercut line` prints and writes: the points, model_metadata.json, and a reward function that follows it."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from contract.car import Car, car_of_version
+from contract.car import LAST_VERSION_OF_EFFORT_CARS, Car, car_of_version
 from contract.errors import InputError
-from contract.metadata import DiscreteActions
+from contract.metadata import ContinuousActions, DiscreteActions
 from contract.state import FloatArray
 from contract.stores.local import LocalStore, write_file
 from simapp.tracks import Track, load_track
 from undercut.line.actions import action_space, best_lap
 from undercut.line.profile import RacingLine
 from undercut.line.raceline import racing_line
-from undercut.line.writing import metadata_json
+from undercut.runs.run import DEFAULT_METADATA
 from undercut.terminal import say
 
 CARS = {"v4": 4, "v5": 5}
@@ -57,7 +58,7 @@ def write(name: str, car: str, margin_m: float, wheels: str, out: Path | None, c
     place.put("line.npy", npy_of(line))
     place.put("line.png", line_picture(track, line, title))
     files = {kind: place.where(f"line.{kind}") for kind in ("png", "csv", "npy")}
-    told = facts(line) | {"files": files}
+    result = facts(line) | {"files": files}
     console.print(f"[bold]{track.name}[/] {track.length_m:.2f} m, car of {line.car.name}", highlight=False)
     say(console, f"limit            {line.limit_s:8.3f} s")
     if line.replay_s is not None:
@@ -73,7 +74,7 @@ def write(name: str, car: str, margin_m: float, wheels: str, out: Path | None, c
     )
     for path in files.values():
         say(console, path)
-    return told
+    return result
 
 
 def write_actions(
@@ -82,7 +83,7 @@ def write_actions(
     """Find the line, its action space and what that costs; write model_metadata.json whole, and tell it."""
     track, line = found_line(name, car, margin_m, "one", console)
     actions = action_space(line, count, mirrored)
-    told: dict[str, Any] = {"track": track.name, "car": line.car.name, "margin_m": margin_m, "limit_s": line.limit_s}
+    result: dict[str, Any] = {"track": track.name, "car": line.car.name, "margin_m": margin_m, "limit_s": line.limit_s}
     if isinstance(actions, DiscreteActions):
         with console.status(f"driving laps with {actions.size} actions"):
             lap = best_lap(track, line, actions)
@@ -96,7 +97,7 @@ def write_actions(
         lap_s: float | None = lap.lap_s
         pairs = list(zip(actions.steering_deg.tolist(), actions.speed_mps.tolist(), strict=True))
         shares = np.bincount(lap.taken, minlength=actions.size) / len(lap.taken)
-        told["actions"] = [
+        result["actions"] = [
             {"steering_angle": steering, "speed": speed, "share": float(share)}
             for (steering, speed), share in zip(pairs, shares, strict=True)
         ]
@@ -104,10 +105,10 @@ def write_actions(
             say(console, f"{steering:+6.1f}°  {speed:4.2f} m/s  {100 * share:3.0f} % of the lap")
     else:
         lap_s = line.replay_s
-        told["ranges"] = {"steering_angle": list(actions.steering_deg), "speed": list(actions.speed_mps)}
+        result["ranges"] = {"steering_angle": list(actions.steering_deg), "speed": list(actions.speed_mps)}
         (right, left), (slow, fast) = actions.steering_deg, actions.speed_mps
         say(console, f"steering {right:g} to {left:g} degrees, speed {slow:g} to {fast:g} m/s")
-    told |= {
+    result |= {
         "lap_s": lap_s,
         "cost_s": None if lap_s is None else lap_s - line.limit_s,
         "ratio": None if lap_s is None else lap_s / line.limit_s,
@@ -116,13 +117,13 @@ def write_actions(
         cost = f"{lap_s - line.limit_s:+.3f} s, {100 * (lap_s / line.limit_s - 1):+.1f} %"
         say(console, f"limit {line.limit_s:.3f} s, best lap with these {lap_s:.3f} s ({cost})")
     write_file(out, metadata_json(actions, line).encode())
-    told["file"] = str(out)
+    result["file"] = str(out)
     say(console, str(out))
-    return told
+    return result
 
 
 def facts(line: RacingLine) -> dict[str, Any]:
-    """What programs are told of a line."""
+    """A line's figures, for programs."""
     return {
         "track": line.track,
         "length_m": line.length_m,
@@ -165,3 +166,52 @@ def npy_of(line: RacingLine) -> bytes:
     content = io.BytesIO()
     np.save(content, table(line)[:, : len(COLUMNS)], allow_pickle=False)
     return content.getvalue()
+
+
+SPACING_M = 0.12
+MAX_POINTS = 300
+"""Of a literal: rewards are called 15 times a second, and read by people."""
+_TEMPLATE = Path(__file__).resolve().parents[1] / "scaffold" / "templates" / "race_line.py"
+
+
+def metadata_json(
+    actions: DiscreteActions | ContinuousActions, line: RacingLine, pattern: Path = DEFAULT_METADATA
+) -> str:
+    """model_metadata.json with these actions, and all else as the pattern has it; of the version whose car it is."""
+    data: dict[str, Any] = json.loads(pattern.read_text(encoding="utf-8"))
+    if isinstance(actions, ContinuousActions):
+        data["action_space"] = {
+            key: {"low": low, "high": high}
+            for key, (low, high) in (("steering_angle", actions.steering_deg), ("speed", actions.speed_mps))
+        }
+        data["action_space_type"] = "continuous"
+    else:
+        pairs = zip(actions.steering_deg.tolist(), actions.speed_mps.tolist(), strict=True)
+        data["action_space"] = [
+            {"steering_angle": steering, "speed": speed, "index": index}
+            for index, (steering, speed) in enumerate(pairs)
+        ]
+    data["version"] = str(LAST_VERSION_OF_EFFORT_CARS if line.car.joints == "effort" else 5)
+    return json.dumps(data, indent=2) + "\n"
+
+
+def literal(line: RacingLine) -> FloatArray:
+    """(M, 4) evenly spaced points of the line: x, y, commanded speed, seconds since the start line."""
+    x, y = np.append(line.x_m, line.x_m[0]), np.append(line.y_m, line.y_m[0])
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
+    count = min(max(round(along[-1] / SPACING_M), 12), MAX_POINTS)
+    at = along[-1] * np.arange(count) / count
+    speed = np.append(line.command_mps, line.command_mps[0])
+    return np.column_stack([np.interp(at, along, values) for values in (x, y, speed, line.time_s)])
+
+
+def reward_source(line: RacingLine) -> str:
+    """The template's reward function with this line in it."""
+    source = _TEMPLATE.read_text(encoding="utf-8")
+    rows = [f"({x:.3f}, {y:.3f}, {speed:.2f}, {time:.3f})," for x, y, speed, time in literal(line).tolist()]
+    lines = ["    " + " ".join(rows[k : k + 3]) for k in range(0, len(rows), 3)]
+    head, _, rest = source.partition("LINE = [\n")
+    _, _, tail = rest.partition("]\n")
+    source = head + "LINE = [\n" + "\n".join(lines) + "\n]\n" + tail
+    source = source.replace("of TRACK, at", f"of {line.track}, at")
+    return source.replace("LAP_S = 4.0 ", f"LAP_S = {line.limit_s:.3f} ")

@@ -135,7 +135,7 @@ def _racers(
     own |= {
         key: entry for key, entry in entries.items() if key in CARRIED and isinstance(entry.value, list) and entry.value
     }
-    told: list[dict[str, Any]] = [{} for _ in range(count)]
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
     for key, entry in own.items():
         if models and key == "MODEL_S3_PREFIX":
             continue
@@ -146,9 +146,9 @@ def _racers(
             of = "runs on the command line" if models else "models in MODEL_S3_PREFIX"
             raise entry.refuse(f"one value for each racer: {count} {of}, but {len(items)} here", f"give {count} values")
         for place, item in enumerate(items):
-            told[place][key] = _one(YamlEntry(key, item, f"{entry.place}[{place}]"))  # type: ignore[arg-type]
+            rows[place][key] = _one(YamlEntry(key, item, f"{entry.place}[{place}]"))  # type: ignore[arg-type]
     racers = []
-    for place, own_values in enumerate(told):
+    for place, own_values in enumerate(rows):
         model = models[place] if models else own_values["MODEL_S3_PREFIX"]
         named = {name: own_values[key] for key, name in PER_RACER.items() if key in own_values and name != "model"}
         named["car_color"] = named.get("car_color") or _color(place)

@@ -117,26 +117,26 @@ def _percent(share: float) -> str:
 
 def _headline(judged: Judged) -> list[tuple[str, str, str]]:
     usual = judged.training
-    told = [
+    items = [
         (_percent(judged.far.mean()), "far from training", f"further than {_percent(FAR)} of training's own frames"),
         (_percent(judged.unsure.mean()), "unsure", f"less sure than on {_percent(UNSURE)} of training's frames"),
     ]
     if usual.distance.size and np.median(usual.distance) > 0.0:
         ratio = float(np.median(judged.distance) / np.median(usual.distance))
-        told.append((f"{ratio:.1f}×", "distance", "median, of what is usual among training's frames"))
+        items.append((f"{ratio:.1f}×", "distance", "median, of what is usual among training's frames"))
     compared = judged.compared
     if compared.any():
         share = float(judged.agrees[compared].mean())
-        told.append((_percent(share), "as the car did", f"the same action, of {int(compared.sum())} frames"))
+        items.append((_percent(share), "as the car did", f"the same action, of {int(compared.sum())} frames"))
         delay = judged.frames.delay_s[np.isfinite(judged.frames.delay_s)]
         if len(delay):
-            told.append((f"{1000 * float(np.median(delay)):.0f} ms", "camera to result", "median, on the car"))
-    return told
+            items.append((f"{1000 * float(np.median(delay)):.0f} ms", "camera to result", "median, on the car"))
+    return items
 
 
 def found(judged: Judged) -> list[LogFinding]:
     """What is to be said, in sentences."""
-    said, compared = [], judged.compared
+    findings, compared = [], judged.compared
     if compared.any():
         share, apart = float(judged.agrees[compared].mean()), float(judged.apart[compared].max())
         text = (
@@ -146,7 +146,7 @@ def found(judged: Judged) -> list[LogFinding]:
         if share < _SAME:
             text += ": the car had another model or checkpoint loaded, or its pictures are not those in the bag"
         rule = f"the same model takes the same action on at least {_percent(_SAME)} of the frames"
-        said.append(LogFinding(text, rule, "good" if share >= _SAME else "bad"))
+        findings.append(LogFinding(text, rule, "good" if share >= _SAME else "bad"))
     for cover in judged.covers:
         text = f"{_percent(cover.covered)} of the frames have a {_SHOWS[cover.field]} that training had"
         if cover.covered < _COVERED:
@@ -157,16 +157,16 @@ def found(judged: Judged) -> list[LogFinding]:
             else:
                 text += f", and no range of {cover.field} changes that"
         rule = f"{_percent(_COVERED)} within the middle 98 % of training's frames"
-        said.append(LogFinding(text, rule, "good" if cover.covered >= _COVERED else "bad"))
+        findings.append(LogFinding(text, rule, "good" if cover.covered >= _COVERED else "bad"))
     far = float(judged.far.mean())
     text = f"{_percent(far)} of the frames are further from training's, in the policy's embedding, than those are"
     rule = f"beyond the distance of {_percent(FAR)} of training's frames to other episodes; 1 % would be usual"
-    said.append(LogFinding(text, rule, "bad" if far > _OFTEN else "good"))
+    findings.append(LogFinding(text, rule, "bad" if far > _OFTEN else "good"))
     unsure = float(judged.unsure.mean())
     text = f"On {_percent(unsure)} of the frames the policy is less sure than it nearly always was in training"
     rule = f"doubt above that of {_percent(UNSURE)} of training's frames; 5 % would be usual"
-    said.append(LogFinding(text, rule, "bad" if unsure > _OFTEN else "good"))
-    return said
+    findings.append(LogFinding(text, rule, "bad" if unsure > _OFTEN else "good"))
+    return findings
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
@@ -196,8 +196,8 @@ def _histograms(judged: Judged) -> list[Picture]:
     mine = judged.looks.named() | {"distance": judged.distance, "doubt": judged.doubt}
     limits = {"distance": judged.training.far_from, "doubt": judged.training.unsure_from}
     return [
-        _histogram(name, title, axis, told, usual[name], mine[name], limits.get(name))
-        for name, title, axis, told in _HISTOGRAMS
+        _histogram(name, title, axis, caption, usual[name], mine[name], limits.get(name))
+        for name, title, axis, caption in _HISTOGRAMS
     ]
 
 
@@ -249,22 +249,22 @@ def _course(judged: Judged) -> Picture:
         if far.any():
             doubt.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
 
-    told = "What would be commanded on each frame, left is up. The dashed line is where doubt begins to be unusual."
-    return picture("frames-course", "Commands and doubt", told, draw, height_in=5.2, width_in=9.0)
+    caption = "What would be commanded on each frame, left is up. The dashed line is where doubt begins to be unusual."
+    return picture("frames-course", "Commands and doubt", caption, draw, height_in=5.2, width_in=9.0)
 
 
 def _commanded(judged: Judged) -> tuple[FloatArray, FloatArray] | None:
     """Steering in degrees and speed of the car's own policy, NaN where it said nothing."""
-    said = judged.frames.said
-    if said is None:
+    outputs = judged.frames.said
+    if outputs is None:
         return None
     heard = judged.compared
     actions = judged.metadata.actions
-    steering, speed = np.full(len(said), np.nan), np.full(len(said), np.nan)
+    steering, speed = np.full(len(outputs), np.nan), np.full(len(outputs), np.nan)
     if isinstance(actions, DiscreteActions):
-        controls = actions.controls(said[heard].argmax(axis=1))
+        controls = actions.controls(outputs[heard].argmax(axis=1))
     else:
-        controls = actions.controls(said[heard])
+        controls = actions.controls(outputs[heard])
     steering[heard], speed[heard] = np.degrees(controls.steering_rad), controls.speed_mps
     return steering, speed
 
@@ -272,7 +272,7 @@ def _commanded(judged: Judged) -> tuple[FloatArray, FloatArray] | None:
 def _frame(judged: Judged, name: str, k: int, heat: NDArray[np.float32]) -> Picture:
     """The frame, its heat map, and what the policy said."""
     frame, actions = judged.pictures[k], judged.metadata.actions
-    said = judged.frames.said
+    own = judged.frames.said
     compared = bool(judged.compared[k])
 
     def draw(figure: Figure) -> None:
@@ -283,12 +283,12 @@ def _frame(judged: Judged, name: str, k: int, heat: NDArray[np.float32]) -> Pict
             axes.axis("off")
         bars = figure.add_subplot(cells[1, :])
         draw_bars(bars, actions, judged.outputs[k], int(judged.chosen[k]), GRID)
-        if compared and said is not None:
+        if compared and own is not None:
             if isinstance(actions, ContinuousActions):
-                marks = np.clip(said[k], -1.0, 1.0) * (-1.0, 1.0)
+                marks = np.clip(own[k], -1.0, 1.0) * (-1.0, 1.0)
                 bars.plot(marks, (1, 0), "|", color=INK, markersize=9, markeredgewidth=1.6)
             else:
-                bars.plot(range(len(said[k])), said[k], "_", color=INK, markersize=7, markeredgewidth=1.6)
+                bars.plot(range(len(own[k])), own[k], "_", color=INK, markersize=7, markeredgewidth=1.6)
 
     time = judged.frames.times_s[k]
     name_of = judged.frames.names[k]
@@ -329,10 +329,10 @@ def _ranges(found_covers: Sequence[Cover]) -> str:
         for it in found_covers
     ]
     block = json.dumps(randomization(found_covers))
-    told = "Brightness, blur and noise can be told from frames. Tones, the camera's mount and its field of view cannot."
+    note = "Brightness, blur and noise can be told from frames. Tones, the camera's mount and its field of view cannot."
     return (
         table(Table(columns, rows))
-        + f'<p class="note">{escape(told)} In run.json, or in a RunConfig of a script:</p>'
+        + f'<p class="note">{escape(note)} In run.json, or in a RunConfig of a script:</p>'
         + f'<div class="scroll"><pre>"enable_domain_randomization": true, "randomization": {escape(block)}</pre></div>'
     )
 

@@ -15,9 +15,8 @@ from simapp.tracks import Track
 from trainer.common.saliency import Saliency
 from trainer.diagnostics import read_diagnostics
 from undercut.backends.local.rollouts import evaluation_laps
-from undercut.figures.action_use import action_use_plot
 from undercut.figures.diagnostics_plot import diagnostics_plot
-from undercut.figures.inspection import InspectedLap, actions_plot, saliency_sheet
+from undercut.figures.inspection import InspectedLap, action_use_plot, actions_plot, saliency_sheet
 from undercut.runs.progress import lap_table
 from undercut.runs.run import Run
 from undercut.runs.sessions import chosen_policy
@@ -30,7 +29,7 @@ def inspect(run: Run, console: Console, which: str, laps: int, with_video: bool)
     """Drive `laps` with the best or last checkpoint and draw them; the frames, the actions along the lap and the video
     are of the first one. Draw the diagnostics of the training, where the run has some."""
     if with_video:
-        lap_video.encoder()  # what is missing is told before the lap, not after
+        lap_video.encoder()  # what is missing is an error before the lap, not after
     record, policy = chosen_policy(run, which)
     order = RolloutOrder(Phase.evaluation, record.iteration, 0, laps)
     with console.status("driving"):

@@ -31,8 +31,8 @@ def write(
     episodes: int = EPISODES,
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Read frames, judge them, and leave index.html, frames.csv and the pictures; what was found is told, for people on
-    the console and for programs in the answer.
+    """Read frames, judge them, and leave index.html, frames.csv and the pictures. Findings go to the console
+    for people, and into the answer for programs.
 
     source    a bag, a folder of pictures, or a video     which  the best or last checkpoint
     topic     of a bag: where the pictures are             every  every Nth frame
@@ -56,10 +56,10 @@ def write(
     labels = action_labels(run.files.metadata.actions)
     place.put(artifacts.FRAMES_TABLE, table(judged, labels).encode())
     place.put(artifacts.FRAMES_PAGE, html.encode())  # last: a page is never without its pictures
-    told = summary(judged)
-    told["files"] = {"page": place.where(artifacts.FRAMES_PAGE), "table": place.where(artifacts.FRAMES_TABLE)}
-    _show(judged, told, console)
-    return told
+    result = summary(judged)
+    result["files"] = {"page": place.where(artifacts.FRAMES_PAGE), "table": place.where(artifacts.FRAMES_TABLE)}
+    _show(judged, result, console)
+    return result
 
 
 def _key(name: str) -> str:
@@ -67,7 +67,7 @@ def _key(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:64] or "frames"
 
 
-def _show(judged: Judged, told: dict[str, Any], console: Console) -> None:
+def _show(judged: Judged, result: dict[str, Any], console: Console) -> None:
     for note in judged.frames.notes:
         say(console, note, style="yellow")
     marks = {"good": "[green]+[/]", "bad": "[red]![/]", "plain": "-"}
@@ -80,5 +80,5 @@ def _show(judged: Judged, told: dict[str, Any], console: Console) -> None:
     console.print(ranges)
     block = ", ".join(f'"{name}": {values}' for name, values in randomization(judged.covers).items())
     say(console, f'in run.json: "randomization": {{{block}}}')
-    for path in told["files"].values():
+    for path in result["files"].values():
         say(console, path)

@@ -64,20 +64,20 @@ def league_page(standings: Standings, track: Track, limits: Mapping[int, Limit |
 
 
 def _headline(standings: Standings) -> str:
-    told = [
+    items = [
         (str(len(standings.ranking)), "ranked", ""),
         (str(len(standings.others)), "not ranked", "the reasons are below" if standings.others else ""),
     ]
     if standings.waiting:
-        told.append((str(standings.waiting), "waiting", "not driven by these rules yet"))
+        items.append((str(standings.waiting), "waiting", "not driven by these rules yet"))
     if standings.ranking and (first := standings.ranking[0]).result.best_s is not None:
         name, limit_s = first.result.name, first.limit_s
         fastest = min(standings.ranking, key=lambda it: it.result.best_s or np.inf)
-        told.insert(0, (name, "leads", f"by its {_RANKED_BY[standings.rules.rank_by]}"))
-        told.insert(1, (f"{number(fastest.result.best_s, 2)} s", "fastest lap", f"of {fastest.result.name}"))
+        items.insert(0, (name, "leads", f"by its {_RANKED_BY[standings.rules.rank_by]}"))
+        items.insert(1, (f"{number(fastest.result.best_s, 2)} s", "fastest lap", f"of {fastest.result.name}"))
         if limit_s is not None:
-            told.insert(2, (f"{limit_s:.2f} s", "the limit", "the fastest lap that the car can drive"))
-    return figures(told)
+            items.insert(2, (f"{limit_s:.2f} s", "the limit", "the fastest lap that the car can drive"))
+    return figures(items)
 
 
 def _ranking(standings: Standings) -> str:
@@ -182,8 +182,8 @@ def _film(place: int, shown: Shown, track: Track) -> Film:
     lap = _episode(shown, track)
     drawn = _speed(place, lap, track)
     how = f"{lap.time_s:.2f} s" if lap.complete else f"{lap.completion_pct:.0f} % of a lap"
-    told = f"Its best lap, {how}, number {result.best.number} of {len(result.laps)}; coloured by the speed driven."
-    return Film(f"{shown.place.place}. {result.name}", told, shown.video, drawn.svg)
+    caption = f"Its best lap, {how}, number {result.best.number} of {len(result.laps)}; coloured by the speed driven."
+    return Film(f"{shown.place.place}. {result.name}", caption, shown.video, drawn.svg)
 
 
 def _speed(place: int, lap: Episode, track: Track) -> Picture:

@@ -11,9 +11,9 @@ from contract.fields import suggestion
 from contract.protocols import Place
 from contract.stores.local import LocalStore
 from simapp.tracks import Track, load_track
+from undercut.analysis.files import OneFile
 from undercut.analysis.loading import load_folder, load_run
 from undercut.analysis.log import RunLog
-from undercut.analysis.unpacked import OneFile
 from undercut.runs.run import TRACKS, run_names
 from undercut.runs.workspace import run_place, workspace
 

@@ -15,7 +15,7 @@ from contract.state import EpisodeStatus, FloatArray
 from undercut.analysis.log import Episode, Kind, RunLog, rows_of
 from undercut.analysis.measures import driven
 from undercut.analysis.places import SECTORS, ActionUse, HeatMaps, exits, heat_maps
-from undercut.figures.action_use import draw_shares
+from undercut.figures.inspection import draw_shares
 from undercut.figures.road import FIELD, bright, draw_road, draw_sectors, limits, paint, pieces_of, track_limits
 from undercut.report.canvas import INK, MUTED, WIDTH_IN, WRONG, Picture, picture, plain
 
@@ -223,13 +223,13 @@ def exit_picture(log: RunLog, episodes: Sequence[Episode], what: str) -> Picture
             figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=len(shown))
 
     counts = exits(episodes)["status"]
-    told = ", ".join(
+    shares = ", ".join(
         f"{np.count_nonzero(counts == status)} {label}"
         for status, (label, *_) in EXIT_LOOKS.items()
         if np.any(counts == status)
     )
     caption = (
-        f"{what}: {told or 'nothing went wrong'}. Later iterations are stronger. The mark is the car's front point."
+        f"{what}: {shares or 'nothing went wrong'}. Later iterations are stronger. The mark is the car's front point."
     )
     return picture("exits", "Where it goes wrong", caption, draw, place.height_in(0.4))
 
@@ -256,10 +256,10 @@ def action_pictures(log: RunLog, use: ActionUse, what: str) -> list[Picture]:
 
     height = 1.1 + 0.24 * count
     all_told = f"Share of all {use.steps:,} steps with each {noun}. {what}."
-    told = f"Of the steps in each tenth of the lap, the per cent with each {noun}; a column adds up to 100. {what}."
+    note = f"Of the steps in each tenth of the lap, the per cent with each {noun}; a column adds up to 100. {what}."
     pictures = [
         picture("actions", "Use of the actions", all_told, overall, height),
-        picture("actions_by_sector", "Actions by sector", told, by_sector, height),
+        picture("actions_by_sector", "Actions by sector", note, by_sector, height),
     ]
     track = log.track
     if track is not None:

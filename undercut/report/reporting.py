@@ -13,13 +13,13 @@ from rich.table import Table
 
 from contract import artifacts
 from simapp.reward_source import load_reward
+from undercut.analysis.files import counted
 from undercut.analysis.findings import findings
 from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from undercut.analysis.measures import iteration_table, smoothness
 from undercut.analysis.places import SECTORS, LapScale, exits
 from undercut.analysis.rescoring import UNKNOWN, Rescoring, rescore
-from undercut.analysis.unpacked import counted
 from undercut.line.limits import found_limit, gap_values, hint, kept_limit
 from undercut.report.logs import open_logs
 from undercut.runs.packages import folder_for
@@ -31,13 +31,13 @@ _HEADER = "iter episodes   steps   reward       ± progress laps best s exits ev
 
 
 def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, console: Console) -> str:
-    """Write the page and its pictures; where the page is. What is missing in the logs is told."""
+    """Write the page and its pictures; where the page is. What is missing in the logs is printed."""
     with console.status("reading logs"):
         logs, place = open_logs(runs, folders, track)
     logs = [_with_limit(log, console) for log in logs]
     for log in logs:
-        _tell_problems(log, console)
-        _tell_limit(log, console)
+        _show_problems(log, console)
+        _show_limit(log, console)
     with console.status("drawing"):
         from undercut.report.report import report
 
@@ -45,7 +45,7 @@ def write(runs: Sequence[str], folders: Sequence[Path], track: str | None, conso
     for picture in made.pictures:
         place.put(artifacts.report_picture(picture.name), picture.png)
     place.put(artifacts.REPORT, made.html.encode())  # last: a page is never without its pictures
-    _tell_findings(logs, console)
+    _show_findings(logs, console)
     where = place.where(artifacts.REPORT)
     say(console, f"report: {where}")
     return where
@@ -57,7 +57,7 @@ def numbers(name: str, track: str | None, console: Console, show: bool) -> dict[
     if show:
         for log in logs:
             _show(log, console)
-            _tell_limit(log, console)
+            _show_limit(log, console)
     return {"logs": [_numbers(log) for log in logs]}
 
 
@@ -76,7 +76,7 @@ def rescored(name: str, reward: Path, track: str | None, console: Console, show:
     if show:
         for other in logs[1:]:
             say(console, f"{other.name} is left out: name its own folder")
-        _tell_problems(log, console)
+        _show_problems(log, console)
         _show_rescoring(log, result, named, console)
         say(console, f"plot: {place.where(key)}")
     return _rescoring_numbers(log, result, named) | {"plot": place.where(key)}
@@ -93,19 +93,19 @@ def _with_limit(log: RunLog, console: Console | None = None) -> RunLog:
         return replace(log, limit=found_limit(log.track, log.car, status.update))
 
 
-def _tell_limit(log: RunLog, console: Console) -> None:
+def _show_limit(log: RunLog, console: Console) -> None:
     """How to get a limit that is not there."""
     complete = any(it.complete for it in log.traced(*Kind))
     if log.limit is None and log.track is not None and log.track.closed and complete:
         say(console, hint(log.track.name))
 
 
-def _tell_problems(log: RunLog, console: Console) -> None:
+def _show_problems(log: RunLog, console: Console) -> None:
     for problem in log.problems:
         console.print(f"[yellow]missing or damaged:[/] {escape(problem)}", highlight=False, soft_wrap=True)
 
 
-def _tell_findings(logs: Sequence[RunLog], console: Console) -> None:
+def _show_findings(logs: Sequence[RunLog], console: Console) -> None:
     colours = {"good": "green", "bad": "red", "plain": "default"}
     for log in logs:
         if len(logs) > 1:
@@ -116,9 +116,9 @@ def _tell_findings(logs: Sequence[RunLog], console: Console) -> None:
 
 
 def _show(log: RunLog, console: Console) -> None:
-    track = f"{log.track.name}, lap {log.track.length_m:.2f} m" if log.track else log.told_track or "track not known"
+    track = f"{log.track.name}, lap {log.track.length_m:.2f} m" if log.track else log.track_name or "track not known"
     console.print(f"[bold]{escape(log.name)}[/] on {escape(track)}", highlight=False)
-    _tell_problems(log, console)
+    _show_problems(log, console)
     rows = iteration_table(log)
     if rows:
         say(console, _HEADER, style="bold")
@@ -148,7 +148,7 @@ def _show(log: RunLog, console: Console) -> None:
         places.add_row(str(row_["sector"]), "{} to {}".format(*row_["waypoints"]), *counts)
     if places.rows:
         console.print(places)
-    _tell_findings([log], console)
+    _show_findings([log], console)
 
 
 def _best(log: RunLog) -> list[Episode]:

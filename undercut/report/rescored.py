@@ -22,10 +22,10 @@ def rescoring_plot(rescoring: Rescoring, title: str) -> bytes:
                 against.plot(old[chosen], new[chosen], "o", color=colour, markersize=4, alpha=0.6, label=label)
         plain(against, "new reward of an episode", "old reward of an episode")
         against.legend()
-        told = (
+        relation = (
             "no ranks" if rescoring.rank_correlation is None else f"rank correlation {rescoring.rank_correlation:.2f}"
         )
-        against.set_title(f"Every episode, {told}", loc="left", fontsize=11)
+        against.set_title(f"Every episode, {relation}", loc="left", fontsize=11)
 
         completion = np.array([it.episode.completion_pct for it in rescoring.episodes])
         for values, colour, label, correlation in (
@@ -33,9 +33,9 @@ def rescoring_plot(rescoring: Rescoring, title: str) -> bytes:
             (new, TRAINING, "new", rescoring.new.progress),
         ):
             spread = float(np.ptp(values)) or 1.0
-            told = "" if correlation is None else f", r = {correlation:.2f}"
+            relation = "" if correlation is None else f", r = {correlation:.2f}"
             scaled = (values - values.min()) / spread
-            progress.plot(completion, scaled, "o", color=colour, markersize=4, alpha=0.6, label=f"{label}{told}")
+            progress.plot(completion, scaled, "o", color=colour, markersize=4, alpha=0.6, label=f"{label}{relation}")
         plain(progress, "reward, from its least (0) to its most (1)", "completion (% of a lap)")
         progress.legend()
         progress.set_title("Reward and progress", loc="left", fontsize=11)

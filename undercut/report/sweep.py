@@ -107,8 +107,8 @@ def _curves(result: SweepResult) -> Picture:
         if best:
             axes.legend()
 
-    told = "After each iteration, of the laps that are driven then. Coloured: the best five."
-    return picture("sweep-curves", "Curves", told, draw, height_in=3.4, width_in=6.4)
+    caption = "After each iteration, of the laps that are driven then. Coloured: the best five."
+    return picture("sweep-curves", "Curves", caption, draw, height_in=3.4, width_in=6.4)
 
 
 def _importance(result: SweepResult) -> Picture:
@@ -120,25 +120,25 @@ def _importance(result: SweepResult) -> Picture:
         plain(axes, "", "share")
         axes.grid(visible=False, axis="y")
 
-    told = "How much each key has to do with whether a trial is among the best tenth (PED-ANOVA); they sum to 1."
-    return picture("sweep-importance", "Importance", told, draw, height_in=1.2 + 0.32 * len(ranked), width_in=6.4)
+    caption = "How much each key has to do with whether a trial is among the best tenth (PED-ANOVA); they sum to 1."
+    return picture("sweep-importance", "Importance", caption, draw, height_in=1.2 + 0.32 * len(ranked), width_in=6.4)
 
 
 def _scatter(result: SweepResult, key: str, place: int) -> Picture:
-    told = result.sweep.file.search[key]
+    searched = result.sweep.file.search[key]
     complete = [(it.values[key], it.value) for it in result.best if key in it.values and it.value is not None]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         values = [value for _, value in complete]
-        if isinstance(told, Range):
+        if isinstance(searched, Range):
             axes.scatter([float(x) for x, _ in complete], values, color=TRAINING, s=18)
-            if told.log:
+            if searched.log:
                 axes.set_xscale("log")
         else:
-            at = [told.index(x) for x, _ in complete]
+            at = [searched.index(x) for x, _ in complete]
             axes.scatter(np.array(at, float), values, color=TRAINING, s=18)
-            axes.set_xticks(range(len(told)), [_tick(it) for it in told])
+            axes.set_xticks(range(len(searched)), [_tick(it) for it in searched])
             axes.tick_params(axis="x", labelcolor=MUTED)
         plain(axes, _what(result), key.rpartition(".")[2])
 

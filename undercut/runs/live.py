@@ -57,7 +57,7 @@ class LiveSession:
                 self._lock.acquire()
                 for leftover in self._folder.glob("*.rec"):  # of a session that was killed
                     leftover.unlink(missing_ok=True)
-                self._tell()
+                self._announce()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,7 +69,7 @@ class LiveSession:
         """Say what is going on."""
         self._state = replace(self._state, doing=what)
         with self._unless_disk_fails():
-            self._tell()
+            self._announce()
 
     def show(self, order: RolloutOrder, rollouts: Sequence[Rollout]) -> None:
         """Show these episodes in place of the last ones of their phase."""
@@ -87,7 +87,7 @@ class LiveSession:
         with self._unless_disk_fails():
             _replace(live_recording(self._folder, order.phase), recording.to_bytes())
 
-    def _tell(self) -> None:
+    def _announce(self) -> None:
         if self._lock.is_locked:
             _replace(self._folder / _SESSION, json.dumps(asdict(self._state)).encode())
 

@@ -204,7 +204,7 @@ class StuckWatch:
         self._run, self._actions, self._after = run, actions, after
         self._best: tuple[float, ...] = (-1.0,)
         self._best_at = 0
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
 
     def after(self, done: "Iteration") -> list[Notice]:
         """The notices of a finished iteration."""
@@ -212,7 +212,7 @@ class StuckWatch:
         score = _score(done)
         if score > self._best:
             self._best, self._best_at = score, number
-            self._told.discard("evaluation")
+            self._sent.discard("evaluation")
         found = {}
         if number - self._best_at >= self._after:
             since, way = number - self._best_at, self._best[1]
@@ -232,9 +232,9 @@ class StuckWatch:
         new = [
             Notice("stuck", self._run, text, _facts(done, reason))
             for reason, text in found.items()
-            if reason not in self._told
+            if reason not in self._sent
         ]
-        self._told |= found.keys()
+        self._sent |= found.keys()
         return new
 
 

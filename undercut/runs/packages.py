@@ -220,8 +220,8 @@ def _uv(*arguments: str, what: str, value: str, fix: str, folder: Path | None = 
     except subprocess.TimeoutExpired:
         raise InputError(what, value, f"uv finishes within {_DEADLINE_S:g} s", fix) from None
     if done.returncode != 0:
-        said = "\n".join(line for line in done.stderr.strip().splitlines()[-15:] if line.strip())
-        raise InputError(what, value, f"uv finds and installs them; it says:\n{said}", fix)
+        errors = "\n".join(line for line in done.stderr.strip().splitlines()[-15:] if line.strip())
+        raise InputError(what, value, f"uv finds and installs them; it says:\n{errors}", fix)
     return done.stdout
 
 

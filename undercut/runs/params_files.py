@@ -64,10 +64,10 @@ def load_race(path: Path | None, runs: list[str], strict: bool | None = None) ->
     return race_of(runs)
 
 
-def tell_unused(console: Console, path: Path | None, names: Iterable[str]) -> None:
+def show_unused(console: Console, path: Path | None, names: Iterable[str]) -> None:
     """For --verbose: the names in a file that have no effect here."""
-    if path is not None and (told := ", ".join(names)):
-        say(console, f"{path}: without effect here: {told}")
+    if path is not None and (unused := ", ".join(names)):
+        say(console, f"{path}: without effect here: {unused}")
 
 
 def _worker_files(folder: Path) -> list[tuple[int, Path]]:

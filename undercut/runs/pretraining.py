@@ -13,7 +13,7 @@ from contract.stores.local import LocalStore
 from trainer.checkpoints import Checkpoints
 from trainer.pretrained import Learner, ModelFolder, begin_from
 from trainer.transfer import check_same_kind
-from undercut.analysis.unpacked import Unpacked, minio_folder
+from undercut.analysis.files import Unpacked, minio_folder
 from undercut.runs import run as runs
 from undercut.runs.workspace import bucket_place, run_place
 
@@ -47,8 +47,8 @@ def settled(config: RunConfig, metadata: Path, hyperparameters: Path) -> RunConf
     """A new run's config with what its hyperparameters say about pretraining, once the pretrained model fits it."""
     model = ModelMetadata.load(metadata, strict=False)
     if not config.pretrained:
-        said = source_of(Hyperparameters.load(hyperparameters, model.algorithm, strict=False))
-        config = config.model_copy(update={"pretrained": said})
+        pretrained = source_of(Hyperparameters.load(hyperparameters, model.algorithm, strict=False))
+        config = config.model_copy(update={"pretrained": pretrained})
     if config.remap_actions and not config.pretrained:
         rule = "actions are remapped from those of a pretrained model"
         raise InputError("remap_actions", True, rule, "name the model, --pretrained RUN, or leave the option out")

@@ -47,8 +47,8 @@ class TrainingView:
             raise KeyboardInterrupt
         self._interrupted = True
         # by a thread: this may interrupt the console in the middle of a line, which would then be shown twice
-        told = "finishing and saving this iteration; Ctrl-C again stops at once and drops it"
-        threading.Thread(target=self._console.print, args=(told,)).start()
+        text = "finishing and saving this iteration; Ctrl-C again stops at once and drops it"
+        threading.Thread(target=self._console.print, args=(text,)).start()
 
     def interrupted(self) -> bool:
         return self._interrupted

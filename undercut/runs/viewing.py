@@ -80,8 +80,8 @@ def best_actions(policy: bytes, metadata: ModelMetadata, frames: UInt8Array) -> 
         rule = "recorded frames are those of one camera, and the policy sees nothing else"
         raise InputError("RUN", ", ".join(shapes), rule, "name a run with one front camera, or none")
     with closing(FrozenPolicy(policy, metadata)) as made:
-        said = made.distribution({metadata.camera: frames[..., np.newaxis]})
-    values = said.probabilities if said.probabilities is not None else said.mean
+        distribution = made.distribution({metadata.camera: frames[..., np.newaxis]})
+    values = distribution.probabilities if distribution.probabilities is not None else distribution.mean
     assert values is not None
     return values
 

@@ -94,7 +94,7 @@ def _following(wish: Wish, track: Track, kind: str, pattern: Path) -> dict[str, 
     """Reward, metadata and hyperparameters of the track's racing line."""
     from undercut.line.actions import action_space
     from undercut.line.raceline import racing_line
-    from undercut.line.writing import metadata_json, reward_source
+    from undercut.line.reporting import metadata_json, reward_source
 
     line = racing_line(track, car_of_version(ModelMetadata.load(pattern).version), wish.margin_m)
     actions = action_space(line, None if kind == "continuous" else wish.count)

@@ -245,11 +245,11 @@ class IterationVideos:
                 errors="replace",
                 start_new_session=True,
             )
-            said, _ = self._process.communicate(timeout=_DRAWING_TIMEOUT_S)
+            output, _ = self._process.communicate(timeout=_DRAWING_TIMEOUT_S)
         except (UndercutError, OSError, subprocess.TimeoutExpired) as error:
             self.abandon()
             return str(error)
-        return said.strip() if self._process.returncode else ""
+        return output.strip() if self._process.returncode else ""
 
 
 def _recording_of_trace(

@@ -70,8 +70,8 @@ def details(subject: Subject) -> Json:
     metrics = _try(lambda: _training_metrics(subject), problems) or []
     curves["lap_time_s"] = _best_times(metrics, len(rows))
     # what is wrong with the gap's files others tell: the list of runs, and the laps
-    for made, told in ((_evaluation_table, problems), (_gap_table, [])):
-        table = _try(partial(made, subject), told)
+    for made, notes in ((_evaluation_table, problems), (_gap_table, [])):
+        table = _try(partial(made, subject), notes)
         if table is not None:
             tables.append(table)
     if metrics:

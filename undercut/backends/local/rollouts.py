@@ -56,7 +56,7 @@ class LocalRollouts:
         retrying = Retrying(
             retry=retry_if_exception_type(SimulatorError),
             stop=stop_after_attempt(SIMULATOR_STARTS),
-            before_sleep=_tell_of_restart,
+            before_sleep=_log_restart,
             reraise=True,
         )
         return retrying(collect, scene.race, policy, run.files.metadata, part, scene.start, run.config.seed)
@@ -91,7 +91,7 @@ class LocalRollouts:
         return episode_setups(config, simulator, track, rewards, len(self._configs))
 
 
-def _tell_of_restart(state: RetryCallState) -> None:
+def _log_restart(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     logging.getLogger(__name__).warning("%s\n  the episodes are driven again", error)
 

@@ -61,7 +61,7 @@ def job_of(run: Run) -> Job:
             if track.world is not None:
                 looks[f"{key.removesuffix('.npy')}{WORLD_SUFFIX}"] = pack(track.world)
     files = {
-        artifacts.RUN_CONFIG: on_tracks(config, lambda said: routes[said][0]).to_json().encode(),
+        artifacts.RUN_CONFIG: on_tracks(config, lambda track_name: routes[track_name][0]).to_json().encode(),
         artifacts.MODEL_METADATA: run.store.get(artifacts.MODEL_METADATA),
         artifacts.HYPERPARAMETERS: run.store.get(artifacts.HYPERPARAMETERS),
         **run.files.kept(),
