@@ -179,7 +179,7 @@ def main() -> None:
             print(json.dumps({key: value for key, value in found.items() if key != "curve"}), flush=True)
             runs.append(found)
             payload = {"laps": LAPS, "targets": {f"{key:g} minutes": value for key, value in TARGETS.items()}}
-            method = "undercut line, new --race-line and train, from nothing; minutes are of the wall clock, cpu_minutes of all cores"
+            method = "undercut line, new --race-line and train, from nothing; minutes by the clock, cpu_minutes of all"
             write_result("pace", {**payload, "runs": runs}, method)
             plot(runs, RESULTS / "pace.png")
 

@@ -7,18 +7,7 @@ import typer
 from rich.console import Console
 
 from contract.config import RunConfig
-from undercut.cli.options import (
-    BotsOption,
-    ObstaclesOption,
-    RaceTypeOption,
-    RandomizeOption,
-    ReverseOption,
-    SeedOption,
-    TrackOption,
-    WhichOption,
-    loading,
-    race_values,
-)
+from undercut.cli import options
 from undercut.runs.run import Run, overlaid
 
 MAX_LAPS = 20
@@ -30,18 +19,18 @@ console = Console()
 def inspect_run(
     run: Annotated[str, typer.Argument(metavar="RUN", help="name of the run")] = "default",
     laps: Annotated[int, typer.Option(min=1, max=MAX_LAPS, help="laps to drive; frames are of the first")] = 1,
-    checkpoint: WhichOption = "best",
+    checkpoint: options.WhichOption = "best",
     video: Annotated[bool, typer.Option("--video", help="also an MP4 of the lap")] = False,
-    track: TrackOption = None,
-    race_type: RaceTypeOption = None,
-    obstacles: ObstaclesOption = None,
-    bots: BotsOption = None,
-    reverse_dir: ReverseOption = None,
-    randomize: RandomizeOption = None,
-    seed: SeedOption = None,
+    track: options.TrackOption = None,
+    race_type: options.RaceTypeOption = None,
+    obstacles: options.ObstaclesOption = None,
+    bots: options.BotsOption = None,
+    reverse_dir: options.ReverseOption = None,
+    randomize: options.RandomizeOption = None,
+    seed: options.SeedOption = None,
 ) -> None:
     """Drive a trained model and draw what it looks at and how it decides; draw its training's diagnostics."""
-    with loading(console):
+    with options.loading(console):
         from undercut.report import inspecting  # TensorFlow takes seconds to import; --help should not
 
     opened = Run.open(run)
@@ -51,7 +40,7 @@ def inspect_run(
         "seed": seed,
         "reverse_dir": reverse_dir,
         "enable_domain_randomization": randomize,
-        "race": race_values(race_type, obstacles, bots),
+        "race": options.race_values(race_type, obstacles, bots),
         "evaluation": {"is_continuous": False},
     }
     config = RunConfig.build(overlaid(base, given), "command line")

@@ -1,6 +1,7 @@
 """`undercut sweep`: many trainings, and which was the best."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,12 +81,9 @@ def _in_cloud(read: Any, studies: Any, machines: int, max_cost: float | None, co
     from undercut.backends.aws.trials import BudgetSpentError, CloudTrials
     from undercut.sweep.sweeping import sweep_runs
 
-    def say(line: str) -> None:
-        say(console, line)
-
-    trials = CloudTrials(CloudSettings.load({"max_cost": max_cost}), machines, say)
+    trials = CloudTrials(CloudSettings.load({"max_cost": max_cost}), machines, partial(say, console))
     for line in trials.estimate(read.trials):
-        say(line)
+        say(console, line)
     try:
         sweep_runs(read, studies, trials, machines, console)
     except BudgetSpentError as error:
