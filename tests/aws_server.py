@@ -60,6 +60,7 @@ class AwsServer:
     stopped: Callable[[str], None] | None = None
     robomaker: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Simulation jobs and applications by ARN."""
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "AwsServer":
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -103,8 +104,10 @@ class AwsServer:
         }
 
     def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "AKIATESTTESTTESTTEST", "aws_secret_access_key": "secret-of-the-test"}
-        return boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, **keys)
+        if service not in self._clients:  # each reads its service's whole description
+            keys = {"aws_access_key_id": "AKIATESTTESTTESTTEST", "aws_secret_access_key": "secret-of-the-test"}
+            self._clients[service] = boto3.client(service, region_name=REGION, endpoint_url=self.endpoint, **keys)
+        return self._clients[service]
 
     def allow(self, name: str, actions: list[str], resources: list[str]) -> None:
         """Give the jobs' role a policy."""

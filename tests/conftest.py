@@ -3,15 +3,19 @@ import ctypes
 import gc
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from simapp.tracks import Track
     from tests.minio_server import MinioServer
+    from tests.untrained import UntrainedPolicy
 
 # the same examples every time, however slow the machine: a red suite means that the change under test broke something
 settings.register_profile("fixed", derandomize=True, deadline=None)
@@ -61,10 +65,49 @@ def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def untrained_policy(tmp_path_factory: pytest.TempPathFactory) -> "UntrainedPolicy":
+    """`untrained_policy(model, seed, preset)` is a new agent's frozen graph, built once for all workers."""
+    from tests.untrained import untrained_policies
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "untrained"
+    folder.mkdir(exist_ok=True)
+    return untrained_policies(folder)
+
+
 def pytest_collection_finish() -> None:
     """What all the imports left stays for good: collections of garbage need not walk through it again and again."""
+    _keep_pictures_of_roads()
     gc.collect()
     gc.freeze()
+
+
+def _keep_pictures_of_roads(count: int = 3) -> None:
+    """The ground of a track takes a second to paint and drives hundreds of tests: that of the last few tracks stays."""
+    if "simapp.camera.backdrop" in sys.modules:
+        from simapp.camera.backdrop import Room
+
+        Room.of = _remembering(Room.of, count)  # type: ignore[assignment, method-assign]
+    if "simapp.scene.ground" in sys.modules:
+        from simapp.scene.ground import ColourGround
+
+        ColourGround.of = _remembering(ColourGround.of, count)  # type: ignore[assignment, method-assign]
+
+
+def _remembering(of: "Callable[[Track], Any]", count: int) -> "Callable[[Track], Any]":
+    kept = OrderedDict[tuple[bytes, bool], Any]()
+
+    def remembered(track: "Track") -> Any:
+        if track.world is not None:
+            return of(track)
+        road = (track.route.tobytes(), track.closed)
+        kept[road] = kept.pop(road) if road in kept else of(track)
+        if len(kept) > count:
+            kept.popitem(last=False)
+        return kept[road]
+
+    return remembered
 
 
 @pytest.fixture(scope="module", autouse=True)

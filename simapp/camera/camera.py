@@ -30,7 +30,8 @@ class Camera:
     """Draws what cars on a track see. A frame depends on its own row of the arguments alone: not on K or threads."""
 
     def __init__(self, track: Track, world: World | None = None) -> None:
-        """Draws the track's ground once: about a second and 40 to 96 MB, after the first ever call has compiled.
+        """Draws the track's ground once: about half a second and 40 to 96 MB, after the first ever call has compiled;
+        nothing where another camera of the process has it.
 
         An imported world, `world` or else that of the track, takes some seconds and up to 200 MB.
         """

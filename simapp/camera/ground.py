@@ -28,7 +28,7 @@ DASH_WIDTH_M = 0.0254
 DASH_LENGTH_M = 0.0508
 DASH_PERIOD_M = 0.1016
 
-BLOCK = 128
+BLOCK, PART = 128, 16
 """Ground is painted in squares of this many texels, each with the few pieces of road that reach it."""
 
 _REACH_M = 0.02  # beyond this from its edge the road has no influence on any texel
@@ -70,12 +70,13 @@ def _in_triangle(x: float, y: float, ax: float, ay: float, bx: float, by: float,
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _nearest(x: float, y: float, piece: FloatArray) -> tuple[float, float]:
+def _nearest(x: float, y: float, pieces: FloatArray, i: int) -> tuple[float, float]:
     """Squared distance to a segment, and how far along it (0..1) its nearest point lies."""
-    dx, dy = piece[2] - piece[0], piece[3] - piece[1]
-    t = ((x - piece[0]) * dx + (y - piece[1]) * dy) / (dx * dx + dy * dy)
+    ax, ay = pieces[i, 0], pieces[i, 1]
+    dx, dy = pieces[i, 2] - ax, pieces[i, 3] - ay
+    t = ((x - ax) * dx + (y - ay) * dy) / (dx * dx + dy * dy)
     t = min(max(t, 0.0), 1.0)
-    ex, ey = x - piece[0] - t * dx, y - piece[1] - t * dy
+    ex, ey = x - ax - t * dx, y - ay - t * dy
     return ex * ex + ey * ey, t
 
 
@@ -89,25 +90,27 @@ def _coverage_at(
     """
     quads, edges, centre = road
     inside = False
-    for q in quads:
-        if _in_triangle(x, y, q[0], q[1], q[2], q[3], q[4], q[5]) or _in_triangle(
-            x, y, q[0], q[1], q[4], q[5], q[6], q[7]
+    for i in range(quads.shape[0]):  # not `for q in quads`: each row would be an object of its own
+        ax, ay, cx, cy = quads[i, 0], quads[i, 1], quads[i, 4], quads[i, 5]
+        if _in_triangle(x, y, ax, ay, quads[i, 2], quads[i, 3], cx, cy) or _in_triangle(
+            x, y, ax, ay, cx, cy, quads[i, 6], quads[i, 7]
         ):
             inside = True
             break
     square = 1e12
-    for e in edges:
-        square = min(square, _nearest(x, y, e)[0])
+    for i in range(edges.shape[0]):
+        square = min(square, _nearest(x, y, edges, i)[0])
     depth = np.sqrt(square) if inside else -np.sqrt(square)
     on_road = min(max(0.5 + depth / soft, 0.0), 1.0)
     if on_road == 0.0:
         return 0.0, 0.0, 0.0
     on_line = min(max(0.5 + (LINE_WIDTH_M - depth) / soft, 0.0), 1.0)
     square, arc = 1e12, 0.0
-    for c in centre:
-        found, t = _nearest(x, y, c)
+    for i in range(centre.shape[0]):
+        found, t = _nearest(x, y, centre, i)
         if found < square:
-            square, arc = found, c[4] + t * np.sqrt((c[2] - c[0]) ** 2 + (c[3] - c[1]) ** 2)
+            length = np.sqrt((centre[i, 2] - centre[i, 0]) ** 2 + (centre[i, 3] - centre[i, 1]) ** 2)
+            square, arc = found, centre[i, 4] + t * length
     across = min(max(0.5 + (DASH_WIDTH_M / 2 - np.sqrt(square)) / soft, 0.0), 1.0)
     phase = arc % DASH_PERIOD_M
     if phase < DASH_LENGTH_M:
@@ -135,6 +138,28 @@ def _candidates(pieces: FloatArray, xmin: float, ymin: float, xmax: float, ymax:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _near(
+    road: tuple[FloatArray, FloatArray, FloatArray],
+    origin: tuple[float, float],
+    texel: float,
+    top: int,
+    left: int,
+    bottom: int,
+    right: int,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The pieces of the road that have an influence on these rows and columns of texels."""
+    quads, edges, centre = road
+    x0, x1 = origin[0] + left * texel, origin[0] + right * texel
+    y0, y1 = origin[1] + top * texel, origin[1] + bottom * texel
+    reach = LINE_WIDTH_M + _REACH_M
+    return (
+        quads[_candidates(quads, x0 - _REACH_M, y0 - _REACH_M, x1 + _REACH_M, y1 + _REACH_M)],
+        edges[_candidates(edges, x0 - reach, y0 - reach, x1 + reach, y1 + reach)],
+        centre[_candidates(centre, x0 - _REACH_M, y0 - _REACH_M, x1 + _REACH_M, y1 + _REACH_M)],
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _paint(
     picture: UInt8Array,
     origin: tuple[float, float],
@@ -143,36 +168,43 @@ def _paint(
     tiles: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
     tones: FloatArray,
 ) -> None:
-    quads, edges, centre = road
     field, asphalt, line = tiles
     period = field.shape[0]
     height, width, channels = picture.shape
+    bare = np.empty((period, period, channels), np.uint8)
+    for r in range(period):
+        for c in range(period):
+            for i in range(channels):
+                bare[r, c, i] = np.uint8(min(max(tones[i, 0] * field[r, c], 0.0), 255.0) + 0.5)
     for top in range(0, height, BLOCK):
         for left in range(0, width, BLOCK):
             bottom, right = min(top + BLOCK, height), min(left + BLOCK, width)
-            x0, x1 = origin[0] + left * texel, origin[0] + right * texel
-            y0, y1 = origin[1] + top * texel, origin[1] + bottom * texel
-            reach = LINE_WIDTH_M + _REACH_M
-            near = (
-                quads[_candidates(quads, x0 - _REACH_M, y0 - _REACH_M, x1 + _REACH_M, y1 + _REACH_M)],
-                edges[_candidates(edges, x0 - reach, y0 - reach, x1 + reach, y1 + reach)],
-                centre[_candidates(centre, x0 - _REACH_M, y0 - _REACH_M, x1 + _REACH_M, y1 + _REACH_M)],
-            )
-            only_field = near[0].shape[0] == 0
-            for r in range(top, bottom):
-                for c in range(left, right):
-                    tr, tc = r % period, c % period
-                    on_road, on_line, on_dash = 0.0, 0.0, 0.0
-                    if not only_field:
-                        x, y = origin[0] + (c + 0.5) * texel, origin[1] + (r + 0.5) * texel
-                        on_road, on_line, on_dash = _coverage_at(x, y, texel, near)
-                    for i in range(channels):
-                        tone = tones[i, 0] * field[tr, tc]
-                        if on_road > 0.0:
-                            tone += (tones[i, 1] * asphalt[tr, tc] - tone) * on_road
-                            tone += (tones[i, 2] * line[tr, tc] - tone) * on_line
-                            tone += (tones[i, 3] - tone) * on_dash
-                        picture[r, c, i] = np.uint8(min(max(tone, 0.0), 255.0) + 0.5)
+            around = _near(road, origin, texel, top, left, bottom, right)
+            # of those few, the fewer that reach a part of the block
+            part = BLOCK if around[0].shape[0] == 0 else PART
+            for high in range(top, bottom, part):
+                for west in range(left, right, part):
+                    low, east = min(high + part, bottom), min(west + part, right)
+                    near = around if part == BLOCK else _near(around, origin, texel, high, west, low, east)
+                    only_field = near[0].shape[0] == 0
+                    for r in range(high, low):
+                        tr, tc = r % period, west % period - 1
+                        for c in range(west, east):
+                            tc = tc + 1 if tc + 1 < period else 0
+                            on_road, on_line, on_dash = 0.0, 0.0, 0.0
+                            if not only_field:
+                                x, y = origin[0] + (c + 0.5) * texel, origin[1] + (r + 0.5) * texel
+                                on_road, on_line, on_dash = _coverage_at(x, y, texel, near)
+                            if on_road == 0.0:
+                                for i in range(channels):
+                                    picture[r, c, i] = bare[tr, tc, i]
+                                continue
+                            for i in range(channels):
+                                tone = tones[i, 0] * field[tr, tc]
+                                tone += (tones[i, 1] * asphalt[tr, tc] - tone) * on_road
+                                tone += (tones[i, 2] * line[tr, tc] - tone) * on_line
+                                tone += (tones[i, 3] - tone) * on_dash
+                                picture[r, c, i] = np.uint8(min(max(tone, 0.0), 255.0) + 0.5)
 
 
 def paint_ground(

@@ -133,7 +133,7 @@ def _assert_run_params(read: RunParams | None, job: str) -> None:
     }
 
 
-@examples(30)
+@examples(15)
 @given(damaged_text(HEAD_TO_HEAD, most=8) | YAML | DEEP_YAML, st.booleans(), st.booleans())
 def test_race_params(text: str, strict: bool, named: bool) -> None:
     models = ("a", "b") if named else ()

@@ -98,7 +98,7 @@ def test_rows_that_last_as_their_stamps_say_and_actions_of_their_own_row_are_rec
 
 def test_a_fit_finds_the_car_that_was_recorded(tmp_path: Path) -> None:
     real = dataclasses.replace(CARS["version 5"], steering_gain=0.8, steering_lag_s=0.09, steering_offset_deg=2.0)
-    (recording,) = read_recordings(saved(tmp_path, driven(real, episodes=6, steps=50)))
+    (recording,) = read_recordings(saved(tmp_path, driven(real, episodes=5, steps=40)))
     found = measured(recording, CARS)
     result = fitted(pooled([found]), CARS["version 5"], "mine")
     assert result.errors_m["1 s"] < 0.4 * result.before_m["1 s"]
@@ -180,7 +180,7 @@ def _run(*arguments: str) -> str:
 
 @pytest.mark.usefixtures("_own_workspace")
 def test_the_command_tells_draws_and_writes_a_car_file_that_runs_record() -> None:
-    saved(Path("traces"), driven(CARS["version 5"], episodes=4, steps=40))
+    saved(Path("traces"), driven(CARS["version 5"], episodes=3, steps=40))
     told = json.loads(_run("traces", "--json", "--fit", "cars/mine.yaml"))
     assert told["nearest"] == "version 5"
     assert told["recordings"][0]["errors_m"]["version 5"].keys() == {"1/3 s", "2/3 s", "1 s"}

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from contract.state import FloatArray, UInt8Array
 from simapp.camera import Camera
+from simapp.camera.backdrop import Room
 from simapp.camera.ground import LINE_WIDTH_M
 from simapp.camera.kernel import STRIP, WALL_CLEARANCE_M, render_frames, sample_line
 from simapp.camera.look import GREY, SKY_RGB, WALL_HEIGHT_M, WALL_MARGIN_M, WALLS_RGB, textures
@@ -17,6 +18,7 @@ from simapp.camera.plan import WEIGHT_ONE, scan_plan
 from simapp.camera.pyramid import Pyramid
 from simapp.tracks import Track, load_track
 from tests.camera_picture import render_rgb
+from tests.support import ring
 
 HALF_WIDTH_M, LENGTH_M = 0.5, 8.0
 NORTH, EAST, SOUTH, WEST = np.pi / 2, 0.0, -np.pi / 2, np.pi
@@ -189,9 +191,22 @@ def test_frames_are_the_same_bits_for_any_company_and_thread_count(paddock: Trac
     np.testing.assert_array_equal(together[::-1], on_paddock.render(poses[0][::-1], poses[1][::-1], poses[2][::-1]))
 
 
-def test_a_world_is_a_function_of_its_track(paddock: Track, on_paddock: Camera) -> None:
+def test_a_world_is_a_function_of_its_track(
+    paddock: Track, on_paddock: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
     poses = some_poses(paddock, 4)
-    np.testing.assert_array_equal(on_paddock.render(*poses), Camera(paddock).render(*poses))
+    with monkeypatch.context() as patch:
+        patch.setattr(Room, "of", Room.drawn)
+        anew = Camera(paddock)
+    assert anew.backdrop is not on_paddock.backdrop
+    np.testing.assert_array_equal(on_paddock.render(*poses), anew.render(*poses))
+
+
+def test_cameras_on_one_road_share_its_picture() -> None:
+    one, same = (Camera(Track("ring", ring(41, 0.8, 0.4))) for _ in range(2))
+    other, open_one = Camera(Track("ring", ring(41, 0.8, 0.5))), Camera(Track("ring", ring(41, 0.8, 0.4)[:-4]))
+    assert one.backdrop is same.backdrop
+    assert len({id(it.backdrop) for it in (one, other, open_one)}) == 3
 
 
 def test_frames_go_where_the_caller_wants_them(on_street: Camera) -> None:

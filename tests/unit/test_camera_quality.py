@@ -1,5 +1,7 @@
 """The camera against slow, independent rendering of the same world (tests/camera_reference.py)."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,17 @@ from simapp.tracks import load_track
 from tests.camera_reference import World, boxes, ssim
 
 
+@functools.cache
+def camera_and_world(name: str) -> tuple[Camera, World]:
+    track = load_track(name)
+    return Camera(track), World(track)
+
+
 @pytest.mark.parametrize("name", ["paddock", "grand_tour"])
 def test_frames_come_near_640x480_rays_resized_as_the_real_camera_does(name: str) -> None:
     """Tolerance: 1.5 grey levels on average (2 in the worst frame), SSIM 0.98, bias 0.25."""
-    track = load_track(name)
-    camera, world = Camera(track), World(track)
+    camera, world = camera_and_world(name)
+    track = camera.track
     assert camera.room_m == pytest.approx(world.room_m)
     rng = np.random.default_rng(11)
     count = 10
@@ -32,8 +40,8 @@ def test_frames_come_near_640x480_rays_resized_as_the_real_camera_does(name: str
 
 def test_frames_come_near_plain_supersampling_too() -> None:
     """Tolerance against means of 4x4 rays, sharper than the real resize: 2 grey levels, SSIM 0.95."""
-    track = load_track("paddock")
-    camera, world = Camera(track), World(track)
+    camera, world = camera_and_world("paddock")
+    track = camera.track
     poses = track.pose_at(np.linspace(0.5, track.length_m - 0.5, 6))
     frames = camera.render(poses.x_m, poses.y_m, poses.heading_rad)
     for x, y, turn, frame in zip(poses.x_m, poses.y_m, poses.heading_rad, frames, strict=True):

@@ -13,6 +13,7 @@ from contract.runtime import cpu_flags
 from simapp.policy import FrozenPolicy
 from tests.bfloat16 import needs_bfloat16
 from tests.stock_coach import CAMERA, episode, metadata
+from tests.untrained import BATCHNORM
 from trainer.agents import CoachAgent
 
 pytestmark = needs_bfloat16
@@ -20,21 +21,6 @@ HYPERPARAMETERS = Hyperparameters(batch_size=16, num_epochs=2)
 MODEL = metadata()
 UNCAPPED = os.environ.get("ONEDNN_MAX_CPU_ISA", "") in ("", "DEFAULT", "ALL")
 HAS_BFLOAT16 = UNCAPPED and bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
-
-PRESET = """
-from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgentParameters
-from rl_coach.architectures.layers import BatchnormActivationDropout, Conv2d, Dense
-
-
-def get_agent_params(metadata, hyperparameters):
-    parameters = ClippedPPOAgentParameters()
-    network = parameters.network_wrappers["main"]
-    embedder = network.input_embedders_parameters.pop("observation")
-    embedder.scheme = [Conv2d(8, 8, 4), BatchnormActivationDropout(batchnorm=True, activation_function="relu")]
-    network.input_embedders_parameters["FRONT_FACING_CAMERA"] = embedder
-    network.middleware_parameters.scheme = [Dense(16), BatchnormActivationDropout(dropout_rate=0.5)]
-    return parameters
-"""
 
 
 def drive(seed: int, model: ModelMetadata = MODEL) -> Rollout:
@@ -139,7 +125,7 @@ def test_policies_drive_alike_in_either_precision_however_many_cars(agents: tupl
 @pytest.mark.slow
 def test_any_network_can_be_trained_in_it(tmp_path: Path) -> None:
     """Batch-norm, dropout, and a lidar beside a camera, whose embedders end in different layers."""
-    (tmp_path / "preset.py").write_text(PRESET)
+    (tmp_path / "preset.py").write_text(BATCHNORM)
     for model, preset in [(MODEL, tmp_path / "preset.py"), (metadata(sensors=(CAMERA, "LIDAR")), None)]:
         agent = CoachAgent(model, HYPERPARAMETERS, seed=1, preset=preset, precision="bfloat16")
         before = agent.export()

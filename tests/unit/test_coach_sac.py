@@ -1,6 +1,5 @@
 """SacAgent: its update against NumPy on the same batch, resume, export, checkpoints, and the networks it can have."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from contract.rollout import Rollout
 from simapp.policy import FrozenPolicy
 from simapp.rollout import OngoingEpisode, choose
 from tests.stock_coach import CAMERA, episode, metadata
+from tests.untrained import DEEPEST, sac_metadata
 from trainer.agents import SacAgent, make_agent
 from trainer.common.replay_buffer import Batch
 from trainer.sac.agent import TARGET_RATE
@@ -26,11 +26,7 @@ HYPERPARAMETERS = Hyperparameters(
 HEAD = "main_level/agent/policy/online/network_0/sac_policy_head_0"
 
 
-def sac_metadata(**options: Any) -> ModelMetadata:
-    return ModelMetadata.parse(json.dumps(metadata(continuous=True, **options).raw | {"training_algorithm": "sac"}))
-
-
-MODEL = sac_metadata(network="DEEP_CONVOLUTIONAL_NETWORK_DEEP")
+MODEL = sac_metadata(network=DEEPEST)
 """The network with the fewest weights."""
 
 

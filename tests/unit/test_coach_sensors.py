@@ -11,6 +11,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import LIDARS, NETWORKS, ModelMetadata
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import CAMERA, StockAgent, episode, metadata, stock_minibatches
+from tests.untrained import POLICIES, UntrainedPolicy
 from trainer.agents import CoachAgent
 
 STEREO = "STEREO_CAMERAS"
@@ -96,8 +97,10 @@ def test_two_inputs_update_equals_stock_rl_coach() -> None:
 
 
 @pytest.fixture(scope="module")
-def with_lidar() -> bytes:
-    return CoachAgent(metadata(sensors=(CAMERA, "LIDAR")), HYPERPARAMETERS, seed=1).export()
+def with_lidar(untrained_policy: UntrainedPolicy) -> bytes:
+    model, _ = POLICIES["lidar"]
+    assert model.sensors == (CAMERA, "LIDAR")
+    return untrained_policy(model)
 
 
 @pytest.mark.parametrize(

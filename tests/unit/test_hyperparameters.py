@@ -237,7 +237,7 @@ anything = st.recursive(
 
 
 @given(anything | st.dictionaries(st.sampled_from([*Hyperparameters.model_fields]), anything, max_size=3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_json_is_hyperparameters_or_input_error(data: object) -> None:
     try:
         parsed = read(data)

@@ -1,5 +1,6 @@
 """MP4s of laps: what a player finds in them, and what a viewer reads."""
 
+import functools
 import importlib
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,12 @@ from undercut.video.hud import Hud, clock, shortened, text_mask, text_width, wri
 from undercut.video.lap_video import VideoMaker, mp4
 
 av: Any = importlib.import_module("av")
-MAKER = VideoMaker.of(TRACK)
 LAPS = recording([with_reset(lap_steps(16), 6, 0.4), lap_steps(4)], [box_at(0.6, 22), box_at(0.6, 4)])
+
+
+@functools.cache
+def maker() -> VideoMaker:
+    return VideoMaker.of(TRACK)
 
 
 def decoded(content: bytes) -> tuple[Any, list[UInt8Array]]:
@@ -58,12 +63,12 @@ def reads(frame: UInt8Array, text: str, size_px: int, bold: bool = False) -> boo
 
 
 def test_a_video_plays_anywhere_and_decodes_to_the_frames_that_were_drawn() -> None:
-    content = MAKER.videos(LAPS, ["45degree"], trials=[2])["45degree"]
+    content = maker().videos(LAPS, ["45degree"], trials=[2])["45degree"]
     count = frame_count(LAPS, trials=[2])
     about, frames = decoded(content)
     assert about == ("mov,mp4,m4a,3gp,3g2,mj2", "h264", "yuv420p", 640, 480, 15, pytest.approx(count / 15))
     assert len(frames) == count
-    for decoded_frame, drawn in zip(frames, MAKER.frames(LAPS, "45degree", trials=[2]), strict=True):
+    for decoded_frame, drawn in zip(frames, maker().frames(LAPS, "45degree", trials=[2]), strict=True):
         assert np.abs(decoded_frame.astype(int) - drawn).mean() < 9.0
     # the index stands before the pictures: it plays while it loads
     assert 0 < content.index(b"moov") < content.index(b"mdat")
@@ -71,7 +76,7 @@ def test_a_video_plays_anywhere_and_decodes_to_the_frames_that_were_drawn() -> N
 
 def test_all_views_are_drawn_side_by_side_to_the_same_videos_as_alone() -> None:
     done: list[str] = []
-    small = VideoMaker(TRACK, SceneRenderer(TRACK, 160, 120, MAKER.renderer.ground))
+    small = VideoMaker(TRACK, SceneRenderer(TRACK, 160, 120, maker().renderer.ground))
     together = small.videos(LAPS, VIEWS, done=lambda view, _: done.append(view))
     assert set(together) == set(done) == set(VIEWS)
     assert len({len(content) for content in together.values()}) == len(VIEWS)
@@ -85,7 +90,7 @@ def test_all_views_are_drawn_side_by_side_to_the_same_videos_as_alone() -> None:
 
 
 def test_views_drawn_at_the_same_time_are_those_drawn_alone() -> None:
-    small = VideoMaker(TRACK, SceneRenderer(TRACK, 160, 120, MAKER.renderer.ground))
+    small = VideoMaker(TRACK, SceneRenderer(TRACK, 160, 120, maker().renderer.ground))
 
     def drawn(view: str) -> list[bytes]:
         return [frame.tobytes() for frame in small.frames(LAPS, view)]
@@ -99,7 +104,7 @@ def test_the_hud_tells_who_when_and_how() -> None:
     moment = found[8]  # while the penalty runs
     assert moment.banner == "Off track  0.3 s"
     yaw = followed(None, 0.0, 0.0, moment.bodies.heading_rad[0], 0.0)
-    frame = MAKER.renderer.render("45degree", moment.bodies, 0, yaw)
+    frame = maker().renderer.render("45degree", moment.bodies, 0, yaw)
     bare = frame.copy()
     Hud("Zoë", "August Open · fast").draw(frame, moment)
     for text, size, bold in [
@@ -125,7 +130,7 @@ def test_the_hud_tells_who_when_and_how() -> None:
 def test_a_race_tells_the_place() -> None:
     both = race([lap_steps(10, 1.0), lap_steps(10, 2.0)], [np.arange(10), np.arange(10)])
     for racer, place in ((0, "P2/2"), (1, "P1/2")):
-        *_, frame = MAKER.frames(both, "topview", racer)
+        *_, frame = maker().frames(both, "topview", racer)
         assert reads(frame, f"Lap 1/1   {place}", 12)
 
 
@@ -148,9 +153,9 @@ def test_the_clock(time_s: float, text: str) -> None:
 
 def test_bad_orders_are_refused() -> None:
     with pytest.raises(InputError, match="sideways"):
-        MAKER.videos(LAPS, ["pip", "sideways"])
+        maker().videos(LAPS, ["pip", "sideways"])
     with pytest.raises(InputError, match="a trial from 1 to 2"):
-        MAKER.videos(LAPS, ["pip"], trials=[3])
+        maker().videos(LAPS, ["pip"], trials=[3])
     with pytest.raises(InputError, match="even numbers"):
         VideoMaker.of(TRACK, 321, 240)
     with pytest.raises(ValueError, match="needs frames"):

@@ -33,7 +33,7 @@ def world_of(triangles: FloatArray) -> World:
     return replace(base, triangles=triangles.astype(np.float32), normals=normals, uv=uv, material=material)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(triangles=TRIANGLES, x=st.floats(-5.0, 5.0), y=st.floats(-5.0, 5.0), turn=st.floats(-4.0, 4.0))
 def test_rays_meet_the_outlines_where_geometry_says(
     triangles: list[tuple[tuple[float, float, float], ...]], x: float, y: float, turn: float

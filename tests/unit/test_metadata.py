@@ -375,7 +375,7 @@ KEYS += ["preprocess_type", "regional_parameters"]
         lambda data: st.dictionaries(st.sampled_from(KEYS), anything, max_size=2).map(lambda extra: {**data, **extra})
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_json_is_metadata_or_input_error(data: object) -> None:
     try:
         metadata = read(data)

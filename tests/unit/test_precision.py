@@ -1,6 +1,5 @@
 """A frozen graph's products in bfloat16, against TensorFlow's own rewriting of the same graph."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,18 +7,13 @@ import pytest
 import scipy.special
 import tensorflow as tf
 
-from contract.hyperparameters import Hyperparameters
-from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution
 from simapp.policy import FrozenPolicy
 from simapp.precision import in_bfloat16
 from tests.bfloat16 import needs_bfloat16
 from tests.stock_coach import CAMERA, episode, metadata
-from tests.unit.test_coach_precision import PRESET, drive
-from tests.unit.test_coach_sac import sac_metadata
-from trainer.agents import make_agent
-
-STEREO = ("STEREO_CAMERAS", "SECTOR_LIDAR")
+from tests.unit.test_coach_precision import drive
+from tests.untrained import POLICIES, UntrainedPolicy
 
 
 def by_tensorflow(pb: bytes, policy: FrozenPolicy, seen: Any) -> list[Any]:
@@ -42,24 +36,10 @@ def outputs(said: ActionDistribution) -> list[np.ndarray]:
 
 
 @needs_bfloat16
-@pytest.mark.parametrize(
-    ("model", "preset"),
-    [
-        (metadata(), None),
-        (metadata(), PRESET),
-        (metadata(continuous=True), None),
-        (sac_metadata(), None),
-        (metadata(sensors=STEREO), None),
-    ],
-    ids=["shallow", "batchnorm", "continuous", "sac", "stereo and lidar"],
-)
-def test_it_is_what_tensorflow_does_by_itself(model: ModelMetadata, preset: str | None, tmp_path: Path) -> None:
-    file = None
-    if preset is not None:
-        file = tmp_path / "preset.py"
-        file.write_text(preset)
-    agent = make_agent(model, Hyperparameters(), 3, preset=file)
-    pb = agent.export()
+@pytest.mark.parametrize("name", POLICIES)
+def test_it_is_what_tensorflow_does_by_itself(name: str, untrained_policy: UntrainedPolicy) -> None:
+    model, preset = POLICIES[name]
+    pb = untrained_policy(model, preset=preset)
     seen = drive(2, model).observations
     policy = FrozenPolicy(pb, model, precision="bfloat16")
     numbers, plain = (outputs(it.distribution(seen)) for it in (policy, FrozenPolicy(pb, model)))
@@ -72,8 +52,8 @@ def test_it_is_what_tensorflow_does_by_itself(model: ModelMetadata, preset: str 
     assert not np.array_equal(numbers[0], plain[0]), "bfloat16 is really used"
 
 
-def test_weights_are_cast_once_and_products_follow_each_other() -> None:
-    pb = make_agent(metadata(), Hyperparameters(), 3).export()
+def test_weights_are_cast_once_and_products_follow_each_other(untrained_policy: UntrainedPolicy) -> None:
+    pb = untrained_policy(metadata())
     before = tf.compat.v1.GraphDef.FromString(pb)
     after = in_bfloat16(before)
     missing = {node.name for node in before.node} - {node.name for node in after.node}
@@ -104,10 +84,10 @@ def test_a_network_with_nothing_to_change_stays() -> None:
 
 
 @needs_bfloat16
-def test_frames_of_an_episode_drive_alike() -> None:
+def test_frames_of_an_episode_drive_alike(untrained_policy: UntrainedPolicy) -> None:
     """The same probabilities a frame, whatever frames are beside it."""
     model = metadata()
-    pb = make_agent(model, Hyperparameters(), 3).export()
+    pb = untrained_policy(model)
     policy = FrozenPolicy(pb, model, precision="bfloat16")
     frames = episode(1, 20, model).observations[CAMERA]
     together = np.asarray(policy.distribution({CAMERA: frames}).probabilities)

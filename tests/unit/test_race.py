@@ -354,7 +354,7 @@ def test_one_step_that_is_long_enough_begins_the_fifteen_anew() -> None:
     assert EpisodeStatus.immobilized in last
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.floats(0.2, 0.65), st.sampled_from([-1, 1]), st.floats(-math.pi, math.pi), st.floats(0.0, 18.0))
 def test_wheels_on_the_road_by_another_geometry(off_m: float, side: int, turn_rad: float, distance_m: float) -> None:
     """Oracle: four points by complex numbers, in the ring between two circles. The car stands about an edge."""

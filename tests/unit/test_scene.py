@@ -1,5 +1,6 @@
 """The videos' renderer against closed-form projections, and what it must show."""
 
+import functools
 import math
 
 import numpy as np
@@ -18,7 +19,11 @@ from tests.camera_picture import render_rgb
 from tests.support import RADIUS_M, circle
 
 TRACK = circle()
-RENDERER = SceneRenderer(TRACK)
+
+
+@functools.cache
+def renderer() -> SceneRenderer:
+    return SceneRenderer(TRACK)
 
 
 def car(x_m: float, y_m: float, heading_rad: float, colour: str = "Red", steering_rad: float = 0.0) -> Bodies:
@@ -63,8 +68,8 @@ def test_a_box_stands_where_a_pinhole_would_see_it(view: str, angle: float) -> N
     at += 0.4 * np.array([-math.sin(heading), math.cos(heading)])
     placed = box(*at)
     placed.heading_rad[:] = heading
-    with_box = RENDERER.render(view, driver.beside(placed))
-    where = changed(with_box, RENDERER.render(view, driver))
+    with_box = renderer().render(view, driver.beside(placed))
+    where = changed(with_box, renderer().render(view, driver))
     corners = [
         seen_by(view, driver, (*(at + a * 0.2 * np.array([c, s]) + b * 0.2 * np.array([-s, c])), z))
         for c, s in [(math.cos(heading), math.sin(heading))]
@@ -86,7 +91,7 @@ def test_the_front_view_is_what_the_cars_camera_sees() -> None:
     """Against the camera's own ray by ray picture, which shares no drawing code with it."""
     x, y, heading = RADIUS_M, 0.0, math.pi / 2
     placed = box(RADIUS_M - 0.3, 1.4)
-    small_renderer = SceneRenderer(TRACK, 320, 240, RENDERER.ground)
+    small_renderer = SceneRenderer(TRACK, 320, 240, renderer().ground)
     ours = small_renderer.render("front", car(x, y, heading).beside(placed))
     one = TrackObjects.none(1, 1)
     one.kind[:], one.x_m[:], one.y_m[:] = ObjectKind.box, placed.x_m, placed.y_m
@@ -98,11 +103,11 @@ def test_the_front_view_is_what_the_cars_camera_sees() -> None:
 
 
 def test_the_map_shows_points_where_its_plan_says() -> None:
-    still = RENDERER.render("topview", car(0.0, 0.0, 0.0))
+    still = renderer().render("topview", car(0.0, 0.0, 0.0))
     for angle in (0.3, 2.0, 4.4):
         x, y = RADIUS_M * math.cos(angle), RADIUS_M * math.sin(angle)
-        where = changed(RENDERER.render("topview", car(x, y, 0.0)), still)
-        xmin, ymin, xmax, ymax = RENDERER.ground.room_m
+        where = changed(renderer().render("topview", car(x, y, 0.0)), still)
+        xmin, ymin, xmax, ymax = renderer().ground.room_m
         scale = min(640 / (xmax - xmin), 480 / (ymax - ymin))  # the room fits in, in the middle
         column, row = 320 + scale * (x - (xmin + xmax) / 2), 240 - scale * (y - (ymin + ymax) / 2)
         middle = where[np.hypot(where[:, 0] - row, where[:, 1] - column) < 30]
@@ -112,12 +117,12 @@ def test_the_map_shows_points_where_its_plan_says() -> None:
 @given(angle=st.floats(0.0, 6.28), step_m=st.floats(0.3, 1.0))
 def test_a_car_that_moves_right_in_the_world_moves_right_on_the_map(angle: float, step_m: float) -> None:
     x, y = RADIUS_M * math.cos(angle) - step_m / 2, RADIUS_M * math.sin(angle)
-    before, after = (RENDERER.render("topview", car(at, y, 0.0, "Purple")) for at in (x, x + step_m))
+    before, after = (renderer().render("topview", car(at, y, 0.0, "Purple")) for at in (x, x + step_m))
     purple = [
         (p[..., 2].astype(int) - p[..., 1] > 60) & (p[..., 0].astype(int) - p[..., 1] > 20) for p in (before, after)
     ]
     columns = [float(np.argwhere(found)[:, 1].mean()) for found in purple]
-    metres_per_px = RENDERER.plan.metres_per_px
+    metres_per_px = renderer().plan.metres_per_px
     assert columns[1] - columns[0] == pytest.approx(step_m / metres_per_px, abs=1.5)
 
 
@@ -126,8 +131,8 @@ def test_a_car_that_moves_right_in_the_world_moves_right_on_the_map(angle: float
 def test_the_cars_colour_dominates_its_pixels(view: str, colour: str) -> None:
     driver = car(RADIUS_M, 0.0, math.pi / 2, colour)
     other = "White" if colour == "Black" else "Black"
-    picture = RENDERER.render(view, driver)
-    where = changed(picture, RENDERER.render(view, car(RADIUS_M, 0.0, math.pi / 2, other))).astype(int)
+    picture = renderer().render(view, driver)
+    where = changed(picture, renderer().render(view, car(RADIUS_M, 0.0, math.pi / 2, other))).astype(int)
     assert len(where) > 100
     tones = picture[tuple(where.T)].astype(float)
     expected = np.array([CAR_RGB[name] for name in CAR_COLORS])
@@ -145,15 +150,15 @@ def test_what_is_nearer_hides_what_is_behind_it() -> None:
     ahead = box(RADIUS_M - 0.1, 0.6)
     hidden = car(RADIUS_M - 0.1, 1.0, math.pi / 2, "Blue")
     for order in (ahead.beside(hidden), hidden.beside(ahead)):
-        alone = RENDERER.render("pip", driver.beside(ahead))
-        both = RENDERER.render("pip", driver.beside(order))
-        left, top = RENDERER._inset_at
+        alone = renderer().render("pip", driver.beside(ahead))
+        both = renderer().render("pip", driver.beside(order))
+        left, top = renderer()._inset_at
         alone[top:, left:] = both[top:, left:] = 0
         assert len(changed(alone, both)) < 40  # a mirror and a wheel at most
 
 
 def test_front_wheels_steer() -> None:
-    pictures = [RENDERER.render("45degree", car(RADIUS_M, 0.0, 0.0, steering_rad=turn)) for turn in (0.0, 0.5, -0.5)]
+    pictures = [renderer().render("45degree", car(RADIUS_M, 0.0, 0.0, steering_rad=turn)) for turn in (0.0, 0.5, -0.5)]
     for turned in pictures[1:]:
         where = changed(pictures[0], turned)
         assert 20 < len(where) < 1500
@@ -167,15 +172,15 @@ def test_every_view_draws_the_same_twice_and_fills_what_it_is_given() -> None:
     trail = np.column_stack([np.full(20, RADIUS_M), np.linspace(-1.0, 0.0, 20)])
     for view in VIEWS:
         out = np.zeros((480, 640, 3), np.uint8)
-        assert RENDERER.render(view, bodies, trail_m=trail, out=out) is out
-        again = SceneRenderer(TRACK, ground=RENDERER.ground).render(view, bodies, trail_m=trail)
+        assert renderer().render(view, bodies, trail_m=trail, out=out) is out
+        again = SceneRenderer(TRACK, ground=renderer().ground).render(view, bodies, trail_m=trail)
         assert np.array_equal(out, again)
-        small = SceneRenderer(TRACK, 320, 240, RENDERER.ground).render(view, bodies)
+        small = SceneRenderer(TRACK, 320, 240, renderer().ground).render(view, bodies)
         assert small.shape == (240, 320, 3)
 
 
 def test_the_dashes_of_the_centre_line_are_seen_behind_the_car() -> None:
-    picture = RENDERER.render("45degree", car(RADIUS_M, 0.0, math.pi / 2)).astype(float)
+    picture = renderer().render("45degree", car(RADIUS_M, 0.0, math.pi / 2)).astype(float)
     assert (np.abs(picture - DASH_RGB).max(axis=2) < 20).sum() > 500
 
 
@@ -192,13 +197,13 @@ def test_the_chase_camera_follows_turns_and_jumps_with_resets() -> None:
 def test_bad_arguments_are_refused_with_what_is_allowed() -> None:
     driver = car(0.0, 0.0, 0.0)
     with pytest.raises(InputError, match=r"'sideways'.*\n.*one of topview, 45degree, pip, front"):
-        RENDERER.render("sideways", driver)
+        renderer().render("sideways", driver)
     with pytest.raises(ValueError, match="focus 1 of 1"):
-        RENDERER.render("pip", driver, focus=1)
+        renderer().render("pip", driver, focus=1)
     with pytest.raises(ValueError, match="x_m of a body is not finite"):
-        RENDERER.render("pip", car(math.nan, 0.0, 0.0))
+        renderer().render("pip", car(math.nan, 0.0, 0.0))
     driver.colour[:] = 7
     with pytest.raises(ValueError, match="colour"):
-        RENDERER.render("pip", driver)
+        renderer().render("pip", driver)
     with pytest.raises(InputError, match="8x8"):
-        SceneRenderer(TRACK, 8, 8, RENDERER.ground)
+        SceneRenderer(TRACK, 8, 8, renderer().ground)

@@ -1,26 +1,25 @@
 """docs/security.md names every place that runs a racer's code, starts a program or listens; a new one fails here."""
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 PACKAGES = ("contract", "simapp", "trainer", "undercut", "scripts")
-TREES = {
-    str(path.relative_to(REPO)): ast.parse(path.read_text())
-    for package in PACKAGES
-    for path in sorted((REPO / package).rglob("*.py"))
-}
 
 
-def _calls() -> Iterator[tuple[str, str, ast.Call]]:
+@functools.cache
+def _calls() -> list[tuple[str, str, ast.Call]]:
     """File and the name that is called: its last part, with the one before it."""
-    for file, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
-                yield file, ".".join(ast.unparse(node.func).split(".")[-2:]), node
+    return [
+        (str(path.relative_to(REPO)), ".".join(ast.unparse(node.func).split(".")[-2:]), node)
+        for package in PACKAGES
+        for path in sorted((REPO / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
 
 
 def _files(*names: str) -> set[str]:

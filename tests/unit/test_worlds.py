@@ -115,8 +115,8 @@ def test_episodes_drive_in_their_worlds_whoever_drives_them(tmp_path: Path, monk
     }
     run = Run.create(RunConfig.build(values, "x"), DEFAULT_REWARD, DEFAULT_METADATA, DEFAULT_HYPERPARAMETERS)
     order = RolloutOrder(Phase.training, 0, 5, 9)
-    whole = local.LocalRollouts(run).collect(b"", order)
-    other = local.LocalRollouts(run)
+    one, other = local.LocalRollouts(run), local.LocalRollouts(run)
+    whole = one.collect(b"", order)
     parts = [*other.collect(b"", order.of([6, 11, 13])), *other.collect(b"", order.of([5, 7, 8, 9, 10, 12]))]
     for a, b in zip(whole, sorted(parts, key=lambda rollout: rollout.episode), strict=True):
         assert a.episode == b.episode
