@@ -36,7 +36,7 @@ class BuiltinSimulator(Simulation):
 
     @cached_property
     def _camera(self) -> Camera:
-        """Made when somebody looks: painting the ground takes half a second, and a check of a reward function is blind."""
+        """Made when somebody looks: the ground takes half a second, and a check of a reward function is blind."""
         return Camera(self._track)
 
     def vary(self, cars: IntArray, conditions: Conditions) -> None:
