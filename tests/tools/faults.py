@@ -20,7 +20,7 @@ from tests.bench.record import RESULTS, write_result
 from tests.conftest import REPO
 
 FAULTS, STORE = "tests/integration/test_faults.py", "tests/contract/test_store_faults.py"
-CLAIMS, S3 = "tests/contract/test_store_claims.py", "tests/unit/test_s3_training.py"
+LOCKS, S3 = "tests/contract/test_store_locks.py", "tests/unit/test_s3_training.py"
 TABLE = {
     "kill -9 of trainer, worker or Redis": f"{FAULTS}::test_kill_9_of_trainer_worker_or_redis_at_random_moments",
     "kill -9 of MinIO": f"{STORE}::test_kill_9_at_random_moments_loses_no_acknowledged_checkpoint",
@@ -33,8 +33,10 @@ TABLE = {
     "clock jump": f"{FAULTS}::test_clocks_that_jump_by_hours_and_back",
     "clock of another time than the server's": f"{STORE}::test_a_clock_that_is_wrong",
     "two trainers on one prefix": f"{S3}::test_two_trainings_of_one_run",
-    "two trainers, one of them suspended": f"{CLAIMS}::test_a_suspended_one_writes_nothing_after_it_was_followed",
-    "two trainers on one Redis": f"{FAULTS}::test_a_second_trainer_on_one_database_is_refused_with_the_firsts_name",
+    "two trainers, one of them suspended": f"{LOCKS}::test_a_suspended_one_writes_nothing_after_it_was_followed",
+    "two trainers of one run": f"{FAULTS}::test_a_second_trainer_of_one_run_is_refused_with_the_firsts_name",
+    "two runs at one Redis": f"{FAULTS}::test_workers_serve_two_trainings_at_once_and_both_get_their_own_numbers",
+    "what a dead trainer left": f"{FAULTS}::test_what_a_dead_trainer_left_is_swept_out_and_what_others_have_stays",
     "corrupt and oversized rollouts": f"{FAULTS}::test_broken_and_oversized_messages_are_refused",
     "wrong Redis password": f"{FAULTS}::test_a_wrong_password_is_said_at_once_without_the_password",
     "wrong S3 credentials": f"{STORE}::test_wrong_credentials",
