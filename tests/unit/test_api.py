@@ -1,4 +1,4 @@
-"""The public API: its examples and the script of docs/python.md are run; its errors are those of the command line."""
+"""The public API: its examples and the script of README.md are run; its errors are those of the command line."""
 
 import doctest
 import os
@@ -34,8 +34,8 @@ def test_the_examples_of_the_docstrings_hold(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.slow
-def test_the_script_of_the_docs_trains_evaluates_and_plots(tmp_path: Path) -> None:
-    script = re.search(r"```python\n(.*?)```", (REPO / "docs/python.md").read_text(), re.DOTALL)
+def test_the_script_of_the_readme_trains_evaluates_and_plots(tmp_path: Path) -> None:
+    script = re.search(r"```python\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
     assert script and len(script[1].splitlines()) <= 25
     (tmp_path / "script.py").write_text(script[1])
     environment = {**os.environ, "MPLBACKEND": "agg"}
