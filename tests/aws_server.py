@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import boto3
+from botocore.loaders import JSONFileLoader
 from moto.cloudformation.models import cloudformation_backends
 from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.iam.models import iam_backends
@@ -28,6 +29,22 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from tests.patience import PATIENCE_S
+
+_descriptions: dict[str, Any] = {}
+_read_description = JSONFileLoader.load_file
+
+
+def _described(loader: JSONFileLoader, path: str) -> Any:
+    """A service's description is megabytes of JSON, which each session of boto3 would read anew."""
+    if path not in _descriptions:
+        found = _read_description(loader, path)
+        if found is None:
+            return None
+        _descriptions[path] = found
+    return _descriptions[path]
+
+
+JSONFileLoader.load_file = _described
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 BUCKET, ROLE = "undercut-runs", f"arn:aws:iam::{ACCOUNT}:role/undercut-job"

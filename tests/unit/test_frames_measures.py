@@ -32,7 +32,7 @@ def roads(count: int, seed: int) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def frames() -> NDArray[np.uint8]:
-    return roads(30, seed=1)
+    return roads(20, seed=1)
 
 
 def changed(frames: NDArray[np.uint8], light: float = 1.0, blur: float = 0.0, noise: float = 0.0) -> NDArray[np.uint8]:
@@ -102,7 +102,7 @@ def test_ranges_are_what_was_done_to_the_frames(
     frames: NDArray[np.uint8], light: float, blur: float, noise: float
 ) -> None:
     """Other frames of the same road, changed by other code than the simulator's."""
-    found = found_ranges(Looks.of(changed(roads(30, seed=2), light, blur, noise)), frames)
+    found = found_ranges(Looks.of(changed(roads(20, seed=2), light, blur, noise)), frames)
     middle = {name: float(np.mean(pair)) for name, pair in found.items()}
     assert middle["light"] == pytest.approx(light, abs=0.08)
     assert middle["blur_px"] == pytest.approx(blur, abs=0.35)
@@ -110,9 +110,9 @@ def test_ranges_are_what_was_done_to_the_frames(
 
 
 def test_a_range_of_light_is_found_as_a_range(frames: NDArray[np.uint8]) -> None:
-    factors = np.linspace(0.4, 1.0, 30)
+    factors = np.linspace(0.4, 1.0, 20)
     mixed = np.concatenate(
-        [changed(one[None], light=factor) for one, factor in zip(roads(30, 2), factors, strict=True)]
+        [changed(one[None], light=factor) for one, factor in zip(roads(20, 2), factors, strict=True)]
     )
     low, high = found_ranges(Looks.of(mixed), frames)["light"]
     assert 0.35 < low < 0.6 and 0.85 < high < 1.15
@@ -120,14 +120,14 @@ def test_a_range_of_light_is_found_as_a_range(frames: NDArray[np.uint8]) -> None
 
 def test_what_is_covered_now_and_would_be(frames: NDArray[np.uint8]) -> None:
     usual = Looks.of(frames)
-    same = covers(Looks.of(roads(30, seed=3)), usual, frames, None)
+    same = covers(Looks.of(roads(20, seed=3)), usual, frames, None)
     assert [it.field for it in same] == ["light", "blur_px", "noise"]
     assert all(it.covered > 0.85 and it.trained in ((1.0, 1.0), (0.0, 0.0)) for it in same)
-    dark = covers(Looks.of(changed(roads(30, seed=3), light=0.5)), usual, frames, None)[0]
+    dark = covers(Looks.of(changed(roads(20, seed=3), light=0.5)), usual, frames, None)[0]
     assert dark.covered < 0.1 and dark.would_be > 0.85 and not dark.clipped
     assert dark.suggested[0] <= dark.needed[0] and dark.suggested[1] >= 1.0, "what was trained with stays"
     trained = RandomizationConfig(light=(0.9, 1.3))
-    kept = covers(Looks.of(changed(roads(30, seed=3), light=0.5)), usual, frames, trained)[0]
+    kept = covers(Looks.of(changed(roads(20, seed=3), light=0.5)), usual, frames, trained)[0]
     assert kept.trained == (0.9, 1.3) and kept.suggested[1] == 1.3
     black, *others = covers(Looks.of(np.zeros_like(frames)), usual, frames, None)
     RandomizationConfig(**{it.field: it.suggested for it in (black, *others)})
