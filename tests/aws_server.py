@@ -1,5 +1,6 @@
-"""AWS on this machine for tests: moto's server over real HTTP, with what moto lacks (StopTrainingJob, RoboMaker) and
-with faults that a test asks for. Its training jobs run as processes in folders laid out like SageMaker's /opt/ml.
+"""AWS on this machine for tests: moto's server over real HTTP, with what moto lacks (StopTrainingJob, service jobs of
+Batch, RoboMaker) and with faults that a test asks for. Its training jobs run as processes in folders laid out like
+SageMaker's /opt/ml.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -77,6 +79,10 @@ class AwsServer:
     stopped: Callable[[str], None] | None = None
     robomaker: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Simulation jobs and applications by ARN."""
+    service_jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of Batch, by id, as DescribeServiceJob has them."""
+    has_room: bool = True
+    """Whether Batch begins a service job that it looks at."""
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "AwsServer":
@@ -173,6 +179,8 @@ class AwsServer:
             return _error(operation, fault)(environ, start_response)
         if operation in _ROBOMAKER:
             return self._robomaker(operation, body)(environ, start_response)
+        if operation in _SERVICE_JOBS:
+            return self._service_job(operation, body)(environ, start_response)
         if operation == "SimulatePrincipalPolicy":
             return _simulated(body)(environ, start_response)
         if operation == "StopTrainingJob":
@@ -211,6 +219,51 @@ class AwsServer:
             jobs[name].training_job_status = jobs[name].secondary_status = "Stopped"
         return _json({})
 
+    def _service_job(self, operation: str, body: dict[str, Any]) -> Response:
+        if operation == "Submitservicejob":
+            known = next((one for one in self.service_jobs.values() if one["token"] == body["clientToken"]), None)
+            made = known or {**body, "jobId": str(uuid.uuid4()), "status": "RUNNABLE", "startedAt": 0}
+            made |= {"token": made.pop("clientToken", body["clientToken"]), "attempts": made.get("attempts", [])}
+            self.service_jobs[made["jobId"]] = made
+            return _json({"jobName": made["jobName"], "jobId": made["jobId"]})
+        if operation == "Listservicejobs":
+            (names,) = (one["values"] for one in body["filters"] if one["name"] == "JOB_NAME")
+            found = [one for one in self.service_jobs.values() if one["jobName"] in names]
+            keys = ("jobId", "jobName", "serviceJobType", "status")
+            return _json({"jobSummaryList": [{key: one[key] for key in keys} for one in found]})
+        job = self.service_jobs.get(body["jobId"])
+        if job is None:
+            return _json({"message": f"Service job {body['jobId']} not found"}, 400, "ClientException")
+        if operation == "Terminateservicejob":
+            job["isTerminated"] = True
+            if job["attempts"]:
+                self._stop({"TrainingJobName": job["attempts"][-1]["serviceResourceId"]["value"].rpartition("/")[2]})
+            else:
+                job["status"] = "FAILED"
+        self._look_at(job)
+        return _json(job if operation == "Describeservicejob" else {})
+
+    def _look_at(self, job: dict[str, Any]) -> None:
+        """What Batch does with a service job: begins it, begins it again by its retry strategy, and takes its status
+        from that of the last try's training job."""
+        words = {"InProgress": "RUNNING", "Stopping": "RUNNING", "Completed": "SUCCEEDED"}
+        if job["attempts"]:
+            made = self.job(job["attempts"][-1]["serviceResourceId"]["value"].rpartition("/")[2])
+            job["status"] = words.get(made.training_job_status, "FAILED")
+            job["statusReason"] = (
+                f"Received status from SageMaker: {getattr(made, 'failure_reason', made.training_job_status)}"
+            )
+        rules = job["retryStrategy"]["evaluateOnExit"]
+        rule = next((one for one in rules if fnmatch(job.get("statusReason", ""), one["onStatusReason"])), None)
+        again = job["status"] == "FAILED" and rule is not None and rule["action"] == "RETRY"
+        again &= len(job["attempts"]) < job["retryStrategy"]["attempts"] and not job.get("isTerminated")
+        if self.has_room and (job["status"] == "RUNNABLE" or again):
+            name = f"{job['jobName']}-{len(job['attempts'])}"  # a name is a training job's once
+            asked = {**json.loads(job["serviceRequestPayload"]), "TrainingJobName": name}
+            arn = self.client("sagemaker").create_training_job(**asked)["TrainingJobArn"]
+            job["attempts"] = [*job["attempts"], {"serviceResourceId": {"name": "TrainingJobArn", "value": arn}}]
+            job["status"] = "STARTING"
+
     def _robomaker(self, operation: str, body: dict[str, Any]) -> Response:
         if operation == "ListSimulationApplications":
             rows = [one for one in self.robomaker.values() if "status" not in one]
@@ -235,6 +288,7 @@ class AwsServer:
         return _json({key: self.robomaker[arn][key] for key in ("arn", "status")})
 
 
+_SERVICE_JOBS = ("Submitservicejob", "Describeservicejob", "Listservicejobs", "Terminateservicejob")
 _ROBOMAKER = (
     *("CreateSimulationApplication", "CreateSimulationJob", "DescribeSimulationJob", "CancelSimulationJob"),
     *("DeleteSimulationApplication", "ListSimulationApplications"),
@@ -314,10 +368,17 @@ class SageMaker:
     """Runs the server's training jobs: each machine of a job is a process with a folder laid out like /opt/ml."""
 
     def __init__(
-        self, server: AwsServer, folder: Path, hosts: tuple[str, ...] = ("algo-1",), interruptions: int = 0
+        self,
+        server: AwsServer,
+        folder: Path,
+        hosts: tuple[str, ...] = ("algo-1",),
+        interruptions: int = 0,
+        taken_at: str = "Training iteration=1",
     ) -> None:
-        """So often the machines are taken back after a first saved iteration, and the job is begun again."""
+        """So often the machines are taken back, once the log has a line with `taken_at` (the iteration before is saved
+        then), and the job is begun again."""
         self.server, self.folder, self.hosts, self._interruptions = server, folder, hosts, interruptions
+        self._taken_at = taken_at
         self.begun = 0
         self.processes: list[subprocess.Popen[str]] = []
         self.threads: list[threading.Thread] = []
@@ -426,8 +487,8 @@ class SageMaker:
         assert process.stdout is not None
         for line in process.stdout:
             self.server.say(name, host, [line.rstrip("\n")], self.begun)
-            if self._interruptions > 0 and self.begun == 1 and "Training iteration=1" in line:
-                self.stop("")  # the iteration before is saved
+            if self._interruptions > 0 and self.begun == 1 and self._taken_at in line:
+                self.stop("")
 
 
 @contextlib.contextmanager

@@ -64,6 +64,32 @@ def test_an_evaluation_in_the_stack_is_the_one_here(stack: StackUnderTest, here:
     assert_same_run(stack, here, "same")
 
 
+SWEEP = """
+trials: 2
+objective: completion
+pruner: none
+sampler: random
+run:
+  cars: 4
+  training: {max_iterations: 2, max_episode_steps: 20, min_eval_trials: 1, clean_evaluations: 0}
+  evaluation: {number_of_trials: 1, max_lap_steps: 20, number_of_resets: 0}
+hyperparameters: {num_episodes_between_training: 5, num_epochs: 3, batch_size: 32}
+search:
+  run.seed: [1, 2, 3]
+"""
+
+
+def test_a_sweep_in_the_stack_is_the_one_here(stack: StackUnderTest, here: StackUnderTest) -> None:
+    """Two trials side by side in one container, and a simulator that drives for both."""
+    for one in (stack, here):
+        (one.folder / "s.yaml").write_text(SWEEP)
+    stack.undercut("sweep", "s.yaml", "--backend", "compose", "--parallel", "2", "--scale", "1")
+    here.undercut("sweep", "s.yaml", "--parallel", "2")
+    for name in ("s-0001", "s-0002"):
+        assert_same_run(stack, here, name)
+    stack.undercut("sweep", "s.yaml", "--backend", "compose", "--show")
+
+
 def test_the_page_shows_the_stored_runs_to_whoever_has_its_address(stack: StackUnderTest) -> None:
     address = re.search(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+", stack.undercut("stack", "up").stdout)
     assert address is not None

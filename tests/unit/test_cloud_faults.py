@@ -327,6 +327,11 @@ def test_the_limit_of_cost_shortens_the_job_and_stops_it(here: Here, monkeypatch
     assert here.server.job(request["TrainingJobName"]).training_job_status == "Stopped"
 
 
+def test_an_unknown_launcher_is_refused_with_those_that_there_are(here: Here) -> None:
+    ran = here.ran("cloud", "train", "mine", "--launcher", "ec2")
+    assert ran.exit_code == 2 and all(name in ran.output for name in ("ec2", "sagemaker", "batch", "queue"))
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -334,7 +339,6 @@ def test_the_limit_of_cost_shortens_the_job_and_stops_it(here: Here, monkeypatch
         (("--launcher", "batch"), "1 to 20 machines"),
         (("--launcher", "robomaker", "--simulators", "1", "--spot"), "no spare capacity"),
         (("--launcher", "robomaker", "--simulators", "1"), "subnets"),
-        (("--launcher", "ec2"), "sagemaker"),
         (("--instance-type", "big"), "instance_type|instance-type"),
     ],
 )

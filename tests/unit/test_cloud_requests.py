@@ -24,9 +24,9 @@ from contract.stores.local import LocalStore
 from tests.cloud_support import small_run
 from tests.docker_engine import free_port, until
 from tests.patience import PATIENCE_S
-from undercut.backends.aws import batch, robomaker, sagemaker
+from undercut.backends.aws import batch, cost, robomaker, sagemaker, service_jobs
 from undercut.backends.aws.jobs import Images, JobRecord, check, job_name
-from undercut.backends.aws.launching import attempts, plan_of, race_name
+from undercut.backends.aws.launching import attempts, plan_of, race_name, within_cost
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.rendezvous import Hosts, Meeting, drive, serving
 from undercut.backends.aws.resources import Resources
@@ -171,6 +171,43 @@ def test_batchs_requests_fit_its_model() -> None:
     assert stopping["MaxWaitTimeInSeconds"] == attempt == stopping["MaxRuntimeInSeconds"] + MEET_S
     trainer = sagemaker.request(made, RESOURCES, IMAGES.trainer, rollouts="redis")
     assert trainer["ResourceConfig"]["InstanceCount"] == 1 and trainer["HyperParameters"]["rollouts"] == "redis"
+
+
+def test_service_jobs_fit_their_model_and_hold_a_training_job_that_fits_its_own() -> None:
+    made = plan(launcher="queue", training_queue="trainings", queue_attempts=4, max_runtime_minutes=90, spot=True)
+    there = dataclasses.replace(RESOURCES, training_queue="trainings")
+    request = service_jobs.submission_of(made, there, IMAGES.trainer)
+    fits("batch", "SubmitServiceJob", request)
+    payload = json.loads(request["serviceRequestPayload"])
+    fits("sagemaker", "CreateTrainingJob", payload)
+    assert payload == sagemaker.request(made, there, IMAGES.trainer)
+    assert request["retryStrategy"]["attempts"] == 4 and request["retryStrategy"]["evaluateOnExit"][-1] == {
+        "action": "EXIT",
+        "onStatusReason": "*",
+    }
+    stopping = payload["StoppingCondition"]
+    assert request["timeoutConfig"]["attemptDurationSeconds"] == stopping["MaxWaitTimeInSeconds"]
+    for operation, asked in (
+        ("DescribeServiceJob", {"jobId": "1"}),
+        ("TerminateServiceJob", {"jobId": "1", "reason": "x"}),
+        ("ListServiceJobs", {"jobQueue": "q", "filters": [{"name": "JOB_NAME", "values": ["x"]}]}),
+    ):
+        fits("batch", operation, asked)
+    with pytest.raises(InputError, match=r"training_queue(.|\n)*cloud\.yaml"):
+        check(made, service_jobs.QueueLauncher.can, RESOURCES)
+
+
+def test_a_queues_tries_are_all_within_the_limit_of_cost() -> None:
+    """So often as Batch may begin it, for as long as each may run."""
+    once = plan(max_runtime_minutes=240)
+    made = plan(launcher="queue", training_queue="q", queue_attempts=4, max_runtime_minutes=240)
+    machine = cost.estimate(once).lines[0][2]
+    assert cost.estimate(made).lines[0][2] == pytest.approx(4 * machine)
+    limited, estimate = within_cost(
+        dataclasses.replace(made, settings=made.settings.model_copy(update={"max_cost": 4.0}))
+    )
+    assert 3.9 < estimate.total <= 4.0
+    assert limited.max_runtime_s * 4 * machine / (240 * 60) < 4.0
 
 
 def test_robomakers_requests_fit_its_model_and_the_guidance() -> None:

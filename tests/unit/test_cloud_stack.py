@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.test_cloud_requests import model
 from undercut.backends.aws import needs, resources
 from undercut.backends.aws.needs import DEBUG_RIGHTS
 from undercut.backends.aws.template import TEMPLATE, planned, template
@@ -20,7 +21,7 @@ RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
 EVERYWHERE = re.compile(r"0\.0\.0\.0(/\d+)?|::/0")
 UNNAMED = {
     *("ecr:GetAuthorizationToken", "cloudwatch:PutMetricData", "sagemaker:ListTrainingJobs"),
-    *("batch:DescribeJobs", "batch:ListJobs"),
+    *("batch:DescribeJobs", "batch:ListJobs", "batch:DescribeServiceJob", "batch:ListServiceJobs"),
     *("ec2:DescribeDhcpOptions", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"),
     *("ec2:DescribeSubnets", "ec2:DescribeVpcs", "ec2:DescribeRouteTables", "ec2:DescribeVpcEndpoints"),
     *DEBUG_RIGHTS,
@@ -175,6 +176,9 @@ def test_a_policy_linter_has_nothing_to_say() -> None:
     }
     for name, document in documents:
         found = analyze_policy_string(json.dumps(plain(document))).findings
+        # its list of actions is older than Batch's service jobs, which botocore knows
+        newer = {f"Unknown action batch:{one}" for one in model("batch").operation_names if "ServiceJob" in one}
+        found = [one for one in found if one.detail not in newer]
         assert not found, f"{name}: {[(one.issue, one.detail) for one in found]}"
 
 

@@ -117,12 +117,23 @@ def test_services_are_contained(name: str) -> None:
 def test_only_what_must_talk_talks() -> None:
     networks = {name: set(service["networks"]) for name, service in SERVICES.items()}
     assert networks["redis"] == {"rollouts"} and networks["simapp"] == {"rollouts"}
-    assert networks["trainer"] == {"rollouts", "storage"}
+    assert networks["trainer"] == networks["sweep"] == {"rollouts", "storage"}
     assert networks["setup"] == {"storage"} and networks["viewer"] == {"storage", "host"}
     made = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["networks"]
     assert made["rollouts"] == {"internal": True} and made["storage"] == {"internal": True}
     for name, service in SERVICES.items():
         assert ("host" in networks[name]) == bool(service.get("ports")), name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_sweep_trains_as_the_trainer_does(path: Path) -> None:
+    """The same image, code and GPU in every overlay; it has more processes and memory, and another command."""
+    services = yaml.safe_load(path.read_text())["services"]
+    own = {"command", "pids_limit", "mem_limit", "cpus"}
+    trainer, sweep = (
+        {k: v for k, v in services.get(name, {}).items() if k not in own} for name in ("trainer", "sweep")
+    )
+    assert trainer == sweep
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -136,7 +147,7 @@ def test_each_service_gets_the_secrets_that_it_needs() -> None:
     given = {name: set(service.get("secrets", [])) for name, service in SERVICES.items()}
     assert given["simapp"] == {"redis_password"}
     assert given["viewer"] == {"s3_viewer"}
-    assert given["trainer"] == {"redis_password", "s3_trainer"}
+    assert given["trainer"] == given["sweep"] == {"redis_password", "s3_trainer"}
     root = {"minio_root_user", "minio_root_password"}
     assert {name for name, secrets in given.items() if secrets & root} == {"minio", "setup"}
     ignored = (REPO / ".gitignore").read_text().split()

@@ -235,9 +235,15 @@ def pull(name: Name) -> None:
 
 @app.command()
 def stop(name: Name) -> None:
-    """Stop a job; it keeps its finished iterations. Twice is fine."""
-    from undercut.backends.aws import launchers
+    """Stop a job, or all shards of a sweep; they keep their finished iterations. Twice is fine."""
+    from undercut.backends.aws import jobs, launchers
 
+    shards = [it for it in jobs.records() if it.plan.work == "sweep" and name in it.plan.runs and not it.ended]
+    for one in shards:
+        launchers.opened(one.job)[2].stop(one)
+        _say(f"{one.job} is told to stop; undercut cloud pull {name} brings what it has")
+    if shards:
+        return
     record, _, starter = launchers.opened(name)
     state = starter.state(record)
     starter.stop(record)

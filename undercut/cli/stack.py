@@ -128,8 +128,8 @@ def logs(
 
 @app.command()
 def stop() -> None:
-    """Stop a training; it finishes and saves its iteration first."""
-    Stack().run("stop", "trainer")
+    """Stop a training or a sweep; iterations under way are finished and saved first."""
+    Stack().run("stop", "trainer", "sweep")
 
 
 @app.command()

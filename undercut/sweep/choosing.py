@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
+from undercut.sweep.shards import Shard
 from undercut.sweep.spec import Range, Scalar, Sweep, field_of, grid_values
 
 
@@ -16,8 +17,9 @@ class GridSampler(BaseSampler):
     """Trial n has combination n of the grid: each once, whichever machine drives it. (Optuna's own draws among those
     that it has not seen, which two machines may do at the same time.)"""
 
-    def __init__(self, search: dict[str, Any]) -> None:
+    def __init__(self, search: dict[str, Any], shard: Shard) -> None:
         self._values = {key: grid_values(value) for key, value in search.items()}
+        self._shard = shard
 
     def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, BaseDistribution]:
         return {}
@@ -27,17 +29,17 @@ class GridSampler(BaseSampler):
 
     def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Scalar:
         sizes = [len(values) for values in self._values.values()]
-        place = np.unravel_index(trial.number % int(np.prod(sizes)), sizes)
+        place = np.unravel_index(self._shard.number(trial.number) % int(np.prod(sizes)), sizes)
         at = dict(zip(self._values, place, strict=True))
         return self._values[param_name][int(at[param_name])]
 
 
 def sampler_for(sweep: Sweep, number: int) -> BaseSampler:
     """Of one trial. Its random numbers follow from the sweep's seed and the trial's number, so that no two trials draw
-    the same, also after a restart or on another machine."""
+    the same, also after a restart, on another machine, or in another shard."""
     if sweep.file.sampler == "grid":
-        return GridSampler(dict(sweep.file.search))
-    seed = int(np.random.SeedSequence([sweep.file.seed, number]).generate_state(1)[0])
+        return GridSampler(dict(sweep.file.search), sweep.shard)
+    seed = int(np.random.SeedSequence([sweep.file.seed, sweep.shard.number(number)]).generate_state(1)[0])
     if sweep.file.sampler == "random":
         return RandomSampler(seed)
     with warnings.catch_warnings():

@@ -8,7 +8,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from undercut.sweep.scores import UNITS
+from undercut.sweep.scores import DIRECTIONS, UNITS
 from undercut.sweep.spec import Scalar, Sweep
 from undercut.sweep.storage import Studies
 
@@ -46,9 +46,17 @@ class SweepResult:
     importance: dict[str, float]
 
     @classmethod
-    def of(cls, sweep: Sweep, studies: Studies) -> "SweepResult":
-        study = studies.study()
-        return cls(sweep, [_trial(sweep, it) for it in study.get_trials(deepcopy=False)], _importance(study))
+    def of(cls, sweep: Sweep, *studies: Studies) -> "SweepResult":
+        """Of a sweep's study, or of those of its shards, whose trials are then in the order of their runs."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        found: list[TrialResult] = []
+        together = optuna.create_study(direction=DIRECTIONS[sweep.file.objective])
+        for one in studies:
+            own = sweep.of_shard(one.shard) if one.shard else sweep
+            trials = one.study().get_trials(deepcopy=False)
+            together.add_trials(it for it in trials if it.state == TrialState.COMPLETE)
+            found += [_trial(own, it) for it in trials]
+        return cls(sweep, sorted(found, key=lambda it: it.run), _importance(together))
 
     @property
     def best(self) -> list[TrialResult]:

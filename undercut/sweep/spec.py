@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.yamlfile import place_of, read_nested
 from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD, TRACKS, RacerFiles, default_hyperparameters, overlaid
+from undercut.sweep.shards import WHOLE, Shard
 
 Objective = Literal["lap_time", "completion", "reward"]
 Scalar = bool | int | float | str
@@ -107,7 +108,7 @@ class TrialFiles:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """A file that has been read and is right. `base` is the config that all trials share, as values; `paths` are the
-    files that they share; `where` names the file in messages."""
+    files that they share; `where` names the file in messages. `trials` are those of the shard."""
 
     file: SweepFile
     name: str
@@ -116,6 +117,7 @@ class Sweep:
     paths: Mapping[str, Path | None]
     where: str
     folder: Path
+    shard: Shard = WHOLE
 
     @classmethod
     def load(cls, path: Path) -> "Sweep":
@@ -129,17 +131,26 @@ class Sweep:
             raise InputError(f"{where}: name", name, "letters, digits, '.', '_' and '-', at most 59", "write a name")
         reader = _Reader(file, lines, where, path.parent)
         sweep = reader.sweep(name)
-        for values in _corners(sweep.file):
+        for values in corners(sweep.file):
             reader.try_out(sweep, values)
         return sweep
 
+    def of_shard(self, shard: Shard) -> "Sweep":
+        """The whole sweep's share that this shard has, with numbers of its own from 0."""
+        return replace(self, trials=shard.share(self.trials), shard=shard)
+
     def run_name(self, number: int) -> str:
         """Of trial `number`, from 0."""
-        return f"{self.name}-{number + 1:04d}"
+        return self.shard.run_name(self.name, number)
+
+    def is_own_run(self, name: str) -> bool:
+        """Whether a trial of it could be the run of that name."""
+        prefix, _, number = name.rpartition("-")
+        return prefix == self.name and number.isdecimal() and self.shard.has(int(number) - 1)
 
     def files_of(self, number: int, values: Mapping[str, Any]) -> TrialFiles:
         """What the trial's run is made from; InputError where its values do not go together."""
-        place = f"{self.where}, trial {number + 1}"
+        place = f"{self.where}, trial {self.shard.number(number) + 1}"
         paths = {**self.paths, **{key: self.folder / str(values[key]) for key in FILES if key in values}}
         reward, metadata = paths["reward"] or DEFAULT_REWARD, paths["metadata"] or DEFAULT_METADATA
         own = paths["hyperparameters"] or default_hyperparameters(metadata)
@@ -321,7 +332,7 @@ def grid_values(value: Range | tuple[Scalar, ...]) -> tuple[Scalar, ...]:
     return tuple(int(it) if it == int(it) and value.step == int(value.step) else it for it in numbers)
 
 
-def _corners(file: SweepFile) -> Iterator[dict[str, Any]]:
+def corners(file: SweepFile) -> Iterator[dict[str, Any]]:
     """Each end and choice of each key once, with the first of all others."""
     ends = {key: (it.low, it.high) if isinstance(it, Range) else it for key, it in file.search.items()}
     first = {key: values[0] for key, values in ends.items()}

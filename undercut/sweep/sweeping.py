@@ -65,8 +65,7 @@ class Sweeper:
         """A new sweep must not take an old one's runs for its own."""
         if self._studies.study().get_trials(deepcopy=False):
             return
-        mine = [name for name in run_names() if name.rpartition("-")[0] == self._sweep.name]
-        if mine:
+        if any(self._sweep.is_own_run(name) for name in run_names()):
             rule = f"a new sweep makes the runs {self._sweep.name}-0001 and so on, and there are some already"
             fix = "write another `name:`, or delete them"
             raise InputError(f"{self._sweep.where}: name", self._sweep.name, rule, fix)
@@ -145,8 +144,8 @@ class Sweeper:
         trial.set_user_attr("run", name)
         watch = _Watch(taken, self._score, name, self._stopping)
         try:
-            self._prepare(name, number, values)
-            self._train(name, watch)
+            if self._prepare(name, number, values):
+                self._train(name, watch)
         except HeldError:
             raise
         except UndercutError as error:
@@ -166,8 +165,9 @@ class Sweeper:
         else:
             self._say(f"{name}: stopped; the same command goes on with it")
 
-    def _prepare(self, name: str, number: int, values: Mapping[str, object]) -> None:
-        """Make the trial's run, unless it is there; InputError where one is there that is another's."""
+    def _prepare(self, name: str, number: int, values: Mapping[str, object]) -> bool:
+        """Make the trial's run, unless it is there; InputError where one is there that is another's. False when the
+        sweep was stopped before."""
         made = self._sweep.files_of(number, values)
         shared = max(usable_cores() // self._parallel, 1) if self._backend.shares_this_machine else 0
         threads = made.config.threads or shared
@@ -181,11 +181,12 @@ class Sweeper:
                     hyperparameters = Path(folder) / "hyperparameters.json"
                     hyperparameters.write_text(made.hyperparameters)
                     prepare(place, config, made.reward, made.metadata, hyperparameters, made.preset)
-                return
+                return True
             except HeldError:  # by a process whose sweep died, which finishes its iteration
                 if time.monotonic() > deadline_s:
                     raise
                 self._stopping.wait(1.0)
+        return False
 
     def _train(self, name: str, watch: "_Watch") -> None:
         """Have the run trained, also when its process dies a few times."""

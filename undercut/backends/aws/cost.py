@@ -1,7 +1,7 @@
 """What a job costs: before it is launched, and after it ended. Prices are those of prices.yaml, with their date."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,18 @@ def prices() -> Prices:
 
 
 def estimate(plan: JobPlan) -> Estimate:
-    """What the job costs if it runs for as long as it may; InputError for an instance type without a known price.
+    """What the job costs if it runs for as long as it may, as often as it may; InputError for an instance type without
+    a known price.
 
     Spare capacity is counted at its full price, since nobody knows its price beforehand: an upper bound.
     """
-    hours = plan.max_runtime_s / 3600
+    hours = plan.most_s / 3600
     return _sum([*_running(plan, plan.groups, hours), *_kept(plan)], hours, plan.region)
+
+
+def least(plan: JobPlan, seconds: int) -> float:
+    """What the job costs at most, if each attempt may run for so many seconds only: US dollars."""
+    return estimate(replace(plan, max_runtime_s=seconds)).total
 
 
 def actual(plan: JobPlan, description: Mapping[str, Any]) -> Estimate:
@@ -211,7 +217,7 @@ def _beside(plan: JobPlan, machines: int, hours: float) -> Iterator[tuple[bool, 
 def _kept(plan: JobPlan) -> Iterator[tuple[bool, Line]]:
     """What stays after the job, for one month: (False, line)."""
     told = prices()
-    size_gb = told.use["run_gb"] * len(plan.runs)
+    size_gb = told.use["run_gb"] * max(len(plan.runs), plan.trials)
     yield False, ("the run in S3, one month", f"{size_gb:.2f} GB", size_gb * told.rates["s3_gb_month"])
 
 

@@ -169,13 +169,21 @@ def _followed(
             notifier.send(Notice("cost", ", ".join(plan.runs), why, facts))
             launcher.stop(record)
             stopped = True
-        elif time.time() - record.created_s > longest_s(plan) + STARTS_S:
+        elif time.time() - _began_s(record, state) > longest_s(plan) * plan.attempts + STARTS_S:
             launcher.stop(record)
             what = f"{record.job} has run for {(time.time() - record.created_s) / 60:.0f} minutes and was told to stop"
             raise CloudError(
                 what, f"a job takes at most {(longest_s(plan) + STARTS_S) / 60:.0f} minutes", "see AWS's console"
             )
         time.sleep(settings.poll_s)
+
+
+def _began_s(record: JobRecord, state: JobState) -> float:
+    """Since when a job's time counts: its launch; in a queue, which lets it wait as long as it likes, its start."""
+    if record.plan.launcher != "queue":
+        return record.created_s
+    began = (state.description or {}).get("TrainingStartTime")
+    return began.timestamp() if isinstance(began, datetime) else time.time()
 
 
 def _end_of(record: JobRecord, state: JobState) -> Notice:

@@ -135,7 +135,7 @@ class Capabilities:
     spot: bool
     simulators: tuple[int, int]
     """Fewest and most machines that only drive."""
-    needs: tuple[Literal["subnets", "security_groups", "batch_queue", "simapp_repository"], ...] = ()
+    needs: tuple[Literal["subnets", "security_groups", "batch_queue", "training_queue", "simapp_repository"], ...] = ()
     """Of Resources."""
     longest_s: int = 5 * 24 * 3600
 

@@ -14,6 +14,7 @@ from undercut.backends.aws.jobs import NAME_PREFIX, JobRecord, JobState, Launche
 from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.robomaker import RoboMakerLauncher
 from undercut.backends.aws.sagemaker import ABSENT, SageMakerLauncher
+from undercut.backends.aws.service_jobs import QueueLauncher
 from undercut.backends.aws.session import CloudSession
 from undercut.backends.aws.settings import CloudSettings, LauncherName
 
@@ -24,6 +25,7 @@ def launcher(session: CloudSession, name: LauncherName) -> Launcher:
         "sagemaker": SageMakerLauncher,
         "robomaker": RoboMakerLauncher,
         "batch": BatchLauncher,
+        "queue": QueueLauncher,
     }
     found: Launcher = made[name](session)
     return found

@@ -43,10 +43,10 @@ def plan_of(
     groups = [InstanceGroup("trainer", settings.instance_type, 1)]
     if settings.simulators and work == "train":
         kind = settings.simulator_type or settings.instance_type
-        service = settings.launcher
+        service = "sagemaker" if settings.launcher == "queue" else settings.launcher
         name = kind if service == "sagemaker" else kind.removeprefix("ml.")
         groups.append(InstanceGroup("simulators", name, settings.simulators, service))
-    if len({group.instance_type for group in groups}) == 1 and len(groups) > 1 and settings.launcher == "sagemaker":
+    if len({group.instance_type for group in groups}) == 1 and len(groups) > 1 and groups[1].service == "sagemaker":
         groups = [InstanceGroup("trainer", settings.instance_type, 1 + settings.simulators)]
     return JobPlan(
         job=job_name(runs[0]),
@@ -60,6 +60,7 @@ def plan_of(
         volume_gb=settings.volume_gb,
         spot=settings.spot,
         arguments=tuple(arguments),
+        attempts=settings.queue_attempts if settings.launcher == "queue" else 1,
         streams=settings.simulators if settings.launcher == "robomaker" and work == "train" else 0,
     )
 
@@ -73,8 +74,8 @@ def within_cost(plan: JobPlan) -> tuple[JobPlan, cost.Estimate]:
         known = ", ".join(cost.prices().regions)
         raise InputError("--max-cost", limit, rule, f"take one of {known}, or add {plan.region} to {cost.PRICES.name}")
     if limit and estimate.total > limit:
-        fixed = max(estimate.total - estimate.hourly * plan.max_runtime_s / 3600, 0.0)
-        affordable_s = int((limit - fixed) / estimate.hourly * 3600)
+        fixed = max(estimate.total - estimate.hourly * plan.most_s / 3600, 0.0)
+        affordable_s = int((limit - fixed) / estimate.hourly * 3600 / plan.attempts)
         if affordable_s < SHORTEST_S:
             raise settings_problem(plan.settings, affordable_s / 60)
         plan = replace(plan, max_runtime_s=affordable_s)
@@ -147,6 +148,13 @@ def pull(record: JobRecord) -> list[str]:
         for key in source.list(""):
             here.below(path).put(key, source.get(key))
         return [path]
+    if record.plan.work == "sweep":
+        from undercut.sweep.shards import SWEEPS  # Optuna is an extra
+        from undercut.sweep.transfer import Fetcher
+
+        (name,) = record.plan.runs
+        Fetcher(name, there, lambda line: None).fetch(unfinished=True)
+        return [f"{SWEEPS}/{name}"]
     for run in record.plan.runs:
         copy_between(run, there, here)
     return [f"{RUNS_PREFIX}{run}" for run in record.plan.runs]
@@ -176,7 +184,19 @@ class Ready:
     """US dollars, as estimated."""
 
 
-def prepared(session: CloudSession, plan: JobPlan, starter: Launcher, say: Say) -> Ready:
+def bring_runs(plan: JobPlan, there: Resources) -> JobPlan:
+    """Bring the plan's runs, and the YAML of `--params`."""
+    bring(plan.runs, there)
+    return with_params(plan, there)
+
+
+Bring = Callable[[JobPlan, Resources], JobPlan]
+"""Brings what a job needs to the bucket; returns the plan as it is then."""
+
+
+def prepared(
+    session: CloudSession, plan: JobPlan, starter: Launcher, say: Say, bring_there: Bring = bring_runs
+) -> Ready:
     """Check, estimate, bring, push: in this order, so that what cannot be done costs nothing."""
     account = session.account()
     there = resources.find(session)
@@ -187,16 +207,17 @@ def prepared(session: CloudSession, plan: JobPlan, starter: Launcher, say: Say) 
     plan, estimate = within_cost(replace(plan, asks_lambda=bool(wanted.functions)))
     for line in announced(plan, estimate):
         say(line)
-    bring(plan.runs, there)
-    plan = with_params(plan, there)
+    plan = bring_there(plan, there)
     return Ready(plan, there, images_of(session, plan, there, say), estimate.hourly)
 
 
-def begin(session: CloudSession, plan: JobPlan, say: Say) -> tuple[JobRecord, Launcher]:
+def begin(
+    session: CloudSession, plan: JobPlan, say: Say, bring_there: Bring = bring_runs
+) -> tuple[JobRecord, Launcher]:
     """Launch what is prepared. When this is broken off, nothing is left running: what was launched meanwhile is
     stopped."""
     starter = launcher(session, plan.launcher)
-    ready = prepared(session, plan, starter, say)
+    ready = prepared(session, plan, starter, say, bring_there)
     there = ready.there
     record = JobRecord(
         plan=ready.plan, bucket=there.bucket, prefix=there.prefix, created_s=time.time(), hourly=ready.hourly
@@ -262,9 +283,12 @@ def announced(plan: JobPlan, estimate: cost.Estimate) -> list[str]:
     """What will be launched and what it will cost, before it is."""
     machines = ", ".join(f"{group.count} x {group.instance_type} ({group.name})" for group in plan.groups)
     spot = ", spare capacity" if plan.spot else ""
+    tries = f", up to {plan.attempts} times" if plan.attempts > 1 else ""
     lines = [f"{plan.work} {', '.join(plan.runs)} by {plan.launcher} in {plan.region}: {machines}{spot}"]
     lines += [f"  {what:44s}{amount:>24s}  ${dollars:8.2f}" for what, amount, dollars in estimate.lines]
-    most = f"at most ${estimate.total:.2f} in {plan.max_runtime_s / 60:.0f} minutes, ${estimate.hourly:.2f} an hour"
+    most = (
+        f"at most ${estimate.total:.2f} in {plan.max_runtime_s / 60:.0f} minutes{tries}, ${estimate.hourly:.2f} an hour"
+    )
     return [*lines, f"  {most}{f'; prices of {estimate.dated}' if estimate.dated else ''}"]
 
 

@@ -204,6 +204,9 @@ def rights(plan: JobPlan, there: Resources, needs: Needs) -> list[tuple[tuple[st
         (("s3:ListBucket",), f"arn:{partition}:s3:::{there.bucket}", _RUN),
         (objects, f"arn:{partition}:s3:::{there.bucket}/{runs}/{plan.runs[0]}/{artifacts.RUN_CONFIG}", _RUN),
     ]
+    if plan.work == "sweep":
+        journals = "/".join(part for part in (there.prefix, "sweeps", plan.runs[0]) if part)
+        wanted.append((objects, f"arn:{partition}:s3:::{there.bucket}/{journals}/*", _RUN))
     wanted += [(("lambda:InvokeFunction",), arn, _REWARD) for arn in needs.functions]
     for model in needs.models:
         wanted.append((("s3:ListBucket",), f"arn:{partition}:s3:::{model.bucket}", _MODEL))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from undercut.backends.aws.settings import CloudSettings, LauncherName
 
-Work = Literal["train", "evaluate", "race"]
+Work = Literal["train", "evaluate", "race", "sweep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,8 @@ class InstanceGroup:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """One job. `job` is its name in AWS, `runs` the runs that it trains or drives, `arguments` those of the command."""
+    """One job. `job` is its name in AWS, `runs` the runs that it trains or drives, of a shard the sweep, `arguments`
+    those of the command."""
 
     job: str
     work: Work
@@ -35,5 +36,14 @@ class JobPlan:
     arguments: tuple[str, ...] = ()
     streams: int = 0
     """Kinesis Video streams."""
+    attempts: int = 1
+    """How often the job may be begun, by a queue, each time for as long as it may run."""
+    trials: int = 0
+    """Of a shard of a sweep, each a run of its own."""
     asks_lambda: bool = False
     """Whether a reward is a function of AWS Lambda."""
+
+    @property
+    def most_s(self) -> int:
+        """Seconds that all its attempts together may run."""
+        return self.max_runtime_s * self.attempts

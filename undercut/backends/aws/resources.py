@@ -22,6 +22,8 @@ class Resources:
     subnets: tuple[str, ...] = ()
     security_groups: tuple[str, ...] = ()
     batch_queue: str = ""
+    training_queue: str = ""
+    """Of AWS Batch, for training jobs of SageMaker."""
     kinesis_stream: str = ""
     log_group: str = ""
     """Of Batch jobs; the other services have groups of their own."""
@@ -66,6 +68,7 @@ def find(session: CloudSession) -> Resources:
         subnets=settings.subnets or several("Subnets"),
         security_groups=settings.security_groups or several("SecurityGroups"),
         batch_queue=settings.batch_queue or told.get("BatchQueue", ""),
+        training_queue=settings.training_queue,
         kinesis_stream=settings.kinesis_stream or told.get("KinesisStream", ""),
         log_group=told.get("LogGroup", ""),
     )

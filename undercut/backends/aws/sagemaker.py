@@ -45,7 +45,7 @@ class SageMakerLauncher:
     """One training job; `simulators` more machines make it a heterogeneous cluster with rollouts over Redis."""
 
     name: LauncherName = "sagemaker"
-    can = Capabilities(works=("train", "evaluate", "race"), spot=True, simulators=(0, 20))
+    can = Capabilities(works=("train", "evaluate", "race", "sweep"), spot=True, simulators=(0, 20))
 
     def __init__(self, session: CloudSession) -> None:
         self._session = session

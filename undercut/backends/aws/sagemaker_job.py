@@ -40,7 +40,7 @@ from undercut.backends.aws.job_run import (
     own_store,
 )
 from undercut.runs.run import Run
-from undercut.runs.workspace import bucket_place
+from undercut.runs.workspace import bucket_place, workspace
 
 FAILURE_CHARACTERS = 1024
 """So much of the failure file SageMaker shows as the job's FailureReason."""
@@ -127,6 +127,8 @@ def job(folders: Folders, console: Console) -> None:
     with _rollouts(machines, settings):
         if settings.get("job", "train") == "train":
             train(folders, settings, console)
+        elif settings["job"] == "sweep":
+            sweep(settings, console)
         else:
             command(settings)
 
@@ -157,13 +159,36 @@ def within(run: Run, max_runtime_s: int) -> Run:
     return dataclasses.replace(run, config=run.config.model_copy(update={"training": training}))
 
 
-def command(settings: Mapping[str, str]) -> None:
-    """Evaluate or race runs of the store, by the arguments of the command line's own commands."""
-    where = f"{_NAME}: job"
-    name = choice(settings["job"], where, ("train", "evaluate", "race"))
+def sweep(settings: Mapping[str, str], console: Console) -> None:
+    """Do one shard of a sweep: its name, its file below its folder in the store, and the options of `undercut sweep`.
+
+    Journal and runs are in the store, so that a job that is begun again, or a next one, goes on."""
+    from undercut.backends.local.shard import sweep_shard
+    from undercut.sweep.shards import Shard
+    from undercut.sweep.transfer import unpack
+
+    arguments = _arguments(settings)
+    if len(arguments) != 6 or arguments[2] != "--shard" or arguments[4] != "--parallel":
+        rule = "NAME FILE --shard I/N --parallel P"
+        raise InputError(f"{_NAME}: arguments", arguments, rule, "launch it by undercut sweep --backend cloud --shards")
+    name, key, _, shard, _, parallel = arguments
+    with tempfile.TemporaryDirectory(prefix="undercut-sweep-") as folder, contextlib.chdir(folder):
+        unpack(name, workspace(), LocalStore(Path()))
+        side_by_side = whole(parallel, f"{_NAME}: --parallel", 0)
+        sweep_shard(Path(key), Shard.parse(shard, f"{_NAME}: --shard"), side_by_side, False, console)
+
+
+def _arguments(settings: Mapping[str, str]) -> list[str]:
     arguments = json.loads(settings.get("arguments", "[]"))
     if not isinstance(arguments, list) or not all(isinstance(one, str) for one in arguments):
         raise InputError(f"{_NAME}: arguments", arguments, "a JSON list of strings", '["mine", "--laps", "5"]')
+    return arguments
+
+
+def command(settings: Mapping[str, str]) -> None:
+    """Evaluate or race runs of the store, by the arguments of the command line's own commands."""
+    name = choice(settings["job"], f"{_NAME}: job", ("train", "evaluate", "race", "sweep"))
+    arguments = _arguments(settings)
     from undercut.cli.main import app
 
     with tempfile.TemporaryDirectory(prefix="undercut-job-") as folder:

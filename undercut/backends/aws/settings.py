@@ -19,7 +19,7 @@ from contract.host import CLOUD_PREFIX, switch
 from contract.yamlfile import UNREADABLE
 
 FILE = "cloud.yaml"
-LauncherName = Literal["sagemaker", "robomaker", "batch"]
+LauncherName = Literal["sagemaker", "robomaker", "batch", "queue"]
 _S3_NAME = r"^$|^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 _INSTANCE = r"^(ml\.)?[a-z0-9-]+\.[a-z0-9-]+$"
 Tag = Annotated[str, Field(pattern=r"^[^=]{1,128}=[^=]{0,256}$")]
@@ -66,6 +66,12 @@ class CloudSettings(BaseModel):
     remote_debug: bool = Field(default=False, description="lets you into a job's container: aws ssm start-session")
     kms_key: str = Field(default="", description="encrypts disks and output; empty: AWS's own key")
     batch_queue: str = Field(default="", description="AWS Batch job queue of the simulators")
+    training_queue: str = Field(
+        default="",
+        pattern=r"^$|^[A-Za-z0-9_:/-]+$",
+        description="queue: AWS Batch job queue of type SAGEMAKER_TRAINING",
+    )
+    queue_attempts: int = Field(default=3, ge=1, le=10, description="queue: tries of a job, with the first one")
     batch_vcpus: int = Field(default=4, ge=1, le=256)
     batch_memory_mb: int = Field(default=8_192, ge=1_024)
     kinesis_stream: str = Field(default="", description="robomaker: Kinesis Video stream of the camera")

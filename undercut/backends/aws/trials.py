@@ -50,7 +50,10 @@ class CloudTrials:
         kept = f"; stopped at ${limit:.2f}, by --max-cost" if 0 < limit < most else ""
         hours = plan.max_runtime_s / 3600
         machines = " + ".join(f"{one.count} x {one.instance_type}" for one in plan.groups)
-        return [f"{trials} jobs of {machines}, {hours:g} h at most each: at most ${most:.2f}{kept}; {each.dated}"]
+        tries = f", up to {plan.attempts} times" if plan.attempts > 1 else ""
+        return [
+            f"{trials} jobs of {machines}, {hours:g} h at most each{tries}: at most ${most:.2f}{kept}; {each.dated}"
+        ]
 
     def run(self, name: str, is_wanted: Callable[[], bool]) -> None:
         with self._share(name) as share:
@@ -100,8 +103,7 @@ class CloudTrials:
             session = CloudSession(chosen)
             settings = chosen.model_copy(update={"max_cost": share})
             plan = plan_of(settings, session.region, "train", [name])
-            each = cost.estimate(plan)
-            if self._settings.max_cost and share < each.total - each.hourly * (plan.max_runtime_s - SHORTEST_S) / 3600:
+            if self._settings.max_cost and share < cost.least(plan, SHORTEST_S):
                 what = f"${self.spent:.2f} of ${self._settings.max_cost:.2f} are spent"
                 raise BudgetSpentError(f"{what}, and what is left pays for no job of {SHORTEST_S // 60} minutes")
             try:

@@ -31,6 +31,8 @@ WORK = Path("/work")
 RESTART_DEADLINE_S = 120.0
 """Docker waits up to a minute before it starts a container again."""
 _POLL_S = 0.3
+SWEEP = "sweep"
+"""The service that has a sweep's trials."""
 LOG_LINES = 1000
 """Of the end of a log, in which a service's status is looked for."""
 
@@ -128,13 +130,32 @@ def job_file(name: str, options: Sequence[str], paths: Sequence[str]) -> Iterato
 
 def training_of(stack: Stack) -> tuple[str, str] | None:
     """The trainer's container and its run, where it trains or is about to be started again."""
-    container = stack.container("trainer")
+    return _at_work(stack, "trainer")
+
+
+def sweeping_of(stack: Stack) -> tuple[str, str] | None:
+    """The sweep's container and the sweep's name, likewise: its command is `sweep files/NAME/...`."""
+    found = _at_work(stack, SWEEP)
+    return None if found is None else (found[0], Path(found[1]).parts[1])
+
+
+def _at_work(stack: Stack, service: str) -> tuple[str, str] | None:
+    """The service's container and the first argument of its command."""
+    container = stack.container(service)
     if container is None:
         return None
     told = container_of(container).attrs
     if not (told["State"]["Running"] or told["State"]["Restarting"]):
         return None
     return container, str(told["Config"]["Cmd"][1])
+
+
+def busy(what: str, name: str) -> StackError:
+    """Of a stack that trains something else."""
+    return StackError(
+        f"the stack trains {what}{name!r} already, and it trains one run or sweep at a time\n"
+        "  fix:  wait for it (undercut stack logs), or stop it: undercut stack stop"
+    )
 
 
 def is_training(stack: Stack, name: str) -> bool:
@@ -145,22 +166,22 @@ def is_training(stack: Stack, name: str) -> bool:
 
 @dataclasses.dataclass
 class Trainer:
-    """The trainer's container of a stack, followed from here."""
+    """A container of a stack that trains, followed from here."""
 
     stack: Stack
     say: Say
     container: str
+    service: str = "trainer"
 
     @classmethod
     def start(cls, stack: Stack, name: str, workers: int, say: Say, options: Sequence[str] = ()) -> "Trainer":
         """Start trainer and workers, or take up the training of this run that goes on already."""
         running = training_of(stack)
         if running is not None and running[1] != name:
-            raise StackError(
-                f"the stack trains {running[1]!r} already, and it trains one run at a time\n"
-                "  fix:  wait for it (undercut stack logs trainer), or stop it: undercut stack stop"
-            )
+            raise busy("", running[1])
         if running is None:
+            if (sweep := sweeping_of(stack)) is not None:
+                raise busy("the sweep ", sweep[1])
             with job_file(name, options, [Run.open(name).config.pretrained]) as job:
                 stack.run(
                     *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
@@ -178,7 +199,7 @@ class Trainer:
 
         Ctrl-C lets it finish and save its iteration, the second one stops at once.
         """
-        with self._interruptible(), asking("show the trainer's log"):
+        with self._interruptible(), asking(f"show the log of the {self.service}"):
             while True:
                 container = container_of(self.container)
                 state = container.attrs["State"]
@@ -192,7 +213,8 @@ class Trainer:
                 if not state["Running"]:
                     end = container.logs(tail=LOG_LINES, **since).decode(errors="replace")
                     return status_of(end, int(state["ExitCode"]))
-                self.say("the trainer's container died and was started again: it goes on from its last whole iteration")
+                again = f"the container of the {self.service} died and was started again"
+                self.say(f"{again}: it goes on from its last whole iteration")
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -203,7 +225,7 @@ class Trainer:
             name = next(pressed, "SIGKILL")
             if name == "SIGINT":
                 self.say("stopping the training in the stack")
-            with contextlib.suppress(StackError), asking("stop the trainer"):  # it may have ended just now
+            with contextlib.suppress(StackError), asking(f"stop the {self.service}"):  # it may have ended just now
                 container_of(self.container).kill(name)
 
         before = signal.signal(signal.SIGINT, interrupt)
@@ -221,7 +243,7 @@ class Trainer:
                 return state
             time.sleep(_POLL_S)
         raise StackError(
-            f"the trainer's container has not come back within {RESTART_DEADLINE_S:g} s of its end\n"
+            f"the container of the {self.service} has not come back within {RESTART_DEADLINE_S:g} s of its end\n"
             "  fix:  docker ps, and give the same command again: finished iterations are in the store"
         )
 

@@ -1,0 +1,105 @@
+"""A sweep in the stack's containers: one container has its trials, side by side, simulators may drive for all of them,
+and runs and journal are in the stack's store, as one shard of one."""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from contract.runtime import usable_cores
+from contract.stores.local import LocalStore
+from undercut.backends.compose.engine import Stack, StackError, use_store
+from undercut.backends.compose.training import SWEEP, WORK, Say, Trainer, busy, sweeping_of, training_of
+from undercut.runs.workspace import workspace
+from undercut.sweep.shards import SWEEPS, WHOLE
+from undercut.sweep.spec import Sweep
+from undercut.sweep.storage import same_shares
+from undercut.sweep.transfer import FILES_PREFIX, Fetcher, packed, place_of, put_file, send
+
+GB_A_TRIAL = 4
+"""Memory limit of the sweep's container, for each trial at once, unless STACK_SWEEP_LIMIT says another one."""
+
+
+@contextlib.contextmanager
+def job_file(name: str, key: str, parallel: int, scale: int) -> Iterator[Path]:
+    """A compose file for the time of one start: the sweep's file, its options, and the folder with its files here.
+    `key` is the file's own, below the sweep's folder."""
+    inside = Path("files") / name / Path(key).relative_to(FILES_PREFIX.rstrip("/"))
+    options = ["--shard", str(WHOLE), "--parallel", str(parallel), *(["--workers"] if scale else [])]
+    files = {
+        "type": "bind",
+        "source": str((SWEEPS / name / FILES_PREFIX).resolve()),
+        "target": str(WORK / "files" / name),
+        "read_only": True,
+        "bind": {"create_host_path": False},
+    }
+    service = {"command": ["sweep", inside.as_posix(), *options], "volumes": [files]}
+    with tempfile.TemporaryDirectory(prefix="undercut-") as folder:
+        path = Path(folder) / "job.yaml"
+        path.write_text(json.dumps({"services": {SWEEP: service}}))
+        yield path
+
+
+def unpacked(sweep: Sweep, content: Mapping[str, bytes]) -> None:
+    """The sweep's files in sweeps/NAME/files, of which the container sees nothing else of this machine."""
+    here = LocalStore(SWEEPS / sweep.name)
+    wanted = {key: data for key, data in content.items() if key.startswith(FILES_PREFIX)}
+    for key in here.list(FILES_PREFIX):
+        if key not in wanted:
+            here.delete(key)
+    for key, data in wanted.items():
+        put_file(here, key, data)
+
+
+def start(stack: Stack, sweep: Sweep, path: Path, parallel: int, scale: int, say: Say) -> Trainer:
+    """Start the sweep's container and simulators, or take up the one of this sweep that goes on already."""
+    if (training := training_of(stack)) is not None:
+        raise busy("", training[1])
+    if (running := sweeping_of(stack)) is not None:
+        if running[1] != sweep.name:
+            raise busy("the sweep ", running[1])
+        say(f"the sweep {sweep.name} goes on already: following it")
+        return Trainer(stack, say, running[0], SWEEP)
+    content, key = packed(sweep, path)
+    unpacked(sweep, content)
+    send(sweep, path, workspace(), [WHOLE])
+    settings = {
+        "STACK_SWEEP_MEMORY": f"{GB_A_TRIAL * parallel}g",
+        "STACK_WORKER_THREADS": str(max(usable_cores() // max(scale, 1), 1)),
+    }
+    with job_file(sweep.name, key, parallel, scale) as job:
+        stack.run(
+            *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
+            *("--scale", f"simapp={scale}", SWEEP, "simapp"),
+            extra=[job],
+            settings=settings,
+        )
+    container = stack.container(SWEEP)
+    if container is None:
+        raise StackError("the sweep's container is gone\n  fix:  give the same command again")
+    return Trainer(stack, say, container, SWEEP)
+
+
+def sweep_in_stack(stack: Stack, sweep: Sweep, path: Path, parallel: int, scale: int, say: Say) -> int:
+    """The whole sweep in the stack, with `scale` simulators for all trials, 0: each trial drives its own episodes.
+    Returns the exit code; runs and journal are then here as well. Ctrl-C lets every trial save its iteration."""
+    same_shares(sweep.name, WHOLE.count)
+    say("starting the stack; the first time this builds its images, which takes some minutes")
+    stack.up()
+    use_store(stack)
+    trainer = start(stack, sweep, path, parallel, scale, say)
+    try:
+        status = trainer.follow()
+    finally:
+        stack.run("rm", "--stop", "--force", "simapp")
+    fetch(sweep, say)
+    return status
+
+
+def fetch(sweep: Sweep, say: Say) -> None:
+    """Bring what the stack's store has of the sweep; this process's runs live there (`use_store`)."""
+    there = workspace()
+    if place_of(sweep.name, there).folders(""):
+        say(f"fetching the runs of the sweep {sweep.name} from the stack's store")
+        Fetcher(sweep.name, there, say).fetch(unfinished=True)
