@@ -126,7 +126,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.chmod(0o755)
     races = (folder / "actions" / "params" / "head2head_params.yaml").read_text()
     (folder / "head2head_params.yaml").write_text(races.replace("run-a", "mine").replace("run-b", "yours"))
-    (folder / "pace.yaml").write_text(SWEEP)
+    for name in ("pace.yaml", "many.yaml"):  # a sweep without shards, and one in shards
+        (folder / name).write_text(SWEEP)
     np.save(folder / "reinvent_base.npy", load_track("kidney").route)
     simulator_copy(folder)
     execute(folder, [UNDERCUT, "worlds", "import", "deepracer-simapp"])
