@@ -22,8 +22,6 @@ MATRIX = [
     pytest.param(network, (camera, *lidar), id=f"{network}-{camera}-{'-'.join(lidar)}", marks=pytest.mark.slow)
     for network, camera, lidar in product(NETWORKS, (CAMERA, STEREO), ((), *((name,) for name in LIDARS)))
     if (network, (camera, *lidar)) not in QUICK
-    # an agent of the largest takes a gigabyte, and TensorFlow's pool keeps it: two kinds of it will do
-    and (network != NETWORKS[1] or (camera, *lidar) in ((CAMERA,), (STEREO, "SECTOR_LIDAR")))
 ]
 
 
