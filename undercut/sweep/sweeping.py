@@ -29,6 +29,7 @@ from undercut.sweep.choosing import chosen, pruner_for, sampler_for
 from undercut.sweep.scores import Score
 from undercut.sweep.spec import Sweep
 from undercut.sweep.storage import Claim, Studies
+from undercut.terminal import say
 
 MAX_LOST = 5
 """Times that the process of one trial may die before it counts as failed: it may be the trial that kills it."""
@@ -255,12 +256,12 @@ def _first_error(slots: "list[Future[None]]") -> None:
 def sweep_runs(sweep: Sweep, studies: Studies, backend: TrialBackend, parallel: int, console: Console) -> None:
     """Do the sweep in this process; KeyboardInterrupt once what runs has stopped."""
 
-    def say(line: str) -> None:
-        console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, markup=False, soft_wrap=True)
+    def say_when(line: str) -> None:
+        say(console, f"{time.strftime('%H:%M:%S')} {line}")
 
-    sweeper = Sweeper(sweep, studies, backend, parallel, say)
+    sweeper = Sweeper(sweep, studies, backend, parallel, say_when)
     try:
         sweeper.run()
     except KeyboardInterrupt:
-        say("stopped")
+        say_when("stopped")
         raise

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from undercut.backends.aws.job_run import (
 )
 from undercut.runs.run import Run
 from undercut.runs.workspace import bucket_place, workspace
+from undercut.terminal import say
 
 FAILURE_CHARACTERS = 1024
 """So much of the failure file SageMaker shows as the job's FailureReason."""
@@ -122,7 +124,7 @@ def job(folders: Folders, console: Console) -> None:
         console.print(f"without effect here: {', '.join(ignored)}", highlight=False)
     machines = rendezvous.Hosts.of(_config(folders, "resourceconfig.json"))
     if not machines.trains:
-        rendezvous.drive(meeting_of(settings), _plain(console))
+        rendezvous.drive(meeting_of(settings), partial(say, console))
         return
     with _rollouts(machines, settings):
         if settings.get("job", "train") == "train":
@@ -210,7 +212,7 @@ def brought(argument: str, into: Path) -> str:
 
 def worker(console: Console) -> None:
     """A simulator of AWS Batch or RoboMaker: drives for the training job TRAINING_JOB_NAME until that ends."""
-    rendezvous.drive(meeting_of({}), _plain(console), outlives=True)
+    rendezvous.drive(meeting_of({}), partial(say, console), outlives=True)
 
 
 @contextlib.contextmanager
@@ -223,10 +225,6 @@ def _rollouts(machines: rendezvous.Hosts, settings: Mapping[str, str]) -> Iterat
     port = whole(settings.get("redis_port", DEFAULT_REDIS_PORT), f"{_NAME}: redis_port", 1, 65_535)
     with rendezvous.serving(meeting_of(settings), rendezvous.own_names(machines), port):
         yield
-
-
-def _plain(console: Console) -> rendezvous.Say:
-    return lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def main(folders: Folders | None = None) -> None:

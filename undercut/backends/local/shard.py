@@ -18,6 +18,7 @@ from undercut.sweep.shards import JOURNAL, SWEEPS, Shard
 from undercut.sweep.spec import Sweep
 from undercut.sweep.storage import same_shares, shard_studies
 from undercut.sweep.sweeping import sweep_runs
+from undercut.terminal import say
 
 CORES_EACH = 2
 """Of a trial, where as many run as the cores allow: AWS counts each core as two, and a training that drives its own
@@ -41,7 +42,7 @@ def sweep_shard(file: Path, shard: Shard, parallel: int, has_workers: bool, cons
         where = (
             f"shard {shard} of sweep {sweep.name}: {sweep.trials} trials, {parallel} at a time; kept in {studies.where}"
         )
-        console.print(where, highlight=False, markup=False, soft_wrap=True)
+        say(console, where)
         sweep_runs(sweep, studies, LocalTrials(studies.folder / "logs", has_workers), parallel, console)
         complain(SweepResult.of(sweep, studies))
 
