@@ -77,14 +77,18 @@ def quiet_import(name: str) -> Any:
         return importlib.import_module(name)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # read once, when the native library loads
     try:
-        with _without_native_chatter():
+        with without_native_chatter():
             return importlib.import_module(name)
     finally:
         del os.environ["TF_CPP_MIN_LOG_LEVEL"]  # a child process would take it for the user's wish
 
 
+_CHATTER = ("I0000", "W0000", "INFO: ", "WARNING: All log messages before absl", "fully_quantize: ")
+
+
 @contextmanager
-def _without_native_chatter() -> Iterator[None]:
+def without_native_chatter() -> Iterator[None]:
+    """Drop what TensorFlow's native code says below error level on file descriptor 2 meanwhile; the rest is passed on."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as sink:
@@ -97,5 +101,5 @@ def _without_native_chatter() -> Iterator[None]:
             os.close(kept)
             sink.seek(0)
             for line in sink.read().decode(errors="replace").splitlines(keepends=True):
-                if not line.startswith(("I0000", "W0000", "WARNING: All log messages before absl")):
+                if not line.startswith(_CHATTER):
                     sys.stderr.write(line)

@@ -213,7 +213,9 @@ def policy_of(model: ModelMetadata) -> bytes:
         ("discrete", ("STEREO_CAMERAS", "SECTOR_LIDAR")),
     ],
 )
-def test_every_format_drives_the_same(kind: str, sensors: tuple[str, ...], form: CarFormat) -> None:
+def test_every_format_drives_the_same(
+    kind: str, sensors: tuple[str, ...], form: CarFormat, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The engines read float32 frames and give float32 outputs, by the names that the car's software looks for."""
     model = metadata(kind, NETWORKS[0], *sensors)
     graph, lap = what_drives(policy_of(model)), a_lap(model)
@@ -228,6 +230,7 @@ def test_every_format_drives_the_same(kind: str, sensors: tuple[str, ...], form:
         [found], all_files = converted(graph, model, lap.observations, expected, [form])
         files = all_files[form]
         assert found.same >= 0.995
+    assert capfd.readouterr().err == "", "converters' own notes are not the racer's"
     print(kind, sensors, found)
     assert found.frames == FRAMES and found.frame_ms > 0 and found.size == sum(map(len, files.values()))
     assert set(files) == ({"model.xml", "model.bin"} if form.is_openvino else {"model.tflite"})
@@ -259,7 +262,7 @@ def test_formats_of_trained_looking_policies_agree(kind: str) -> None:
     Console(width=120).print(kind, agreement_table(found))
     for it in found:
         assert it.frames == len(lap) and 0.0 < it.frame_ms < 1000.0
-        assert it.same >= (0.9 if it.format == CarFormat.tflite_int8 else 0.995), it
+        assert it.same >= (0.97 if it.format == CarFormat.tflite_int8 else 0.995), it
         most = {CarFormat.tflite_int8: 0.5, CarFormat.openvino_fp16: 0.05}
         assert it.largest <= most.get(it.format, car.TOLERANCE), it
     by_format = {it.format: it for it in found}

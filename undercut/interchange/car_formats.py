@@ -20,7 +20,7 @@ import numpy as np
 from contract import artifacts
 from contract.errors import UndercutError
 from contract.metadata import DiscreteActions, ModelMetadata
-from contract.runtime import quiet_import
+from contract.runtime import quiet_import, without_native_chatter
 from contract.state import BoolArray, FloatArray, Observations
 
 LEAST_AGREEMENT = 0.995
@@ -166,6 +166,14 @@ def _loaded(form: CarFormat, files: Mapping[str, bytes]) -> Iterator[Run]:
 _LITE = "model.tflite"
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without TensorFlow Lite's notes: its successor is a package of its own, which it says at each call."""
+    with warnings.catch_warnings(), without_native_chatter():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def _lite_file(graph: bytes, observations: Observations, form: CarFormat) -> dict[str, bytes]:
     tensorflow = quiet_import("tensorflow")
     definition = tensorflow.compat.v1.GraphDef.FromString(graph)
@@ -182,12 +190,28 @@ def _lite_file(graph: bytes, observations: Observations, form: CarFormat) -> dic
                 output_arrays=outputs,
                 input_shapes={inputs[sensor]: [1, *values.shape[1:]] for sensor, values in observations.items()},
             )
-            if form == CarFormat.tflite_int8:
-                converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-                converter.representative_dataset = lambda: _calibration(observations)
-            return {_LITE: bytes(converter.convert())}
+            with _quietly():
+                if form == CarFormat.tflite_int8:
+                    return {_LITE: _in_int8(tensorflow.lite, converter, observations)}
+                return {_LITE: bytes(converter.convert())}
         except Exception as error:
             raise _not_convertible("TensorFlow Lite", tensorflow.__version__, error) from error
+
+
+def _in_int8(lite: Any, converter: Any, observations: Observations) -> bytes:
+    """The model with dense layers in int8 and convolutions in float32.
+
+    The dense layers have 95 % of the weights. Convolutions in int8 took another action in up to 7 % of a lap's frames,
+    and save a fifth of a millisecond.
+    """
+    converter.optimizations = [lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: _calibration(observations)
+    options = lite.experimental.QuantizationDebugOptions(denylisted_ops=["CONV_2D"])
+    # despite its name: the converter's own way to leave operations in float
+    debugger = lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+    )
+    return bytes(debugger.get_nondebug_quantized_model())
 
 
 def _calibration(observations: Observations) -> Iterator[list[Any]]:
@@ -199,10 +223,9 @@ def _calibration(observations: Observations) -> Iterator[list[Any]]:
 
 def _lite_loaded(content: bytes) -> Run:
     lite = quiet_import("tensorflow").lite
-    with warnings.catch_warnings():  # TensorFlow announces its successor, a package of its own, at each call
-        warnings.simplefilter("ignore", UserWarning)
+    with _quietly():
         interpreter = lite.Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     inputs = {_sensor([it["name"]]): it["index"] for it in interpreter.get_input_details()}
     (output,) = interpreter.get_output_details()
 
