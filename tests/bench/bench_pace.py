@@ -69,7 +69,8 @@ def run(track: str, seed: int, minutes: float, learning: Sequence[str], options:
     """One training: its curve, and its laps at the end."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        limit_s = float(json.loads(undercut(folder, "line", track, "--json"))["limit_s"])
+        line = json.loads(undercut(folder, "line", track, "--json"))
+        limit_s = float(line["limit_s"])
         undercut(folder, "new", "pace", "--race-line", track)
         fastest = folder / "pace" / "training_params.yaml"
         lines = [line for line in fastest.read_text().splitlines() if not line.startswith("BEST_MODEL_METRIC")]
@@ -89,6 +90,7 @@ def run(track: str, seed: int, minutes: float, learning: Sequence[str], options:
         "track": Path(track).stem,
         "seed": seed,
         "limit_s": round(limit_s, 3),
+        "standing_by_limit": round(line["standing_s"] / limit_s, 3) if line["standing_s"] else None,
         "minutes": minutes,
         "cpu_minutes": round(cpu_minutes, 1),
         "steps": rows[-1]["steps"] if rows else 0,
@@ -129,7 +131,7 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
     tracks, labels = (list(dict.fromkeys(it[key] for it in runs)) for key in ("track", "label"))
     figure = Figure((5.6 * len(tracks), 4.4), layout="constrained")
-    figure.suptitle("line: lowest mean of 5 clean laps so far; dots: fastest of 5", fontsize=10)
+    figure.suptitle("line: lowest mean of 5 clean laps so far; dots: fastest of 5; dashed: the limit from a standstill", fontsize=10)
     panels = figure.subplots(1, len(tracks), squeeze=False, sharey=True)[0]
     for panel, track in zip(panels, tracks, strict=True):
         for it in (it for it in runs if it["track"] == track):
@@ -142,6 +144,8 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
         for target in TARGETS.values():
             panel.axhline(target, color="grey", linewidth=0.8, linestyle=":")
         panel.axhline(1.0, color="black", linewidth=0.8)
+        for standing in {it.get("standing_by_limit") for it in runs if it["track"] == track} - {None}:
+            panel.axhline(standing, color="black", linewidth=0.8, linestyle="--")
         panel.set(title=track, xlabel="minutes", ylim=(0.95, 2.2))
         panel.grid(alpha=0.3)
     for number, label in enumerate(labels):

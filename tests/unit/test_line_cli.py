@@ -46,6 +46,11 @@ def test_line_writes_picture_and_tables_in_the_form_that_racers_share(folder: Pa
     assert values["limit_s"] == line.limit_s and values["track"] == "kidney"
     ratio = values["replay_ratio"]
     assert isinstance(ratio, float) and 1.0 <= ratio <= 1.03
+    standing_s, replay_s = values["standing_s"], values["replay_s"]
+    assert isinstance(standing_s, float) and isinstance(replay_s, float)
+    assert standing_s * 15 == pytest.approx(round(standing_s * 15)), "timed as an evaluation is, in whole steps"
+    # at 20 m/s2, which no wheel of these gives, 3 m/s would be there after 0.15 s, half of it lost
+    assert replay_s + 0.075 < standing_s < replay_s + 1.0
     points = np.load(folder / "lines" / "kidney" / "line.npy")
     assert points.shape == (len(line.x_m), len(COLUMNS))
     assert points[:, 3].sum() == pytest.approx(line.limit_s)

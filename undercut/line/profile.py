@@ -19,6 +19,8 @@ class RacingLine:
     start_s        of the line that the search began with, at half of the grip
     replay_s       a lap that followed it in the simulator, under the rules of a race; None: none was clean
     replay_margin_m  by which the followed line lies further inside
+    standing_s     a lap that followed it from a standstill on the start line, as evaluations and races time it; None:
+                   none was clean
     x_m, y_m       of the point that reward functions see, 0.14 m ahead of base_link
     heading_rad    of the car, not wrapped
     distance_m     of that point along the centre line, from 0 to the lap's length, rising
@@ -39,6 +41,7 @@ class RacingLine:
     start_s: float
     replay_s: float | None
     replay_margin_m: float
+    standing_s: float | None
     x_m: FloatArray
     y_m: FloatArray
     heading_rad: FloatArray

@@ -30,7 +30,7 @@ from undercut.line.profile import RacingLine
 ENOUGH = 1.01
 """A lap this near to its limit is not tried to be bettered."""
 LAPS = 2
-"""The first begins at speed, on the line; the last is timed."""
+"""Of a flying start: the first begins at speed, on the line; the last is timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Replay:
 
 
 def replay(track: Track, line: RacingLine) -> Replay:
-    """Follow the line with its car: the fastest of several drivers' laps."""
+    """Follow the line with its car in a flying lap: the fastest of several drivers' laps."""
     best = Replay(None, np.zeros(0, STEP_DTYPE))
     for effort in EFFORTS:
         driven = _driven(track, line, effort)
@@ -57,10 +57,37 @@ def replay(track: Track, line: RacingLine) -> Replay:
     return best
 
 
-def _driven(track: Track, line: RacingLine, effort: tuple[float, float]) -> Replay:
+def standing_lap_s(track: Track, line: RacingLine) -> float | None:
+    """The fastest of the drivers' laps from a standstill on the start line, in the middle of the road, as evaluations
+    and races begin and time them; None where the rules ended all of them."""
+    return min((lap.lap_s for lap in (_from_standstill(track, line, it) for it in EFFORTS) if lap.lap_s), default=None)
+
+
+def _from_standstill(track: Track, line: RacingLine, effort: tuple[float, float]) -> Replay:
+    simulator, reference, race = _cast(track, line)
+    race.start(0, 0.0, 0.0, 0.0, line_m=0.0)
+    driver = Driver(reference, line.car, effort)
+    near = reference.path
+    x, y = float(simulator.cars.x_m[0]), float(simulator.cars.y_m[0])
+    driver.begin(near.spacing_m * int(np.argmin(np.hypot(near.x_m - x, near.y_m - y))))
+    rows = list[np.void]()
+    while True:
+        outcome = race.step(np.array([0]), driver.controls(simulator.cars, 0))
+        rows.append(outcome.rows[0])
+        if outcome.over[0]:
+            whole = int(outcome.rows["status"][0]) == EpisodeStatus.lap_complete
+            return Replay(float(rows[-1]["time_s"]) if whole else None, np.array(rows))
+
+
+def _cast(track: Track, line: RacingLine) -> tuple[BuiltinSimulator, Reference, Race]:
+    """The simulator with the line's car, the lap to follow, and a race that gives up after three laps' time."""
     simulator = BuiltinSimulator(track, [_MODEL], car=line.car)
-    reference = Reference.of(line)
     race = Race(simulator, track, RaceRules(int(3.0 * line.limit_s / STEP_S) + 60), [_nothing])
+    return simulator, Reference.of(line), race
+
+
+def _driven(track: Track, line: RacingLine, effort: tuple[float, float]) -> Replay:
+    simulator, reference, race = _cast(track, line)
     x, y, heading = reference.first_pose(line.car)
     distance, offset = track.along([x], [y])
     pose = track.pose_at(distance, offset)
@@ -106,7 +133,7 @@ _MODEL = ModelMetadata.parse(
 
 # --- The racing line of a track and a car -----------------------------------------------------------------------------
 
-METHOD = 2
+METHOD = 3
 """Counted up when the same question gets another answer, so that lines of before are found anew."""
 REPLAY_MARGINS_M = (0.0, 0.01, 0.03, 0.06)
 """How much further inside a lap is tried that the rules do not let pass: at the limit a millimetre decides."""
@@ -185,7 +212,8 @@ def find_line(
             followed = _made(track, corridor, inside, car, margin_m + more_m, wheels)
         driven = replay(track, followed)
         if driven.lap_s is not None:
-            return replace(line, replay_s=driven.lap_s, replay_margin_m=more_m)
+            standing_s = standing_lap_s(track, followed)
+            return replace(line, replay_s=driven.lap_s, replay_margin_m=more_m, standing_s=standing_s)
     return line
 
 
@@ -208,6 +236,7 @@ def _made(track: Track, corridor: Corridor, lap: Optimum, car: Car, margin_m: fl
         start_s=initial(corridor, car, GRIP_TRIED[0]).lap_s,
         replay_s=None,
         replay_margin_m=0.0,
+        standing_s=None,
         x_m=x,
         y_m=y,
         heading_rad=heading[order] + np.where(order < first, _turn(heading, corridor), 0.0),

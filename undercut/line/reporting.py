@@ -67,6 +67,9 @@ def write(name: str, car: str, margin_m: float, wheels: str, out: Path | None, c
         say(console, f"driven           {line.replay_s:8.3f} s, {over:+.1f} %{inside}")
     else:
         console.print("driven           no clean lap: take the limit with doubt, or give a --margin", style="yellow")
+    if line.standing_s is not None:
+        over = 100.0 * (line.standing_s / line.limit_s - 1.0)
+        say(console, f"from a standstill{line.standing_s:8.3f} s, {over:+.1f} %, as evaluations begin")
     say(
         console,
         f"speed            {line.speed_mps.min():8.2f} to {line.speed_mps.max():.2f} m/s, mean of the lap "
@@ -135,6 +138,7 @@ def facts(line: RacingLine) -> dict[str, Any]:
         "replay_s": line.replay_s,
         "replay_margin_m": line.replay_margin_m,
         "replay_ratio": None if line.replay_s is None else line.replay_s / line.limit_s,
+        "standing_s": line.standing_s,
         "points": len(line.x_m),
         "slowest_mps": float(line.speed_mps.min()),
         "fastest_mps": float(line.speed_mps.max()),
