@@ -258,8 +258,9 @@ class AwsServer:
         again = job["status"] == "FAILED" and rule is not None and rule["action"] == "RETRY"
         again &= len(job["attempts"]) < job["retryStrategy"]["attempts"] and not job.get("isTerminated")
         if self.has_room and (job["status"] == "RUNNABLE" or again):
-            name = f"{job['jobName']}-{len(job['attempts'])}"  # a name is a training job's once
-            asked = {**json.loads(job["serviceRequestPayload"]), "TrainingJobName": name}
+            asked = json.loads(job["serviceRequestPayload"])
+            # as in Batch's guide, "Getting started with AWS Batch on SageMaker AI"; a name has 63 characters at most
+            asked["TrainingJobName"] = f"AWSBatch{asked['TrainingJobName']}"[:31] + uuid.uuid4().hex
             arn = self.client("sagemaker").create_training_job(**asked)["TrainingJobArn"]
             job["attempts"] = [*job["attempts"], {"serviceResourceId": {"name": "TrainingJobArn", "value": arn}}]
             job["status"] = "STARTING"

@@ -143,6 +143,24 @@ def test_a_job_may_make_its_log_group_in_an_account_that_never_ran_sagemaker() -
     assert not any(fnmatch.fnmatchcase(other, pattern) for pattern in allowed)
 
 
+def test_a_racer_may_follow_what_batch_makes_of_a_queued_training() -> None:
+    """The name as in an event of Batch's guide, "Batch Service Job State Change", with a job of ours in it."""
+    found = [one for name, one in statements() if name == "RacerPolicy"]
+    for job, may in (
+        ("undercut-mine-20261130", True),
+        ("AWSBatchundercut-mine-2026113088b610a69aa8380ca5b0a7aba3f81cb8", True),
+        ("AWSBatchmy-training-job88b610a69aa8380ca5b0a7aba3f81cb8", False),
+    ):
+        arn = f"arn:aws:sagemaker:us-east-1:123456789012:training-job/{job}"
+        patterns = [
+            pattern
+            for one in found
+            if "sagemaker:DescribeTrainingJob" in many(one["Action"])
+            for pattern in many(plain(one["Resource"]))
+        ]
+        assert any(fnmatch.fnmatchcase(arn, pattern) for pattern in patterns) == may, (arn, patterns)
+
+
 def test_sagemaker_lends_itself_interfaces_without_a_condition() -> None:
     found = [one for _, one in statements() if "ec2:CreateNetworkInterfacePermission" in many(one["Action"])]
     assert [one.get("Condition") for one in found] == [None]

@@ -269,10 +269,13 @@ def test_trials_wait_in_a_queue_of_batch_and_are_tried_again(here: Here) -> None
     trains(here)
     works = here.server.started
     assert works is not None
+    begun = set[str]()
 
     def fails_once(request: dict[str, Any]) -> None:
         works(request)
-        if request["TrainingJobName"].endswith("-0"):
+        run = request["Tags"][0]["Value"]
+        if run not in begun:
+            begun.add(run)
             made = here.server.job(request["TrainingJobName"])
             made.training_job_status = made.secondary_status = "Failed"
             made.failure_reason = "InternalServerError: We encountered an internal error"

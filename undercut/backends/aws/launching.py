@@ -239,6 +239,8 @@ def links(record: JobRecord) -> list[str]:
     """The job's page in AWS's console and that of its log, and the way into its container where it has one."""
     region = record.plan.region
     console = f"https://{region}.console.aws.amazon.com"
+    if record.plan.launcher == "queue":  # Batch names the training job of each try when it begins it
+        return [f"  {console}/sagemaker/home?region={region}#/jobs: its training jobs, AWSBatch{record.job}..."]
     # CloudWatch's pages take a group and a filter with "/" as "$252F" and "=" as "$3D" (the console's own links)
     group = LOG_GROUP.replace("/", "$252F")
     filtered = f"$3FlogStreamNameFilter$3D{record.job}"
