@@ -7,10 +7,14 @@ def _printable(text: str) -> str:
 
 
 class UndercutError(Exception):
-    """Base of every error that the command line shows as one message instead of a traceback."""
+    """Base of every error that the command line shows as one message instead of a traceback.
 
-    def __init__(self, message: str = "") -> None:
-        super().__init__(_printable(message))
+    `message` says what is wrong; `rule` what holds, `fix` what to do, each on a line of its own where it is given.
+    """
+
+    def __init__(self, message: str = "", rule: str = "", fix: str = "") -> None:
+        told = [message, *([f"  rule: {rule}"] if rule else []), *([f"  fix:  {fix}"] if fix else [])]
+        super().__init__(_printable("\n".join(told)))
 
 
 class InputError(UndercutError):
@@ -24,7 +28,7 @@ class InputError(UndercutError):
         shown = repr(value)
         if len(shown) > 200:
             shown = shown[:197] + "..."
-        super().__init__(f"{where}: {shown} is not allowed\n  rule: {rule}\n  fix:  {fix}")
+        super().__init__(f"{where}: {shown} is not allowed", rule, fix)
 
 
 class InputWarning(UserWarning):

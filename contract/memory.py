@@ -35,9 +35,9 @@ def check_fits(what: str, parts: Mapping[str, float], fix: str, free: int | None
         return
     sums = "\n".join(f"    {amount(size):>9s}  {name}" for name, size in parts.items())
     raise DoesNotFitError(
-        f"{what} needs {amount(needed)} of memory, and {amount(max(free - RESERVE_BYTES, 0))} can be had\n{sums}\n"
-        f"  rule: what does not fit is refused before the system kills the process; finished iterations are kept\n"
-        f"  fix:  {fix}"
+        f"{what} needs {amount(needed)} of memory, and {amount(max(free - RESERVE_BYTES, 0))} can be had\n{sums}",
+        "what does not fit is refused before the system kills the process; finished iterations are kept",
+        fix,
     )
 
 

@@ -88,7 +88,7 @@ _CHATTER = ("I0000", "W0000", "INFO: ", "WARNING: All log messages before absl",
 
 @contextmanager
 def without_native_chatter() -> Iterator[None]:
-    """Drop what TensorFlow's native code says below error level on file descriptor 2 meanwhile; the rest is passed on."""
+    """Drop what TensorFlow's native code says below error level on file descriptor 2; the rest is passed on."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as sink:

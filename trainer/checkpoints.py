@@ -100,15 +100,15 @@ class Checkpoints:
         last = self.last()
         if last is not None and iteration <= last.iteration:
             raise CheckpointError(
-                f"iteration {iteration} cannot be saved after {last.name}\n"
-                f"  rule: a save never overwrites a checkpoint that a run may need\n"
-                f"  fix:  rewind to an earlier checkpoint first"
+                f"iteration {iteration} cannot be saved after {last.name}",
+                "a save never overwrites a checkpoint that a run may need",
+                "rewind to an earlier checkpoint first",
             )
         if not math.isfinite(avg_eval_metric):
             raise CheckpointError(
-                f"avg_eval_metric of iteration {iteration} is {avg_eval_metric}\n"
-                f"  rule: a finite number, since the best checkpoint is chosen by it\n"
-                f"  fix:  check the evaluation's rewards and progress"
+                f"avg_eval_metric of iteration {iteration} is {avg_eval_metric}",
+                "a finite number, since the best checkpoint is chosen by it",
+                "check the evaluation's rewards and progress",
             )
         for stale in self._manifests(later_than=last.iteration if last else -1):
             self._store.delete(artifacts.checkpoint_manifest(stale))  # of a save that never got to its commit
@@ -199,9 +199,7 @@ class Checkpoints:
         good = [other.name for other in self.records() if other.name != record.name and self._verifies(other)]
         fix = f"go on from a checkpoint that is whole: {', '.join(good)}" if good else _NO_OTHER
         return CheckpointError(
-            f"checkpoint {record.name}: {key} {problem}\n"
-            f"  rule: every file of a checkpoint is as it was saved\n"
-            f"  fix:  {fix}"
+            f"checkpoint {record.name}: {key} {problem}", "every file of a checkpoint is as it was saved", f"{fix}"
         )
 
     def _verifies(self, record: CheckpointRecord) -> bool:
@@ -247,9 +245,9 @@ class Checkpoints:
                     raise ValueError(f"{which} is {pointer['name']!r}")
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise CheckpointError(
-                f"{artifacts.DEEPRACER_CHECKPOINTS} cannot be read: {error!r}; it begins {data[:80]!r}\n"
-                f"  rule: best_checkpoint and last_checkpoint, each with a name and its avg_eval_metric\n"
-                f"  fix:  write it by hand with the newest name of {', '.join(self._manifests()) or 'a checkpoint'}"
+                f"{artifacts.DEEPRACER_CHECKPOINTS} cannot be read: {error!r}; it begins {data[:80]!r}",
+                "best_checkpoint and last_checkpoint, each with a name and its avg_eval_metric",
+                f"write it by hand with the newest name of {', '.join(self._manifests()) or 'a checkpoint'}",
             ) from error
         return pointers
 
@@ -275,9 +273,9 @@ class Checkpoints:
             others = [other for other in self._manifests() if other != name]
             fix = f"go on from another checkpoint: {', '.join(others)}" if others else _NO_OTHER
             raise CheckpointError(
-                f"checkpoint {name}: its manifest {key} {problem}\n"
-                f"  rule: a checkpoint has a manifest with the sizes and checksums of its files\n"
-                f"  fix:  {fix}"
+                f"checkpoint {name}: its manifest {key} {problem}",
+                "a checkpoint has a manifest with the sizes and checksums of its files",
+                f"{fix}",
             ) from error
 
 

@@ -262,9 +262,9 @@ class Dispatcher:
             if worst is not None and opened.attempts[worst] >= MAX_ATTEMPTS:
                 self.failure = self.failure or TrainingError(
                     f"episode {worst} of iteration {opened.order.iteration} was begun {MAX_ATTEMPTS} times and never "
-                    f"delivered; the last to lose it is {worker}\n"
-                    f"  rule: an episode is given to another worker when one dies\n"
-                    f"  fix:  read that worker's log; memory that runs out is the usual reason"
+                    f"delivered; the last to lose it is {worker}",
+                    "an episode is given to another worker when one dies",
+                    "read that worker's log; memory that runs out is the usual reason",
                 )
         worker.order, worker.episodes, worker.task = None, set(), b""
 

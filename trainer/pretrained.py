@@ -170,8 +170,9 @@ class ModelFolder:
             whole = ", ".join(self.checkpoints())
             fix = f"choose one that is whole ({whole}), or copy the model again" if whole else "copy the model again"
             raise CheckpointError(
-                f"{self.where}: the {which} checkpoint is not whole: {' and '.join(missing)} missing\n"
-                f"  rule: a checkpoint has an .index and a .data-00000-of-00001\n  fix:  {fix}"
+                f"{self.where}: the {which} checkpoint is not whole: {' and '.join(missing)} missing",
+                "a checkpoint has an .index and a .data-00000-of-00001",
+                fix,
             )
         iteration, steps = artifacts.parse_checkpoint_name(name) or (0, 0)
         return Pretrained(f"{self.where}/{self._in_model}{name}", iteration, steps, metric, metadata, files)

@@ -100,9 +100,9 @@ class RemoteRollouts:
         alone_s = time.monotonic() - self._book.last_worker_s
         if alone_s > self._worker_patience_s:
             raise ChannelError(
-                f"no worker drives: none has been here for {alone_s:.0f} s\n"
-                f"  rule: training needs at least one within {self._worker_patience_s:g} s\n"
-                f"  fix:  start `undercut worker` with the same UNDERCUT_REDIS_URL, or train with --workers 1"
+                f"no worker drives: none has been here for {alone_s:.0f} s",
+                f"training needs at least one within {self._worker_patience_s:g} s",
+                "start `undercut worker` with the same UNDERCUT_REDIS_URL, or train with --workers 1",
             )
 
     def _listen(self) -> None:

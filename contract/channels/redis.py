@@ -102,16 +102,16 @@ class RedisConnection:
                 why, fix = f"does not answer ({error})", "check that it runs, its address, and the network between"
             if time.monotonic() >= deadline_s:
                 raise ChannelError(
-                    f"Redis at {self.address} {why}; waited {patience_s:g} s to {what}\n  fix:  {fix}"
+                    f"Redis at {self.address} {why}; waited {patience_s:g} s to {what}", fix=fix
                 ) from None
 
         return Retry(ExponentialBackoff(cap=2.0, base=0.05), -1, (RedisError, OSError)).call_with_retry(attempt, failed)
 
     def _refused(self, what: str, error: Exception) -> ChannelError:
         return ChannelError(
-            f"Redis at {self.address} refuses to {what}: {error}\n"
-            f"  rule: user and password are those of the server's requirepass or ACL\n"
-            f"  fix:  correct UNDERCUT_REDIS_URL's user or the file that UNDERCUT_REDIS_PASSWORD_FILE names"
+            f"Redis at {self.address} refuses to {what}: {error}",
+            "user and password are those of the server's requirepass or ACL",
+            "correct UNDERCUT_REDIS_URL's user or the file that UNDERCUT_REDIS_PASSWORD_FILE names",
         )
 
 
@@ -139,9 +139,9 @@ class RedisChannel:
             "become its trainer", lambda _: self._trainer.acquire(blocking_timeout=wait_s, token=self._me)
         ):
             raise ChannelError(
-                f"Redis at {self._server.address} has a trainer of this run: {self._holder()}\n"
-                f"  rule: one trainer a run; trainers of other runs share the Redis and its workers\n"
-                f"  fix:  stop that one, name the run otherwise, or take another database (redis://host:6379/1)"
+                f"Redis at {self._server.address} has a trainer of this run: {self._holder()}",
+                "one trainer a run; trainers of other runs share the Redis and its workers",
+                "stop that one, name the run otherwise, or take another database (redis://host:6379/1)",
             )
         self._renewed_s = time.monotonic()
         self._server.ask("sweep old messages out", self._sweep)
@@ -233,9 +233,9 @@ class RedisChannel:
             is_ours = self._trainer.acquire(blocking=False, token=self._me)
         if not is_ours:
             raise ChannelError(
-                f"Redis at {self._server.address} has another trainer of this run now: {self._holder()}\n"
-                f"  rule: one trainer a run; this one was away for more than {LOCK_S} s\n"
-                f"  fix:  stop that one, then start this run again: it goes on from its last iteration"
+                f"Redis at {self._server.address} has another trainer of this run now: {self._holder()}",
+                f"one trainer a run; this one was away for more than {LOCK_S} s",
+                "stop that one, then start this run again: it goes on from its last iteration",
             )
         with self._turn:
             blobs = dict(self._blobs)

@@ -55,9 +55,9 @@ class RedisLog:
         count, found = self._server.ask("read the log", lines)
         if count < first:
             raise ChannelError(
-                f"Redis at {self._server.address} has lost what was written: {count} lines, and there were {first}\n"
-                f"  rule: it keeps its data on disk, since what is lost here is lost for all machines\n"
-                f"  fix:  start it with `appendonly yes`, then begin the sweep anew under another name"
+                f"Redis at {self._server.address} has lost what was written: {count} lines, and there were {first}",
+                "it keeps its data on disk, since what is lost here is lost for all machines",
+                "start it with `appendonly yes`, then begin the sweep anew under another name",
             )
         return [line.decode() for line in found]
 

@@ -11,8 +11,8 @@ def key_parts(key: str) -> list[str]:
     parts = key.split("/")
     if any(part in ("", ".", "..") or part.startswith(TEMPORARY) or "\0" in part for part in parts):
         raise StoreError(
-            f"store key {key!r} is not allowed\n"
-            f"  rule: names joined by single slashes, none empty, '.', '..' or beginning with {TEMPORARY!r}\n"
-            f"  fix:  use a relative key such as 'model/model_0.pb'"
+            f"store key {key!r} is not allowed",
+            f"names joined by single slashes, none empty, '.', '..' or beginning with {TEMPORARY!r}",
+            "use a relative key such as 'model/model_0.pb'",
         )
     return parts

@@ -70,10 +70,10 @@ class Lease:
                 self._renew(self._store)
             if self._is_lost:
                 raise StoreError(
-                    f"{self._where} was taken over by {self._lost_to or 'another process'}\n"
-                    f"  rule: one training at a time; this one writes nothing more\n"
-                    f"  kept: every iteration that was saved before\n"
-                    f"  fix:  leave the run to the other process, or stop that one and give this command again"
+                    f"{self._where} was taken over by {self._lost_to or 'another process'}",
+                    "one training at a time; this one writes nothing more\n"
+                    "  kept: every iteration that was saved before",
+                    "leave the run to the other process, or stop that one and give this command again",
                 )
 
     def _take(self, takeover: bool) -> None:
@@ -114,9 +114,9 @@ class Lease:
         """Some endpoints take no notice of If-None-Match; there nothing keeps two trainings apart."""
         if self._store.put_if(self._key, self._me.to_json(), None) is not None:
             raise StoreError(
-                f"the endpoint of {self._where} does not honour If-None-Match\n"
-                f"  rule: conditional writes keep two trainings of one run apart\n"
-                f"  fix:  use MinIO, AWS S3 or another endpoint that has them"
+                f"the endpoint of {self._where} does not honour If-None-Match",
+                "conditional writes keep two trainings of one run apart",
+                "use MinIO, AWS S3 or another endpoint that has them",
             )
 
     def _held_by(self, holder: Holder) -> StoreError:

@@ -114,9 +114,8 @@ class LocalStore:
         want = f"the {size:,} bytes of key {key!r}" if verb == "write" else f"key {key!r}"
         kept = "\n  kept: what the key held before" if verb == "write" else ""
         return StoreError(
-            f"cannot {verb} {want} at {path}: {os.strerror(error.errno or 0)}\n"
-            f"  free: {_free_space(path)}{kept}\n"
-            f"  fix:  {fix}"
+            f"cannot {verb} {want} at {path}: {os.strerror(error.errno or 0)}\n  free: {_free_space(path)}{kept}",
+            fix=fix,
         )
 
 

@@ -62,9 +62,9 @@ class Holder:
 def held(where: str, holder: "Holder | None", fix: str) -> HeldError:
     """The error of a run that somebody else is training."""
     return HeldError(
-        f"{where} is being trained by {holder or 'another process'}\n"
-        f"  rule: one training at a time, or the two would overwrite each other's checkpoints\n"
-        f"  fix:  {fix}"
+        f"{where} is being trained by {holder or 'another process'}",
+        "one training at a time, or the two would overwrite each other's checkpoints",
+        fix,
     )
 
 
@@ -104,7 +104,7 @@ def _taken(lock: Path, where: str) -> FileLock:
                 f"give this user write access to {lock.parent}, choose another folder for runs, or put runs on a disk "
                 f"whose file system has locks (flock)"
             )
-            raise StoreError(f"cannot lock {lock}: {error.strerror}\n  fix:  {fix}") from error
+            raise StoreError(f"cannot lock {lock}: {error.strerror}", fix=fix) from error
 
 
 def _machine() -> str:

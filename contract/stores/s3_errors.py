@@ -86,8 +86,8 @@ def waited(request: Request, why: str, patience_s: float) -> StoreError:
     return StoreError(
         f"cannot {request}\n"
         f"  waited: {patience_s:g} s for the endpoint; the last try: {why}\n"
-        f"  kept: everything that was put before\n"
-        f"  fix:  see that the server runs and can be reached from here, then give the same command again"
+        f"  kept: everything that was put before",
+        fix="see that the server runs and can be reached from here, then give the same command again",
     )
 
 
@@ -129,7 +129,7 @@ def explained(error: Exception, request: Request) -> StoreError:
     else:
         rule, fix = "the endpoint does what it is asked", "see the server's log"
     kept = "\n  kept: what the key held before" if request.verb == "write" else ""
-    return StoreError(f"cannot {request}: {code}, {why}{kept}\n  rule: {rule}\n  fix:  {fix}")
+    return StoreError(f"cannot {request}: {code}, {why}{kept}", rule, fix)
 
 
 def _skew(error: Exception) -> str:

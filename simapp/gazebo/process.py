@@ -53,13 +53,13 @@ class Install:
             return cls(None, str(HERE_PLUGINS))
         if not (root / "usr/bin/gzserver").exists():
             raise SimulatorError(
-                f"Gazebo is not installed: no gzserver on PATH, and none in {root}\n  fix:  {FIX} (once, some minutes)"
+                f"Gazebo is not installed: no gzserver on PATH, and none in {root}", fix=f"{FIX} (once, some minutes)"
             )
         if not (root / ROOT_PLUGINS / PLUGIN).is_file():
-            raise SimulatorError(f"{root / ROOT_PLUGINS / PLUGIN} is missing: the lock-step plugin\n  fix:  {FIX}")
+            raise SimulatorError(f"{root / ROOT_PLUGINS / PLUGIN} is missing: the lock-step plugin", fix=FIX)
         if not shutil.which("bwrap"):
             raise SimulatorError(
-                f"bubblewrap is missing: it runs Gazebo in {root} without root\n  fix:  apt-get install bubblewrap"
+                f"bubblewrap is missing: it runs Gazebo in {root} without root", fix="apt-get install bubblewrap"
             )
         return cls(root, f"/{ROOT_PLUGINS}")
 
@@ -98,8 +98,8 @@ class Screen:
         if socket is None:
             raise SimulatorError(
                 f"{'--gui' if self.gui else GAZEBO_GPU}: DISPLAY={os.environ.get('DISPLAY', '')} is no X server of "
-                f"this machine, with a socket in {X_SOCKETS}\n"
-                "  fix:  run it in a desktop session, or leave it out: Gazebo needs no display by itself"
+                f"this machine, with a socket in {X_SOCKETS}",
+                fix="run it in a desktop session, or leave it out: Gazebo needs no display by itself",
             )
         display = f":{socket.name[1:]}"
         variables = {"GUI_DISPLAY": display} if self.gui else {}
@@ -176,7 +176,7 @@ class Server:
                     status = self._process.returncode
                     raise SimulatorError(f"Gazebo ended with status {status} at its start\n{self.said()}") from None
                 if broken := next((line for line in self._tail if any(sign in line for sign in _HOPELESS)), None):
-                    raise SimulatorError(f"Gazebo cannot run this world\n  {broken.strip()}\n  fix:  {FIX}") from None
+                    raise SimulatorError(f"Gazebo cannot run this world\n  {broken.strip()}", fix=FIX) from None
                 raise
 
         waiting = Retrying(

@@ -85,7 +85,7 @@ class RosLink:
         Thread(target=self._listen, daemon=True).start()
         try:
             if wrong := self._answer(ANSWER_S)["wrong"]:
-                raise SimulatorError(f"{wrong}\n  fix:  set ROS_MASTER_URI to a master of its own")
+                raise SimulatorError(wrong, fix="set ROS_MASTER_URI to a master of its own")
         except BaseException:
             self.close()
             raise
@@ -234,7 +234,8 @@ class NodePolicy:
         if said["missing"]:
             raise SimulatorError(
                 f"no ROS node has commanded the car within {NODE_S:.0f} s of a frame: nothing on "
-                f"{', '.join(said['missing'])}\n  fix:  start the node, with ROS_MASTER_URI={master_uri()}"
+                f"{', '.join(said['missing'])}",
+                fix=f"start the node, with ROS_MASTER_URI={master_uri()}",
             )
         wanted = np.array([np.degrees(said["steering"]), said["speed"]])
         low, high = np.array([self._actions.steering_deg, self._actions.speed_mps]).T

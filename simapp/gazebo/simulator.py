@@ -156,7 +156,7 @@ class GazeboSimulator(Simulation):
 
     def _alive(self) -> Server:
         if self._server is None:
-            raise SimulatorError("Gazebo has ended\n  fix:  place the cars anew: that starts it again")
+            raise SimulatorError("Gazebo has ended", fix="place the cars anew: that starts it again")
         return self._server
 
     def close(self) -> None:

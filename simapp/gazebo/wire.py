@@ -76,7 +76,7 @@ class Connection:
             raise SimulatorError(f"Gazebo has gone: {error}") from error
         magic, replied, self.substeps = _REPLY.unpack(self._read(_REPLY.size))
         if magic != MAGIC:
-            raise SimulatorError("Gazebo's plugin is of another version\n  fix:  make gazebo")
+            raise SimulatorError("Gazebo's plugin is of another version", fix="make gazebo")
         return int(replied)
 
     def _read(self, size: int) -> bytearray:

@@ -69,7 +69,7 @@ class Function:
 
     def _failed(self, what: str, fix: str) -> RewardError:
         rule = "the function answers every step"
-        return RewardError(f"Lambda function {self._name}: {what}\n  rule: {rule}\n  fix:  {fix}")
+        return RewardError(f"Lambda function {self._name}: {what}", rule, fix)
 
 
 def _trace(payload: bytes) -> str:

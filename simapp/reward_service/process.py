@@ -55,9 +55,9 @@ class Program:
         except OSError as error:
             self._folder.cleanup()
             raise RewardError(
-                f"the reward program {' '.join(command)} does not start: {error.strerror or error}\n"
-                "  rule: it runs on every machine that drives\n"
-                "  fix:  install its interpreter there, begin a script with #!, or bring a program for this system"
+                f"the reward program {' '.join(command)} does not start: {error.strerror or error}",
+                "it runs on every machine that drives",
+                "install its interpreter there, begin a script with #!, or bring a program for this system",
             ) from None
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._in, self._out, self._err = (
@@ -135,8 +135,9 @@ class Program:
         if end != len(answer):
             extra = bytes(answer[end:]).decode(errors="replace")
             raise RewardError(
-                f"the reward program wrote more than one line for a request\n  line: {extra[:300].rstrip()}\n"
-                "  rule: one line a request; debugging output goes to standard error\n  fix:  print it to stderr"
+                f"the reward program wrote more than one line for a request\n  line: {extra[:300].rstrip()}",
+                "one line a request; debugging output goes to standard error",
+                "print it to stderr",
             )
         return True
 

@@ -51,7 +51,7 @@ def rewards_of(line: bytes, number: int, cars: Sequence[int], params: Sequence[P
         shown = line.decode(errors="replace").rstrip("\n")
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}... ({len(line)} bytes)"
         shown_params = "" if car is None else f"\n{show_params(params[car])}"
-        return RewardError(f"{source}: {problem}\n  line: {shown}\n  rule: {_RULE}\n  fix:  {fix}{shown_params}")
+        return RewardError(f"{source}: {problem}\n  line: {shown}", _RULE, f"{fix}{shown_params}")
 
     def no_constant(name: str) -> None:
         raise refuse(f"{name} is no JSON and no reward", "look for a division by almost zero")
@@ -198,11 +198,11 @@ class RewardService:
                 self.close()
                 raise RewardError(f"{error}{output}") from None
         raise RewardError(
-            f"reward program {self.description} {problem}\n"
-            f"  rule: it answers every request; this one was asked {TRIES} times\n"
-            f"  fix:  correct the program (does it flush its output after each line?), or raise timeout_s "
+            f"reward program {self.description} {problem}",
+            f"it answers every request; this one was asked {TRIES} times",
+            f"correct the program (does it flush its output after each line?), or raise timeout_s "
             f"({self.description.timeout_s:g} s)\n"
-            f"{show_params(params[0])}"
+            f"{show_params(params[0])}",
         )
 
     def _gone(self, problem: str, again: bool) -> None:
@@ -212,8 +212,9 @@ class RewardService:
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
             raise RewardError(
-                f"reward program {self.description} {problem}\n  rule: it may be started again {MAX_RESTARTS} times\n"
-                "  fix:  find out why it ends: its standard error is above"
+                f"reward program {self.description} {problem}",
+                f"it may be started again {MAX_RESTARTS} times",
+                "find out why it ends: its standard error is above",
             )
         if again:
             _LOG.warning("the reward program %s; it is started again, without what it remembered", problem)

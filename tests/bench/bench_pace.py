@@ -131,7 +131,9 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
 
     tracks, labels = (list(dict.fromkeys(it[key] for it in runs)) for key in ("track", "label"))
     figure = Figure((5.6 * len(tracks), 4.4), layout="constrained")
-    figure.suptitle("line: lowest mean of 5 clean laps so far; dots: fastest of 5; dashed: the limit from a standstill", fontsize=10)
+    figure.suptitle(
+        "line: lowest mean of 5 clean laps so far; dots: fastest of 5; dashed: the limit from a standstill", fontsize=10
+    )
     panels = figure.subplots(1, len(tracks), squeeze=False, sharey=True)[0]
     for panel, track in zip(panels, tracks, strict=True):
         for it in (it for it in runs if it["track"] == track):

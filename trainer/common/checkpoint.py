@@ -39,7 +39,7 @@ class GraphCheckpoint:
         """Set every variable; on CheckpointError none has changed."""
         missing = [suffix for suffix in SUFFIXES[:2] if suffix not in files]
         if missing:
-            raise CheckpointError(f"the checkpoint lacks .{' and .'.join(missing)}\n  fix:  use another checkpoint")
+            raise CheckpointError(f"the checkpoint lacks .{' and .'.join(missing)}", fix="use another checkpoint")
         tf = shim.tensorflow()
         with tempfile.TemporaryDirectory() as folder:
             prefix = str(Path(folder) / "model.ckpt")
@@ -51,8 +51,8 @@ class GraphCheckpoint:
                     self._saver.restore(session, prefix)
             except (tf.errors.OpError, ValueError, RuntimeError, UnicodeDecodeError) as error:
                 raise CheckpointError(
-                    f"the checkpoint's files are corrupt ({str(error).splitlines()[0][:200]})\n"
-                    "  fix:  use another checkpoint"
+                    f"the checkpoint's files are corrupt ({str(error).splitlines()[0][:200]})",
+                    fix="use another checkpoint",
                 ) from error
 
     def weights(self, session: Any) -> Weights:
@@ -74,8 +74,8 @@ class GraphCheckpoint:
         for name, shape in self._shapes.items():
             if found.get(name) != shape:
                 raise CheckpointError(
-                    f"the checkpoint is of another network: {name} is {found.get(name, 'absent')}, not {shape}\n"
-                    "  fix:  use the model_metadata.json that the checkpoint was trained with"
+                    f"the checkpoint is of another network: {name} is {found.get(name, 'absent')}, not {shape}",
+                    fix="use the model_metadata.json that the checkpoint was trained with",
                 )
 
 

@@ -66,9 +66,9 @@ def what_drives(pb: bytes) -> bytes:
 
 def _no_policy(problem: str) -> CheckpointError:
     return CheckpointError(
-        f"model.pb is no policy: {problem}\n"
-        f"  rule: a frozen graph with one output, {HEAD}/policy or {SAC_HEAD}/policy\n"
-        f"  fix:  take another checkpoint, or train the model again"
+        f"model.pb is no policy: {problem}",
+        f"a frozen graph with one output, {HEAD}/policy or {SAC_HEAD}/policy",
+        "take another checkpoint, or train the model again",
     )
 
 

@@ -100,9 +100,9 @@ class ReplayBuffer:
     def _append(self, episode: _Episode) -> None:
         if episode.num_bytes > self._limit_bytes:
             raise TrainingError(
-                f"an episode of {len(episode)} steps takes {episode.num_bytes} bytes\n"
-                f"  rule: the replay memory holds whole episodes in {self._limit_bytes} bytes\n"
-                "  fix:  lower max_episode_steps"
+                f"an episode of {len(episode)} steps takes {episode.num_bytes} bytes",
+                f"the replay memory holds whole episodes in {self._limit_bytes} bytes",
+                "lower max_episode_steps",
             )
         self._episodes.append(episode)
         self._num_bytes += episode.num_bytes
@@ -152,7 +152,7 @@ class ReplayBuffer:
             episodes = self._parse(data)
         except (ValueError, KeyError, OSError, EOFError, StopIteration, zipfile.BadZipFile) as error:
             raise CheckpointError(
-                f"the checkpoint's replay memory is corrupt ({error})\n  fix:  use another checkpoint"
+                f"the checkpoint's replay memory is corrupt ({error})", fix="use another checkpoint"
             ) from error
         self._episodes.clear()
         self._num_bytes = 0
@@ -199,7 +199,7 @@ class ReplayAgent(CheckpointedAgent):
     def restore(self, files: dict[str, bytes]) -> None:
         """The reverse of save; CheckpointError when the files are corrupt or of another network."""
         if REPLAY not in files:
-            raise CheckpointError(f"the checkpoint lacks .{REPLAY}\n  fix:  use another checkpoint")
+            raise CheckpointError(f"the checkpoint lacks .{REPLAY}", fix="use another checkpoint")
         memory = ReplayBuffer(self._sensors, self._memory_bytes)
         memory.restore(files[REPLAY])
         self._checkpoint.restore(self._session, files)

@@ -42,7 +42,7 @@ def gated(towers: Sequence[Sequence[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
 def not_finite(what: str, place: str, lower: str) -> TrainingError:
     """`what` is not finite, `place` says where training stood, `lower` what the racer may lower."""
     return TrainingError(
-        f"{what} in {place}\n"
-        "  rule: losses and weights stay finite; the last checkpoint is from before this update\n"
-        f"  fix:  lower {lower}, and check that the reward stays within a few units a step"
+        f"{what} in {place}",
+        "losses and weights stay finite; the last checkpoint is from before this update",
+        f"lower {lower}, and check that the reward stays within a few units a step",
     )

@@ -88,7 +88,7 @@ def _checked(found: Weights, where: str, names: list[str]) -> Weights:
 
 def _unusable(where: str, problem: str) -> CheckpointError:
     return CheckpointError(
-        f"{where} {problem}\n"
-        "  rule: the .index and .data-00000-of-00001 of a DeepRacer checkpoint, or a frozen graph, as it was saved\n"
-        "  fix:  copy or download the model again, or choose another checkpoint"
+        f"{where} {problem}",
+        "the .index and .data-00000-of-00001 of a DeepRacer checkpoint, or a frozen graph, as it was saved",
+        "copy or download the model again, or choose another checkpoint",
     )

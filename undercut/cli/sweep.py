@@ -73,7 +73,7 @@ def sweep(
     """
     if importlib.util.find_spec("optuna") is None:
         fix = "pip install 'undercut[sweep]', or in a checkout: uv sync --inexact --extra sweep"
-        raise UndercutError(f"a sweep needs optuna, which is not installed\n  fix:  {fix}")
+        raise UndercutError("a sweep needs optuna, which is not installed", fix=fix)
     given = {
         "--workers": workers, "--shard": shard, "--parallel": parallel, "--scale": scale, "--overlay": overlay,
         "--machines": machines, "--shards": shards, "--queue": queue, "--instance-type": instance_type,
@@ -177,7 +177,7 @@ def _in_cloud(read: Any, studies: Any, machines: int, settings: Any, console: Co
     try:
         sweep_runs(read, studies, trials, machines, console)
     except BudgetSpentError as error:
-        raise UndercutError(f"{error}\n  fix:  the same command with a higher --max-cost goes on") from None
+        raise UndercutError(str(error), fix="the same command with a higher --max-cost goes on") from None
 
 
 def _in_shards(

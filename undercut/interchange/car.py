@@ -61,9 +61,9 @@ def check(run: Run, which: str) -> tuple[Agreement, Agreement]:
     """
     if not has_openvino():
         raise UndercutError(
-            "OpenVINO is not installed\n"
-            "  rule: --check converts the model as the car does\n"
-            "  fix:  pip install 'undercut[car]' (in a checkout: make setup), or leave --check out"
+            "OpenVINO is not installed",
+            "--check converts the model as the car does",
+            "pip install 'undercut[car]' (in a checkout: make setup), or leave --check out",
         )
     policy, lap = driven_lap(run, which)
     return compare(policy, run.files.metadata, lap)
@@ -106,8 +106,8 @@ def compare(policy: bytes, metadata: ModelMetadata, lap: Rollout) -> tuple[Agree
     )
     if not whole.largest <= TOLERANCE:
         raise UndercutError(
-            f"OpenVINO's outputs differ from TensorFlow's by {whole.largest:.2g} over {whole.frames} frames\n"
-            f"  rule: at most {TOLERANCE:g}\n"
-            f"  fix:  do not put this model on a car; report the model_metadata.json and the versions of both"
+            f"OpenVINO's outputs differ from TensorFlow's by {whole.largest:.2g} over {whole.frames} frames",
+            f"at most {TOLERANCE:g}",
+            "do not put this model on a car; report the model_metadata.json and the versions of both",
         )
     return whole, half

@@ -89,9 +89,9 @@ def converted(
         if found.same < LEAST_AGREEMENT:
             raise UndercutError(
                 f"{form}: the same action in {found.same:.1%} of {found.frames} frames, outputs differ by up to "
-                f"{found.largest:.2g}\n"
-                f"  rule: at least {LEAST_AGREEMENT:.1%}\n"
-                f"  fix:  leave {form} out of --formats; a policy that is unsure on many frames is not ready for int8"
+                f"{found.largest:.2g}",
+                f"at least {LEAST_AGREEMENT:.1%}",
+                f"leave {form} out of --formats; a policy that is unsure on many frames is not ready for int8",
             )
         agreements.append(found)
     return agreements, files
@@ -289,18 +289,18 @@ def _openvino() -> Any:
         import openvino
     except ImportError:
         raise UndercutError(
-            "OpenVINO is not installed\n"
-            "  rule: its formats are made and checked by it\n"
-            "  fix:  pip install 'undercut[car]' (in a checkout: make setup), or name --formats tflite"
+            "OpenVINO is not installed",
+            "its formats are made and checked by it",
+            "pip install 'undercut[car]' (in a checkout: make setup), or name --formats tflite",
         ) from None
     return openvino
 
 
 def _not_convertible(what: str, version: str, error: Exception) -> UndercutError:
     return UndercutError(
-        f"{what} {version} cannot convert the model: {str(error)[:500]}\n"
-        f"  rule: {artifacts.BUNDLE_MODEL} has layers that a car's runtime knows\n"
-        f"  fix:  choose one of the three networks of model_metadata.json, or a preset without that layer"
+        f"{what} {version} cannot convert the model: {str(error)[:500]}",
+        f"{artifacts.BUNDLE_MODEL} has layers that a car's runtime knows",
+        "choose one of the three networks of model_metadata.json, or a preset without that layer",
     )
 
 

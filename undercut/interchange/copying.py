@@ -47,9 +47,9 @@ def copy(source: Place, target: Place, tell: Callable[[int, int], None] = lambda
             Checkpoints(target).load(last)  # says which file differs, if one does
         return Copied(put, len(same), last.name if last else None)
     raise StoreError(
-        f"{source.where()} changed {ROUNDS} times while it was copied\n"
-        f"  rule: a copy is of one moment\n"
-        f"  fix:  try again between two iterations, or when the training has ended"
+        f"{source.where()} changed {ROUNDS} times while it was copied",
+        "a copy is of one moment",
+        "try again between two iterations, or when the training has ended",
     )
 
 

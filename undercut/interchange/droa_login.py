@@ -73,7 +73,7 @@ class DroaError(UndercutError):
     """DeepRacer on AWS did not do what was asked."""
 
     def __init__(self, what: str, rule: str, fix: str) -> None:
-        super().__init__(f"{what}\n  rule: {rule}\n  fix:  {fix}")
+        super().__init__(what, rule, fix)
 
 
 def login_file() -> Path:

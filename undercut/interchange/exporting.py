@@ -124,9 +124,9 @@ class _Export:
         last, best = checkpoints.last(), checkpoints.best()
         if last is None or best is None:
             raise CheckpointError(
-                f"run {run.config.name} has no checkpoint yet\n"
-                f"  rule: an export is a trained model\n"
-                f"  fix:  undercut train {run.config.name}"
+                f"run {run.config.name} has no checkpoint yet",
+                "an export is a trained model",
+                f"undercut train {run.config.name}",
             )
         self._checkpoints, self._records = checkpoints, {record.name: record for record in (best, last)}
         self._pointers = run.store.get(artifacts.DEEPRACER_CHECKPOINTS)

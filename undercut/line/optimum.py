@@ -200,9 +200,9 @@ def _solved(corridor: Corridor, car: Car, margin_m: float, wheels: str, begin: O
     end = solver.stats()
     if not end["success"]:
         raise NoOptimumError(
-            f"no fastest lap found: IPOPT stopped after {end['iter_count']} iterations with {end['return_status']}\n"
-            "  rule: there is a way round between the edges that the car can steer\n"
-            "  fix:  look at the road (undercut tracks show), or try another --margin"
+            f"no fastest lap found: IPOPT stopped after {end['iter_count']} iterations with {end['return_status']}",
+            "there is a way round between the edges that the car can steer",
+            "look at the road (undercut tracks show), or try another --margin",
         )
     values = np.asarray(found["x"]).ravel()
     states = values[: 8 * count].reshape(count, 8) * scale

@@ -158,9 +158,9 @@ def racing_line(
         return kept
     if not has_optimiser():
         raise UndercutError(
-            "the fastest lap is found with CasADi, which is not installed\n"
-            "  rule: the racing line needs the extra `line`\n"
-            "  fix:  pip install 'undercut[line]', in a checkout: uv sync --inexact --extra line"
+            "the fastest lap is found with CasADi, which is not installed",
+            "the racing line needs the extra `line`",
+            "pip install 'undercut[line]', in a checkout: uv sync --inexact --extra line",
         )
     found = find_line(track, car, margin_m, wheels, doing)
     write_file(_path(track, car, margin_m, wheels), found.to_bytes())

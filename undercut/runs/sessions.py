@@ -237,9 +237,9 @@ def checkpoint(run: Run, which: str) -> CheckpointRecord:
     record = checkpoints.best() if which == "best" else checkpoints.last()
     if record is None:
         raise CheckpointError(
-            f"run {run.config.name} has no checkpoint yet\n"
-            f"  rule: an evaluation drives a trained policy\n"
-            f"  fix:  undercut train {run.config.name}"
+            f"run {run.config.name} has no checkpoint yet",
+            "an evaluation drives a trained policy",
+            f"undercut train {run.config.name}",
         )
     return record
 

@@ -43,8 +43,8 @@ def estimator(
         from sagemaker.session import Session
     except ImportError as error:
         raise UndercutError(
-            f"SageMaker's Python SDK of version 2 is not here: {error}\n"
-            "  fix:  in an environment of its own: pip install 'undercut[sagemaker]'; version 3 has no Estimator"
+            f"SageMaker's Python SDK of version 2 is not here: {error}",
+            fix="in an environment of its own: pip install 'undercut[sagemaker]'; version 3 has no Estimator",
         ) from None
 
     chosen = CloudSettings.load(settings)

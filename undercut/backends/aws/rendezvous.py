@@ -205,9 +205,11 @@ def _met(meeting: Meeting, patience_s: float) -> tuple[str, dict[str, Any]]:
         if time.monotonic() > end_s:
             raise ChannelError(
                 f"no trainer {'answers at ' + ', '.join(address['hosts']) if address else 'left its address'} "
-                f"({meeting.where()})\n  waited: {patience_s:g} s\n"
-                "  fix:  see the trainer's log; simulators and trainer have to be in one VPC whose security group lets"
-                " them reach each other"
+                f"({meeting.where()})\n  waited: {patience_s:g} s",
+                fix=(
+                    "see the trainer's log; simulators and trainer have to be in one VPC whose security group lets"
+                    " them reach each other"
+                ),
             )
         time.sleep(min(POLL_S, patience_s))
 
@@ -234,8 +236,9 @@ def _work(meeting: Meeting, host: str, address: Mapping[str, Any]) -> None:
                     failures += status != 0
                     if failures > RESTARTS:
                         raise ChannelError(
-                            f"the simulator ended {failures} times, last with status {status}\n"
-                            "  rule: it drives until its trainer ends\n  fix:  see its messages above"
+                            f"the simulator ended {failures} times, last with status {status}",
+                            "it drives until its trainer ends",
+                            "see its messages above",
                         )
                     worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         finally:

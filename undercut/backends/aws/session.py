@@ -48,7 +48,7 @@ class CloudError(UndercutError):
 
     def __init__(self, what: str, rule: str, fix: str, code: str = "", action: str = "") -> None:
         self.code, self.action = code, action
-        super().__init__(f"{what}\n  rule: {rule}\n  fix:  {fix}")
+        super().__init__(what, rule, fix)
 
 
 class CloudSession:

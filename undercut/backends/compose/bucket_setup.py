@@ -64,8 +64,8 @@ def set_up(endpoint: str, root: tuple[str, str], bucket: str, secrets: Path) -> 
             admin.policy_set(name, user=pair[0])
     except (MinioException, HTTPError, OSError) as error:
         raise UndercutError(
-            f"cannot set up bucket {bucket!r} at {endpoint}: {error}\n"
-            "  fix:  see `make logs SERVICE=minio BACKEND=compose`; a disk that is full, a password of another stack"
+            f"cannot set up bucket {bucket!r} at {endpoint}: {error}",
+            fix="see `make logs SERVICE=minio BACKEND=compose`; a disk that is full, a password of another stack",
         ) from error
 
 

@@ -53,8 +53,8 @@ class Stack:
         ).returncode
         if status != 0:
             raise StackError(
-                f"docker compose {arguments[0]} ended with status {status}: see its message above\n"
-                "  fix:  undercut doctor looks for the usual reasons; undercut stack logs shows what containers said"
+                f"docker compose {arguments[0]} ended with status {status}: see its message above",
+                fix="undercut doctor looks for the usual reasons; undercut stack logs shows what containers said",
             )
 
     def ask(self, *arguments: str) -> str:
@@ -76,8 +76,8 @@ class Stack:
         """Images, secrets, Redis, MinIO and its bucket; nothing is done twice. StackError in an installed package."""
         if not (self.folder.parent / "uv.lock").is_file():
             raise StackError(
-                f"{self.folder.parent} is an installed package: images are built from undercut's sources\n"
-                "  fix:  clone its repository, and run make up there"
+                f"{self.folder.parent} is an installed package: images are built from undercut's sources",
+                fix="clone its repository, and run make up there",
             )
         rootless = "name=rootless" in engine().info()["SecurityOptions"]
         uid, gid = owner(os.getuid(), os.getgid(), rootless)
@@ -144,12 +144,12 @@ def ask_docker(arguments: Sequence[str], environment: Mapping[str, str] | None =
     """What a docker command prints, of those that the engine's API has no part of: compose and BuildKit's builds.
     StackError with what it said when it fails."""
     if shutil.which("docker") is None:
-        raise StackError(f"there is no docker command\n  fix:  install Docker Engine with Compose v2: {INSTALL}")
+        raise StackError("there is no docker command", fix=f"install Docker Engine with Compose v2: {INSTALL}")
     run = subprocess.run(
         ["docker", *arguments], check=False, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL
     )
     if run.returncode != 0:
-        raise StackError(f"docker {arguments[0]} failed: {run.stderr.strip()}\n  fix:  undercut doctor")
+        raise StackError(f"docker {arguments[0]} failed: {run.stderr.strip()}", fix="undercut doctor")
     return run.stdout
 
 
@@ -167,9 +167,9 @@ def engine() -> "DockerClient":
         return docker.DockerClient(base_url=context.Host, tls=tls, version="auto", use_ssh_client=True)
     except (docker.errors.DockerException, OSError, ValueError) as error:
         raise StackError(
-            f"no Docker engine answers: {error}\n"
-            "  fix:  start it (sudo systemctl start docker), join the group docker (sudo usermod -aG docker $USER),\n"
-            f"        or install one with Compose v2: {INSTALL}"
+            f"no Docker engine answers: {error}",
+            fix="start it (sudo systemctl start docker), join the group docker (sudo usermod -aG docker $USER),\n"
+            f"        or install one with Compose v2: {INSTALL}",
         ) from None
 
 
@@ -183,7 +183,7 @@ def asking(what: str) -> Iterator[None]:
         yield
     except (DockerException, RequestException) as error:
         raise StackError(
-            f"Docker did not {what}: {error}\n  fix:  undercut doctor, then the same command again"
+            f"Docker did not {what}: {error}", fix="undercut doctor, then the same command again"
         ) from None
 
 

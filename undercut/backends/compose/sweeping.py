@@ -77,7 +77,7 @@ def start(stack: Stack, sweep: Sweep, path: Path, parallel: int, scale: int, say
         )
     container = stack.container(SWEEP)
     if container is None:
-        raise StackError("the sweep's container is gone\n  fix:  give the same command again")
+        raise StackError("the sweep's container is gone", fix="give the same command again")
     return Trainer(stack, say, container, SWEEP)
 
 

@@ -153,8 +153,8 @@ def _at_work(stack: Stack, service: str) -> tuple[str, str] | None:
 def busy(what: str, name: str) -> StackError:
     """Of a stack that trains something else."""
     return StackError(
-        f"the stack trains {what}{name!r} already, and it trains one run or sweep at a time\n"
-        "  fix:  wait for it (undercut stack logs), or stop it: undercut stack stop"
+        f"the stack trains {what}{name!r} already, and it trains one run or sweep at a time",
+        fix="wait for it (undercut stack logs), or stop it: undercut stack stop",
     )
 
 
@@ -191,7 +191,7 @@ class Trainer:
                 )
         container = stack.container("trainer")
         if container is None:
-            raise StackError("the trainer's container is gone\n  fix:  give the same command again")
+            raise StackError("the trainer's container is gone", fix="give the same command again")
         return cls(stack, say, container)
 
     def follow(self) -> int:
@@ -243,8 +243,8 @@ class Trainer:
                 return state
             time.sleep(_POLL_S)
         raise StackError(
-            f"the container of the {self.service} has not come back within {RESTART_DEADLINE_S:g} s of its end\n"
-            "  fix:  docker ps, and give the same command again: finished iterations are in the store"
+            f"the container of the {self.service} has not come back within {RESTART_DEADLINE_S:g} s of its end",
+            fix="docker ps, and give the same command again: finished iterations are in the store",
         )
 
 
