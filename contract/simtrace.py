@@ -95,8 +95,10 @@ def _rows(
         if not flying:  # a lap that begins as the car drives goes on counting the steps of the one before
             before = 0
         flies = following is not None and _flies(rollout, following)
-        for i, step in enumerate(rollout.steps):
-            status = EpisodeStatus(int(step["status"]))
+        names = rollout.steps.dtype.names or ()
+        for i, row in enumerate(rollout.steps.tolist()):  # plain Python numbers: those of numpy take far longer
+            step = dict(zip(names, row, strict=True))
+            status = EpisodeStatus(step["status"])
             if i == last and flies:  # AWS's simulator logs no end where the next lap follows
                 status = EpisodeStatus.in_progress
             yield [

@@ -3,19 +3,28 @@ train` asks for, but for what the SDK adds; and it tells nobody of it."""
 
 import json
 import os
+import socket
+import socketserver
 import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from uv import find_uv_bin
 
-from tests.aws_server import AwsServer
+from contract import artifacts
+from tests.aws_server import BUCKET, AwsServer
 from tests.cloud_support import Here, Network, here, small_run
 from tests.conftest import REPO
+from tests.docker_engine import built_image, docker
 from tests.unit.test_cloud_requests import IMAGES, RESOURCES, SETTINGS, fits, plan
 from undercut.backends.aws.estimator import arguments
 from undercut.backends.aws.sagemaker import request
+from undercut.runs.run import Run
+from undercut.runs.sessions import summary
 
 __all__ = ["here"]
 
@@ -102,6 +111,66 @@ def test_it_asks_for_what_we_ask_for(python: Path, here: Here) -> None:
         assert {key: theirs[key] for key in ADDED if key in theirs} == ADDED
 
 
+LOCAL = """
+import sys
+from undercut.aws import estimator
+
+job = estimator("mine", local=True, trainer_image=sys.argv[1])
+job.environment["AWS_ENDPOINT_URL"] = sys.argv[2]
+job.fit()
+"""
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_local_mode_finishes_a_run_on_the_engine(python: Path, here: Here) -> None:
+    """The SDK's own folders, variables and network; moto's server is what the container has for S3."""
+    image = built_image("trainer")
+    small_run("mine", here.folder)
+    gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").stdout.strip()
+    with reachable(here.server, gateway) as endpoint:
+        done = subprocess.run(
+            [python, "-c", LOCAL, image, endpoint], capture_output=True, text=True, check=False, env=clean()
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Training> Name=main_level/agent" in done.stdout
+    here.ran("pull", "mine", "--from", f"s3://{BUCKET}")
+    run = Run.open("mine")
+    assert summary(run)["iterations"] == 1 and run.store.exists(artifacts.EVALUATION_METRICS)
+
+
+@contextmanager
+def reachable(server: AwsServer, address: str) -> Iterator[str]:
+    """The server, which listens on the loopback alone, at an address of this machine that containers reach."""
+    port = int(server.endpoint.rpartition(":")[2])
+
+    class Through(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as inside:
+                back = threading.Thread(target=copied, args=(inside, self.request), daemon=True)
+                back.start()
+                copied(self.request, inside)
+                back.join()
+
+    class Gate(socketserver.ThreadingTCPServer):
+        daemon_threads, allow_reuse_address = True, True
+
+    with Gate((address, 0), Through) as gate:
+        threading.Thread(target=gate.serve_forever, daemon=True).start()
+        yield f"http://{address}:{gate.server_address[1]}"
+        gate.shutdown()
+
+
+def copied(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # one side has hung up
+
+
 def without_defaults(request: dict[str, Any]) -> dict[str, Any]:
     """The SDK leaves out what is false anyway."""
     return {key: value for key, value in request.items() if value is not False}
@@ -109,10 +178,13 @@ def without_defaults(request: dict[str, Any]) -> dict[str, Any]:
 
 def asked_by_sdk(python: Path, server: AwsServer, settings: dict[str, Any]) -> Any:
     """The request is in the server's calls; what the program printed."""
-    hidden = ("PYTHONPATH", "VIRTUAL_ENV")
-    clean = {name: value for name, value in os.environ.items() if name not in hidden}
     done = subprocess.run(
-        [python, "-c", PROGRAM, json.dumps(settings)], capture_output=True, text=True, check=False, env=clean
+        [python, "-c", PROGRAM, json.dumps(settings)], capture_output=True, text=True, check=False, env=clean()
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def clean() -> dict[str, str]:
+    """This process's variables, but for those that bring its own packages along."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
