@@ -303,7 +303,11 @@ def uv_environment(layout: ProjectLayout) -> dict[str, str]:
     return environment
 
 
-def sync(layout: ProjectLayout, extra: str) -> None:
+IMAGE_EXTRAS = ("sweep",)
+"""What runs in containers besides: sweeps of the stack, and shards of a sweep in the cloud."""
+
+
+def sync(layout: ProjectLayout, extra: str, further: tuple[str, ...] = ()) -> None:
     """Make .venv hold what uv.lock says, then stamp it."""
     uv = find_uv(layout)
     remove_broken_venv(layout)
@@ -313,7 +317,8 @@ def sync(layout: ProjectLayout, extra: str) -> None:
     # inside somebody's activated venv, the interpreter below it: that venv may be the one to rebuild
     python = getattr(sys, "_base_executable", sys.executable)
     say(f"installing the {extra} build into .venv from uv.lock (the first time this downloads a lot)")
-    command = [uv, "sync", "--frozen", "--extra", extra, "--python", python, "--directory", str(layout.root)]
+    extras = [word for name in (extra, *further) for word in ("--extra", name)]
+    command = [uv, "sync", "--frozen", *extras, "--python", python, "--directory", str(layout.root)]
     layout.installing.touch()
     status = subprocess.run(command, check=False, env=environment).returncode
     layout.installing.unlink()
@@ -369,7 +374,7 @@ def ensure(layout: ProjectLayout, asked: str | None, only_this_python: bool, onl
         layout.extra.write_text(extra + "\n", encoding="utf-8")
         if is_ready(layout, extra, only_this_python):
             return
-        sync(layout, extra)
+        sync(layout, extra, IMAGE_EXTRAS if only_packages else ())
         if not only_packages:
             prepare(layout)
     say(f"ready in {time.monotonic() - started:.0f} s")
@@ -380,7 +385,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Set up .venv from uv.lock with nothing but a Python.")
     parser.add_argument("--extra", choices=("cpu", "gpu"), help="TensorFlow build; as last time, at first cpu")
     parser.add_argument("--this-python", action="store_true", help="rebuild a .venv that has another Python version")
-    parser.add_argument("--only-packages", action="store_true", help="compile nothing ahead: an image has its own way")
+    parser.add_argument(
+        "--only-packages", action="store_true", help="for an image: compile nothing ahead, bring IMAGE_EXTRAS"
+    )
     options = parser.parse_args(arguments)
     layout = ProjectLayout(Path(__file__).resolve().parent.parent)
     try:

@@ -224,7 +224,8 @@ def test_what_the_first_command_would_wait_for_is_made_once(project: Project, fa
     assert ("could not be compiled ahead" in error) is fails
     assert project.setup() == (0, "", [])
     assert (project.root / "compiled").read_text() == "once\n"
-    project.setup("--extra", "gpu", "--only-packages")
+    _, _, log = project.setup("--extra", "gpu", "--only-packages")
+    assert "--extra gpu --extra sweep " in log[0], "an image sweeps, too"
     assert (project.root / "compiled").read_text() == "once\n"
 
 
