@@ -218,7 +218,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C goes on to the container meanwhile, and leaves what is done here undisturbed."""
+        """Ctrl-C, and a SIGTERM like it, go on to the container meanwhile, and leave what is done here undisturbed."""
         pressed = iter(("SIGINT", "SIGTERM"))
 
         def interrupt(*_: object) -> None:
@@ -228,11 +228,12 @@ class Trainer:
             with contextlib.suppress(StackError), asking(f"stop the {self.service}"):  # it may have ended just now
                 container_of(self.container).kill(name)
 
-        before = signal.signal(signal.SIGINT, interrupt)
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _settled(self, started: str) -> dict[str, Any]:
         """Its state once it has ended for good or was started again."""
