@@ -1,6 +1,7 @@
 """The gap to the limit: laps whose losses are known by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,3 +102,15 @@ def test_the_lap_that_proves_the_limit_is_next_to_it_everywhere() -> None:
     assert told["ratio"] == pytest.approx(gap.lap_s / line.limit_s) and len(told["sectors"]) == 10
     assert sum(told["lost_by"].values()) == pytest.approx(told["lost_s"]) and set(told["lost_by"]) == set(CAUSES)
     assert f"{gap.ratio:.2f} of the limit" in gap_line(gap)
+    assert told["start_s"] == 0.0 and "standstill" not in gap_line(gap), "it was at speed when it passed the line"
+
+
+def test_a_lap_from_a_standstill_says_what_the_start_costs_any_car() -> None:
+    track, limit = circle_limit()
+    limit = replace(limit, standing_s=limit.lap_s + 0.5)
+    # 4 m/s2 from a standstill: half of the time until SPEED_MPS is lost
+    speeds = np.minimum(4.0 * STEP_S * np.arange(500), SPEED_MPS)
+    gap = gap_of(lap(RADIUS_M, speeds), limit, track)
+    assert gap is not None and gap.start_s == pytest.approx(0.5)
+    assert gap.lost_s == pytest.approx(0.5 * SPEED_MPS / 4.0, abs=0.15)
+    assert "(0.50 s by the start from a standstill)" in gap_line(gap)

@@ -323,8 +323,8 @@ def _limit(facts: _Facts) -> LogFinding | None:
     first, last = facts.scale.waypoints(worst)
     text = (
         f"The best clean lap ({lap.title}, {gap.lap_s:.2f} s) takes {gap.ratio:.2f} times the limit of "
-        f"{gap.limit_s:.2f} s. It loses {gap.lost_s:.2f} s: {causes}; most in sector {worst + 1}, waypoints {first} to "
-        f"{last}: {gap.by_sector[worst].sum():.2f} s."
+        f"{gap.limit_s:.2f} s. It loses {gap.lost_s:.2f} s: {causes}{gap.of_the_start}; most in sector {worst + 1}, "
+        f"waypoints {first} to {last}: {gap.by_sector[worst].sum():.2f} s."
     )
     rule = "the fastest lap that the car can drive (undercut line); a longer way counts at the limit's own speed"
     return LogFinding(text, rule, "good" if gap.ratio <= _NEAR_LIMIT else "plain")

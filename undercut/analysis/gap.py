@@ -1,5 +1,6 @@
 """How far a lap is from the time-optimal one: in all, sector by sector, and by what was done worse."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ BRAKING_MPS2 = 0.5
 """A car that loses more speed than this brakes."""
 SMOOTHED = 3
 """Steps over which a car's speed is taken."""
+STANDING_MPS = 1.0
+"""A lap whose first two steps are nearer to each other than this began from a standstill."""
 CAUSES = ("line", "braking", "speed")
 """What time is lost by: a longer way, slowing down, and going slower than the limit otherwise."""
 
@@ -30,12 +33,19 @@ class Gap:
     lap_s, limit_s  the two laps' times
     by_cell         (C, 3) by cells of the centre line and CAUSES
     by_sector       (SECTORS, 3)
+    start_s         of what is lost: what the start from a standstill costs any car; 0 of a flying lap
     """
 
     lap_s: float
     limit_s: float
     by_cell: FloatArray
     by_sector: FloatArray
+    start_s: float = 0.0
+
+    @property
+    def of_the_start(self) -> str:
+        """The start's part of the loss as the end of a sentence; "" of a flying lap."""
+        return f" ({self.start_s:.2f} s by the start from a standstill)" if self.start_s else ""
 
     @property
     def lost_s(self) -> float:
@@ -84,7 +94,9 @@ def gap_of(steps: np.ndarray, limit: Limit, track: Track) -> Gap | None:
     by_cell = np.roll(by_cell, round(begun / length * count), axis=0)
     by_sector = np.zeros((SECTORS, len(CAUSES)))
     np.add.at(by_sector, np.arange(count) * SECTORS // count, by_cell)
-    return Gap(lap_s, limit.lap_s, by_cell, by_sector)
+    stands = math.hypot(*np.diff(rows[["x_m", "y_m"]][:2].tolist(), axis=0)[0]) / STEP_S < STANDING_MPS
+    start_s = limit.standing_s - limit.lap_s if limit.standing_s and stands else 0.0
+    return Gap(lap_s, limit.lap_s, by_cell, by_sector, start_s)
 
 
 def _speeding_up(rows: np.ndarray) -> FloatArray:

@@ -12,6 +12,7 @@ class Limit:
     distance_m  along the centre line, rising from the start line on
     x_m, y_m    of the point that steps hold
     time_s      since the first point; the last is the lap's
+    standing_s  the fastest lap from a standstill on the start line; None where it is not known
     """
 
     lap_s: float
@@ -20,3 +21,4 @@ class Limit:
     y_m: FloatArray
     speed_mps: FloatArray
     time_s: FloatArray
+    standing_s: float | None = None

@@ -17,7 +17,7 @@ from undercut.line.raceline import has_optimiser, kept_line, racing_line
 
 def limit_of(line: RacingLine) -> Limit:
     """What laps are compared with."""
-    return Limit(line.limit_s, line.distance_m, line.x_m, line.y_m, line.speed_mps, line.time_s)
+    return Limit(line.limit_s, line.distance_m, line.x_m, line.y_m, line.speed_mps, line.time_s, line.standing_s)
 
 
 def kept_limit(track: Track, car: Car) -> Limit | None:
@@ -51,6 +51,7 @@ def gap_values(gap: Gap) -> dict[str, Any]:
         "ratio": gap.ratio,
         "lost_s": gap.lost_s,
         "lost_by": gap.by_cause,
+        "start_s": gap.start_s,
         "sectors": [
             {"sector": number + 1, "lost_s": float(np.sum(row)), **dict(zip(CAUSES, row.tolist(), strict=True))}
             for number, row in enumerate(gap.by_sector)
@@ -63,6 +64,7 @@ def gap_line(gap: Gap) -> str:
     causes = ", ".join(f"{name} {seconds:+.2f} s" for name, seconds in gap.by_cause.items())
     worst = int(gap.by_sector.sum(axis=1).argmax())
     return (
-        f"best clean lap {gap.lap_s:.3f} s is {gap.ratio:.2f} of the limit, {gap.limit_s:.3f} s; lost by {causes}; "
+        f"best clean lap {gap.lap_s:.3f} s is {gap.ratio:.2f} of the limit, {gap.limit_s:.3f} s; lost by {causes}"
+        f"{gap.of_the_start}; "
         f"most in sector {worst + 1}, {gap.by_sector[worst].sum():.2f} s"
     )
