@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_cloud_requests import model
+from tests.unit.test_cloud_requests import fits, model
 from undercut.backends.aws import needs, resources
 from undercut.backends.aws.needs import DEBUG_RIGHTS
+from undercut.backends.aws.service_jobs import KIND
 from undercut.backends.aws.template import TEMPLATE, planned, template
 
 RESOURCES: dict[str, dict[str, Any]] = template()["Resources"]
@@ -30,8 +31,8 @@ UNNAMED = {
 BUCKETS = ("Bucket", "BucketPolicy")
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:deepracer-reward"
-ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes", "KmsKeyArn": KEY, "RemoteDebug": "yes"}
-ALL |= {"RewardFunctions": FUNCTION, "ReadBuckets": "arn:aws:s3:::a,arn:aws:s3:::b"}
+ALL = {"MakeNetwork": "yes", "MakeBatch": "yes", "MakeNotebook": "yes", "MakeQueue": "yes", "KmsKeyArn": KEY}
+ALL |= {"RemoteDebug": "yes", "RewardFunctions": FUNCTION, "ReadBuckets": "arn:aws:s3:::a,arn:aws:s3:::b"}
 ALL |= {"ReadObjects": "arn:aws:s3:::a/*,arn:aws:s3:::b/*"}
 
 
@@ -159,6 +160,30 @@ def test_a_racer_may_follow_what_batch_makes_of_a_queued_training() -> None:
             for pattern in many(plain(one["Resource"]))
         ]
         assert any(fnmatch.fnmatchcase(arn, pattern) for pattern in patterns) == may, (arn, patterns)
+
+
+def test_a_queue_for_trainings_is_what_batch_takes() -> None:
+    """As CloudFormation hands it on: Batch's own requests, by botocore's models."""
+    asked = {row.name for row in planned(template(), {"MakeQueue": "yes"})} - {
+        row.name for row in planned(template(), {})
+    }
+    assert asked == {"TrainingEnvironment", "TrainingQueue"}
+    environment, queue = (plain(RESOURCES[name]["Properties"]) for name in ("TrainingEnvironment", "TrainingQueue"))
+    (limit,) = environment["CapacityLimits"]
+    limit["MaxCapacity"] = template()["Parameters"]["QueueMachines"]["Default"]
+    queue["ServiceEnvironmentOrder"][0]["ServiceEnvironment"] = environment["ServiceEnvironmentName"]
+    for operation, told in (("CreateServiceEnvironment", environment), ("CreateJobQueue", queue)):
+        fits("batch", operation, in_camel_case(told))
+    assert environment["ServiceEnvironmentType"] == queue["JobQueueType"] == KIND
+
+
+def in_camel_case(value: Any) -> Any:
+    """Of CloudFormation's names those of Batch: capacityLimits for CapacityLimits. Tags' keys are anybody's."""
+    if isinstance(value, list):
+        return [in_camel_case(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name[0].lower() + name[1:]: one if name == "Tags" else in_camel_case(one) for name, one in value.items()}
 
 
 def test_sagemaker_lends_itself_interfaces_without_a_condition() -> None:

@@ -43,7 +43,7 @@ def up(
     plan: Annotated[bool, typer.Option("--plan", help="only show what would be made, with its monthly cost")] = False,
     parts: Annotated[
         list[str] | None,
-        typer.Option("--with", help="network, batch or notebook, again for more; none: neither of them"),
+        typer.Option("--with", help="network, batch, queue or notebook, again for more; none: neither of them"),
     ] = None,
     region: RegionOption = None,
     stack: StackOption = None,

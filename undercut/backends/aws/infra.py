@@ -16,7 +16,7 @@ from undercut.backends.aws.session import CloudError, CloudSession, wait_for
 from undercut.backends.aws.settings import CloudSettings
 from undercut.backends.aws.template import TEMPLATE, planned, read_template, template
 
-PARTS = ("network", "batch", "notebook")
+PARTS = ("network", "batch", "queue", "notebook")
 """What a stack has on demand. Batch brings the network."""
 OWNER, OWNER_VALUE = "undercut:made-by", "undercut cloud up"
 BUCKET_TAG = "undercut:stack"

@@ -68,7 +68,7 @@ def find(session: CloudSession) -> Resources:
         subnets=settings.subnets or several("Subnets"),
         security_groups=settings.security_groups or several("SecurityGroups"),
         batch_queue=settings.batch_queue or told.get("BatchQueue", ""),
-        training_queue=settings.training_queue,
+        training_queue=settings.training_queue or told.get("TrainingQueue", ""),
         kinesis_stream=settings.kinesis_stream or told.get("KinesisStream", ""),
         log_group=told.get("LogGroup", ""),
     )
