@@ -275,7 +275,7 @@ class Checkpoints:
             raise CheckpointError(
                 f"checkpoint {name}: its manifest {key} {problem}",
                 "a checkpoint has a manifest with the sizes and checksums of its files",
-                f"{fix}",
+                fix,
             ) from error
 
 
