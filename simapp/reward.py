@@ -201,8 +201,9 @@ def _checked(value: object, function: Callable[..., Any], path: Path, params: di
         fix = "every way through the function must end in a return with a number"
     name = getattr(function, "__name__", "reward_function")
     raise RewardError(
-        f"{path}, line {_first_line(function)}: {name} returned {shown(value)} ({type(value).__name__})\n"
-        f"  rule: {_RULE}\n  fix:  {fix}\n{_show(params)}"
+        f"{path}, line {_first_line(function)}: {name} returned {shown(value)} ({type(value).__name__})",
+        _RULE,
+        f"{fix}\n{_show(params)}",
     )
 
 

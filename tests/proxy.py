@@ -8,9 +8,10 @@ from typing import Self
 class Proxy:
     """Passes connections on to a port of this machine, until it is cut; mended, it passes new ones on again."""
 
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        """`host` is the address of this machine at which it listens: a bridge's, for containers."""
+        self._to, self._host = port, host
+        self._listener = socket.create_server((host, 0))
         self.port = int(self._listener.getsockname()[1])
         self._open: set[socket.socket] = set()
         self._turn = threading.Lock()
@@ -27,7 +28,7 @@ class Proxy:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._host}:{self.port}"
 
     def cut(self) -> None:
         """Break every connection and refuse new ones."""

@@ -199,7 +199,7 @@ class Checkpoints:
         good = [other.name for other in self.records() if other.name != record.name and self._verifies(other)]
         fix = f"go on from a checkpoint that is whole: {', '.join(good)}" if good else _NO_OTHER
         return CheckpointError(
-            f"checkpoint {record.name}: {key} {problem}", "every file of a checkpoint is as it was saved", f"{fix}"
+            f"checkpoint {record.name}: {key} {problem}", "every file of a checkpoint is as it was saved", fix
         )
 
     def _verifies(self, record: CheckpointRecord) -> bool:

@@ -3,12 +3,7 @@ train` asks for, but for what the SDK adds; and it tells nobody of it."""
 
 import json
 import os
-import socket
-import socketserver
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +15,7 @@ from tests.aws_server import BUCKET, AwsServer
 from tests.cloud_support import Here, Network, here, small_run
 from tests.conftest import REPO
 from tests.docker_engine import built_image, docker
+from tests.proxy import Proxy
 from tests.unit.test_cloud_requests import IMAGES, RESOURCES, SETTINGS, fits, plan
 from undercut.backends.aws.estimator import arguments
 from undercut.backends.aws.sagemaker import request
@@ -128,45 +124,15 @@ def test_local_mode_finishes_a_run_on_the_engine(python: Path, here: Here) -> No
     image = built_image("trainer")
     small_run("mine", here.folder)
     gateway = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}").stdout.strip()
-    with reachable(here.server, gateway) as endpoint:
-        told = {**clean(), "AWS_ENDPOINT_URL": endpoint}  # the SDK tells the container the same
+    # the server listens on the loopback alone
+    with Proxy(int(here.server.endpoint.rpartition(":")[2]), gateway) as proxy:
+        told = {**clean(), "AWS_ENDPOINT_URL": proxy.endpoint}  # the SDK tells the container the same
         done = subprocess.run([python, "-c", LOCAL, image], capture_output=True, text=True, check=False, env=told)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Training> Name=main_level/agent" in done.stdout
     here.ran("pull", "mine", "--from", f"s3://{BUCKET}")
     run = Run.open("mine")
     assert summary(run)["iterations"] == 1 and run.store.exists(artifacts.EVALUATION_METRICS)
-
-
-@contextmanager
-def reachable(server: AwsServer, address: str) -> Iterator[str]:
-    """The server, which listens on the loopback alone, at an address of this machine that containers reach."""
-    port = int(server.endpoint.rpartition(":")[2])
-
-    class Through(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with socket.create_connection(("127.0.0.1", port)) as inside:
-                back = threading.Thread(target=copied, args=(inside, self.request), daemon=True)
-                back.start()
-                copied(self.request, inside)
-                back.join()
-
-    class Gate(socketserver.ThreadingTCPServer):
-        daemon_threads, allow_reuse_address = True, True
-
-    with Gate((address, 0), Through) as gate:
-        threading.Thread(target=gate.serve_forever, daemon=True).start()
-        yield f"http://{address}:{gate.server_address[1]}"
-        gate.shutdown()
-
-
-def copied(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while data := source.recv(1 << 16):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        return  # one side has hung up
 
 
 def without_defaults(request: dict[str, Any]) -> dict[str, Any]:

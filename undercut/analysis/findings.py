@@ -318,12 +318,11 @@ def _limit(facts: _Facts) -> LogFinding | None:
     if found is None:
         return None
     lap, gap = found
-    causes = ", ".join(f"{name} {seconds:+.2f} s" for name, seconds in gap.by_cause.items())
     worst = int(gap.by_sector.sum(axis=1).argmax())
     first, last = facts.scale.waypoints(worst)
     text = (
         f"The best clean lap ({lap.title}, {gap.lap_s:.2f} s) takes {gap.ratio:.2f} times the limit of "
-        f"{gap.limit_s:.2f} s. It loses {gap.lost_s:.2f} s: {causes}{gap.of_the_start}; most in sector {worst + 1}, "
+        f"{gap.limit_s:.2f} s. It loses {gap.lost_s:.2f} s: {gap.lost_by}; most in sector {worst + 1}, "
         f"waypoints {first} to {last}: {gap.by_sector[worst].sum():.2f} s."
     )
     rule = "the fastest lap that the car can drive (undercut line); a longer way counts at the limit's own speed"

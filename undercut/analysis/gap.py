@@ -1,6 +1,5 @@
 """How far a lap is from the time-optimal one: in all, sector by sector, and by what was done worse."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ BRAKING_MPS2 = 0.5
 SMOOTHED = 3
 """Steps over which a car's speed is taken."""
 STANDING_MPS = 1.0
-"""A lap whose first two steps are nearer to each other than this began from a standstill."""
+"""A lap that is slower than this from its first step to its second began from a standstill."""
 CAUSES = ("line", "braking", "speed")
 """What time is lost by: a longer way, slowing down, and going slower than the limit otherwise."""
 
@@ -43,11 +42,6 @@ class Gap:
     start_s: float = 0.0
 
     @property
-    def of_the_start(self) -> str:
-        """The start's part of the loss as the end of a sentence; "" of a flying lap."""
-        return f" ({self.start_s:.2f} s by the start from a standstill)" if self.start_s else ""
-
-    @property
     def lost_s(self) -> float:
         return self.lap_s - self.limit_s
 
@@ -58,6 +52,12 @@ class Gap:
     @property
     def by_cause(self) -> dict[str, float]:
         return dict(zip(CAUSES, self.by_cell.sum(axis=0).tolist(), strict=True))
+
+    @property
+    def lost_by(self) -> str:
+        """The causes in words, and the start's part of them where the lap began from a standstill."""
+        causes = ", ".join(f"{name} {seconds:+.2f} s" for name, seconds in self.by_cause.items())
+        return causes + (f" ({self.start_s:.2f} s by the start from a standstill)" if self.start_s else "")
 
 
 def gap_of(steps: np.ndarray, limit: Limit, track: Track) -> Gap | None:
@@ -94,8 +94,8 @@ def gap_of(steps: np.ndarray, limit: Limit, track: Track) -> Gap | None:
     by_cell = np.roll(by_cell, round(begun / length * count), axis=0)
     by_sector = np.zeros((SECTORS, len(CAUSES)))
     np.add.at(by_sector, np.arange(count) * SECTORS // count, by_cell)
-    stands = math.hypot(*np.diff(rows[["x_m", "y_m"]][:2].tolist(), axis=0)[0]) / STEP_S < STANDING_MPS
-    start_s = limit.standing_s - limit.lap_s if limit.standing_s and stands else 0.0
+    stood = driven[1] < STANDING_MPS * STEP_S
+    start_s = limit.standing_s - limit.lap_s if limit.standing_s and stood else 0.0
     return Gap(lap_s, limit.lap_s, by_cell, by_sector, start_s)
 
 

@@ -160,7 +160,7 @@ def centre_x_m(car: Car) -> float:
 
 
 class Driver:
-    """Follows a reference with one car; `controls` is asked once a step."""
+    """Follows a reference with one car, from near the reference's beginning on; `controls` is asked once a step."""
 
     def __init__(self, reference: Reference, car: Car, effort: tuple[float, float] = EFFORTS[0]) -> None:
         self._reference, self._car, self._effort = reference, car, np.array(effort)
@@ -170,11 +170,6 @@ class Driver:
         self._batch = CarBatch.zeros(1 + 2 * HORIZON)
         self._cars: IntArray = np.arange(1 + 2 * HORIZON)
         self._makes = Makes.of_cars([car] * len(self._cars))
-
-    def begin(self, distance_m: float) -> None:
-        """The car stands near this distance along the corridor."""
-        self._distance_m = distance_m
-        self._corrections[:] = 0.0
 
     def controls(self, cars: CarBatch, car: int) -> Controls:
         """The commands for this step of one of the cars."""

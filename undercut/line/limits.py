@@ -61,10 +61,8 @@ def gap_values(gap: Gap) -> dict[str, Any]:
 
 def gap_line(gap: Gap) -> str:
     """The same in a sentence or two."""
-    causes = ", ".join(f"{name} {seconds:+.2f} s" for name, seconds in gap.by_cause.items())
     worst = int(gap.by_sector.sum(axis=1).argmax())
     return (
-        f"best clean lap {gap.lap_s:.3f} s is {gap.ratio:.2f} of the limit, {gap.limit_s:.3f} s; lost by {causes}"
-        f"{gap.of_the_start}; "
-        f"most in sector {worst + 1}, {gap.by_sector[worst].sum():.2f} s"
+        f"best clean lap {gap.lap_s:.3f} s is {gap.ratio:.2f} of the limit, {gap.limit_s:.3f} s; "
+        f"lost by {gap.lost_by}; most in sector {worst + 1}, {gap.by_sector[worst].sum():.2f} s"
     )

@@ -60,23 +60,18 @@ def replay(track: Track, line: RacingLine) -> Replay:
 def standing_lap_s(track: Track, line: RacingLine) -> float | None:
     """The fastest of the drivers' laps from a standstill on the start line, in the middle of the road, as evaluations
     and races begin and time them; None where the rules ended all of them."""
-    return min((lap.lap_s for lap in (_from_standstill(track, line, it) for it in EFFORTS) if lap.lap_s), default=None)
+    laps = [_from_standstill(track, line, effort) for effort in EFFORTS]
+    return min((lap_s for lap_s in laps if lap_s is not None), default=None)
 
 
-def _from_standstill(track: Track, line: RacingLine, effort: tuple[float, float]) -> Replay:
+def _from_standstill(track: Track, line: RacingLine, effort: tuple[float, float]) -> float | None:
     simulator, reference, race = _cast(track, line)
     race.start(0, 0.0, 0.0, 0.0, line_m=0.0)
     driver = Driver(reference, line.car, effort)
-    near = reference.path
-    x, y = float(simulator.cars.x_m[0]), float(simulator.cars.y_m[0])
-    driver.begin(near.spacing_m * int(np.argmin(np.hypot(near.x_m - x, near.y_m - y))))
-    rows = list[np.void]()
-    while True:
-        outcome = race.step(np.array([0]), driver.controls(simulator.cars, 0))
-        rows.append(outcome.rows[0])
-        if outcome.over[0]:
-            whole = int(outcome.rows["status"][0]) == EpisodeStatus.lap_complete
-            return Replay(float(rows[-1]["time_s"]) if whole else None, np.array(rows))
+    while not (outcome := race.step(np.array([0]), driver.controls(simulator.cars, 0))).over[0]:
+        pass
+    last = outcome.rows[0]
+    return float(last["time_s"]) if int(last["status"]) == EpisodeStatus.lap_complete else None
 
 
 def _cast(track: Track, line: RacingLine) -> tuple[BuiltinSimulator, Reference, Race]:
