@@ -22,8 +22,10 @@ class LearningConfig(Strict):
     mirror: bool = Field(
         default=False, description="half of the steps are learned from as seen in a mirror; needs symmetric actions"
     )
-    anneal_iterations: int = Field(
-        default=0, ge=0, description="in which lr and entropy's weight go down in a straight line; 0: they stay"
+    anneal_steps: int = Field(
+        default=0,
+        ge=0,
+        description="training steps in which lr and entropy's weight go down in a straight line; 0: they stay",
     )
     final_lr: float = Field(default=0.1, gt=0, le=1, description="of lr, from then on")
     final_entropy: float = Field(default=0.1, ge=0, le=1, description="of beta_entropy or sac_alpha, from then on")
@@ -37,13 +39,13 @@ class LearningConfig(Strict):
     @model_validator(mode="after")
     def _ends_belong_to_a_schedule(self) -> Self:
         ends = self.model_fields_set & {"final_lr", "final_entropy"}
-        if ends and not self.anneal_iterations and any(getattr(self, name) != 0.1 for name in ends):
-            raise ValueError(f"{' and '.join(sorted(ends))} without anneal_iterations; say in how many iterations")
+        if ends and not self.anneal_steps and any(getattr(self, name) != 0.1 for name in ends):
+            raise ValueError(f"{' and '.join(sorted(ends))} without anneal_steps; say in how many training steps")
         return self
 
-    def shares_at(self, iteration: int) -> tuple[float, float]:
-        """Of lr and of entropy's weight in an iteration, from 0."""
-        if not self.anneal_iterations:
+    def shares_at(self, steps: int) -> tuple[float, float]:
+        """Of lr and of entropy's weight after so many training steps."""
+        if not self.anneal_steps:
             return 1.0, 1.0
-        done = min(iteration / self.anneal_iterations, 1.0)
+        done = min(steps / self.anneal_steps, 1.0)
         return 1.0 + done * (self.final_lr - 1.0), 1.0 + done * (self.final_entropy - 1.0)

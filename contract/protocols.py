@@ -192,8 +192,9 @@ class UpdateReport:
 class Agent(Protocol):
     """The learner behind trainer.learn."""
 
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
-        """One update on whole episodes. Randomness depends on (seed, iteration) only."""
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
+        """One update on whole episodes, after `steps` of training before them. Randomness depends on (seed, iteration)
+        only."""
 
     def export(self) -> bytes:
         """The policy as a frozen TensorFlow graph with the contract's node names."""

@@ -70,61 +70,19 @@ class FrozenPolicy:
 
     def replace(self, pb: bytes) -> None:
         """Drive with another frozen graph from now on; on InputError the old one stays."""
-        v1 = self._tf.compat.v1
-        decode_error = quiet_import("google.protobuf.message").DecodeError
-        shapes = self._metadata.observation_shapes()
-        if self._metadata.algorithm == "sac":
-            network, head = SAC_NETWORK, f"{SAC_NETWORK}/network_0/sac_policy_head_0"
-            names = ["policy_mean", "policy_log_std"]
-        else:
-            network, head = NETWORK, f"{NETWORK}/network_1/ppo_head_0"
-            names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
-        if self._mode_only:
-            names = ["policy"]
-        graph = self._tf.Graph()
-        try:
-            read = v1.GraphDef.FromString(pb)
-            with graph.as_default():
-                self._tf.import_graph_def(self._lowered(read), name="")
-            inputs = {name: graph.get_tensor_by_name(f"{network}/network_0/{name}/{name}:0") for name in shapes}
-            outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
-        except (KeyError, ValueError, decode_error) as error:
-            raise InputError(
-                "model.pb",
-                str(error).strip("'\""),
-                f"a frozen graph with the inputs {', '.join(shapes)} "
-                f"and the outputs {', '.join(f'{head}/{n}' for n in names)}",
-                "use the model_metadata.json that the model was trained with",
-            ) from error
-        fed = {op.name: op.outputs[0].shape.as_list()[1:] for op in graph.get_operations() if op.type == "Placeholder"}
-        found = {name.rsplit("/", 1)[-1]: shape for name, shape in fed.items()}
-        if found != {name: list(shape) for name, shape in shapes.items()}:
-            raise InputError(
-                "model.pb",
-                ", ".join(f"{name} {shape}" for name, shape in found.items()),
-                f"the model_metadata.json has {', '.join(f'{name} {list(shape)}' for name, shape in shapes.items())}",
-                "use the model_metadata.json that the model was trained with",
-            )
-        actions = outputs[0].shape[-1]
-        if actions != self._metadata.actions.size:
-            raise InputError(
-                "model.pb",
-                f"{actions} actions",
-                f"the model_metadata.json has {self._metadata.actions.size}",
-                "use the model_metadata.json that the model was trained with",
-            )
+        blocks = self._found_blocks(pb)  # first, so that the probe's network is gone before this one is built
+        graph, self._inputs, outputs = self._imported(self._read(pb))
         self._close_session()
-        self._inputs, self._outputs = inputs, [_before_softmax(tensor) for tensor in outputs]
+        self._outputs = [_before_softmax(tensor) for tensor in outputs]
         self._softmax = self._outputs[0] is not outputs[0]
-        self._session = v1.Session(graph=graph, config=self._config)
-        self._pb = pb
-        self._blocks = self._found_blocks(read)
+        self._session = self._tf.compat.v1.Session(graph=graph, config=self._config)
+        self._pb, self._blocks = pb, blocks
 
     def distribution(self, observations: Observations) -> ActionDistribution:
         """Sensor name -> (K, ...) in, K distributions out."""
-        count, v1 = len(observations[self._metadata.camera]), self._tf.compat.v1
+        count = len(observations[self._metadata.camera])
         if self._pb and count > self._streams * self._blocks.sizes[-1]:
-            self._blocks, self._pb = self._found_blocks(v1.GraphDef.FromString(self._pb), self._blocks), b""
+            self._blocks, self._pb = self._found_blocks(self._pb, self._blocks), b""
         batches, begin = [], 0
         for frames, size in self._blocks.split(count, self._streams):
             batches.append(({name: observations[name][begin : begin + frames] for name in self._inputs}, size))
@@ -150,10 +108,57 @@ class FrozenPolicy:
             padded[:count] = values
         return [output[:count] for output in self._session.run(self._outputs, feed)]
 
-    def _lowered(self, graph: Any) -> Any:
-        return in_bfloat16(graph) if self._precision == "bfloat16" else graph
+    def _read(self, pb: bytes) -> Any:
+        """The GraphDef; InputError for what is none."""
+        try:
+            return self._tf.compat.v1.GraphDef.FromString(pb)
+        except quiet_import("google.protobuf.message").DecodeError as error:
+            raise self._wrong(str(error), self._rule()) from error
 
-    def _found_blocks(self, read: Any, known: Blocks | None = None) -> Blocks:
+    def _imported(self, read: Any) -> tuple[Any, dict[str, Any], list[Any]]:
+        """A graph of this GraphDef, its inputs by their sensors and its outputs; InputError where the metadata has
+        others."""
+        shapes, graph = self._metadata.observation_shapes(), self._tf.Graph()
+        network, head, names = self._ends()
+        try:
+            with graph.as_default():
+                self._tf.import_graph_def(in_bfloat16(read) if self._precision == "bfloat16" else read, name="")
+            inputs = {name: graph.get_tensor_by_name(f"{network}/network_0/{name}/{name}:0") for name in shapes}
+            outputs = [graph.get_tensor_by_name(f"{head}/{name}:0") for name in names]
+        except (KeyError, ValueError) as error:
+            raise self._wrong(str(error).strip("'\""), self._rule()) from error
+        fed = {op.name: op.outputs[0].shape.as_list()[1:] for op in graph.get_operations() if op.type == "Placeholder"}
+        found = {name.rsplit("/", 1)[-1]: shape for name, shape in fed.items()}
+        if found != {name: list(shape) for name, shape in shapes.items()}:
+            wanted = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            has = ", ".join(f"{name} {shape}" for name, shape in found.items())
+            raise self._wrong(has, f"the model_metadata.json has {wanted}")
+        if (actions := outputs[0].shape[-1]) != self._metadata.actions.size:
+            raise self._wrong(f"{actions} actions", f"the model_metadata.json has {self._metadata.actions.size}")
+        return graph, inputs, outputs
+
+    def _ends(self) -> tuple[str, str, list[str]]:
+        """Where the graph's inputs are, where its outputs, and their names."""
+        if self._metadata.algorithm == "sac":
+            network, head, names = SAC_NETWORK, "sac_policy_head_0", ["policy_mean", "policy_log_std"]
+            head = f"{network}/network_0/{head}"
+        else:
+            network, head, names = NETWORK, f"{NETWORK}/network_1/ppo_head_0", ["policy"]
+            names += ["policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else []
+        return network, head, ["policy"] if self._mode_only else names
+
+    def _rule(self) -> str:
+        _, head, names = self._ends()
+        return (
+            f"a frozen graph with the inputs {', '.join(self._metadata.observation_shapes())} "
+            f"and the outputs {', '.join(f'{head}/{name}' for name in names)}"
+        )
+
+    @staticmethod
+    def _wrong(found: str, rule: str) -> InputError:
+        return InputError("model.pb", found, rule, "use the model_metadata.json that the model was trained with")
+
+    def _found_blocks(self, pb: bytes, known: Blocks | None = None) -> Blocks:
         """The batch sizes for this network here, with `known` ones the large ones too; on a GPU, whose kernels are
         others, those that are tried. A graph of anybody's has its frames one by one, as on a car."""
         if self._mode_only:
@@ -161,17 +166,15 @@ class FrozenPolicy:
         candidates = LARGE_BLOCKS if known else BLOCKS[self._precision]
         if self._tf.config.list_physical_devices("GPU"):
             return Blocks((*(known.sizes if known else ()), *candidates))
-        key = (self._precision, self._cores, shape_of(read), candidates)
-        return blocks_of(key, lambda: self._probed(with_noise(read), candidates, known))
+        key = (self._precision, self._cores, shape_of(self._read(pb)), candidates)
+        return blocks_of(key, lambda: self._probed(with_noise(self._read(pb)), candidates, known))
 
     def _probed(self, noisy: Any, candidates: tuple[int, ...], known: Blocks | None) -> Blocks:
         """Found by a network with weights of noise, so that no unit is idle and every policy's blocks are the same."""
-        graph = self._tf.Graph()
-        with graph.as_default():
-            self._tf.import_graph_def(self._lowered(noisy), name="")
+        graph, inputs, outputs = self._imported(noisy)
+        names = [it.name for it in inputs.values()], [_before_softmax(it).name for it in outputs]
         with self._tf.compat.v1.Session(graph=graph, config=self._config) as session:
-            probe = Probe(session, [it.name for it in self._inputs.values()], [it.name for it in self._outputs], noisy)
-            return found_blocks(probe.results, candidates, self._streams, known)
+            return found_blocks(Probe(session, *names, noisy).results, candidates, self._streams, known)
 
     def close(self) -> None:
         """Give the session and the threads back."""

@@ -45,7 +45,7 @@ class CountingAgent:
     def __init__(self, run: str) -> None:
         self.weight = sum(run.encode())
 
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
         for rollout in rollouts:
             frames = int(rollout.observations["CAMERA"].astype(np.int64).sum())
             self.weight = (self.weight * 31 + rollout.episode + frames + int(rollout.rewards.sum())) % 1_000_003

@@ -90,7 +90,7 @@ def learn(
     policy = agent.export()
     while (reason := stop_reason(config, progress, session)) is None:
         training = rollouts.collect(policy, training_order(progress, hyperparameters))
-        update = agent.train(training, progress.iteration)
+        update = agent.train(training, progress.iteration, progress.steps)
         policy = agent.export()
         trained = progress.trained(training)
         trials = config.min_eval_trials

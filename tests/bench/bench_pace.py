@@ -72,9 +72,6 @@ def run(track: str, seed: int, minutes: float, learning: Sequence[str], options:
         line = json.loads(undercut(folder, "line", track, "--json"))
         limit_s = float(line["limit_s"])
         undercut(folder, "new", "pace", "--race-line", track)
-        fastest = folder / "pace" / "training_params.yaml"
-        lines = [line for line in fastest.read_text().splitlines() if not line.startswith("BEST_MODEL_METRIC")]
-        fastest.write_text("\n".join([*lines, 'BEST_MODEL_METRIC: "laptime"', ""]))
         asked = ["--seed", str(seed), "--minutes", f"{minutes:g}", "--iterations", "100000", "--steps", "100000000"]
         asked += ["--clean-evaluations", "0", "--laps", str(LAPS), *options]
         asked += [word for one in learning for word in ("--learning", one)]

@@ -48,7 +48,7 @@ OPTIONS = {
     "critic=state": LearningConfig(critic="state"),
     "mirror=true": LearningConfig(mirror=True),
     "smoothness=1": LearningConfig(smoothness=1.0),
-    "anneal_iterations=30": LearningConfig(anneal_iterations=30),
+    "anneal_steps=30000": LearningConfig(anneal_steps=30_000),
     "critic=state, smoothness=1, mirror=true": LearningConfig(critic="state", smoothness=1.0, mirror=True),
     "sac, critic=state": LearningConfig(critic="state"),
 }

@@ -24,13 +24,14 @@ from undercut.runs.sessions import limits
 
 
 class CountingAgent:
-    """Its only weight is the sum of all rewards it learned from, mixed with the iteration."""
+    """Its only weight is the sum of all rewards it learned from, mixed with the iteration and the steps before it."""
 
     def __init__(self) -> None:
         self.weight = 1
 
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
-        self.weight = (self.weight * 31 + iteration + int(sum(r.rewards.sum() for r in rollouts))) % 1_000_003
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
+        learned = int(sum(r.rewards.sum() for r in rollouts))
+        self.weight = (self.weight * 31 + iteration + 7 * steps + learned) % 1_000_003
         row = {"surrogate_loss": 0.1, "kl_divergence": 0.01, "entropy": 1.0, "value_loss": 0.2}
         return UpdateReport(0.1, 0.2, 1.0, 0.01, 1, [row])
 
@@ -185,10 +186,10 @@ def test_what_is_announced_is_what_is_collected_next_with_the_same_policy(tmp_pa
 
 
 class UnluckyAgent(CountingAgent):
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
         if iteration == 2:
             raise TrainingError("value loss is nan in iteration 2")
-        return super().train(rollouts, iteration)
+        return super().train(rollouts, iteration, steps)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def plain() -> CoachAgent:
 @pytest.mark.slow
 def test_a_schedule_that_stays_gives_the_numbers_of_rl_coachs_own_gradients(plain: CoachAgent) -> None:
     level = CoachAgent(
-        MODEL, HYPERPARAMETERS, seed=3, learning=LearningConfig(anneal_iterations=5, final_lr=1.0, final_entropy=1.0)
+        MODEL, HYPERPARAMETERS, seed=3, learning=LearningConfig(anneal_steps=5, final_lr=1.0, final_entropy=1.0)
     )
     start = plain.save()
     expected, got = plain.train(rollouts(0), 2), level.train(rollouts(0), 2)
@@ -70,8 +70,8 @@ def test_a_schedule_that_stays_gives_the_numbers_of_rl_coachs_own_gradients(plai
 
 
 def test_rates_go_down_in_a_straight_line_and_stay_there() -> None:
-    learning = LearningConfig(anneal_iterations=10, final_lr=0.2, final_entropy=0.5)
-    shares = [share for n in (0, 5, 10, 99) for share in learning.shares_at(n)]
+    learning = LearningConfig(anneal_steps=1000, final_lr=0.2, final_entropy=0.5)
+    shares = [share for n in (0, 500, 1000, 9900) for share in learning.shares_at(n)]
     assert shares == pytest.approx([1.0, 1.0, 0.6, 0.75, 0.2, 0.5, 0.2, 0.5])
     assert LearningConfig().shares_at(50) == (1.0, 1.0)
 
@@ -80,12 +80,12 @@ def test_rates_go_down_in_a_straight_line_and_stay_there() -> None:
 def test_a_lower_rate_moves_the_weights_less() -> None:
     """One step of Adam moves each weight by the rate."""
     settings = HYPERPARAMETERS.model_copy(update={"batch_size": 32, "num_epochs": 1})
-    agent = CoachAgent(MODEL, settings, 3, learning=LearningConfig(anneal_iterations=10, final_lr=0.1))
+    agent = CoachAgent(MODEL, settings, 3, learning=LearningConfig(anneal_steps=1000, final_lr=0.1))
     start, before = agent.save(), agent.weights()
     moves = []
-    for iteration in (0, 10):
+    for iteration, steps in ((0, 0), (10, 1000)):
         agent.restore(start)
-        report = agent.train(rollouts(0), iteration)
+        report = agent.train(rollouts(0), iteration, steps)
         assert report.diagnostics["learning_rate"] == pytest.approx(
             HYPERPARAMETERS.lr * (1.0 if not iteration else 0.1)
         )
@@ -139,7 +139,7 @@ def test_sac_with_a_state_critic_learns_and_exports_the_same_form() -> None:
     )
     model = ModelMetadata.parse(raw)
     settings = Hyperparameters(batch_size=8, num_epochs=2, exploration_type="additive_noise")
-    learning = LearningConfig(critic="state", anneal_iterations=4)
+    learning = LearningConfig(critic="state", anneal_steps=400)
     agents = [make_agent(model, settings, 3), make_agent(model, settings, 3, learning=learning)]
     graphs = [shim.tensorflow().compat.v1.GraphDef.FromString(it.export()) for it in agents]
     assert [node.name for node in graphs[0].node] == [node.name for node in graphs[1].node]
@@ -148,7 +148,7 @@ def test_sac_with_a_state_critic_learns_and_exports_the_same_form() -> None:
     drives = rollouts(0, model)
     for drive in drives:
         drive.actions = np.tanh(drive.actions)
-    report = agent.train(drives, 4)
+    report = agent.train(drives, 4, 400)
     assert np.isfinite(report.value_loss)
     assert report.diagnostics["alpha"] == pytest.approx(0.1 * settings.sac_alpha)
     saved = agent.save()
@@ -272,9 +272,9 @@ def test_options_that_do_not_fit_are_refused(model: Any, learning: dict[str, Any
     [
         ({"critic": "camera"}, "learning.critic"),
         ({"critik": "state"}, "did you mean 'critic'"),
-        ({"final_lr": 0.5}, "without anneal_iterations"),
+        ({"final_lr": 0.5}, "without anneal_steps"),
         ({"kl_limit": -1}, "learning.kl_limit"),
-        ({"final_lr": 0.0, "anneal_iterations": 3}, "learning.final_lr"),
+        ({"final_lr": 0.0, "anneal_steps": 3}, "learning.final_lr"),
     ],
 )
 def test_bad_options_are_told(values: dict[str, Any], says: str) -> None:

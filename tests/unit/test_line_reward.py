@@ -1,6 +1,7 @@
 """The reward function of a racing line: plain Python, the lap's seam, pace, line and speed."""
 
 import ast
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from contract.errors import InputError
 from contract.state import STEP_S
@@ -114,8 +116,10 @@ def test_new_writes_a_whole_folder_for_the_line(tmp_path: Path, monkeypatch: pyt
     assert {path.name for path in paths} == {
         *("reward_function.py", "model_metadata.json", "hyperparameters.json", "training_params.yaml", "README.md"),
     }
-    assert 'WORLD_NAME: "kidney"' in (tmp_path / "racer" / "training_params.yaml").read_text()
-    assert '"discount_factor": 0.97' in (tmp_path / "racer" / "hyperparameters.json").read_text()
+    params = yaml.safe_load((tmp_path / "racer" / "training_params.yaml").read_text())
+    assert (params["WORLD_NAME"], params["BEST_MODEL_METRIC"]) == ("kidney", "laptime")
+    hyperparameters = json.loads((tmp_path / "racer" / "hyperparameters.json").read_text())
+    assert (hyperparameters["discount_factor"], hyperparameters["num_episodes_between_training"]) == (0.97, 40)
     continuous = new_folder(Wish("sac", None, "sac", track="kidney", race_line=True), tmp_path)
     text = {path.name: path.read_text() for path in continuous}
     assert '"training_algorithm": "sac"' in text["model_metadata.json"] and "sac_alpha" in text["hyperparameters.json"]

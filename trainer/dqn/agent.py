@@ -70,7 +70,7 @@ class DqnAgent(ReplayAgent):
         self._session.run(self._dqn.steps_seen.initializer)  # rl_coach only knows its own
         self._dqn.networks["main"].update_target_network()
 
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
         """Remember the episodes, then learn. Randomness depends on (seed, iteration) only.
 
         TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when

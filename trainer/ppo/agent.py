@@ -101,8 +101,9 @@ class CoachAgent(CheckpointedAgent):
         if tuned is not None:
             self._session.run(tuned.initialise)
 
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
-        """One update on whole episodes. Randomness depends on (seed, iteration) only.
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
+        """One update on whole episodes, after `steps` of training before them, which settle what the rates are annealed
+        to. Randomness depends on (seed, iteration) only.
 
         TrainingError when a loss or a weight is not finite; the agent is then of no further use. DoesNotFitError when
         there is not enough memory.
@@ -112,7 +113,7 @@ class CoachAgent(CheckpointedAgent):
         data = self._dataset(rollouts)
         diagnostics = dict(data.diagnostics)
         rng = np.random.default_rng([self._seed, iteration])
-        self._ppo.shares = self._learning.shares_at(iteration)
+        self._ppo.shares = self._learning.shares_at(steps)
         limit = self._learning.kl_limit
         epochs, count = [], 0
         for epoch in range(self._epochs):

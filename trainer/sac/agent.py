@@ -100,7 +100,7 @@ class SacAgent(ReplayAgent):
             self._sac = FusedSAC(sac_parameters(metadata, hyperparameters, seed, gpu, reads_state))
             self._sac.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._sac.set_environment_parameters(networks.spaces(metadata, reads_state))
-            self._sac.build_update(hyperparameters.sac_alpha, hyperparameters.lr, learning.anneal_iterations > 0)
+            self._sac.build_update(hyperparameters.sac_alpha, hyperparameters.lr, learning.anneal_steps > 0)
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
             self._checkpoint = GraphCheckpoint(graph)
         graph.finalize()
@@ -110,8 +110,9 @@ class SacAgent(ReplayAgent):
         self._sac.set_session(self._session)
         self._sac.networks["v"].update_target_network()
 
-    def train(self, rollouts: Sequence[Rollout], iteration: int) -> UpdateReport:
-        """Remember the episodes, then one update. Randomness depends on (seed, iteration) only.
+    def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
+        """Remember the episodes, then one update. `steps` of training before them settle what the rates are annealed
+        to. Randomness depends on (seed, iteration) only.
 
         An epoch of the report is a `num_epochs`-th of the gradient steps. TrainingError when a loss or a weight is not
         finite; the agent is then of no further use. DoesNotFitError when there is not enough memory.
@@ -119,7 +120,7 @@ class SacAgent(ReplayAgent):
         self._memory_estimate.check_update()
         self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
-        self._sac.shares = self._learning.shares_at(iteration)
+        self._sac.shares = self._learning.shares_at(steps)
         settings = self._hyperparameters
         count = -(-settings.num_epochs * sum(map(len, rollouts)) // settings.batch_size)
         epochs = [

@@ -18,8 +18,9 @@ from simapp.tracks import Track, load_track
 from undercut.runs.run import DEFAULT_METADATA, TRACKS, default_hyperparameters
 from undercut.scaffold import RaceKind
 
-RACING_PPO = {"discount_factor": 0.97}
-"""What goes with a racing line besides the default: at 3.5 m/s a car brakes for what is two seconds away."""
+RACING_PPO = {"discount_factor": 0.97, "num_episodes_between_training": 40}
+"""What goes with a racing line besides the default: at 3.5 m/s a car brakes for what is two seconds away, and episodes
+are short."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -116,14 +117,17 @@ def _params(wish: Wish, race: str) -> str:
         'JOB_TYPE: "TRAINING"',
         f'MODEL_NAME: "{wish.name}"',
     ]
-    for key, value in {"WORLD_NAME": wish.track, "RACE_TYPE": race, **_EPISODES, **_OBJECTS[race]}.items():
+    best = {"BEST_MODEL_METRIC": "laptime"} if wish.race_line else {}
+    for key, value in {"WORLD_NAME": wish.track, "RACE_TYPE": race, **_EPISODES, **best, **_OBJECTS[race]}.items():
         line = f'{key}: "{value}"'
-        lines.append(f"{line:<40s}# {field_of(FIELDS['TRAINING'][key]).description}")
+        lines.append(f"{line:<39s} # {field_of(FIELDS['TRAINING'][key]).description}")
     return "\n".join(lines) + "\n"
 
 
 def _words(wish: Wish, race: str) -> dict[str, str]:
-    return {"training_params.yaml": _params(wish, race), "README.md": _README.format(name=wish.name)}
+    train = _PACE if wish.race_line else _TRAIN
+    readme = _README.format(name=wish.name, train=train.format(name=wish.name))
+    return {"training_params.yaml": _params(wish, race), "README.md": readme}
 
 
 _EPISODES = {
@@ -149,12 +153,16 @@ _OBJECTS = {
         "IS_LANE_CHANGE": "false",
     },
 }
+_TRAIN = "undercut train {name} --folder {name}"
+_PACE = f"""{_TRAIN} --minutes 30 --iterations 10000 --steps 100000000 \\
+    --clean-evaluations 0 --workers 2 --learning critic=state --learning anneal_steps=300000"""
+"""Half an hour of two cores, where a training to clean laps would stop at the first ones."""
 _README = """\
 # {name}
 
 ```
 undercut check {name}
-undercut train {name} --folder {name}
+{train}
 undercut evaluate {name}
 ```
 
