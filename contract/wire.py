@@ -257,10 +257,10 @@ class RolloutRules:
     most_steps: int
 
     @classmethod
-    def of(cls, metadata: ModelMetadata, most_steps: int, tells_state: bool = False) -> Self:
-        """`tells_state` is whether the critic reads the simulator's state, which then comes with the sensors."""
+    def of(cls, metadata: ModelMetadata, most_steps: int, with_state: bool = False) -> Self:
+        """`with_state` is whether the critic reads the simulator's state, which then comes with the sensors."""
         actions = 0 if isinstance(metadata.actions, ContinuousActions) else metadata.actions.size
-        state = {CRITIC_STATE: (CRITIC_STATE_SIZE,)} if tells_state else {}
+        state = {CRITIC_STATE: (CRITIC_STATE_SIZE,)} if with_state else {}
         return cls({**metadata.observation_shapes(), **state}, actions, most_steps)
 
     @property

@@ -13,7 +13,7 @@ from contract.config import RaceConfig
 from contract.state import STEP_S, BoolArray, FloatArray, IntArray, TrackObjects
 from simapp.contact import outlines
 from simapp.lanes import Lanes, lane_pose
-from simapp.tracks import Track
+from simapp.road import Track
 
 GAP_M = 0.08
 """Room that a waiting bot leaves ahead; more in bends, where the inner lane is shorter than the centre line."""

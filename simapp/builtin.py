@@ -10,8 +10,8 @@ from contract.conditions import Conditions
 from contract.metadata import ModelMetadata
 from contract.state import Controls, IntArray, Poses, TrackObjects, UInt8Array
 from simapp.camera import Camera
+from simapp.road import Track
 from simapp.simulation import Simulation
-from simapp.tracks import Track
 from simapp.vehicle import Makes, drive_cars, place_cars
 
 

@@ -12,8 +12,7 @@ from contract.learning import CRITIC_STATE_SIZE
 from contract.state import CarBatch, FloatArray, IntArray, ObjectKind
 from contract.vehicle import MAX_SPEED_MPS, MAX_STEERING_RAD
 from simapp.nearby import Neighbours
-from simapp.tracks import Track
-from simapp.tracks.track import heading_difference
+from simapp.road import Track, heading_difference
 
 AHEAD_M = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.5, 6.0])
 """Where the road ahead is looked at, along its centre line."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from contract.config import RunConfig
 from contract.protocols import Simulator
 from simapp.race import Race, RaceRules, Reward
+from simapp.road import Track
 from simapp.starts import Start, conditioned, round_robin
-from simapp.tracks import Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ def episode_setups(
     ranges = config.randomization if config.enable_domain_randomization else None
 
     def scene(track: Track, is_reversed: bool) -> EpisodeSetup:
-        tells_state = config.learning.critic == "state"
-        race = Race(simulator, track, rules, rewards, is_reversed, config.race, tells_state=tells_state)
+        with_state = config.learning.critic == "state"
+        race = Race(simulator, track, rules, rewards, is_reversed, config.race, with_state=with_state)
         return EpisodeSetup(race, conditioned(race, ranges, round_robin(race, training, worlds)))
 
     scenes = [scene(track, config.reverse_dir)]

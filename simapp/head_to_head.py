@@ -14,8 +14,8 @@ from contract.state import EpisodeStatus
 from contract.vehicle import LENGTH_M, WIDTH_M
 from simapp.nearby import lane_offsets
 from simapp.race import Race
+from simapp.road import Track
 from simapp.rollout import OngoingEpisode, Racer, drive
-from simapp.tracks import Track
 
 BESIDE_M = 0.05
 """Least gap between two cars side by side."""

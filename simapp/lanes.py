@@ -7,8 +7,7 @@ import numpy as np
 from numba import njit
 
 from contract.state import FloatArray, Poses
-from simapp.tracks import Track
-from simapp.tracks.track import heading_difference
+from simapp.road import Track, heading_difference
 
 MIN_WIDTH_M = 0.02
 """Least distance of a lane from the middle of the two, where a road's edges nearly meet."""

@@ -12,7 +12,7 @@ from contract.vehicle import FRONT_POINT_X_M, LENGTH_M, WIDTH_M
 from simapp.bots import Bots
 from simapp.contact import collision_outlines, overlaps
 from simapp.objects import Course
-from simapp.tracks import Track
+from simapp.road import Track
 
 CLEAR_AHEAD_M, CLEAR_BESIDE_M = 0.2, 0.04
 """Room that a car needs around it where it is put down."""

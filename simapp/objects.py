@@ -12,7 +12,7 @@ from contract.state import FloatArray, IntArray, ObjectKind, TrackObjects
 from contract.vehicle import CAR_COLORS
 from simapp.contact import outlines, overlaps
 from simapp.lanes import Lanes
-from simapp.tracks import Track
+from simapp.road import Track
 
 END_M = 1.0
 """Evenly spaced objects stand from the minimum distance to so far before the end of the lap, as in AWS's simulator."""

@@ -18,7 +18,7 @@ from contract.vehicle import (
 )
 from simapp.contact import outlines
 from simapp.nearby import Neighbours
-from simapp.tracks import Projection, Track
+from simapp.road import Projection, Track
 
 _WHEELS = np.array(
     [

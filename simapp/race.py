@@ -35,7 +35,7 @@ from simapp.critic_state import critic_state
 from simapp.nearby import NearbyObjects
 from simapp.params import RaceState, RewardParams, wheels_on_road
 from simapp.reward_service.service import ServiceReward, score_all
-from simapp.tracks import Track
+from simapp.road import Track
 
 IMMOBILE_M = 0.0003
 PATIENCE_STEPS = 15
@@ -142,15 +142,15 @@ class Race:
         is_reversed: bool = False,
         config: RaceConfig = TIME_TRIAL,
         colours: IntArray | None = None,
-        tells_state: bool = False,
+        with_state: bool = False,
     ) -> None:
         """`rewards` holds one callable a car, so that no two cars share a racer's globals.
 
         `is_reversed` tells rewards that the track is driven against its own order (REVERSE_DIR); `config` says what is
         on the track; `colours` (N,), indices into CAR_COLORS, are what cars of one world see each other in. With
-        `tells_state` what is observed holds the simulator's state for a critic as well.
+        `with_state` what is observed holds the simulator's state for a critic as well.
         """
-        self._tells_state = tells_state
+        self._with_state = with_state
         self.num_cars = num_cars = len(rewards)
         self.simulator, self.track, self.rules = simulator, track, rules
         colours = np.zeros(num_cars, np.int64) if colours is None else colours
@@ -212,7 +212,7 @@ class Race:
     def observe(self, cars: IntArray) -> Observations:
         """What the cars (indices, (K,)) see, and the state that a critic reads where it is told."""
         observations = self.simulator.observe(cars)
-        if self._tells_state:
+        if self._with_state:
             observations[CRITIC_STATE] = critic_state(
                 self.track,
                 self.simulator.cars,

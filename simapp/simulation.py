@@ -12,7 +12,7 @@ from contract.state import CarBatch, IntArray, Observations, TrackObjects, UInt8
 from contract.vehicle import STEREO_BASE_M
 from simapp.lidar import Lidar
 from simapp.nearby import around, rivals_of
-from simapp.tracks import Track
+from simapp.road import Track
 
 STEREO = "STEREO_CAMERAS"
 

@@ -9,7 +9,7 @@ from contract.conditions import Conditions, RandomizationConfig
 from contract.config import EvaluationConfig, TrainingConfig
 from contract.state import STEP_S
 from simapp.race import Race
-from simapp.tracks import Track
+from simapp.road import Track
 
 Start = Callable[[int, int, np.random.Generator], None]
 """Begins an episode: (car, episode, the episode's own random numbers)."""

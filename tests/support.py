@@ -12,8 +12,8 @@ from contract.conditions import Conditions
 from contract.errors import InputError
 from contract.state import CarBatch, Controls, FloatArray, IntArray, Observations, Poses, TrackObjects
 from contract.vehicle import MAX_STEERING_RAD, WHEELBASE_M
+from simapp.road.validation import crossed_rows
 from simapp.tracks import Track
-from simapp.tracks.validation import crossed_rows
 from simapp.vehicle import drive_cars, place_cars
 
 RADIUS_M, WIDTH_M = 3.0, 0.8

@@ -22,7 +22,7 @@ from simapp.camera.scenery import SeenLists, Solids, rasteriser_textures, standi
 from simapp.camera.sky import draw_skies, sky_grey, sky_table
 from simapp.camera.standing import draw_standing
 from simapp.camera.textures import textures_of
-from simapp.tracks import Track
+from simapp.road import Track
 from simapp.worlds.form import World
 
 MAX_TEXELS = 34_000_000

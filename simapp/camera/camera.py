@@ -16,7 +16,7 @@ from simapp.camera.kernel import place_lenses
 from simapp.camera.occlusion import put_back
 from simapp.camera.pinhole import front_camera
 from simapp.camera.rasterise import draw_bodies
-from simapp.tracks import Track
+from simapp.road import Track
 from simapp.worlds.form import World
 
 FRAMES_AT_ONCE = 64

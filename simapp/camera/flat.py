@@ -18,7 +18,7 @@ from simapp.camera.kernel import STRIP, STRIP_WIDTH
 from simapp.camera.lighting import Surfaces, light_at
 from simapp.camera.pyramid import Pyramid
 from simapp.camera.textures import Textures, alpha_at, texel_at
-from simapp.tracks import Track
+from simapp.road import Track
 from simapp.worlds.form import World
 
 HIGHEST_M, LOWEST_M = 0.004, -0.08

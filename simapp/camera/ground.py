@@ -20,7 +20,7 @@ from simapp.camera.look import (
     TILE_MM,
     SurfaceTextures,
 )
-from simapp.tracks import Track
+from simapp.road import Track
 
 # what is printed on the 2018 track, in inches: 3, 1, 2, 4; measured in frames of the real simulator
 LINE_WIDTH_M = 0.0762

@@ -20,8 +20,8 @@ from simapp.camera.pinhole import front_camera
 from simapp.gazebo import wire
 from simapp.gazebo.process import Install, Screen, Server
 from simapp.gazebo.world import CameraSize, write_world
+from simapp.road import Track
 from simapp.simulation import Simulation
-from simapp.tracks import Track
 from simapp.vehicle.drive import Makes, commands_in_force, place_cars, remember_commands
 
 Answer = TypeVar("Answer", bound=NDArray[Any])

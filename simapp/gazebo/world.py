@@ -30,7 +30,7 @@ from simapp.camera.look import (
 )
 from simapp.gazebo import car as makes
 from simapp.gazebo.imported import GazeboScenery, scenery_of
-from simapp.tracks import Track
+from simapp.road import Track
 from simapp.worlds import World
 
 SUBSTEPS = 12

@@ -15,7 +15,7 @@ from simapp.camera.look import WALL_MARGIN_M
 from simapp.contact import outlines
 from simapp.lidar.kernel import cast_rays
 from simapp.lidar.standing import Outlines, meet_outlines
-from simapp.tracks import Track
+from simapp.road import Track
 from simapp.worlds.form import World
 
 MOUNT_X_M, MOUNT_Z_M = 0.02913, 0.16145

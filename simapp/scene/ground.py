@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from contract.state import FloatArray, IntArray, UInt8Array
 from simapp.camera.ground import Road, paint_ground_rgb
 from simapp.camera.look import TILE_MM, WALL_MARGIN_M, textures
+from simapp.road import Track
 from simapp.scene import looks
 from simapp.scene.scenery import Scenery
-from simapp.tracks import Track
 from simapp.worlds import World
 from simapp.worlds.above import from_above, is_ground
 

@@ -11,13 +11,13 @@ from contract.state import FloatArray, IntArray, ObjectKind, UInt8Array
 from contract.vehicle import BOX_LENGTH_M, BOX_WIDTH_M, CAR_COLORS, LENGTH_M, WIDTH_M
 from simapp.camera.look import WALL_HEIGHT_M
 from simapp.camera.pinhole import Pinhole
+from simapp.road import Track
 from simapp.scene import looks
 from simapp.scene.bodies import Bodies
 from simapp.scene.ground import ColourGround
 from simapp.scene.kernel import build_triangles, draw_ground, draw_plan, draw_shadows, draw_triangles
 from simapp.scene.meshes import HINGES_M, mesh_table
 from simapp.scene.views import FRONT, PIP, TOPVIEW, VIEWS, Plan, pinhole_of
-from simapp.tracks import Track
 
 MAP_CAR_PX = 30.0
 """Cars on the map are at least this long: larger than life on large tracks."""

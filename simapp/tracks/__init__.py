@@ -1,7 +1,8 @@
-"""Tracks: the route geometry, the shipped catalog, and the racer's own route files."""
+"""Tracks by their names: the shipped catalog, the racer's own route files, and imported worlds."""
 
-from simapp.tracks.library import SHIPPED, available_tracks, load_track, parse_route
-from simapp.tracks.track import Projection, Track, heading_difference
+from simapp.road import Projection, Track, heading_difference
+from simapp.road.route_file import parse_route
+from simapp.tracks.library import SHIPPED, available_tracks, load_track
 
 __all__ = [
     "SHIPPED",

@@ -19,8 +19,8 @@ import numpy as np
 from contract.errors import InputError
 from contract.rollout import added
 from contract.state import FloatArray
-from simapp.tracks.track import Track
-from simapp.tracks.validation import MAX_WIDTH_M, MIN_WIDTH_M
+from simapp.road import Track
+from simapp.road.validation import MAX_WIDTH_M, MIN_WIDTH_M
 
 SPACING_M = 0.15
 """Distance of waypoints, as in reinvent_base (0.1501 m)."""

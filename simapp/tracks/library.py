@@ -1,29 +1,24 @@
 """Find tracks by name: shipped ones, the racer's own, or a file's path."""
 
 import difflib
-import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from contract.errors import InputError, InputWarning
+from simapp.road import Track
+from simapp.road.route_file import read_route
+from simapp.road.validation import crossed_rows, signed_area_m2
 from simapp.tracks.design import load_design
-from simapp.tracks.track import Track
-from simapp.tracks.validation import crossed_rows, signed_area_m2
+from simapp.worlds.common import Paint
+from simapp.worlds.form import JSON_FILE, ROUTE_FILE, is_world
+from simapp.worlds.looks import dressed
 from simapp.worlds.packed import WORLD_SUFFIX, unpacked
-
-if TYPE_CHECKING:
-    from simapp.worlds.common import Paint
 
 SHIPPED = "shipped"
 _CATALOG = Path(__file__).parent / "catalog"
 _SUFFIXES = (".npy", ".track")
-_WORLD = ("world.json", "route.npy")
-"""What makes a folder an imported world (simapp.worlds.form)."""
 
 
 def load_track(name_or_path: str, search: Sequence[Path] = ()) -> Track:
@@ -44,17 +39,13 @@ def load_track(name_or_path: str, search: Sequence[Path] = ()) -> Track:
 
 
 def _dressed(track: Track, name: str, look: str, search: Sequence[Path]) -> Track:
-    from simapp.worlds.looks import dressed  # which imports the track
-
     worn = _files(search).get(look)
-    giver = worn[0] if worn is not None and (worn[0] / _WORLD[0]).is_file() else None
+    giver = worn[0] if worn is not None and is_world(worn[0]) else None
     return dressed(track, name, look, giver, _paint(track))
 
 
-def _paint(track: Track) -> "Paint":
+def _paint(track: Track) -> Paint:
     """What is said of a track's look beside its file."""
-    from simapp.worlds.common import Paint
-
     own = None if track.source in ("memory", SHIPPED) or track.world is not None else Path(track.source)
     return Paint() if own is None else Paint.beside(own)
 
@@ -90,7 +81,7 @@ def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:
     for folder in reversed(search):
         for suffix in reversed(_SUFFIXES):
             files.update({path.stem: (path, str(path)) for path in sorted(folder.glob(f"*{suffix}"))})
-        worlds = sorted(path.parent for path in folder.glob(f"[!.]*/{_WORLD[0]}"))
+        worlds = sorted(path.parent for path in folder.glob(f"[!.]*/{JSON_FILE}"))
         files.update({path.name: (path, str(path)) for path in worlds})
     return files
 
@@ -98,8 +89,8 @@ def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:
 def _load_file(path: Path, source: str) -> Track:
     if path.suffix == ".track":
         return load_design(path, source)
-    if all((path / name).is_file() for name in _WORLD):
-        track = Track(path.name, read_route(path / _WORLD[1]), source=source, world=path)
+    if is_world(path) and (path / ROUTE_FILE).is_file():
+        track = Track(path.name, read_route(path / ROUTE_FILE), source=source, world=path)
     else:
         track = Track(path.stem, read_route(path), source=source, world=_packed_world(path))
     rows = crossed_rows(track.route).tolist()
@@ -118,30 +109,6 @@ def _packed_world(route: Path) -> Path | None:
     """The folder of the world that lies packed beside a route file, as runs keep it; None where there is none."""
     packed = route.with_name(f"{route.stem}{WORLD_SUFFIX}")
     return unpacked(packed.read_bytes(), str(packed)) if packed.is_file() else None
-
-
-def read_route(path: Path) -> np.ndarray:
-    """The array of a .npy file; InputError when it cannot be read or holds no plain array."""
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise InputError(
-            str(path), problem.strerror or str(problem), "a route file can be read", "check the path"
-        ) from problem
-    return parse_route(content, str(path))
-
-
-def parse_route(content: bytes, where: str) -> np.ndarray:
-    """The array of a .npy file's content, never unpickling anything; InputError when it holds no plain array."""
-    try:
-        return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
-    except Exception as problem:  # numpy's reader lets through whatever a broken header makes it do
-        raise InputError(
-            where,
-            str(problem),
-            "a route file is a whole .npy file with a plain array of numbers",
-            "save it with numpy.save(path, route) from a float array",
-        ) from problem
 
 
 def _in_direction(track: Track, direction: str, name: str) -> Track:

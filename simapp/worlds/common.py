@@ -20,7 +20,7 @@ from contract.errors import InputError
 from contract.fields import check_keys, fields_of, number, read_text, read_value
 from contract.state import FloatArray, UInt8Array
 from contract.yamlfile import read_entries
-from simapp.tracks.track import Track
+from simapp.road import Track
 from simapp.worlds.form import Light, Material, Scene, World, WorldPicture
 from simapp.worlds.sdf import SUN
 from simapp.worlds.solids import quads

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from contract.errors import InputError, InputWarning
 from contract.state import FloatArray
-from simapp.tracks.library import read_route
-from simapp.tracks.track import Track
+from simapp.road import Track
+from simapp.road.route_file import read_route
 from simapp.worlds.collada import MAX_MESH_BYTES, MAX_TRIANGLES, Part, read_mesh
 from simapp.worlds.copies import WorldSource
 from simapp.worlds.form import Material, Visual, World, WorldPicture

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from contract.errors import InputError
 from contract.host import cache_folder
 from contract.state import FloatArray
-from simapp.tracks.track import Track
+from simapp.road import Track
 from simapp.worlds.common import Paint, common_world
 from simapp.worlds.dae_file import dae_of
 from simapp.worlds.form import JSON_FILE, Visual, World, is_world

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.state import FloatArray
+from simapp.road.route_file import parse_route
+from simapp.road.validation import crossed_rows
 from simapp.tracks import Track
 from simapp.tracks.design import parse_track
-from simapp.tracks.library import parse_route
-from simapp.tracks.validation import crossed_rows
 from tests.fuzzing import ODD_WORDS, damaged_bytes, damaged_text, examples, value_or_error
 from tests.support import ring
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import simapp.tracks.track
+import simapp.road.track
 import undercut
 import undercut.api
 from contract.errors import InputError
@@ -21,7 +21,7 @@ def test_the_examples_of_the_docstrings_hold(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()
     order = {"train": 0}  # the others drive what it has trained
-    for module in (undercut.api, simapp.tracks.track):
+    for module in (undercut.api, simapp.road.track):
         for test in sorted(finder.find(module), key=lambda it: order.get(it.name.rpartition(".")[2], 1)):
             runner.run(test)
     assert runner.summarize(verbose=False).attempted > 15 and runner.failures == 0

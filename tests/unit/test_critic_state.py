@@ -35,7 +35,7 @@ class _Straight:
 
 def race(cars: int = 1, config: RaceConfig | None = None) -> Race:
     rewards = [lambda params: 1.0] * cars
-    return Race(BlindSimulator(cars), circle(), RaceRules(30), rewards, config=config or RaceConfig(), tells_state=True)
+    return Race(BlindSimulator(cars), circle(), RaceRules(30), rewards, config=config or RaceConfig(), with_state=True)
 
 
 def state(it: Race, distance_m: float, offset_m: float = 0.0, turn_rad: float = 0.0) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_rollouts_hold_it_beside_what_is_seen_and_the_wire_checks_it() -> None:
         assert np.isfinite(states).all() and np.abs(states).max() < 8.0
         assert states[0, SPEED] == 0.0 < states[5, SPEED]
     assert np.array_equal(rollouts[1].observations[CRITIC_STATE], alone[0].observations[CRITIC_STATE])
-    rules = RolloutRules.of(MODEL, 100, tells_state=True)
+    rules = RolloutRules.of(MODEL, 100, with_state=True)
     message, body = read_worker_message(rollout_to_bytes(rollouts[0], "a" * 16, 1, "b" * 64), rules.most_bytes)
     got = rollout_of(message, body, rules)  # type: ignore[arg-type]
     assert np.array_equal(got.observations[CRITIC_STATE], rollouts[0].observations[CRITIC_STATE])

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contract.state import FloatArray
+from simapp.road.kernels import BOUNDARY_M
 from simapp.tracks import Track, available_tracks, heading_difference, load_track
-from simapp.tracks.kernels import BOUNDARY_M
 from tests.conftest import SHARED_REFERENCE
 
 PUBLIC = sorted((SHARED_REFERENCE / "tracks").glob("*.npy"))

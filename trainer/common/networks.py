@@ -120,7 +120,7 @@ def state_embedder() -> dict[str, Any]:
     return {CRITIC_STATE: layers}
 
 
-def spaces(metadata: ModelMetadata, tells_state: bool = False) -> Any:
+def spaces(metadata: ModelMetadata, with_state: bool = False) -> Any:
     """rl_coach's SpacesDefinition: grey cameras, lidars, the simulator's state where a critic reads it, and actions as
     the policy's head puts them out."""
     from rl_coach.spaces import (
@@ -139,7 +139,7 @@ def spaces(metadata: ModelMetadata, tells_state: bool = False) -> Any:
         return VectorObservationSpace(shape[0])
 
     observations = {name: observation(shape) for name, shape in metadata.observation_shapes().items()}
-    if tells_state:
+    if with_state:
         observations[CRITIC_STATE] = observation((CRITIC_STATE_SIZE,))
     size = metadata.actions.size
     continuous = isinstance(metadata.actions, ContinuousActions)

@@ -183,10 +183,10 @@ REPLAY = "replay"
 class ReplayAgent(CheckpointedAgent):
     """Base class of the off-policy agents, whose memory is part of every checkpoint."""
 
-    def __init__(self, metadata: ModelMetadata, memory_bytes: int = MEMORY_BYTES, tells_state: bool = False) -> None:
-        """With `tells_state` it remembers the simulator's state for a critic, beside what the sensors saw."""
+    def __init__(self, metadata: ModelMetadata, memory_bytes: int = MEMORY_BYTES, with_state: bool = False) -> None:
+        """With `with_state` it remembers the simulator's state for a critic, beside what the sensors saw."""
         self._memory_bytes = memory_bytes
-        shapes = {**metadata.observation_shapes(), **({CRITIC_STATE: (CRITIC_STATE_SIZE,)} if tells_state else {})}
+        shapes = {**metadata.observation_shapes(), **({CRITIC_STATE: (CRITIC_STATE_SIZE,)} if with_state else {})}
         self._sensors: Sensors = {
             name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32)) for name, shape in shapes.items()
         }

@@ -22,8 +22,8 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import CLOCKWISE, FIELDS, evaluation_params, read_training_params, training_params
 from contract.simtrace import log_lines
 from contract.stores.local import LocalStore, replace_folder
+from simapp.road.validation import signed_area_m2
 from simapp.tracks import Track
-from simapp.tracks.validation import signed_area_m2
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from undercut.interchange.layouts import MAX_IMPORT_BYTES, Naming
 from undercut.runs.run import Run

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from contract.errors import InputError
 from contract.state import FloatArray, IntArray
-from simapp.tracks.kernels import first_overlap
+from simapp.road.kernels import first_overlap
 
 MIN_WIDTH_M, MAX_WIDTH_M = 0.3, 3.0
 """Real roads are 0.6..1.4 m wide: outside of this the file is in other units or its edges are mixed up."""

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from contract.state import BoolArray, FloatArray, IntArray, Poses
-from simapp.tracks.kernels import edge_points
-from simapp.tracks.line import Line, Ring, near
-from simapp.tracks.validation import checked_route, signed_area_m2
+from simapp.road.kernels import edge_points
+from simapp.road.line import Line, Ring, near
+from simapp.road.validation import checked_route, signed_area_m2
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Track:
         >>> track.closed, round(track.length_m, 2)
         (True, 17.72)
         """
-        from simapp.tracks.library import load_track
+        from simapp.tracks import load_track
 
         return load_track(name_or_path, [Path("tracks")])
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from contract.state import BoolArray, FloatArray, IntArray, Poses
-from simapp.tracks.kernels import BOUNDARY_M, near_segments, points_in_ring, project_points
+from simapp.road.kernels import BOUNDARY_M, near_segments, points_in_ring, project_points
 
 BANDS = 128
 """Horizontal bands of a ring, so that a point is compared with the few sides in its own."""
