@@ -57,12 +57,12 @@ _BELOW_BFLOAT16 = _BELOW_AVX512 | {"AVX512_CORE", "AVX512_CORE_VNNI"}
 def session_threads(threads: int | None) -> tuple[int, int]:
     """Cores for one TensorFlow operation, and operations at a time, on `threads` cores (default: the usable ones).
 
-    Two towers, or two batches of frames, side by side on half the cores each are faster than one after the other on all
-    of them. TensorFlow keeps one pool of threads a process, made by the first session: trainer and policy must agree.
+    All cores for each operation: a critic of the simulator's state leaves one tower to update, and half of the cores
+    would wait. Two towers or batches of frames then share the cores at no loss. TensorFlow keeps one pool of threads a
+    process, made by the first session: trainer and policy must agree.
     """
     cores = threads or usable_cores()
-    streams = min(cores, 2)
-    return -(-cores // streams), streams
+    return cores, min(cores, 2)
 
 
 def quiet_import(name: str) -> Any:
