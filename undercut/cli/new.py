@@ -27,10 +27,10 @@ def new(
         str | None,
         typer.Option(metavar="TRACK", help="follow this track's racing line, with its actions", show_default=False),
     ] = None,
-    count: Annotated[int, typer.Option(help="actions of --race-line")] = 12,
+    count: Annotated[int, typer.Option(help="actions of --race-line")] = 21,
     margin: Annotated[
         float, typer.Option(help="metres that --race-line keeps its wheels further inside than the rules ask for")
-    ] = 0.1,
+    ] = 0.05,
 ) -> None:
     """Write a folder with reward function, metadata, hyperparameters and run parameters, ready to train and to edit."""
     from undercut.scaffold.new import Wish, new_folder

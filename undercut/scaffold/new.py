@@ -38,8 +38,8 @@ class Wish:
     race: str = "TIME_TRIAL"
     track: str = "paddock"
     race_line: bool = False
-    margin_m: float = 0.1
-    count: int = 12
+    margin_m: float = 0.05
+    count: int = 21
 
 
 def new_folder(wish: Wish, at: Path) -> list[Path]:
@@ -155,7 +155,7 @@ _OBJECTS = {
 }
 _TRAIN = "undercut train {name} --folder {name}"
 _PACE = f"""{_TRAIN} --minutes 30 --iterations 10000 --steps 100000000 \\
-    --clean-evaluations 0 --workers 2 --learning critic=state --learning anneal_steps=300000"""
+    --clean-evaluations 0 --workers 2 --learning critic=state --learning anneal_steps=250000"""
 """Half an hour of two cores, where a training to clean laps would stop at the first ones."""
 _README = """\
 # {name}
