@@ -81,9 +81,8 @@ class DqnAgent(ReplayAgent):
         self._memory.add(rollouts)
         rng = np.random.default_rng([self._seed, iteration])
         end = self._dqn.count(driven)
-        steps = range(end - driven + self._playing_steps, end + 1, self._playing_steps)
         losses: list[float] = []
-        for count in steps:
+        for count in range(end - driven + self._playing_steps, end + 1, self._playing_steps):
             batch = self._memory.sample(rng, self._batch_size)
             losses.append(self._dqn.step(batch, f"iteration {iteration}, minibatch {len(losses)}"))
             if count // self._copy_steps > (count - self._playing_steps) // self._copy_steps:
