@@ -14,7 +14,7 @@ not only the last one's, whose few numbers would often hide a difference in the 
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Results = Sequence[NDArray[Any]]
+Results = Iterable[NDArray[Any]]
 """The results of every layer for a batch: arrays (K, ...)."""
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.runtime import quiet_import
 from simapp.blocks import Results
@@ -53,16 +52,20 @@ class Probe:
         }
 
     def results(self, size: int) -> Results:
-        """The results of every layer, of each product by itself, and of what follows the last ones: arrays (K, ...)."""
+        """The results of every layer, of each product by itself, and of what follows the last ones: arrays (K, ...).
+
+        One after the other: those of a large network for many frames together are more than the network.
+        """
         run = self._session.run
-        found: list[NDArray[Any]] = run(
+        yield from run(
             self._wanted, {name: np.repeat(values[None], size, axis=0) for name, values in self._frame.items()}
         )
         for (given, end), terms in zip(self._products, self._terms, strict=True):
-            found.append(run(end, {given: np.tile(terms, (size, *[1] * (terms.ndim - 1)))}))
+            yield run(end, {given: np.tile(terms, (size, *[1] * (terms.ndim - 1)))})
         for k in range(HEAD_ROWS if self._rows else 0):
-            found += run(self._heads, {it: np.repeat(rows[k : k + 1], size, axis=0) for it, rows in self._rows.items()})
-        return found
+            yield from run(
+                self._heads, {it: np.repeat(rows[k : k + 1], size, axis=0) for it, rows in self._rows.items()}
+            )
 
 
 def shape_of(graph: Any) -> bytes:
