@@ -66,11 +66,12 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_resume_leave_what_an_uninterrupted_run_leaves(racer: Path, how: signal.Signals) -> None:
     train("run", 3)
     whole, run = racer / "whole", racer / "runs" / "run"
     run.rename(whole)
-    assert stop_in_second_iteration(signal.SIGINT) == 130
+    assert stop_in_second_iteration(how) == 130
     # whichever iteration was under way is finished and saved
     assert 1 <= len(json.loads((run / artifacts.ITERATIONS).read_text())) <= 2
     assert (run / artifacts.TRAINING_PLOT).is_file()

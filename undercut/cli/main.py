@@ -3,6 +3,7 @@
 import signal
 import sys
 import warnings
+from types import FrameType
 from typing import NoReturn, TextIO
 
 import typer
@@ -130,10 +131,19 @@ def show_input_warnings() -> None:
     warnings.showwarning = show
 
 
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """A container's stop, or a service's, is what a Ctrl-C would be now: a training finishes and saves its iteration.
+
+    Not a SIGINT of our own, which a shell's background jobs ignore.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    (handler if callable(handler) else signal.default_int_handler)(number, frame)
+
+
 def main() -> NoReturn:
     """Run the command line. Every error of ours is a message; another one is a bug and shows its traceback."""
     show_input_warnings()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a container's stop is a Ctrl-C
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     settle_cache()
     status = 0
     try:
