@@ -62,6 +62,7 @@ def stop_in_second_iteration(how: signal.Signals) -> int:
         status = process.wait(timeout=PATIENCE_S)
     print("".join(said))  # pytest shows it when the test fails
     assert sum(line.startswith("    0 ") for line in said) == 1
+    assert any("finishing and saving this iteration" in line for line in said) == (how != signal.SIGKILL)
     return status
 
 
