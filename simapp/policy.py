@@ -70,8 +70,9 @@ class FrozenPolicy:
 
     def replace(self, pb: bytes) -> None:
         """Drive with another frozen graph from now on; on InputError the old one stays."""
-        blocks = self._found_blocks(pb)  # first, so that the probe's network is gone before this one is built
-        graph, self._inputs, outputs = self._imported(self._read(pb))
+        read = self._read(pb)
+        blocks = self._found_blocks(read)  # first, so that the probe's network is gone before this one is built
+        graph, self._inputs, outputs = self._imported(read)
         self._close_session()
         self._outputs = [_before_softmax(tensor) for tensor in outputs]
         self._softmax = self._outputs[0] is not outputs[0]
@@ -82,7 +83,7 @@ class FrozenPolicy:
         """Sensor name -> (K, ...) in, K distributions out."""
         count = len(observations[self._metadata.camera])
         if self._pb and count > self._streams * self._blocks.sizes[-1]:
-            self._blocks, self._pb = self._found_blocks(self._pb, self._blocks), b""
+            self._blocks, self._pb = self._found_blocks(self._read(self._pb), self._blocks), b""
         batches, begin = [], 0
         for frames, size in self._blocks.split(count, self._streams):
             batches.append(({name: observations[name][begin : begin + frames] for name in self._inputs}, size))
@@ -140,12 +141,12 @@ class FrozenPolicy:
     def _ends(self) -> tuple[str, str, list[str]]:
         """Where the graph's inputs are, where its outputs, and their names."""
         if self._metadata.algorithm == "sac":
-            network, head, names = SAC_NETWORK, "sac_policy_head_0", ["policy_mean", "policy_log_std"]
-            head = f"{network}/network_0/{head}"
+            network, head = SAC_NETWORK, "network_0/sac_policy_head_0"
+            names = ["policy_mean", "policy_log_std"]
         else:
-            network, head, names = NETWORK, f"{NETWORK}/network_1/ppo_head_0", ["policy"]
-            names += ["policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else []
-        return network, head, ["policy"] if self._mode_only else names
+            network, head = NETWORK, "network_1/ppo_head_0"
+            names = ["policy", "policy_std"] if isinstance(self._metadata.actions, ContinuousActions) else ["policy"]
+        return network, f"{network}/{head}", ["policy"] if self._mode_only else names
 
     def _rule(self) -> str:
         _, head, names = self._ends()
@@ -158,7 +159,7 @@ class FrozenPolicy:
     def _wrong(found: str, rule: str) -> InputError:
         return InputError("model.pb", found, rule, "use the model_metadata.json that the model was trained with")
 
-    def _found_blocks(self, pb: bytes, known: Blocks | None = None) -> Blocks:
+    def _found_blocks(self, read: Any, known: Blocks | None = None) -> Blocks:
         """The batch sizes for this network here, with `known` ones the large ones too; on a GPU, whose kernels are
         others, those that are tried. A graph of anybody's has its frames one by one, as on a car."""
         if self._mode_only:
@@ -166,8 +167,8 @@ class FrozenPolicy:
         candidates = LARGE_BLOCKS if known else BLOCKS[self._precision]
         if self._tf.config.list_physical_devices("GPU"):
             return Blocks((*(known.sizes if known else ()), *candidates))
-        key = (self._precision, self._cores, shape_of(self._read(pb)), candidates)
-        return blocks_of(key, lambda: self._probed(with_noise(self._read(pb)), candidates, known))
+        key = (self._precision, self._cores, shape_of(read), candidates)
+        return blocks_of(key, lambda: self._probed(with_noise(read), candidates, known))
 
     def _probed(self, noisy: Any, candidates: tuple[int, ...], known: Blocks | None) -> Blocks:
         """Found by a network with weights of noise, so that no unit is idle and every policy's blocks are the same."""
