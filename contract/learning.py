@@ -43,6 +43,11 @@ class LearningConfig(Strict):
             raise ValueError(f"{' and '.join(sorted(ends))} without anneal_steps; say in how many training steps")
         return self
 
+    @property
+    def reads_state(self) -> bool:
+        """Whether values are estimated from the simulator's state, which rollouts then hold."""
+        return self.critic == "state"
+
     def shares_at(self, steps: int) -> tuple[float, float]:
         """Of lr and of entropy's weight after so many training steps."""
         if not self.anneal_steps:

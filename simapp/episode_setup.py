@@ -33,8 +33,8 @@ def episode_setups(
     ranges = config.randomization if config.enable_domain_randomization else None
 
     def scene(track: Track, is_reversed: bool) -> EpisodeSetup:
-        with_state = config.learning.critic == "state"
-        race = Race(simulator, track, rules, rewards, is_reversed, config.race, with_state=with_state)
+        reads_state = config.learning.reads_state
+        race = Race(simulator, track, rules, rewards, is_reversed, config.race, with_state=reads_state)
         return EpisodeSetup(race, conditioned(race, ranges, round_robin(race, training, worlds)))
 
     scenes = [scene(track, config.reverse_dir)]

@@ -48,7 +48,7 @@ def check_learning(learning: LearningConfig, metadata: ModelMetadata, preset: Pa
     if only_ppo and metadata.algorithm == "sac":
         rule = "options of clipped PPO, which goes over its steps in epochs and in order; SAC draws single ones"
         raise InputError("learning", ", ".join(only_ppo), rule, "leave them out")
-    if learning.mirror and learning.critic == "state" and metadata.algorithm == "sac":
+    if learning.mirror and learning.reads_state and metadata.algorithm == "sac":
         rule = "SAC's critic judges actions, and the simulator's state has no mirror image"
         raise InputError("learning", "mirror, critic", rule, "leave one of the two out")
     if learning.mirror:

@@ -1,7 +1,6 @@
 """Tracks by their names: the shipped catalog, the racer's own route files, and imported worlds."""
 
 from simapp.road import Projection, Track, heading_difference
-from simapp.road.route_file import parse_route
 from simapp.tracks.library import SHIPPED, available_tracks, load_track
 
 __all__ = [
@@ -11,5 +10,4 @@ __all__ = [
     "available_tracks",
     "heading_difference",
     "load_track",
-    "parse_route",
 ]

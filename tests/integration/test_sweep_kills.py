@@ -14,13 +14,15 @@ import pytest
 
 from contract import artifacts
 from contract.channels.redis_log import RedisLog
+from contract.config import RunConfig
 from contract.errors import ChannelError
 from contract.host import REDIS_PASSWORD_FILE, REDIS_URL
 from tests.conftest import REPO
 from tests.patience import until
 from tests.redis_server import RedisServer
 from trainer.iterations import read_iterations
-from undercut.runs.run import Run
+from undercut.exit_codes import INTERRUPTED
+from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD, Run
 
 UNDERCUT = str(Path(sys.executable).parent / "undercut")
 ITERATIONS = 2
@@ -152,6 +154,35 @@ def test_kill_9_of_trials_and_of_the_sweep_loses_and_doubles_nothing(folder: Pat
     assert "goes on" in sweep.told()
     until("the end of what the killed sweep left", lambda: not trainings(folder))
     assert (folder / "sweeps" / "s" / "sweep.html").read_text().count(f"s-{count:04d}") >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGTERM", "the sweep is gone"])
+def test_a_trial_that_is_stopped_finishes_and_saves_its_iteration(how: str, folder: Path) -> None:
+    os.chdir(folder)
+    training = {"max_iterations": 50, "max_episode_steps": 20, "min_eval_trials": 1, "clean_evaluations": 0}
+    config = RunConfig.build({"name": "s-0001", "cars": 4, "training": training}, "test")
+    hyperparameters = folder / "hyperparameters.json"
+    hyperparameters.write_text('{"num_episodes_between_training": 5, "num_epochs": 3, "batch_size": 32}')
+    run = Run.create(config, DEFAULT_REWARD, DEFAULT_METADATA, hyperparameters)
+    command = [sys.executable, "-P", "-m", "undercut.backends.local.trials", "s-0001"]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log) as process,
+    ):
+        until("an iteration", lambda: process.poll() is not None or bool(read_iterations(run.store)), 0.05)
+        if how == "SIGTERM":
+            process.send_signal(signal.SIGTERM)
+        else:
+            assert process.stdin is not None
+            process.stdin.close()
+        until("the trial's end", lambda: process.poll() is not None, 0.05)
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.close()
+    said = (folder / "log").read_text()
+    assert process.returncode == INTERRUPTED and "finishing and saving this iteration" in said, said
+    done = len(read_iterations(run.store))
+    assert 1 <= done < 50 and said.count("\n    ") >= done, said
 
 
 @pytest.mark.slow

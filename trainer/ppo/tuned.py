@@ -65,7 +65,7 @@ class TunedUpdate:
         self.entropy_weight = v1.placeholder_with_default(np.float32(settings.beta_entropy), (), "entropy_weight")
         self.pairs = v1.placeholder(tf.int32, [None, 2], "pairs")
         known = {variable.ref() for variable in v1.global_variables()}
-        self.critic = StateCritic(settings.loss_type == "huber", seed) if learning.critic == "state" else None
+        self.critic = StateCritic(settings.loss_type == "huber", seed) if learning.reads_state else None
         head = online.output_heads[1]
         policy_loss = head.surrogate_loss - self.entropy_weight * head.entropy
         if learning.smoothness:

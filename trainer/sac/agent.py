@@ -92,7 +92,7 @@ class SacAgent(ReplayAgent):
 
         self._hyperparameters, self._seed, self._learning = hyperparameters, seed, learning
         self._mirror = Mirror(metadata) if learning.mirror else None
-        reads_state = learning.critic == "state"
+        reads_state = learning.reads_state
         super().__init__(metadata, memory_bytes, reads_state)
         gpu = bool(tf.config.list_physical_devices("GPU"))
         graph = tf.Graph()

@@ -3,7 +3,6 @@
 import signal
 import sys
 import warnings
-from types import FrameType
 from typing import NoReturn, TextIO
 
 import typer
@@ -41,7 +40,7 @@ from undercut.cli import worker as worker_cli
 from undercut.cli import worlds as worlds_cli
 from undercut.cli.completion import complete_by_name
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
-from undercut.terminal import say
+from undercut.terminal import as_ctrl_c, say
 
 app = typer.Typer(no_args_is_help=True, help="Train AWS DeepRacer models on your own machine.")
 app.add_typer(tracks_cli.app, name="tracks")
@@ -131,19 +130,10 @@ def show_input_warnings() -> None:
     warnings.showwarning = show
 
 
-def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
-    """A container's stop, or a service's, is what a Ctrl-C would be now: a training finishes and saves its iteration.
-
-    Not a SIGINT of our own, which a shell's background jobs ignore.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    (handler if callable(handler) else signal.default_int_handler)(number, frame)
-
-
 def main() -> NoReturn:
     """Run the command line. Every error of ours is a message; another one is a bug and shows its traceback."""
     show_input_warnings()
-    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    signal.signal(signal.SIGTERM, as_ctrl_c)
     settle_cache()
     status = 0
     try:

@@ -248,7 +248,8 @@ def _quietly(hyperparameters: Path, algorithm: str) -> Hyperparameters:
 def track_of(store: Place, name: str) -> "Track":
     """The track of that name or path: by a name the run's own copy goes first, since the racer's file may have changed;
     by a path it stands in for a file that is not here."""
-    from simapp.tracks import Track, load_track, parse_route  # numba takes a second to import; --help should not
+    from simapp.road.route_file import parse_route
+    from simapp.tracks import Track, load_track  # numba takes a second to import; --help should not
     from simapp.worlds.packed import unpacked
 
     path, key = Path(name), artifacts.own_track(Path(name).stem)

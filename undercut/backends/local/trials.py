@@ -15,6 +15,7 @@ from contract.errors import HeldError, InputError, UndercutError
 from contract.host import REDIS_PASSWORD_FILE, REDIS_URL
 from undercut.exit_codes import BAD_INPUT, FAILED, INTERRUPTED
 from undercut.sweep.backend import TrialLostError
+from undercut.terminal import as_ctrl_c
 
 _POLL_S = 0.5
 STOP_S = 900.0
@@ -129,8 +130,8 @@ def _end_with_the_sweep() -> None:
 
 def main() -> NoReturn:
     """`python -m undercut.backends.local.trials RUN`, with the command line's exit codes."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may have it ignored
+    signal.signal(signal.SIGTERM, as_ctrl_c)
     threading.Thread(target=_end_with_the_sweep, daemon=True).start()
     status = 0
     try:

@@ -131,8 +131,8 @@ def rollout_source(run: Run, workers: int, say: Callable[[str], None]) -> Iterat
         end, arguments = RedisChannel(redis, run.config.name), ["--run", run.config.name]
         say(f"rollouts come over Redis at {redis}")
     patience = {} if redis is None or workers else {"worker_patience_s": MEET_S}
-    with_state = run.config.learning.critic == "state"
-    rules = RolloutRules.of(run.files.metadata, run.config.training.max_episode_steps, with_state)
+    reads_state = run.config.learning.reads_state
+    rules = RolloutRules.of(run.files.metadata, run.config.training.max_episode_steps, reads_state)
     try:
         source = RemoteRollouts(end, job_of(run), rules, say, expected=max(workers, 1), **patience)
     except BaseException:
