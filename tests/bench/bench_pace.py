@@ -145,7 +145,7 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
         panel.axhline(1.0, color="black", linewidth=0.8)
         for standing in {it.get("standing_by_limit") for it in runs if it["track"] == track} - {None}:
             panel.axhline(standing, color="black", linewidth=0.8, linestyle="--")
-        panel.set(title=track, xlabel="minutes", ylim=(0.95, 2.2))
+        panel.set(title=track, xlabel="minutes", ylim=(0.98, 1.6))
         panel.grid(alpha=0.3)
     for number, label in enumerate(labels):
         panels[0].plot([], [], color=f"C{number}", label=label)

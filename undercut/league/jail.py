@@ -23,7 +23,7 @@ from undercut.league.rules import SubmissionLimits
 
 BUNDLE = "submission.tar.gz"
 START_S = 120.0
-"""Importing TensorFlow and reading the submission may take so long."""
+"""Importing TensorFlow and reading the submission may take so much of a processor's time: five seconds usually."""
 _MAX_FILE_BYTES = 1 << 30
 _MAX_FILES = 512
 

@@ -155,7 +155,7 @@ _OBJECTS = {
 }
 _TRAIN = "undercut train {name} --folder {name}"
 _PACE = f"""{_TRAIN} --minutes 30 --iterations 10000 --steps 100000000 \\
-    --clean-evaluations 0 --workers 2 --learning critic=state --learning anneal_steps=250000"""
+    --clean-evaluations 0 --workers 2 --learning critic=state --learning anneal_steps=400000"""
 """Half an hour of two cores, where a training to clean laps would stop at the first ones."""
 _README = """\
 # {name}
