@@ -130,6 +130,9 @@ class TrainingConfig(Strict):
     round_robin_advance_dist: float = param(
         "ROUND_ROBIN_ADVANCE_DIST", 0.05, ge=0, le=1, description="lap fraction that it moves on by"
     )
+    start_line_share: float = param(
+        "START_LINE_SHARE", 0.0, ge=0, le=1, description="share of episodes that begin as an evaluation's laps do"
+    )
     start_position_offset: float = param("START_POSITION_OFFSET", 0.0, ge=0, le=1, description="lap fraction")
     max_episode_steps: int = Field(default=2_000, ge=20, description="longer episodes are cut, and bootstrapped")
     best_model_metric: Literal["progress", "reward", "laptime"] = param(

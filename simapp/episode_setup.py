@@ -35,7 +35,7 @@ def episode_setups(
     def scene(track: Track, is_reversed: bool) -> EpisodeSetup:
         reads_state = config.learning.reads_state
         race = Race(simulator, track, rules, rewards, is_reversed, config.race, with_state=reads_state)
-        return EpisodeSetup(race, conditioned(race, ranges, round_robin(race, training, worlds)))
+        return EpisodeSetup(race, conditioned(race, ranges, round_robin(race, training, evaluation, worlds)))
 
     scenes = [scene(track, config.reverse_dir)]
     if training.alternate_driving_direction:

@@ -213,7 +213,7 @@ def _drive(file: str, races: Sequence[int], randomised: bool) -> None:
     import numpy as np
 
     from contract.conditions import RandomizationConfig
-    from contract.config import RaceConfig, TrainingConfig
+    from contract.config import EvaluationConfig, RaceConfig, TrainingConfig
     from contract.metadata import ContinuousActions, ModelMetadata
     from contract.protocols import ActionDistribution, Phase, RolloutOrder
     from contract.state import Observations
@@ -243,7 +243,7 @@ def _drive(file: str, races: Sequence[int], randomised: bool) -> None:
     for k in races:
         race = Race(simulator, track, RaceRules(STEPS), [lambda params: 1.0] * CARS, False, configs[k])
         ranges = RandomizationConfig() if randomised else None
-        start = conditioned(race, ranges, round_robin(race, TrainingConfig()))
+        start = conditioned(race, ranges, round_robin(race, TrainingConfig(), EvaluationConfig()))
         collect(race, AnyAction(), metadata, order, start, seed=0)
 
 

@@ -15,16 +15,21 @@ Start = Callable[[int, int, np.random.Generator], None]
 """Begins an episode: (car, episode, the episode's own random numbers)."""
 
 
-def round_robin(race: Race, config: TrainingConfig, worlds: int = 1) -> Start:
+def round_robin(race: Race, config: TrainingConfig, scatter: EvaluationConfig, worlds: int = 1) -> Start:
     """The start moves on by ROUND_ROBIN_ADVANCE_DIST of the lap each episode; open tracks always start at row 0.
 
-    Of several worlds each has its own round, since every so many-th episode drives there.
+    START_LINE_SHARE of the episodes begin where the first one does, scattered as `start_line` does. Of several worlds
+    each has its own round, since every so many-th episode drives there.
     """
 
     def start(car: int, episode: int, random: np.random.Generator) -> None:
-        distance_m = _round_robin_m(config, race.track, episode // worlds)
+        turn, clock_s = episode // worlds, _clock_s(race, episode * (config.min_eval_trials + 1))
+        distance_m = _round_robin_m(config, race.track, turn)
         race.furnish(car, random, distance_m)
-        race.start(car, distance_m, clock_s=_clock_s(race, episode * (config.min_eval_trials + 1)))
+        if _at_start_line(config, turn + 1) > _at_start_line(config, turn):
+            race.start(car, distance_m, *_scattered(scatter, random), clock_s, beside=scatter.start_beside)
+        else:
+            race.start(car, distance_m, clock_s=clock_s)
 
     return start
 
@@ -58,8 +63,15 @@ def start_line(race: Race, config: EvaluationConfig) -> Start:
 
 def _round_robin_m(config: TrainingConfig, track: Track, episode: int) -> float:
     """Centre-line distance at which a training's episode starts."""
-    advance = episode * config.round_robin_advance_dist if config.change_start_position and track.closed else 0.0
+    before, advance = _at_start_line(config, episode), 0.0
+    if config.change_start_position and track.closed and _at_start_line(config, episode + 1) == before:
+        advance = (episode - before) * config.round_robin_advance_dist
     return (config.start_position_offset + advance) % 1.0 * track.length_m
+
+
+def _at_start_line(config: TrainingConfig, episodes: int) -> int:
+    """How many of the first `episodes` begin at the start line by START_LINE_SHARE, the very first one among them."""
+    return math.ceil(episodes * config.start_line_share)
 
 
 def _scattered(config: EvaluationConfig, random: np.random.Generator) -> tuple[float, float]:

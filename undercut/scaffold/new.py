@@ -117,7 +117,7 @@ def _params(wish: Wish, race: str) -> str:
         'JOB_TYPE: "TRAINING"',
         f'MODEL_NAME: "{wish.name}"',
     ]
-    best = {"BEST_MODEL_METRIC": "laptime"} if wish.race_line else {}
+    best = {"BEST_MODEL_METRIC": "laptime", "START_LINE_SHARE": "0.5"} if wish.race_line else {}
     for key, value in {"WORLD_NAME": wish.track, "RACE_TYPE": race, **_EPISODES, **best, **_OBJECTS[race]}.items():
         line = f'{key}: "{value}"'
         lines.append(f"{line:<39s} # {field_of(FIELDS['TRAINING'][key]).description}")
