@@ -27,7 +27,7 @@ def round_robin(race: Race, config: TrainingConfig, scatter: EvaluationConfig, w
         distance_m = _round_robin_m(config, race.track, turn)
         race.furnish(car, random, distance_m)
         if _at_start_line(config, turn + 1) > _at_start_line(config, turn):
-            race.start(car, distance_m, *_scattered(scatter, random), clock_s, beside=scatter.start_beside)
+            race.start(car, distance_m, *_scattered(scatter, random), clock_s)
         else:
             race.start(car, distance_m, clock_s=clock_s)
 
