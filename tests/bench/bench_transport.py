@@ -29,7 +29,7 @@ import numpy as np
 
 from contract.channels.redis import RedisChannel, RedisWorkerEnd
 from contract.channels.unix import UnixChannel, UnixWorkerEnd
-from contract.config import RunConfig, TrainingConfig
+from contract.config import EvaluationConfig, RunConfig, TrainingConfig
 from contract.metadata import ModelMetadata
 from contract.protocols import ActionDistribution, Phase, RolloutOrder, TrainerEnd, WorkerEnd
 from contract.rollout import Rollout
@@ -67,7 +67,7 @@ def rollouts(metadata: ModelMetadata) -> list[Rollout]:
     rewards: list[Callable[[dict[str, object]], float]] = [lambda params: 1.0] * EPISODES
     race = Race(simulator, load_track("paddock"), RaceRules(2_000), rewards)
     order = RolloutOrder(Phase.training, 0, 0, EPISODES)
-    return collect(race, Straight(), metadata, order, round_robin(race, TrainingConfig()), 3)
+    return collect(race, Straight(), metadata, order, round_robin(race, TrainingConfig(), EvaluationConfig()), 3)
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

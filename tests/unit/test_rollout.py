@@ -35,7 +35,9 @@ class Fixed:
 def drive(num_cars: int, order: RolloutOrder, *probabilities: float, max_steps: int = 400) -> list[Rollout]:
     race = Race(BlindSimulator(num_cars), circle(), RaceRules(max_steps), [lambda params: 1.0] * num_cars)
     start = (
-        round_robin(race, TrainingConfig()) if order.phase == Phase.training else start_line(race, EvaluationConfig())
+        round_robin(race, TrainingConfig(), EvaluationConfig())
+        if order.phase == Phase.training
+        else start_line(race, EvaluationConfig())
     )
     return collect(race, Fixed(*probabilities), METADATA, order, start, seed=4)
 
