@@ -124,6 +124,7 @@ NUMBERS = [
     ("training.off_track_penalty", 0.0, 0.0, INFINITE),
     ("training.collision_penalty", 0.0, 0.0, INFINITE),
     ("training.round_robin_advance_dist", 0.05, 0.0, 1.0),
+    ("training.start_line_share", 0.0, 0.0, 1.0),
     ("training.start_position_offset", 0.0, 0.0, 1.0),
     ("training.max_episode_steps", 2_000, 20, INFINITE),
     ("evaluation.number_of_trials", 5, 1, 1_000),
