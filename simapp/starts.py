@@ -26,7 +26,7 @@ def round_robin(race: Race, config: TrainingConfig, scatter: EvaluationConfig, w
         turn, clock_s = episode // worlds, _clock_s(race, episode * (config.min_eval_trials + 1))
         distance_m = _round_robin_m(config, race.track, turn)
         race.furnish(car, random, distance_m)
-        if _at_start_line(config, turn + 1) > _at_start_line(config, turn):
+        if _is_at_start_line(config, turn):
             race.start(car, distance_m, *_scattered(scatter, random), clock_s)
         else:
             race.start(car, distance_m, clock_s=clock_s)
@@ -63,15 +63,19 @@ def start_line(race: Race, config: EvaluationConfig) -> Start:
 
 def _round_robin_m(config: TrainingConfig, track: Track, episode: int) -> float:
     """Centre-line distance at which a training's episode starts."""
-    before, advance = _at_start_line(config, episode), 0.0
-    if config.change_start_position and track.closed and _at_start_line(config, episode + 1) == before:
-        advance = (episode - before) * config.round_robin_advance_dist
+    advance = 0.0
+    if config.change_start_position and track.closed and not _is_at_start_line(config, episode):
+        advance = (episode - _at_start_line(config, episode)) * config.round_robin_advance_dist
     return (config.start_position_offset + advance) % 1.0 * track.length_m
 
 
 def _at_start_line(config: TrainingConfig, episodes: int) -> int:
     """How many of the first `episodes` begin at the start line by START_LINE_SHARE, the very first one among them."""
     return math.ceil(episodes * config.start_line_share)
+
+
+def _is_at_start_line(config: TrainingConfig, episode: int) -> bool:
+    return _at_start_line(config, episode + 1) > _at_start_line(config, episode)
 
 
 def _scattered(config: EvaluationConfig, random: np.random.Generator) -> tuple[float, float]:
