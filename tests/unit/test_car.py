@@ -269,6 +269,7 @@ def test_formats_of_trained_looking_policies_agree(kind: str) -> None:
     assert by_format[CarFormat.tflite_int8].size < 0.3 * by_format[CarFormat.tflite].size
 
 
+@pytest.mark.slow
 def test_a_format_that_drives_otherwise_is_refused() -> None:
     model = metadata("discrete", NETWORKS[0], "FRONT_FACING_CAMERA")
     lap, graph = a_lap(model), what_drives(policy_of(model))

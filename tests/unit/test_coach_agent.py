@@ -5,12 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from contract.errors import CheckpointError, InputError, TrainingError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from simapp.policy import FrozenPolicy
+from tests.own_process import in_own_process
 from tests.stock_coach import CAMERA, episode, metadata
 from trainer.agents import CoachAgent
 
@@ -352,10 +354,20 @@ def test_weights_that_are_not_finite_stop_training(fresh: CoachAgent) -> None:
 @pytest.mark.slow
 def test_deeper_networks_train_and_export(network: str) -> None:
     model = metadata(network=network)
+    graph, expected = in_own_process(_trained_and_exported, model)
+    said = in_own_process(_probabilities, graph, model)
+    np.testing.assert_allclose(said, expected, rtol=0, atol=1e-6)
+
+
+def _trained_and_exported(model: ModelMetadata) -> tuple[bytes, NDArray[np.float32]]:
+    """The agent's graph after an update, and its own probabilities."""
     agent = CoachAgent(model, Hyperparameters(batch_size=8, num_epochs=1), seed=1)
     agent.train([episode(0, 8, model)], 0)
-    seen = episode(5, 2, model).observations
-    said = FrozenPolicy(agent.export(), model).distribution(seen).probabilities
-    _, (expected,) = agent._ppo.evaluate(seen)
+    _, (probabilities,) = agent._ppo.evaluate(episode(5, 2, model).observations)
+    return agent.export(), np.asarray(probabilities)
+
+
+def _probabilities(graph: bytes, model: ModelMetadata) -> NDArray[np.float32]:
+    said = FrozenPolicy(graph, model).distribution(episode(5, 2, model).observations).probabilities
     assert said is not None
-    np.testing.assert_allclose(said, expected, rtol=0, atol=1e-6)
+    return np.asarray(said, np.float32)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from contract.errors import CheckpointError, InputError, TrainingError
@@ -13,6 +14,7 @@ from contract.protocols import ActionDistribution
 from contract.rollout import Rollout
 from simapp.policy import FrozenPolicy
 from simapp.rollout import OngoingEpisode, choose
+from tests.own_process import in_own_process
 from tests.stock_coach import CAMERA, episode, metadata
 from tests.untrained import DEEPEST, sac_metadata
 from trainer.agents import SacAgent, make_agent
@@ -289,15 +291,24 @@ def test_the_same_seed_gives_the_same_agent(fresh: SacAgent, start: dict[str, by
     ids=["plain", "shallow", "stereo and lidar"],
 )
 def test_other_networks_train_resume_and_export(model: ModelMetadata) -> None:
+    graph, expected = in_own_process(_resumed_and_exported, model)
+    np.testing.assert_allclose(in_own_process(_means, graph, model), expected, atol=1e-6)
+
+
+def _resumed_and_exported(model: ModelMetadata) -> tuple[bytes, NDArray[np.float32]]:
+    """The graph of an agent that was taken back and went on to the same report, and its own means."""
     agent = SacAgent(model, HYPERPARAMETERS, seed=1)
     agent.train([drive(0, 8, model)], 0)
     middle = agent.save()
     report = agent.train([drive(1, 8, model)], 1)
     agent.restore(middle)
     assert agent.train([drive(1, 8, model)], 1) == report
-    seen = drive(5, 2, model).observations
-    said = FrozenPolicy(agent.export(), model).distribution(seen)
     online = agent._sac.networks["policy"].online_network
-    feed = {online.inputs[name]: values for name, values in seen.items()}
+    feed = {online.inputs[name]: values for name, values in drive(5, 2, model).observations.items()}
+    return agent.export(), np.asarray(agent._session.run(online.output_heads[0].policy_mean, feed))
+
+
+def _means(graph: bytes, model: ModelMetadata) -> NDArray[np.float32]:
+    said = FrozenPolicy(graph, model).distribution(drive(5, 2, model).observations)
     assert said.mean is not None
-    np.testing.assert_allclose(said.mean, agent._session.run(online.output_heads[0].policy_mean, feed), atol=1e-6)
+    return np.asarray(said.mean, np.float32)

@@ -85,7 +85,8 @@ def test_what_starts_at_the_line_is_scattered_as_laps_of_an_evaluation_are() -> 
 def test_of_any_number_of_episodes_the_share_starts_at_the_line(share: float, count: int) -> None:
     """Never more than one from it, and with positions a seventh of a lap apart told by where they start."""
     config = TrainingConfig(start_line_share=share, round_robin_advance_dist=1 / 7)
-    places = [_round_robin_m(config, circle(), episode) / circle().length_m for episode in range(count)]
+    course = circle()
+    places = [_round_robin_m(config, course, episode) / course.length_m for episode in range(count)]
     moving = [round(place * 7) % 7 for place in places if place > 1e-6]
     assert moving == [turn % 7 for turn in range(1, 400) if turn % 7][: len(moving)], "each place in turn"
     at_line = sum(place <= 1e-6 for place in places)
