@@ -70,8 +70,12 @@ def _round_robin_m(config: TrainingConfig, track: Track, episode: int) -> float:
 
 
 def _at_start_line(config: TrainingConfig, episodes: int) -> int:
-    """How many of the first `episodes` begin at the start line by START_LINE_SHARE, the very first one among them."""
-    return math.ceil(episodes * config.start_line_share)
+    """How many of the first `episodes` begin at the start line by START_LINE_SHARE, the very first one among them; with
+    ALTERNATE_DRIVING_DIRECTION as many of either direction's."""
+    share, ways = config.start_line_share, 2 if config.alternate_driving_direction else 1
+    rounds, more = divmod(episodes, ways)
+    before, after = math.ceil(rounds * share), math.ceil((rounds + 1) * share)
+    return ways * before + more * (after - before)
 
 
 def _is_at_start_line(config: TrainingConfig, episode: int) -> bool:

@@ -60,6 +60,10 @@ def test_a_share_of_the_episodes_starts_at_the_line_and_the_others_go_round_all_
     for trained in (5, 6):
         found, _ = begun(lambda race, trained=trained: between(race, half, STILL, trained), 0)  # type: ignore[misc]
         assert found == pytest.approx(places[trained], abs=1e-9)
+    # either direction has its own
+    both = half.model_copy(update={"alternate_driving_direction": True})
+    places = [begun(lambda race: round_robin(race, both, STILL), episode)[0] for episode in range(8)]
+    assert places == pytest.approx([0.25, 0.25, 0.25, 0.35, 0.25, 0.25, 0.45, 0.55], abs=1e-3)
     # of two worlds each has a first one there
     assert begun(lambda race: round_robin(race, half, STILL, 2), 3)[0] == pytest.approx(0.25, abs=1e-3)
 
