@@ -1,7 +1,6 @@
 """CoachAgent: determinism, resume, export, checkpoints, and what it does when training fails."""
 
 import json
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -33,10 +32,9 @@ def start(agent: CoachAgent) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def fresh(agent: CoachAgent, start: dict[str, bytes]) -> Iterator[CoachAgent]:
+def fresh(agent: CoachAgent, start: dict[str, bytes]) -> CoachAgent:
     agent.restore(start)
-    yield agent
-    agent.restore(start)
+    return agent
 
 
 @pytest.fixture(scope="module")
