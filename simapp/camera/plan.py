@@ -48,13 +48,15 @@ class ScanPlan:
 
 
 def scan_plan(camera: Pinhole, texels_m: FloatArray, farthest_m: float) -> ScanPlan:
-    """Lines for mip levels of texels_m (L,), up to farthest_m ahead.
+    """Lines for mip levels of texels_m (L,), up to farthest_m ahead; the last one at most four times as far.
 
     A pixel's footprint is longer than wide by about distance / height, so a far row needs many lines. The rows' filter
     is a triangle two rows high, so neighbouring rows share their lines.
     """
     top = camera.horizon_row + camera.focal_px * camera.height_m / farthest_m / math.cos(camera.pitch_rad) ** 2
     positions, spacings = _place_lines(*camera.numbers, camera.height, top, camera.horizon_row)
+    # the last line's middle can lie beyond the horizon, where there is no ground
+    positions = np.maximum(positions, camera.horizon_row + (top - camera.horizon_row) / 4)
     ahead, _ = camera.ground(np.array(camera.width / 2), positions)
     depth = ahead * math.cos(camera.pitch_rad) + camera.height_m * math.sin(camera.pitch_rad)
     step = depth / camera.focal_px

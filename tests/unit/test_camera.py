@@ -1,8 +1,10 @@
 """The front camera's geometry, world and promises; how near it comes to slow rendering is in test_camera_quality."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
@@ -317,6 +319,20 @@ def test_rows_are_whole_means_of_lines_around_their_middle() -> None:
         assert weights.sum() == WEIGHT_ONE
         assert weights @ positions[used] / WEIGHT_ONE == pytest.approx(row + 0.5, abs=0.08)
         assert abs(positions[used] - (row + 0.5)).max() <= 1.0
+
+
+@given(st.floats(-0.06, 0.06), st.floats(-0.01, 0.01), st.floats(5.0, 150.0))
+@example(pitch_rad=0.027, height_m=0.0, farthest_m=150.0)
+def test_every_line_is_on_the_ground_wherever_the_horizon_lies(
+    pitch_rad: float, height_m: float, farthest_m: float
+) -> None:
+    """Domain randomisation turns the camera; in open worlds the farthest rows are within a pixel of the horizon."""
+    plain = front_camera()
+    camera = replace(plain, pitch_rad=plain.pitch_rad + pitch_rad, height_m=plain.height_m + height_m)
+    plan = scan_plan(camera, 0.002 * np.exp2(np.arange(7.0)), farthest_m)
+    assert np.isfinite(plan.ahead_m).all() and np.isfinite(plan.step_m).all()
+    assert plan.ahead_m.min() > 0.0 and plan.ahead_m.max() < 4.2 * farthest_m
+    assert plan.level.min() >= 0 and plan.level.max() <= 6
 
 
 def test_textures_keep_the_colours_that_were_measured() -> None:
