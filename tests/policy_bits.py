@@ -23,8 +23,8 @@ from contract.state import Observations
 from simapp.policy import FrozenPolicy
 from tests.stock_coach import episode
 
-FRAMES = 12
-EXAMPLES = 5
+FRAMES = 20
+EXAMPLES = 6
 CAPPED = ("batchnorm", "lidar", "shallow")
 """Policies that are looked at under caps: all kinds of layers. To find a network's sizes of batches takes a second."""
 
@@ -41,7 +41,7 @@ def check(policy: FrozenPolicy, observations: Observations) -> bytes:
     assert len({row.tobytes() for row in alone}) > FRAMES // 2, "frames of different contents"
 
     @settings(max_examples=EXAMPLES, deadline=None, database=None)
-    @example([*range(FRAMES)] * 5)  # more than there are places in the small batches
+    @example([*range(FRAMES), *range(FRAMES), *range(FRAMES)])  # more than there are places in the small batches
     @given(st.lists(st.integers(0, FRAMES - 1), min_size=1, max_size=3 * FRAMES))
     def beside_each_other(rows: list[int]) -> None:
         np.testing.assert_array_equal(said(policy, observations, rows), alone[rows])
