@@ -28,7 +28,7 @@ from contract.metrics import parse_training_metrics
 from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
 from simapp.tracks import load_track
-from tests.bench.record import RESULTS, write_result
+from tests.bench.record import RESULTS, machine, write_result
 from tests.conftest import SHARED_REFERENCE
 from undercut.sweep.scores import evaluations
 
@@ -84,6 +84,7 @@ def run(track: str, seed: int, minutes: float, learning: Sequence[str], options:
     whole = [lap for lap in laps if lap["reset_count"] == 0 and lap["completion_percentage"] == 100]
     clean = [lap["elapsed_time_in_milliseconds"] / 1000 for lap in whole]
     return {
+        "machine": machine(),
         "track": Path(track).stem,
         "seed": seed,
         "limit_s": round(limit_s, 3),
