@@ -70,9 +70,12 @@ class Scope(StrEnum):
 FOR_PICTURES = ("scene.", "camera.ground._cover_points")
 WORLDS = (
     "camera.flat.",
-    "camera.kernel.render_open_frames",
+    "camera.kernel.draw_open_ground",
     "camera.mixing.",
     "camera.occlusion.",
+    "camera.open_frames.",
+    "camera.scenery.",
+    "camera.shading.",
     "camera.sky.",
     "camera.standing.",
     "camera.textures.",

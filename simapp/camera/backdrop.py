@@ -8,19 +8,19 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.state import CAMERA_HEIGHT, FloatArray, IntArray, UInt8Array
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, UInt8Array
 from simapp.camera.effects import STAIN_TEXEL_M, Greys, Views, stain_tile
 from simapp.camera.flat import FAR_M, Reach, bake_ground, flat_triangles, road_height_m
 from simapp.camera.ground import Road, paint_ground
-from simapp.camera.kernel import render_frames, render_open_frames
+from simapp.camera.kernel import render_frames
 from simapp.camera.lighting import GREY, Surfaces
 from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
+from simapp.camera.open_frames import render_open_frames
 from simapp.camera.pinhole import Pinhole
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
 from simapp.camera.scenery import SeenLists, Solids, rasteriser_textures, standing_solids
-from simapp.camera.sky import draw_skies, sky_grey, sky_table
-from simapp.camera.standing import draw_standing
+from simapp.camera.sky import sky_grey, sky_table
 from simapp.camera.textures import textures_of
 from simapp.road import Track
 from simapp.worlds.form import World
@@ -36,6 +36,7 @@ LEVELS = 7
 
 Bounds = tuple[float, float, float, float, float]
 Depths = NDArray[np.float32]
+NO_DEPTHS = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
 
 
 class Backdrop(Protocol):
@@ -63,13 +64,18 @@ class Backdrop(Protocol):
     def scene(self, pinhole: Pinhole) -> Any:
         """What `draw` needs for frames with this pinhole."""
 
-    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
-        """Draw ground, sky and the room's walls of frames[rows]."""
-
-    def draw_standing(
-        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
+    def draw(
+        self,
+        rows: IntArray,
+        lenses: FloatArray,
+        scene: Any,
+        views: Views,
+        frames: UInt8Array,
+        depths: Depths = NO_DEPTHS,
+        first: int = 0,
     ) -> None:
-        """Draw what stands over all frames (K, ...), and 1 / depth of it into depths (K, ...) or (0, ...)."""
+        """Draw frames[rows]; 1 / depth of what stands in front of the ground is put into depths (D, ...), whose first
+        is that of frame `first`, if there are any."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -124,15 +130,19 @@ class Room:
         farthest_m = math.hypot(self.room[2] - self.room[0], self.room[3] - self.room[1])
         return pinhole.numbers, scan_plan(pinhole, self.pyramid.texels_m, farthest_m).arrays
 
-    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
+    def draw(
+        self,
+        rows: IntArray,
+        lenses: FloatArray,
+        scene: Any,
+        views: Views,
+        frames: UInt8Array,
+        depths: Depths = NO_DEPTHS,
+        first: int = 0,
+    ) -> None:
         camera, plan = scene
         look = (views.shades, views.tones, self._stains)
         render_frames(rows, lenses, camera, self.room, *look, self.pyramid.arrays, plan, frames)
-
-    def draw_standing(
-        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
-    ) -> None:
-        """The walls are drawn with the ground, and nothing stands in front of them."""
 
 
 _rooms: WeakValueDictionary[tuple[bytes, bool], Room] = WeakValueDictionary()
@@ -212,25 +222,25 @@ class OpenWorld:
         horizon = pinhole.horizon_row
         first = next((r for r in range(CAMERA_HEIGHT) if plan.count[r] > 0), CAMERA_HEIGHT)
         sky_rows = min(max(math.ceil(horizon + 1.0), first), CAMERA_HEIGHT)
-        return pinhole.numbers, plan.arrays, (horizon, first), max(sky_rows, 0)
+        return pinhole.numbers, plan.arrays, max(sky_rows, 0), horizon
 
-    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, frames: UInt8Array) -> None:
-        camera, plan, sky, sky_rows = scene
-        draw_skies(rows, lenses, camera, self._sky, views.shades[:, 4], sky_rows, frames)
-        reach = (*self.reach.origin_m, 1.0 / self.reach.cell_m, self.reach.level)
-        look = (views.tones, self._stains)
-        render_open_frames(rows, lenses, camera, sky, *look, self.pyramid.arrays, reach, plan, frames)
-
-    def draw_standing(
-        self, lenses: FloatArray, cameras: FloatArray, shades: FloatArray, frames: UInt8Array, depths: Depths
+    def draw(
+        self,
+        rows: IntArray,
+        lenses: FloatArray,
+        scene: Any,
+        views: Views,
+        frames: UInt8Array,
+        depths: Depths = NO_DEPTHS,
+        first: int = 0,
     ) -> None:
-        if self.is_hiding:
-            draw_standing(
-                lenses, cameras, shades, self.solids, self._textures, self.lists.arrays, frames, depths, _NO_MARKS
-            )
-
-
-_NO_MARKS = np.zeros(0, np.int64)
+        camera, plan, sky_rows, horizon = scene
+        reach = (*self.reach.origin_m, 1.0 / self.reach.cell_m, self.reach.level)
+        sky = (self._sky, sky_rows, horizon)
+        ground = (views.tones, self._stains, self.pyramid.arrays, reach, plan)
+        stand = (self.solids, self._textures, self.lists.arrays)
+        shades = (views.scenery, views.shades[:, 4])
+        render_open_frames(rows, first, lenses, camera, sky, *shades, *ground, *stand, frames, depths)
 
 
 def _background(world: World) -> float:

@@ -104,13 +104,19 @@ class Camera:
 
         cameras = np.empty((x.size, 4))
 
-        def draw_what_stands(part: slice) -> None:
-            lens, camera, drawn = lenses[part], cameras[part], frames[part]
+        def draw_some(first: int, last: int) -> None:
+            part = slice(first, last)
             is_hiding = bodies is not None and self.backdrop.is_hiding
-            depths = np.zeros((len(drawn) if is_hiding else 0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
-            self.backdrop.draw_standing(lens, camera, views.scenery[part], drawn, depths)
+            depths = np.zeros((last - first if is_hiding else 0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
+            for change, rows in views.pinholes:
+                mine = rows if last - first == x.size else rows[(rows >= first) & (rows < last)]
+                if mine.size > 0:
+                    scene = self._scene(change)
+                    cameras[mine] = scene[0]
+                    self.backdrop.draw(mine, lenses, scene, views, frames, depths, first)
             if bodies is None:
                 return
+            lens, camera, drawn = lenses[part], cameras[part], frames[part]
             before = drawn.copy() if is_hiding else drawn
             look_of, object_x, object_y, turn = (values[part] for values in bodies)
             seen = (look_of, object_x, object_y, turn, self._tables, REACH_M, room)
@@ -119,16 +125,11 @@ class Camera:
                 put_back(lens, camera, look_of, object_x, object_y, REACH_M, before, depths, drawn)
 
         def draw(first: int, last: int) -> None:
-            part = slice(first, last)
-            for change, rows in views.pinholes:
-                mine = rows if last - first == x.size else rows[(rows >= first) & (rows < last)]
-                if mine.size > 0:
-                    scene = self._scene(change)
-                    cameras[mine] = scene[0]
-                    self.backdrop.draw(mine, lenses, scene, views, frames)
-            for begin in range(first, last, FRAMES_AT_ONCE):
-                draw_what_stands(slice(begin, min(begin + FRAMES_AT_ONCE, last)))
+            at_once = max(last - first, 1) if bodies is None else FRAMES_AT_ONCE
+            for begin in range(first, last, at_once):
+                draw_some(begin, min(begin + at_once, last))
             if not views.is_plain:
+                part = slice(first, last)
                 finish_frames(views.blur_px[part], views.noise[part], views.keys[part], frames[part])
 
         parts = min(threads, x.size)

@@ -115,7 +115,7 @@ def bake_ground(
     if starts[-1] >= 2**31:
         raise ValueError(f"the ground of {world.name} is too large: {starts[-1]} texels")
     # pages that are never written take no memory; NumPy would ask for huge ones everywhere
-    memory = mmap.mmap(-1, int(starts[-1]) * 2)
+    memory = _pages(int(starts[-1]) * 2)
     pairs = np.frombuffer(memory, np.uint16)
     dense = next((level for level in range(LEVELS) if 2 * (starts[-1] - starts[level]) <= DENSE_BYTES), LEVELS)
     if dense < LEVELS and hasattr(mmap, "MADV_HUGEPAGE"):
@@ -146,6 +146,13 @@ def bake_ground(
         )
     pyramid = Pyramid(pairs, starts[:-1].astype(np.int64), rows, columns, texels, origins_m=origins, resident=baked)
     return pyramid, road.reach()
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Memory of this process alone: what may be shared is given huge pages on few systems."""
+    if hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return mmap.mmap(-1, size)
 
 
 def _seen_m(texel_m: float) -> float:

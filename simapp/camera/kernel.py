@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -31,6 +32,9 @@ _LOW_BYTES = np.uint32(0x00FF00FF)
 
 NODE = 16
 """Pixels between the places of a row where stains are looked up."""
+
+AHEAD = 4
+"""Lines whose texels are on their way from memory while one is looked up."""
 
 WALL_CLEARANCE_M = 0.05
 """A lens is drawn from inside the room, at least this far from every wall, wherever the car is."""
@@ -68,19 +72,47 @@ load_2x2: Any = intrinsic(_load_2x2_of)
 """load_2x2(pairs, index) in compiled code, which passes the typing context by itself."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def sample_line(pairs, start, strip, u_max, v_max, u0, v0, du, dv, index, texels, out):  # type: ignore[no-untyped-def]
-    """One line of bilinear lookups: positions are 16.16 fixed point, `out` (CAMERA_WIDTH,) uint16 is 8.8.
+def _prefetch_of(typingctx: Any, pairs: Any, index: Any) -> Any:
+    """Ask for the cache line of pairs[index], without waiting."""
 
-    Three passes, because only the loads in the middle one do not vectorise. What lies off the map is never seen, since
-    the room's walls stand within it: there only the loads must stay in bounds.
-    """
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        wide = args[1] if args[1].type.width == 64 else builder.sext(args[1], ir.IntType(64))
+        pointer = builder.bitcast(builder.gep(array.data, [wide]), byte)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")  # type: ignore[no-untyped-call]
+        # to read, into all caches, data
+        builder.call(function, [pointer, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.none(pairs, index), codegen
+
+
+prefetch: Any = intrinsic(_prefetch_of)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def place_line(pairs, start, strip, u_max, v_max, u0, v0, du, dv, index):  # type: ignore[no-untyped-def]
+    """Where one line's texels are: index (CAMERA_WIDTH,) int32. They are far apart in memory, so it is asked for them
+    before they are needed. What lies off the map is never seen, since the room's walls stand within it: there only the
+    loads must stay in bounds."""
     for j in range(CAMERA_WIDTH):
         u = min(max(_i(u0 + _i(_i(j) * du)), _i(0)), u_max)
         v = min(max(_i(v0 + _i(_i(j) * dv)), _i(0)), v_max)
         column = _i(_i(u >> 16) & _i(STRIP - 1))
         row = _i(start + _i(_i(v >> 16) * _i(STRIP_WIDTH)))
         index[j] = _i(_i(_i(_i(u >> _STRIP_SHIFT) * strip) + row) + column)
+    for j in range(CAMERA_WIDTH):
+        prefetch(pairs, index[j])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def look_up_line(pairs, index, u0, v0, du, dv, texels, out):  # type: ignore[no-untyped-def]
+    """One line of bilinear lookups: positions are 16.16 fixed point, `out` (CAMERA_WIDTH,) uint16 is 8.8.
+
+    Three passes with that of `place_line`, because only the loads in the middle one do not vectorise.
+    """
     for j in range(CAMERA_WIDTH):
         texels[j] = load_2x2(pairs, index[j])
     for j in range(CAMERA_WIDTH):
@@ -236,32 +268,40 @@ def _tone_ground(tone, stains, camera, lens, r, factor, total):  # type: ignore[
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample_lines(lens, first_line, finest, pyramid, plan, index, texels, lines):  # type: ignore[no-untyped-def]
+def _sample_lines(lens, first_line, finest, pyramid, plan, places, index, texels, lines):  # type: ignore[no-untyped-def]
     """Look up the plan's lines from first_line on, at no finer level than `finest`; lines (S, CAMERA_WIDTH) uint16."""
     pairs, starts, level_rows, level_columns, per_m, origins = pyramid
     line_ahead, line_step, line_level = plan[0], plan[1], plan[2]
     x, y, ahead_x, ahead_y = lens
-    for s in range(first_line, line_ahead.size):
-        level = max(line_level[s], finest)
-        scale = 65536.0 * per_m[level]
-        # the middle of the leftmost pixel; left of straight ahead is (-ahead_y, ahead_x)
-        left, step = (0.5 * CAMERA_WIDTH - 0.5) * line_step[s], line_step[s]
-        u0 = (x - origins[level, 0] + line_ahead[s] * ahead_x - left * ahead_y) * scale - 32768.0
-        v0 = (y - origins[level, 1] + line_ahead[s] * ahead_y + left * ahead_x) * scale - 32768.0
-        sample_line(
-            pairs,
-            _i(starts[level]),
-            _i(level_rows[level] * STRIP_WIDTH),
-            _i(((level_columns[level] - 1) << 16) - 1),
-            _i(((level_rows[level] - 1) << 16) - 1),
-            _i(u0),
-            _i(v0),
-            _i(step * ahead_y * scale),
-            _i(-step * ahead_x * scale),
-            index,
-            texels,
-            lines[s],
-        )
+    count = line_ahead.size
+    for step_of in range(first_line, count + AHEAD):
+        if step_of < count:
+            s = step_of
+            level = max(line_level[s], finest)
+            scale = 65536.0 * per_m[level]
+            # the middle of the leftmost pixel; left of straight ahead is (-ahead_y, ahead_x)
+            left, step = (0.5 * CAMERA_WIDTH - 0.5) * line_step[s], line_step[s]
+            u0 = (x - origins[level, 0] + line_ahead[s] * ahead_x - left * ahead_y) * scale - 32768.0
+            v0 = (y - origins[level, 1] + line_ahead[s] * ahead_y + left * ahead_x) * scale - 32768.0
+            place = places[s % (AHEAD + 1)]
+            place[0], place[1] = _i(u0), _i(v0)
+            place[2], place[3] = _i(step * ahead_y * scale), _i(-step * ahead_x * scale)
+            place_line(
+                pairs,
+                _i(starts[level]),
+                _i(level_rows[level] * STRIP_WIDTH),
+                _i(((level_columns[level] - 1) << 16) - 1),
+                _i(((level_rows[level] - 1) << 16) - 1),
+                place[0],
+                place[1],
+                place[2],
+                place[3],
+                index[s % (AHEAD + 1)],
+            )
+        s = step_of - AHEAD
+        if s >= first_line:
+            place = places[s % (AHEAD + 1)]
+            look_up_line(pairs, index[s % (AHEAD + 1)], place[0], place[1], place[2], place[3], texels, lines[s])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -276,42 +316,34 @@ def _mix_lines(lines, first, count, weights, total):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def render_open_frames(  # type: ignore[no-untyped-def]
-    rows, lenses, camera, sky, tones, stains, pyramid, reach, plan, frames
-):
-    """Draw the ground below the horizon of frames[rows]; simapp.camera.sky draws what is above it first.
+def draw_open_ground(lens, camera, tone, stains, pyramid, finest, plan, horizon, first_row, work, frame):  # type: ignore[no-untyped-def]
+    """Draw the ground from first_row down; simapp.camera.sky draws what is above the horizon first.
 
-    As `render_frames`, without walls. reach (x, y, 1 / cell, levels (rows, columns)): the finest level that a lens
-    there looks at; outside it is the coarsest one. sky (horizon row, first row with ground) of the pinhole.
+    As `render_frames`, without walls, for one frame. finest is the finest level that may be looked at; work is lines
+    (S, CAMERA_WIDTH) uint16, places, index, texels, factor and total (CAMERA_WIDTH,).
     """
-    line_ahead, first, count, weights = plan[0], plan[3], plan[4], plan[5]
-    lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
-    index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
-    factor, total = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.int32)
-    x0, y0, per_cell, levels = reach
-    coarsest = pyramid[4].size - 1
-    horizon, first_row = sky
-    for k in rows:
-        row_of, column_of = math.floor((lenses[k, 1] - y0) * per_cell), math.floor((lenses[k, 0] - x0) * per_cell)
-        finest = coarsest
-        if 0 <= row_of < levels.shape[0] and 0 <= column_of < levels.shape[1]:
-            finest = levels[row_of, column_of]
-        _sample_lines(lenses[k], 0, finest, pyramid, plan, index, texels, lines)
-        for r in range(first_row, CAMERA_HEIGHT):
-            if count[r] == 0:
-                continue
-            row = frames[k, r]
-            _mix_lines(lines, first[r], count[r], weights[r], total)
-            if tones[k, 9] != _ZERO:
-                _tone_ground(tones[k], stains, camera, lenses[k], r, factor, total)
-            share = _share_before(_f(horizon - (r + 0.5)))
-            if share > _ZERO:
-                for j in range(CAMERA_WIDTH):
-                    ground = _f(_f(total[j]) * _f(1.0 / 65536.0))
-                    row[j] = np.uint8(_i(_f(ground + _f(_f(_f(row[j]) + _HALF - ground) * share))))
-            else:
-                for j in range(CAMERA_WIDTH):
-                    row[j] = np.uint8(total[j] >> 16)
+    first, count, weights = plan[3], plan[4], plan[5]
+    lines, places, index, texels, factor, total = work
+    while first_row < CAMERA_HEIGHT and count[first_row] == 0:
+        first_row += 1
+    if first_row == CAMERA_HEIGHT:
+        return
+    _sample_lines(lens, first[first_row], finest, pyramid, plan, places, index, texels, lines)
+    for r in range(first_row, CAMERA_HEIGHT):
+        if count[r] == 0:
+            continue
+        row = frame[r]
+        _mix_lines(lines, first[r], count[r], weights[r], total)
+        if tone[9] != _ZERO:
+            _tone_ground(tone, stains, camera, lens, r, factor, total)
+        share = _share_before(_f(horizon - (r + 0.5)))
+        if share > _ZERO:
+            for j in range(CAMERA_WIDTH):
+                ground = _f(_f(total[j]) * _f(1.0 / 65536.0))
+                row[j] = np.uint8(_i(_f(ground + _f(_f(_f(row[j]) + _HALF - ground) * share))))
+        else:
+            for j in range(CAMERA_WIDTH):
+                row[j] = np.uint8(total[j] >> 16)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -332,7 +364,8 @@ def render_frames(  # type: ignore[no-untyped-def]
     """
     line_ahead, first, count, weights = plan[0], plan[3], plan[4], plan[5]
     lines = np.empty((line_ahead.size, CAMERA_WIDTH), np.uint16)
-    index, texels = np.empty(CAMERA_WIDTH, np.int32), np.empty(CAMERA_WIDTH, np.uint32)
+    places, index = np.empty((AHEAD + 1, 4), np.int32), np.empty((AHEAD + 1, CAMERA_WIDTH), np.int32)
+    texels = np.empty(CAMERA_WIDTH, np.uint32)
     base, top = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.float32)
     wall, factor = np.empty(CAMERA_WIDTH, np.float32), np.empty(CAMERA_WIDTH, np.float32)
     total = np.empty(CAMERA_WIDTH, np.int32)
@@ -347,7 +380,7 @@ def render_frames(  # type: ignore[no-untyped-def]
             first_row += 1
         first_line = first[first_row] if first_row < CAMERA_HEIGHT else line_ahead.size
 
-        _sample_lines(lenses[k], first_line, 0, pyramid, plan, index, texels, lines)
+        _sample_lines(lenses[k], first_line, 0, pyramid, plan, places, index, texels, lines)
         for r in range(CAMERA_HEIGHT):
             row = frames[k, r]
             has_wall = r - 0.5 < lowest_base

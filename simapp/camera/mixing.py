@@ -2,33 +2,14 @@
 are mixed by the triangle filter with which the real camera's picture is shrunk.
 """
 
-import math
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
-from simapp.camera.kernel import load_2x2
+from simapp.camera.shading import MAX_SLOTS, look_up, place_runs, put_runs
 
 _i, _f = np.int32, np.float32
 
-
-def _bits_of(typingctx: Any, value: Any) -> Any:
-    """The bits of a float32 as int32."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.int32(types.float32), codegen
-
-
-bits_of: Any = intrinsic(_bits_of)
-
-_UNKNOWN = np.float32(-1.0)
-"""A triangle of a single grey that nobody has asked for yet."""
 
 PAD = 8
 """Samples left of the picture in a line: one is used, the others keep lines apart."""
@@ -41,11 +22,6 @@ MAX_SEEN = 1023
 """Triangles that one frame draws at most; what comes later in the list is left out."""
 NAME = np.int32(MAX_SEEN)
 """The bits of a sample that tell its triangle."""
-
-SPAN = 16
-"""Pixels between which textures run straight."""
-NEARBY_PX = 2
-"""Where triangles meet, one is as grey as it was last so near."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -60,21 +36,45 @@ def _run_of_blocks(mask, begin):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def mix(twos, touched, first_row, last_row, planes, tones, seen, pictures, textures, shade, work, frame):  # type: ignore[no-untyped-def]
+def mixing_space():  # type: ignore[no-untyped-def]
+    """Scratch of `mix`."""
+    wide = CAMERA_WIDTH + 2
+    return (
+        np.zeros((CAMERA_HEIGHT + 2, wide), np.int32),
+        np.zeros((CAMERA_HEIGHT + 2, wide), np.float32),
+        np.zeros((2 * CAMERA_HEIGHT + 4, wide), np.int32),
+        np.zeros((2 * CAMERA_HEIGHT + 4, wide), np.int32),
+        np.zeros((3, wide), np.int32),
+        np.zeros(CAMERA_HEIGHT + 2, np.int32),
+        np.empty((MAX_SEEN + 1, 2), np.int32),
+        np.empty((4 * wide, 5), np.int64),
+        np.zeros(CAMERA_HEIGHT + 4, np.int64),
+        np.zeros((4, MAX_SLOTS), np.int32),
+        np.zeros(MAX_SLOTS, np.float32),
+        np.zeros(2 * MAX_SLOTS, np.float32),
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def mix(  # type: ignore[no-untyped-def]
+    twos, touched, first_row, last_row, planes, tones, words_of, seen, places, pictures, textures, shade, work, frame
+):
     """Put the samples over rows first_row..last_row of the frame.
 
     twos (LINES, COLUMNS / 2) int64 are two samples each.
     touched (LINES,) are the blocks of each line where there are samples, a bit each: pixels that none of them reaches
     are left alone.
-    work: scratch of `draw_standing`. `names` (rows + 2, width + 2) is the triangle of a pixel whose four samples agree,
-    else -1; `evens` and `odds` are the samples of the left and right halves of pixels: triangles first, then greys;
-    `near` (rows + 4,) are the blocks of a row with samples in it or next to it.
+    planes, tones, words_of, seen, places are of `simapp.camera.standing.work_space`.
+    work: of `mixing_space`. `names` (rows + 2, width + 2) is the triangle of a pixel whose four samples agree, else -1;
+    `evens` and `odds` are the samples of the left and right halves of pixels: triangles first, then greys; `near`
+    (rows + 4,) are the blocks of a row with samples in it or next to it.
 
     Rows are cut out of these in functions that call no other: there, numba counts no references, which took longer than
     the work itself.
     """
-    names, greys, evens, odds, sums, alone, places, recent, runs, near = work
+    names, greys, evens, odds, sums, alone, recent, runs, near, texels, lights, values = work
     pairs, starts, sizes = textures[0], textures[1], textures[2]
+    white = _i(pairs.size - 2)
     for r in range(first_row - 2, last_row + 3):
         blocks = np.int64(0)
         for s in range(2 * r - 1, 2 * r + 5):
@@ -88,27 +88,30 @@ def mix(twos, touched, first_row, last_row, planes, tones, seen, pictures, textu
         while begin < end:
             first, last = begin * BLOCK, min(end * BLOCK, CAMERA_WIDTH + 2)
             _name_pixels(twos, r, first, last, names, evens, odds)
-            count = _find_runs(r, first, last, names, evens, odds, runs)
+            count = _find_runs(r, first, last, names, evens, odds, words_of, runs)
             if runs[0, 1] == 0 and runs[0, 2] == CAMERA_WIDTH + 2:
                 alone[r + 1] = names[r + 1, 0]
-            _shade_runs(
+            base = MAX_SLOTS * (r & 1)
+            slots = place_runs(
                 runs,
                 count,
                 r,
+                base,
                 planes,
                 tones,
                 seen,
                 pictures,
-                pairs,
                 starts,
                 sizes,
                 shade,
+                white,
                 places,
                 recent,
-                greys,
-                evens,
-                odds,
+                texels,
+                lights,
             )
+            look_up(pairs, slots, texels, lights, values[base : base + MAX_SLOTS])
+            put_runs(runs, count, r, tones, values, greys, evens, odds)
             begin, end = _run_of_blocks(blocks, end)
     for r in range(first_row, last_row + 1):
         if alone[r + 1] >= 0 and alone[r] == alone[r + 1] == alone[r + 2]:
@@ -189,9 +192,10 @@ def _put_whole_row(r, greys, frame):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _find_runs(r, j, stop, names, evens, odds, runs):  # type: ignore[no-untyped-def]
-    """Fill runs (R, 4): triangle, first pixel, last pixel + 1, and whether it is one of several in a pixel; returns how
-    many there are from pixel j to stop - 1. What is nothing, 0, is among them where it is alone."""
+def _find_runs(r, j, stop, names, evens, odds, words_of, runs):  # type: ignore[no-untyped-def]
+    """Fill runs (R, 5): triangle, first pixel, last pixel + 1, and whether it is one of several in a pixel; returns how
+    many there are from pixel j to stop - 1. What is nothing, 0, is among them where it is alone; where several meet
+    that all have one tone, their samples are filled here."""
     here = names[r + 1]
     even0, odd0, even1, odd1 = evens[2 * r + 2], odds[2 * r + 2], evens[2 * r + 3], odds[2 * r + 3]
     count = 0
@@ -212,6 +216,11 @@ def _find_runs(r, j, stop, names, evens, odds, runs):  # type: ignore[no-untyped
             count += 1
         else:
             a, b, c, d = even0[j], odd0[j], even1[j], odd1[j]
+            one, two, three, four = words_of[a], words_of[b], words_of[c], words_of[d]
+            if min(one, two, three, four) >= 0:
+                even0[j], odd0[j], even1[j], odd1[j] = one, two, three, four
+                j = end
+                continue
             for i in range(4):
                 name = a if i == 0 else b if i == 1 else c if i == 2 else d
                 is_new = (i < 1 or name != a) and (i < 2 or name != b) and (i < 3 or name != c)
@@ -220,118 +229,3 @@ def _find_runs(r, j, stop, names, evens, odds, runs):  # type: ignore[no-untyped
                     count += 1
         j = end
     return count
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _shade_runs(  # type: ignore[no-untyped-def]
-    runs,
-    count,
-    r,
-    planes,
-    tones,
-    seen,
-    pictures,
-    pairs,
-    starts,
-    sizes,
-    shade,
-    places,
-    recent,
-    greys,
-    evens,
-    odds,
-):
-    """Greys of the runs of row r, counted from one left of the picture: greys (rows + 2, width + 2) float32 where a
-    triangle has whole pixels, and its samples, which hold a grey in eighths and a one from bit 20 on."""
-    y = r + 0.5
-    out = greys[r + 1]
-    even0, odd0, even1, odd1 = evens[2 * r + 2], odds[2 * r + 2], evens[2 * r + 3], odds[2 * r + 3]
-    for k in range(count):
-        name, first, last = runs[k, 0], runs[k, 1], runs[k, 2]
-        if name == 0:
-            continue
-        is_mixed = runs[k, 3] == 1
-        value = tones[name]
-        if value < _f(0.0) and is_mixed:
-            # the triangle's grey beside this pixel, or above it, will do
-            if places[name, 0] >= (r << 8) - 256 and abs((places[name, 0] & 255) - first) <= NEARBY_PX:
-                value = recent[name, 0]
-            elif places[name, 1] >= (r << 8) - 256 and abs((places[name, 1] & 255) - first) <= NEARBY_PX:
-                value = recent[name, 1]
-        if value >= _f(0.0):
-            if not is_mixed:
-                for j in range(first, last):
-                    out[j] = value
-        else:
-            picture = pictures[seen[name]]
-            place = first
-            near0, near_x = planes[name, 0] + planes[name, 2] * y, planes[name, 1]
-            light_0, light_x = (planes[name, 9] + planes[name, 11] * y) * shade, planes[name, 10] * shade
-            u_0, u_x = planes[name, 3] + planes[name, 5] * y, planes[name, 4]
-            v_0, v_x = planes[name, 6] + planes[name, 8] * y, planes[name, 7]
-            while place < last:
-                end = min(place + SPAN, last)
-                x0, x1 = place - 0.5, end - 1.5
-                z0 = 1.0 / max(near0 + near_x * x0, 1e-6)
-                z1 = z0 if end - place == 1 else 1.0 / max(near0 + near_x * x1, 1e-6)
-                share = 0.0 if end - place == 1 else 1.0 / (end - place - 1)
-                light = (light_0 + light_x * x0) * z0
-                light_step = ((light_0 + light_x * x1) * z1 - light) * share
-                if picture < 0:
-                    start_light, step_light = _f(255.0 * light), _f(255.0 * light_step)
-                    part = out[place:end]
-                    for j in range(end - place):
-                        part[j] = min(_f(start_light + _f(step_light * _f(j))), _f(255.0))
-                    place = end
-                    continue
-                u, v = (u_0 + u_x * x0) * z0, (v_0 + v_x * x0) * z0
-                u_step, v_step = ((u_0 + u_x * x1) * z1 - u) * share, ((v_0 + v_x * x1) * z1 - v) * share
-                width, height = 1 << sizes[picture, 0, 1], 1 << sizes[picture, 0, 0]
-                # texels a pixel, across and down: of the longer one a quarter, and the mean of both, at least
-                ux, vx = (u_x - u * near_x) * z0 * width, (v_x - v * near_x) * z0 * height
-                uy = (planes[name, 5] - u * planes[name, 2]) * z0 * width
-                vy = (planes[name, 8] - v * planes[name, 2]) * z0 * height
-                across, down = ux * ux + vx * vx, uy * uy + vy * vy
-                square = max(math.sqrt(across * down), max(across, down) * 0.0625)
-                # half of what the exponent of two is above 1: a level has a quarter of the texels of the one before
-                level = max(min(((_i(bits_of(_f(square)) >> 23) - _i(127)) + _i(1)) >> 1, starts.shape[1] - 1), 0)
-                log_height, log_width = sizes[picture, level, 0], sizes[picture, level, 1]
-                wide, high = float(1 << log_width), float(1 << log_height)
-                u, v = (u - math.floor(u)) * wide - 0.5, (v - math.floor(v)) * high - 0.5
-                # 16.16 fixed point; the most that a step can be keeps a span within 31 bits
-                most = 32000.0 / SPAN
-                du = _i(min(max(u_step * wide, -most), most) * 65536.0)
-                dv = _i(min(max(v_step * high, -most), most) * 65536.0)
-                at_u, at_v = _i(min(u, 16000.0) * 65536.0), _i(min(v, 16000.0) * 65536.0)
-                start, u_mask, v_mask = starts[picture, level], (1 << log_width) - 1, (1 << log_height) - 1
-                for j in range(place, end):
-                    four = load_2x2(pairs, start + ((at_v >> 16) & v_mask) * (u_mask + 2) + ((at_u >> 16) & u_mask))
-                    right, low = (at_u >> 8) & 255, (at_v >> 8) & 255
-                    west = (four & 255) * (256 - low) + ((four >> 8) & 255) * low
-                    east = ((four >> 16) & 255) * (256 - low) + (four >> 24) * low
-                    grey = west * (256 - right) + east * right
-                    lit = _f(_f(grey) * _f(1.0 / 65536.0) * _f(light + light_step * (j - place)))
-                    out[j] = min(lit, _f(255.0))
-                    at_u, at_v = _i(at_u + du), _i(at_v + dv)
-                place = end
-            value = max(out[first], _f(0.0))
-            if tones[name] == _UNKNOWN:
-                tones[name] = value
-            places[name, 0], recent[name, 0] = (r << 8) + first, value
-            places[name, 1], recent[name, 1] = (r << 8) + last - 1, max(out[last - 1], _f(0.0))
-        if is_mixed:
-            word = _i(_i(_f(value * _f(8.0))) | _i(1 << 20))
-            if even0[first] == name:
-                even0[first] = word
-            if odd0[first] == name:
-                odd0[first] = word
-            if even1[first] == name:
-                even1[first] = word
-            if odd1[first] == name:
-                odd1[first] = word
-        else:
-            shades, west0, east0 = out[first:last], even0[first:last], odd0[first:last]
-            west1, east1 = even1[first:last], odd1[first:last]
-            for j in range(last - first):
-                word = _i(_i(_f(shades[j] * _f(8.0))) | _i(1 << 20))
-                west0[j], east0[j], west1[j], east1[j] = word, word, word, word

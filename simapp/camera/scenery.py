@@ -4,11 +4,12 @@ along the road a list of those that can be seen from there."""
 import math
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray
+from contract.state import CAMERA_WIDTH, FloatArray, IntArray
 from simapp.camera.lighting import Surfaces, light_at
-from simapp.camera.standing import SECTORS, draw_standing
+from simapp.camera.standing import SECTORS, count_samples
 from simapp.camera.textures import Textures
 from simapp.worlds.form import World
 
@@ -28,7 +29,10 @@ FARTHEST_M = 200.0
 LIGHT_STEP = 0.02
 """A triangle is split while the light in its middle differs from the corners' mean by more than this share."""
 
-Solids = tuple[FloatArray, FloatArray, IntArray, NDArray[np.bool_], NDArray[np.bool_]]
+FINE_TEXELS, COARSE_TEXELS = 32, 8
+"""Across and down a triangle in the two pictures of its texture whose greys are compared."""
+
+Solids = tuple[FloatArray, FloatArray, IntArray, NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]
 Lists = tuple[tuple[float, float, float, IntArray], IntArray, IntArray, NDArray[np.uint32]]
 
 
@@ -68,7 +72,42 @@ def standing_solids(
     wanted = np.concatenate([np.concatenate([uv, factor[..., None]], axis=2), np.zeros((len(uv), 1, 3))], axis=1)
     facets[:, 4:] = np.linalg.solve(system, wanted).transpose(0, 2, 1).reshape(-1, 12)
     two_sided = np.full(len(corners), is_two_sided)
-    return (np.ascontiguousarray(corners), facets, picture.astype(np.int64), cutout & (picture >= 0), two_sided)
+    has_holes = cutout & (picture >= 0)
+    tones = _tones(uv, factor, picture, textures.pairs, textures.starts, textures.sizes)
+    tones[has_holes, 1:] = np.inf
+    return np.ascontiguousarray(corners), facets, picture.astype(np.int64), has_holes, two_sided, tones
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tones(uv, factor, picture, pairs, starts, sizes):  # type: ignore[no-untyped-def]
+    """Mean grey of each triangle, and how much its greys differ in fine and in coarse pictures of its texture, (N, 3)
+    float32, from uv (N, 3, 2), light factor (N, 3) and picture (N,), which is -1 without a texture."""
+    tones = np.empty((len(picture), 3), np.float32)
+    for n in range(len(picture)):
+        bright, dark = factor[n].max(), factor[n].min()
+        p, level = picture[n], 0
+        u0, u1, v0, v1 = uv[n, :, 0].min(), uv[n, :, 0].max(), uv[n, :, 1].min(), uv[n, :, 1].max()
+        for i, texels in enumerate((FINE_TEXELS, COARSE_TEXELS)):
+            least, most, total, count = 255, 255, 255, 1
+            if p >= 0:
+                while level < starts.shape[1] - 1 and texels < max(
+                    (u1 - u0) * (1 << sizes[p, level, 1]), (v1 - v0) * (1 << sizes[p, level, 0])
+                ):
+                    level += 1
+                height, width = 1 << sizes[p, level, 0], 1 << sizes[p, level, 1]
+                top, left = math.floor(v0 * height - 0.5), math.floor(u0 * width - 0.5)
+                # of what repeats often, a part tells it
+                rows = min(math.floor(v1 * height - 0.5) - top, texels) + 2
+                columns = min(math.floor(u1 * width - 0.5) - left, texels) + 2
+                least, most, total, count = 255, 0, 0, rows * columns
+                for r in range(top, top + rows):
+                    row = starts[p, level] + (r & (height - 1)) * (width + 1)
+                    for c in range(left, left + columns):
+                        texel = pairs[row + (c & (width - 1))] & 255
+                        least, most, total = min(least, texel), max(most, texel), total + texel
+            tones[n, 0] = min(factor[n].mean() * total / count, 255.0)
+            tones[n, 1 + i] = most * bright - least * dark
+    return tones
 
 
 def _cut_low(values: FloatArray, material: NDArray[np.int32]) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -148,7 +187,7 @@ class SeenLists:
         self._middle = middle[:, :2]
         self._radius = np.linalg.norm(solids[0] - middle[:, None], axis=2).max(axis=1, initial=0.0)
         self.arrays: Lists = self._joined()
-        """What draw_standing takes."""
+        """What render_open_frames takes."""
 
     def come(self, x_m: FloatArray, y_m: FloatArray) -> None:
         """Make the lists of the squares that lenses (K,) are in."""
@@ -191,12 +230,9 @@ class SeenLists:
             may,
             np.full(len(may), 0xFFFFFFFF, np.uint32),
         )
-        camera = np.tile([_FOCAL_PX, 0.0, 1.0, LENS_M], (len(places), 1))
-        frames = np.empty((len(places), CAMERA_HEIGHT, CAMERA_WIDTH), np.uint8)
-        nothing = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
+        camera = np.array([_FOCAL_PX, 0.0, 1.0, LENS_M])
         samples = np.zeros(len(self._solids[2]), np.int64)
-        args = (self._solids, rasteriser_textures(self._textures), candidates)
-        draw_standing(places, camera, np.ones(len(places)), *args, frames, nothing, samples)
+        count_samples(places, camera, self._solids, rasteriser_textures(self._textures), candidates, samples)
         order = may[np.argsort(-samples[may], kind="stable")]
         return np.asarray(order[: min(int((samples > 0).sum()), MAX_LISTED)])
 
@@ -228,5 +264,11 @@ def _directions(corners: FloatArray, middle: tuple[float, float]) -> NDArray[np.
 
 
 def rasteriser_textures(textures: Textures) -> tuple[object, ...]:
-    """What draw_standing takes of them."""
-    return textures.pairs, textures.starts, textures.sizes, textures.alpha, textures.alphas
+    """What render_open_frames takes of them; the last two pairs are a white texel, for triangles without a picture."""
+    return (
+        np.append(textures.pairs, np.full(2, 0xFFFF, np.uint16)),
+        textures.starts,
+        textures.sizes,
+        textures.alpha,
+        textures.alphas,
+    )

@@ -28,6 +28,7 @@ WAVES = np.array(
 
 NODE = 20
 """Pixels across and down between which the sky runs straight."""
+NODES = CAMERA_WIDTH // NODE + 1
 
 
 def sky_table(has_sky: bool, background: float) -> NDArray[np.float32]:
@@ -51,19 +52,12 @@ def sky_grey(elevation_rad: FloatArray, azimuth_rad: FloatArray) -> FloatArray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def draw_skies(which, lenses, camera, table, factors, rows, frames):  # type: ignore[no-untyped-def]
-    """Fill rows 0..rows-1 of frames[which] with the sky's greys times factors[which].
+def draw_sky(lens, camera, table, factor, rows, above, below, frame):  # type: ignore[no-untyped-def]
+    """Fill rows 0..rows-1 of a frame with the sky's greys times `factor`.
 
-    lenses (K, 4) x, y, cos and sin of the view's heading; camera (focal_px, sin pitch, cos pitch, height_m)
+    lens (4,) x, y, cos and sin of the view's heading; camera (focal_px, sin pitch, cos pitch, height_m); above and
+    below (NODES,) are scratch
     """
-    count = CAMERA_WIDTH // NODE + 1
-    above, below = np.empty(count), np.empty(count)
-    for k in which:
-        _draw_sky(lenses[k], camera, table, factors[k], rows, above, below, frames[k])
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _draw_sky(lens, camera, table, factor, rows, above, below, frame):  # type: ignore[no-untyped-def]
     count = above.shape[0]
     _nodes(lens, camera, table, factor, 0.0, above)
     for top in range(0, rows, NODE):

@@ -13,7 +13,7 @@ from contract.state import FloatArray, UInt8Array
 from simapp.camera import Camera
 from simapp.camera.backdrop import Room
 from simapp.camera.ground import LINE_WIDTH_M
-from simapp.camera.kernel import STRIP, WALL_CLEARANCE_M, render_frames, sample_line
+from simapp.camera.kernel import STRIP, WALL_CLEARANCE_M, look_up_line, place_line, render_frames
 from simapp.camera.look import GREY, SKY_RGB, WALL_HEIGHT_M, WALL_MARGIN_M, WALLS_RGB, textures
 from simapp.camera.pinhole import NOSE_UP_RAD, front_camera
 from simapp.camera.plan import WEIGHT_ONE, scan_plan
@@ -285,7 +285,8 @@ def test_lookups_are_bilinear() -> None:
         strip = np.int32(rows * (STRIP + 1))
         u_max, v_max = (np.int32(((size - 1) << 16) - 1) for size in (columns, rows))
         u0, v0, du, dv = fixed
-        sample_line(level.pairs, np.int32(0), strip, u_max, v_max, u0, v0, du, dv, index, texels, out)
+        place_line(level.pairs, np.int32(0), strip, u_max, v_max, u0, v0, du, dv, index)
+        look_up_line(level.pairs, index, u0, v0, du, dv, texels, out)
         u, v = (fixed[i] / 65536 + np.arange(160) * (fixed[2 + i] / 65536) for i in range(2))
         # fractions have eight bits: at most 255 / 256 off in either direction
         np.testing.assert_allclose(out / 256, map_coordinates(grey.astype(float), [v, u], order=1), atol=2.0)

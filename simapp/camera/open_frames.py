@@ -1,0 +1,91 @@
+"""The compiled frame loop of imported worlds: what stands, and of ground and sky what is seen beside it."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
+from simapp.camera.kernel import AHEAD, draw_open_ground
+from simapp.camera.mixing import COLUMNS, LINES, mix, mixing_space
+from simapp.camera.sky import NODES, draw_sky
+from simapp.camera.standing import hidden_rows, put_depths, rasterise, wipe, work_space
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def render_open_frames(  # type: ignore[no-untyped-def]
+    rows,
+    first,
+    lenses,
+    camera,
+    sky,
+    shades,
+    sky_shades,
+    tones,
+    stains,
+    pyramid,
+    reach,
+    plan,
+    solids,
+    textures,
+    lists,
+    frames,
+    depths,
+):
+    """Draw frames[rows]; frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8, each from its own row of the arguments alone.
+
+    rows, lenses, camera, tones, stains, pyramid, plan as in simapp.camera.kernel.render_frames
+    sky          (table of simapp.camera.sky, rows with sky, horizon row) of the pinhole
+    shades       (K,) brightness factors of what stands; sky_shades (K,) of the sky
+    reach        (x, y, 1 / cell, levels (rows, columns)): the finest level that a lens there looks at; outside it is
+                 the coarsest one
+    solids, textures, lists   as in simapp.camera.standing.rasterise
+    depths       (D, CAMERA_HEIGHT, CAMERA_WIDTH) float32, zeros: filled if D is not 0 with 1 / depth of what stands in
+                 a pixel; depths[0] is that of frame `first`
+    """
+    table, sky_rows, horizon = sky
+    x0, y0, per_cell, levels = reach
+    coarsest = pyramid[4].size - 1
+    work, mixing = work_space(len(solids[2])), mixing_space()
+    words, touched, planes, tones_of, words_of, seen, places = (
+        work[0],
+        work[1],
+        work[2],
+        work[3],
+        work[4],
+        work[5],
+        work[6],
+    )
+    samples = words[: LINES * COLUMNS].reshape(LINES, COLUMNS)
+    twos = samples.view(np.int64)
+    ground = (
+        np.empty((plan[0].size, CAMERA_WIDTH), np.uint16),
+        np.empty((AHEAD + 1, 4), np.int32),
+        np.empty((AHEAD + 1, CAMERA_WIDTH), np.int32),
+        np.empty(CAMERA_WIDTH, np.uint32),
+        np.empty(CAMERA_WIDTH, np.float32),
+        np.empty(CAMERA_WIDTH, np.int32),
+    )
+    above, below = np.empty(NODES), np.empty(NODES)
+    no_marks = np.zeros(0, np.int64)
+    for k in rows:
+        lens = lenses[k]
+        top, bottom = rasterise(lens, camera, shades[k], solids, textures, lists, False, no_marks, work)
+        sky_end, ground_begin = sky_rows, sky_rows
+        if top <= bottom:
+            sky_end, ground_begin = hidden_rows(words, touched, sky_rows)
+        draw_sky(lens, camera, table, sky_shades[k], sky_end, above, below, frames[k])
+        row_of, column_of = math.floor((lens[1] - y0) * per_cell), math.floor((lens[0] - x0) * per_cell)
+        finest = coarsest
+        if 0 <= row_of < levels.shape[0] and 0 <= column_of < levels.shape[1]:
+            finest = levels[row_of, column_of]
+        begin = 0 if ground_begin <= sky_rows else ground_begin
+        draw_open_ground(lens, camera, tones[k], stains, pyramid, finest, plan, horizon, begin, ground, frames[k])
+        if top > bottom:
+            continue
+        first_row, last_row = max((top - 1) // 2, 0), min(bottom // 2, CAMERA_HEIGHT - 1)
+        look = (solids[2], textures, shades[k])
+        mix(twos, touched, first_row, last_row, planes, tones_of, words_of, seen, places, *look, mixing, frames[k])
+        if depths.shape[0] > 0:
+            put_depths(samples, planes, first_row, last_row, depths[k - first])
+        wipe(words, touched, top, bottom)
