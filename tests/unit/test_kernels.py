@@ -101,6 +101,33 @@ def test_they_outlive_another_cpu_and_a_folder_that_cannot_be_written(tmp_path: 
             folder.chmod(0o755)
 
 
+def test_what_calls_another_file_is_forgotten_when_that_is_updated(tmp_path: Path) -> None:
+    """Numba would run the old callee, compiled into the caller, whose own file is the same."""
+    package = tmp_path / "simapp"
+    package.mkdir()
+    shutil.copy(PACKAGE / "__init__.py", package)
+    head = "from numba import njit\n"
+    callee = package / "callee.py"
+    callee.write_text(f"{head}@njit(cache=True)\ndef told():\n    return 1\n")
+    (package / "caller.py").write_text(
+        f"{head}from simapp.callee import told\n@njit(cache=True)\ndef twice():\n    return 2 * told()\n"
+    )
+
+    def says() -> str:
+        code = "from simapp.caller import twice; print(twice(), sum(twice.stats.cache_hits.values()))"
+        environment = {key: value for key, value in os.environ.items() if key not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    assert says() == "2 0"
+    assert says() == "2 1", "what is unchanged is kept"
+    callee.write_text(f"{head}@njit(cache=True)\ndef told():\n    return 21\n")
+    assert says() == "42 0"
+    assert says() == "42 1"
+
+
 @pytest.mark.slow
 def test_everything_is_compiled_by_processes_side_by_side_and_told_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
