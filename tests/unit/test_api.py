@@ -17,6 +17,7 @@ from contract.errors import InputError
 from tests.conftest import REPO
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_docstrings_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     finder, runner = doctest.DocTestFinder(), doctest.DocTestRunner()

@@ -178,6 +178,7 @@ def _run(*arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_workspace")
 def test_the_command_tells_draws_and_writes_a_car_file_that_runs_record() -> None:
     saved(Path("traces"), driven(CARS["version 5"], episodes=3, steps=40))

@@ -91,6 +91,7 @@ def a_lap(model: ModelMetadata) -> Rollout:
     return lap
 
 
+@pytest.mark.slow
 def test_the_bundle_drives_the_same_with_openvino(racer: Path) -> None:
     """The whole command over a lap that a run drives: convert, compare, write, unpack."""
     add_track()
@@ -137,6 +138,7 @@ def test_what_is_refused(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "OpenVINO" not in done.output and "for the car" in done.output
 
 
+@pytest.mark.slow
 def test_another_answer_is_an_error(racer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_track()
     run = untrained_run("mine", 1.5)

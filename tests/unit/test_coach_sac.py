@@ -99,6 +99,7 @@ class Oracle:
         return self.run(fetch, self.feed | {self.network("q").inputs["output_0_0"]: actions})
 
 
+@pytest.mark.slow
 def test_log_likelihood_of_squashed_actions(fresh: SacAgent) -> None:
     """Also far out, where tanh has rounded to 1: noise of 40 standard deviations."""
     for spread in (1.0, 40.0):

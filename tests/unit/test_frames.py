@@ -97,6 +97,7 @@ def told(training: Training, bag: Path) -> dict[str, Any]:
     return summary(judge(training, read_frames(bag, training.metadata)))
 
 
+@pytest.mark.slow
 def test_the_cars_own_answers_beside_the_policys(
     run: Run, seen: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +137,7 @@ def test_the_cars_own_answers_beside_the_policys(
         assert int(row["action"]) == int(float(row["output_1"]) > float(row["output_0"]))
 
 
+@pytest.mark.slow
 def test_another_models_answers_are_seen(training: Training, run: Run, seen: NDArray[np.uint8]) -> None:
     frames = read_frames(drive(Path("theirs"), seen, answers(run, seen)[:, ::-1]), training.metadata)
     judged = judge(training, frames)
@@ -145,6 +147,7 @@ def test_another_models_answers_are_seen(training: Training, run: Run, seen: NDA
     assert groups(judged)[-1].anchor == "apart"
 
 
+@pytest.mark.slow
 def test_frames_like_trainings_are_near_and_others_far(training: Training, seen: NDArray[np.uint8]) -> None:
     soft = gaussian_filter(seen * 0.45, (0.0, 1.5, 1.5), mode="nearest")
     other = np.clip(np.round(soft), 0, 255).astype(np.uint8)

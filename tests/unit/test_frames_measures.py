@@ -118,6 +118,7 @@ def test_a_range_of_light_is_found_as_a_range(frames: NDArray[np.uint8]) -> None
     assert 0.35 < low < 0.6 and 0.85 < high < 1.15
 
 
+@pytest.mark.slow
 def test_what_is_covered_now_and_would_be(frames: NDArray[np.uint8]) -> None:
     usual = Looks.of(frames)
     same = covers(Looks.of(roads(20, seed=3)), usual, frames, None)

@@ -99,6 +99,7 @@ def said_by(run: Run, record: CheckpointRecord | None) -> FloatArray:
     return said
 
 
+@pytest.mark.slow
 def test_a_download_becomes_a_run(racer: Path, saved: tuple[Saved, Saved]) -> None:
     download(racer / "My model (1)" / "inner", saved)
     result = CliRunner().invoke(app, ["import", "My model (1)"], catch_exceptions=False)
@@ -235,6 +236,7 @@ def test_what_is_refused_leaves_no_run(racer: Path) -> None:
         import_model("old", "taken")
 
 
+@pytest.mark.slow
 def test_a_model_of_2019_is_imported_and_drives_what_the_car_can(racer: Path, saved: tuple[Saved, Saved]) -> None:
     """35 degrees and 6 m/s were the limits of the console's first year."""
     wide = [(-35.0, 1.0), (-35.0, 6.0), (0.0, 6.0), (35.0, 6.0), (35.0, 1.0)]

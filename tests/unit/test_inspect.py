@@ -143,6 +143,7 @@ def looking_run(name: str) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_inspect_leaves_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     add_track()

@@ -274,6 +274,7 @@ def test_other_rules_and_other_files_are_driven_anew(league: Path) -> None:
     assert League.open("club").run(QUIET) == 1
 
 
+@pytest.mark.slow
 def test_init_submit_and_page(racer: Path) -> None:
     add_track()
     done = undercut("init", "club", "--track", "tracks/ring.npy", "--laps", "1", "--seed", "3", "--title", "Club")

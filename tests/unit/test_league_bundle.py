@@ -127,6 +127,7 @@ def test_a_real_networks_operations_are_plain(tmp_path: Path) -> None:
     says_what_the_model_says(found, model)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_alone_drives_by_a_graph_of_our_own(tmp_path: Path) -> None:
     model = ForeignModel(2)
     metadata = {**json.loads(METADATA), "neural_network": "DEEP_CONVOLUTIONAL_NETWORK_DEEP"}

@@ -105,6 +105,7 @@ def test_the_model_of_a_state_critic_is_that_of_pictures_in_form(stateful: Coach
     assert shapes[0] == shapes[1], "so either can begin from the other"
 
 
+@pytest.mark.slow
 def test_values_come_from_the_state_and_the_picture_tower_rests(stateful: CoachAgent) -> None:
     start, before = stateful.save(), stateful.weights()
     drives = [with_state(episode(n, 20, MODEL)) for n in range(4)]

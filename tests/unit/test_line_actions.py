@@ -61,6 +61,7 @@ def test_a_lap_of_two_commands_has_those_two_actions_weighted_by_time() -> None:
     assert actions.steering_deg.tolist() == [-30.0, 10.5]
 
 
+@pytest.mark.slow
 def test_a_lap_with_five_actions_is_near_the_limit() -> None:
     track, line = kidney()
     actions = action_space(line, 5)

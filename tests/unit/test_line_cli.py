@@ -40,6 +40,7 @@ def told(*arguments: str) -> dict[str, object]:
     return values
 
 
+@pytest.mark.slow
 def test_line_writes_picture_and_tables_in_the_form_that_racers_share(folder: Path) -> None:
     values = told("line", "kidney")
     _, line = kidney()

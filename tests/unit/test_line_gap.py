@@ -89,6 +89,7 @@ def test_laps_that_are_none_have_no_gap() -> None:
     assert best is not None and best.lap_s == pytest.approx(float(whole["time_s"][-1]))
 
 
+@pytest.mark.slow
 def test_the_lap_that_proves_the_limit_is_next_to_it_everywhere() -> None:
     track, line = kidney()
     driven = replay(track, line)

@@ -104,6 +104,7 @@ def test_a_wide_ring_is_driven_on_its_inside_at_full_speed() -> None:
     assert lap.lap_s <= _fastest_steady_lap(car, 3.7 - 0.08, 4.3 + 0.08)
 
 
+@pytest.mark.slow
 def test_a_tight_ring_is_no_slower_than_the_simulators_best_steady_circle() -> None:
     """Faster it is: a car whose wheels spin or brake turns more sharply than one that rolls, so that it pulses."""
     car = car_of_version(5)
@@ -129,6 +130,7 @@ def test_the_lap_keeps_all_limits_and_is_faster_than_where_it_began() -> None:
     assert back_s == pytest.approx(lap.lap_s, rel=0.004)
 
 
+@pytest.mark.slow
 def test_less_room_and_less_grip_are_slower() -> None:
     track, car = load_track("first_oval"), car_of_version(5)
 

@@ -42,6 +42,7 @@ def driven_log(limited: bool) -> RunLog:
     return dataclasses.replace(log, limit=limit_of(line)) if limited else log
 
 
+@pytest.mark.slow
 def test_a_report_with_a_limit_says_and_draws_the_gap() -> None:
     log = driven_log(limited=True)
     found = best_gap(log)
@@ -55,6 +56,7 @@ def test_a_report_with_a_limit_says_and_draws_the_gap() -> None:
     assert (f"{found[1].ratio:.2f} ×", "of the limit") in [figure[:2] for figure in headline(log)]
 
 
+@pytest.mark.slow
 def test_a_report_without_one_says_nothing_of_it() -> None:
     log = driven_log(limited=False)
     assert best_gap(log) is None and gap_pictures(log) == [] and "Gap to the limit" not in report([log]).html

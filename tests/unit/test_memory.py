@@ -98,6 +98,7 @@ def test_a_replay_memory_that_does_not_fit_is_refused(monkeypatch: pytest.Monkey
         SacAgent(model, Hyperparameters(), seed=1)
 
 
+@pytest.mark.slow
 def test_an_update_that_no_longer_fits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = metadata()
     agent = CoachAgent(model, Hyperparameters(batch_size=32, num_epochs=3), seed=1)

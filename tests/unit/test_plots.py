@@ -60,6 +60,7 @@ _UPDATES = [
 ]
 
 
+@pytest.mark.slow
 def test_training_plot_draws_both_phases_and_the_losses() -> None:
     png = training_plot(_rows(), _UPDATES, "run")
     assert _pixels(png).shape == (858, 1320, 3)

@@ -69,6 +69,7 @@ def probabilities(agent: CoachAgent, model: ModelMetadata, frames: UInt8Array) -
         policy.close()
 
 
+@pytest.mark.slow
 def test_a_new_agent_says_what_the_foreign_model_says(
     agent: CoachAgent, foreign: ForeignModel, files: dict[str, bytes], frames: UInt8Array
 ) -> None:

@@ -97,6 +97,7 @@ def made(store: LocalStore) -> reporting.Report:
     return report([load(store)])
 
 
+@pytest.mark.slow
 def test_the_page_is_valid_and_alone(made: reporting.Report) -> None:
     found = read(made.html)
     assert (found.errors, found.open) == ([], [])

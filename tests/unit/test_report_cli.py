@@ -44,6 +44,7 @@ def told(*arguments: str) -> Any:
     return json.loads(run(*arguments, "--json"))
 
 
+@pytest.mark.slow
 def test_report_of_a_folder_writes_a_page_and_pictures_beside_runs(workdir: Path) -> None:
     """Metrics of an evaluation alone, to draw little; a name may be a folder."""
     folder = workdir / "from elsewhere"
@@ -86,6 +87,7 @@ def test_logs_as_tables_and_as_json() -> None:
     assert all(finding["rule"] for finding in log["findings"])
 
 
+@pytest.mark.slow
 def test_logs_re_score_with_another_reward() -> None:
     Path("mine.py").write_text(
         "def reward_function(params):\n    return params['progress'] + len(params['objects_speed'])\n"

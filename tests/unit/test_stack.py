@@ -277,6 +277,7 @@ def test_status_of_a_service(last: str, code: int, status: int) -> None:
     assert status_of(last, code) == status
 
 
+@pytest.mark.slow
 def test_the_service_ends_in_peace_after_an_explained_error(tmp_path: Path) -> None:
     command = [
         str(REPO / ".venv" / "bin" / "python"),

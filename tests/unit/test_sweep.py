@@ -135,6 +135,7 @@ def test_a_trial_whose_process_dies_goes_on_and_one_that_always_dies_fails(folde
     assert found.counted()["complete"] == 7
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_for_good_is_a_failed_trial_with_its_reason(folder: Path) -> None:
     stand = Stand()
 
@@ -187,6 +188,7 @@ def test_two_sweeps_of_one_folder_share_the_trials(folder: Path) -> None:
     assert sorted(stands[0].calls + stands[1].calls) == [it.run for it in result().trials]
 
 
+@pytest.mark.slow
 def test_slow_trials_are_stopped_by_what_their_evaluations_say(folder: Path) -> None:
     stand = Stand(lambda run: 100.0 if run.config.seed == 3 else 10.0)
     text = TEXT.replace("pruner: none", "pruner: median\nsampler: random\nseed: 4").replace("trials: 8", "trials: 20")
@@ -207,6 +209,7 @@ def test_a_grid_drives_each_combination_once(folder: Path) -> None:
     assert len({tuple(it.values.items()) for it in found.trials}) == 6
 
 
+@pytest.mark.slow
 def test_a_changed_file_and_runs_of_an_older_sweep_are_refused(folder: Path) -> None:
     begin(Stand()).run()
     with pytest.raises(InputError, match=r"run(.|\n)*begun with another one"):

@@ -74,6 +74,7 @@ def test_every_trial_belongs_to_one_shard_for_good() -> None:
             Shard.parse(wrong)
 
 
+@pytest.mark.slow
 def test_shards_together_are_the_sweep(folder: Path) -> None:
     """What a trial of the random sampler has follows from the seed and its number: three shards find what one sweep
     without shards does, under the same names."""

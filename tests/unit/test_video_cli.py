@@ -46,6 +46,7 @@ def frames_of(path: Path) -> int:
     return len(decoded(path.read_bytes())[1])
 
 
+@pytest.mark.slow
 def test_an_evaluations_recording_becomes_its_videos(run: Run) -> None:
     run.store.put(artifacts.evaluation_recording(), LAP.to_bytes())
     said = undercut("video", "mine")

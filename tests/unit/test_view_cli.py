@@ -62,6 +62,7 @@ def test_an_unknown_run_is_an_error_that_names_the_known_ones() -> None:
     assert "mine" in str(told.exception)
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_ctrl_c(racer: Path) -> None:
     write_run("mine", 1)
     command = [str(UNDERCUT), "view", "mine", "--port", "0", "--host", "0.0.0.0"]

@@ -203,6 +203,7 @@ def test_a_mesh_of_ten_million_triangles_is_left_out(copy: Copy, tmp_path: Path)
     assert "at most 1000000 triangles" in world.unread[0]
 
 
+@pytest.mark.slow
 def test_many_worlds_in_processes_are_the_same_as_one_by_one(copy: Copy, tmp_path: Path) -> None:
     for name in ("A", "B", "C"):
         plain(copy, name)

@@ -91,6 +91,7 @@ def test_a_broken_import_is_one_row_of_the_list() -> None:
     assert "error" in rows[0] and rows[1]["name"] == "Two_track"
 
 
+@pytest.mark.slow
 def test_show_writes_a_map_with_views_and_tells_what_was_not_read() -> None:
     imported("Two_track")
     shown = run("show", "Two_track")
