@@ -73,13 +73,13 @@ def standing_solids(
     facets[:, 4:] = np.linalg.solve(system, wanted).transpose(0, 2, 1).reshape(-1, 12)
     two_sided = np.full(len(corners), is_two_sided)
     has_holes = cutout & (picture >= 0)
-    tones = _tones(uv, factor, picture, textures.pairs, textures.starts, textures.sizes)
+    tones = tones_of(uv, factor, picture, textures.pairs, textures.starts, textures.sizes)
     tones[has_holes, 1:] = np.inf
     return np.ascontiguousarray(corners), facets, picture.astype(np.int64), has_holes, two_sided, tones
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tones(uv, factor, picture, pairs, starts, sizes):  # type: ignore[no-untyped-def]
+def tones_of(uv, factor, picture, pairs, starts, sizes):  # type: ignore[no-untyped-def]
     """Mean grey of each triangle, and how much its greys differ in fine and in coarse pictures of its texture, (N, 3)
     float32, from uv (N, 3, 2), light factor (N, 3) and picture (N,), which is -1 without a texture."""
     tones = np.empty((len(picture), 3), np.float32)

@@ -1,17 +1,26 @@
 """The camera in imported worlds, against a slow and exact renderer (tests/world_reference.py) and recorded frames."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contract.conditions import Conditions, RandomizationConfig
-from contract.state import FloatArray, ObjectKind, TrackObjects, UInt8Array
+from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, ObjectKind, TrackObjects, UInt8Array
 from simapp.camera import Camera
 from simapp.camera.backdrop import OpenWorld
+from simapp.camera.mixing import COLUMNS, LINES, PAD
 from simapp.camera.pinhole import front_camera
+from simapp.camera.scenery import tones_of
 from simapp.camera.sky import sky_grey
+from simapp.camera.standing import hidden_rows
+from simapp.camera.textures import textures_of
 from simapp.tracks import Track, load_track
 from simapp.worlds.common import common_world
 from simapp.worlds.copies import opened, worlds_in
@@ -121,6 +130,74 @@ def test_a_frame_does_not_depend_on_the_others_or_on_who_came_first(track: Track
     for k in (7, 3, 8, 0):
         np.testing.assert_array_equal(fresh.render(x[k : k + 1], y[k : k + 1], heading[k : k + 1])[0], together[k])
     np.testing.assert_array_equal(camera.render(x, y, heading, threads=2), together)
+
+
+DRAWN = """
+import hashlib, numpy as np
+from simapp.camera import Camera
+from simapp.tracks import load_track
+from tests.support import ring
+from simapp.tracks import Track
+from simapp.worlds.common import common_world
+track = Track("ring", ring(121, 1.5, 0.8))
+pose = track.pose_at(np.linspace(0.0, track.length_m, 6), np.linspace(-0.2, 0.2, 6))
+for camera in (Camera(track), Camera(track, common_world(track))):
+    print(hashlib.sha256(camera.render(pose.x_m, pose.y_m, pose.heading_rad + np.arange(6)).tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_frames_are_the_same_bits_on_a_cpu_of_another_kind(tmp_path: Path) -> None:
+    """As numba compiles for one without any vector instructions but the oldest."""
+    other = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    here, there = (
+        subprocess.run(
+            [sys.executable, "-c", DRAWN], cwd=REPO, env=os.environ | more, capture_output=True, text=True, check=True
+        ).stdout.split()
+        for more in ({}, other)
+    )
+    assert len(here) == 2 and here == there
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, CAMERA_HEIGHT))
+def test_rows_are_hidden_where_all_their_samples_are(seed: int, row: int) -> None:
+    """Each row is mixed from lines 2 r to 2 r + 3 and one sample left and right of the picture."""
+    rng = np.random.default_rng(seed)
+    samples = np.ones((LINES, COLUMNS), np.int32)
+    for line in rng.integers(0, LINES, rng.integers(0, 4)):
+        samples[line, rng.integers(0, COLUMNS)] = 0
+    touched = samples.any(axis=1).astype(np.int64)
+    mixed = samples[:, PAD - 1 : PAD + 2 * CAMERA_WIDTH + 1]
+    hidden = [bool((mixed[2 * r : 2 * r + 4] > 0).all()) for r in range(CAMERA_HEIGHT)]
+    above, below = row, row
+    while above > 0 and hidden[above - 1]:
+        above -= 1
+    while below < CAMERA_HEIGHT and hidden[below]:
+        below += 1
+    found = hidden_rows(samples.reshape(-1), touched, row)
+    assert (found[0], min(found[1], CAMERA_HEIGHT)) == (above, below)
+
+
+def test_a_triangle_of_hardly_any_difference_has_one_tone(track: Track) -> None:
+    """Its mean grey, and how much its greys differ in a fine and in a coarse picture of the texture."""
+    pictures = np.zeros((3, 64, 64, 3), np.uint8)
+    pictures[0] = 120
+    pictures[1, ::2, ::2] = pictures[1, 1::2, 1::2] = 240  # chequers of one texel: even, seen from afar
+    pictures[2, :32] = 200
+    made = common_world(track)
+    more = tuple(WorldPicture.of(f"{i}.png", it) for i, it in enumerate(pictures))
+    known = len(made.pictures)
+    used = [False] * known + [True] * 3
+    looks = textures_of(replace(made, pictures=(*made.pictures, *more)), used, [False] * len(used), np.zeros(len(used)))
+    uv = np.array([[[0, 1], [1, 1], [1, 0]]] * 3 + [[[0, 0.6], [0.1, 0.9], [0.1, 0.6]]], np.float64)
+    factor = np.array([[1.0, 1.0, 1.0], [0.5, 0.5, 0.5], [1.0, 0.5, 1.0], [1.0, 1.0, 1.0]])
+    tones = tones_of(uv, factor, np.array([known, known + 1, known + 2, -1]), looks.pairs, looks.starts, looks.sizes)
+    np.testing.assert_allclose(tones[:, 0], [120, 60, 100 * 2.5 / 3, 255], atol=8)
+    np.testing.assert_allclose(tones[:, 1], [0, 0, 200, 0], atol=1)
+    np.testing.assert_allclose(tones[:, 2], [0, 0, 200, 0], atol=1)
+    # a part of the lower half alone
+    part = tones_of(uv[3:], factor[3:], np.array([known + 2]), looks.pairs, looks.starts, looks.sizes)
+    np.testing.assert_array_equal(part, [[0, 0, 0]])
 
 
 def test_what_stands_hides_objects_behind_it_and_not_before(camera: Camera, track: Track) -> None:
