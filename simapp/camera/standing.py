@@ -162,7 +162,7 @@ def _one_if_of(typingctx: Any, is_true: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.zext(args[0], ir.IntType(64))
 
-    return types.int64(types.boolean), codegen
+    return types.int64(is_true), codegen
 
 
 _one_if: Any = intrinsic(_one_if_of)
