@@ -219,6 +219,7 @@ def test_strange_source_is_no_trap(source: str) -> None:
     assert check_source(source, "r.py", KNOWN, ModelMetadata.load(ACTIONS), load_track("paddock")) == []
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_wait_is_shown_before_the_answer(tmp_path: Path) -> None:
     """As a terminal shows it: the imports first, then the laps of the reward function."""
     from scripts.record_terminal import recorded

@@ -152,6 +152,7 @@ def _check_errors_of_an_existing_run(run: Path) -> None:
         train("run", 4)
 
 
+@pytest.mark.slow
 def test_a_reward_that_fails_on_the_road_shows_the_racers_traceback(racer: Path) -> None:
     (racer / "sometimes.py").write_text(
         "def reward_function(params):\n"

@@ -99,6 +99,7 @@ def test_laps_are_those_of_an_evaluation_by_the_same_rules(league: Path, racer: 
     assert steps["time_s"][-1] == pytest.approx(result.laps[3].time_s) and (steps["reward"] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_jail_has_no_secrets_and_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
     monkeypatch.setenv("UNDERCUT_NOTIFY", "https://example.com/secret")

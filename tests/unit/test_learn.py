@@ -155,6 +155,7 @@ class DyingStore(LocalStore):
         super().put(key, data)
 
 
+@pytest.mark.slow
 def test_a_store_that_fails_at_any_write_loses_no_saved_iteration(tmp_path: Path) -> None:
     session(tmp_path / "whole", Numbers(), max_iterations=3)
     expected = contents(tmp_path / "whole")

@@ -97,6 +97,7 @@ def test_a_lower_rate_moves_the_weights_less() -> None:
 # --- the critic of the simulator's state
 
 
+@pytest.mark.slow
 def test_the_model_of_a_state_critic_is_that_of_pictures_in_form(stateful: CoachAgent, plain: CoachAgent) -> None:
     graphs = [shim.tensorflow().compat.v1.GraphDef.FromString(it.export()) for it in (stateful, plain)]
     forms = [[(node.op, node.name, list(node.input)) for node in graph.node] for graph in graphs]

@@ -66,6 +66,7 @@ def test_line_writes_picture_and_tables_in_the_form_that_racers_share(folder: Pa
     assert min(picture.shape[:2]) > 500
 
 
+@pytest.mark.slow
 def test_actions_writes_metadata_that_trains_and_tells_what_it_costs(folder: Path) -> None:
     values = told("actions", "kidney", "--count", "5", "--out", "mine/model_metadata.json")
     assert ModelMetadata.load(folder / "mine" / "model_metadata.json", limits=True).version == 5

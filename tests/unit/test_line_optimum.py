@@ -112,6 +112,7 @@ def test_a_tight_ring_is_no_slower_than_the_simulators_best_steady_circle() -> N
     assert lap.lap_s <= _fastest_steady_lap(car, 0.9 - 0.08, 1.5 + 0.08)
 
 
+@pytest.mark.slow
 def test_the_lap_keeps_all_limits_and_is_faster_than_where_it_began() -> None:
     track, car = load_track("kidney"), car_of_version(5)
     corridor = corridor_of(track, 0.0, COARSE_M)
