@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, UInt8Array
+from contract.state import CAMERA_HEIGHT, FloatArray, IntArray, UInt8Array
 from simapp.camera.effects import STAIN_TEXEL_M, Greys, Views, stain_tile
 from simapp.camera.flat import FAR_M, Reach, bake_ground, flat_triangles, road_height_m
 from simapp.camera.ground import Road, paint_ground
@@ -36,7 +36,6 @@ LEVELS = 7
 
 Bounds = tuple[float, float, float, float, float]
 Depths = NDArray[np.float32]
-NO_DEPTHS = np.zeros((0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
 
 
 class Backdrop(Protocol):
@@ -71,8 +70,8 @@ class Backdrop(Protocol):
         scene: Any,
         views: Views,
         frames: UInt8Array,
-        depths: Depths = NO_DEPTHS,
-        first: int = 0,
+        depths: Depths,
+        first: int,
     ) -> None:
         """Draw frames[rows]; 1 / depth of what stands in front of the ground is put into depths (D, ...), whose first
         is that of frame `first`, if there are any."""
@@ -137,8 +136,8 @@ class Room:
         scene: Any,
         views: Views,
         frames: UInt8Array,
-        depths: Depths = NO_DEPTHS,
-        first: int = 0,
+        depths: Depths,
+        first: int,
     ) -> None:
         camera, plan = scene
         look = (views.shades, views.tones, self._stains)
@@ -222,7 +221,7 @@ class OpenWorld:
         horizon = pinhole.horizon_row
         first = next((r for r in range(CAMERA_HEIGHT) if plan.count[r] > 0), CAMERA_HEIGHT)
         sky_rows = min(max(math.ceil(horizon + 1.0), first), CAMERA_HEIGHT)
-        return pinhole.numbers, plan.arrays, max(sky_rows, 0), horizon
+        return pinhole.numbers, plan.arrays, (max(sky_rows, 0), horizon, first)
 
     def draw(
         self,
@@ -231,12 +230,12 @@ class OpenWorld:
         scene: Any,
         views: Views,
         frames: UInt8Array,
-        depths: Depths = NO_DEPTHS,
-        first: int = 0,
+        depths: Depths,
+        first: int,
     ) -> None:
-        camera, plan, sky_rows, horizon = scene
+        camera, plan, rows_of = scene
         reach = (*self.reach.origin_m, 1.0 / self.reach.cell_m, self.reach.level)
-        sky = (self._sky, sky_rows, horizon)
+        sky = (self._sky, *rows_of)
         ground = (views.tones, self._stains, self.pyramid.arrays, reach, plan)
         stand = (self.solids, self._textures, self.lists.arrays)
         shades = (views.scenery, views.shades[:, 4])

@@ -324,9 +324,7 @@ def draw_open_ground(lens, camera, tone, stains, pyramid, finest, plan, horizon,
     """
     first, count, weights = plan[3], plan[4], plan[5]
     lines, places, index, texels, factor, total = work
-    while first_row < CAMERA_HEIGHT and count[first_row] == 0:
-        first_row += 1
-    if first_row == CAMERA_HEIGHT:
+    if first_row >= CAMERA_HEIGHT:
         return
     _sample_lines(lens, first[first_row], finest, pyramid, plan, places, index, texels, lines)
     for r in range(first_row, CAMERA_HEIGHT):

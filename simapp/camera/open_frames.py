@@ -1,7 +1,5 @@
 """The compiled frame loop of imported worlds: what stands, and of ground and sky what is seen beside it."""
 
-import math
-
 import numpy as np
 from numba import njit
 
@@ -9,7 +7,7 @@ from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH
 from simapp.camera.kernel import AHEAD, draw_open_ground
 from simapp.camera.mixing import COLUMNS, LINES, mix, mixing_space
 from simapp.camera.sky import NODES, draw_sky
-from simapp.camera.standing import hidden_rows, put_depths, rasterise, wipe, work_space
+from simapp.camera.standing import cell_of, hidden_rows, put_depths, rasterise, wipe, work_space
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -35,7 +33,7 @@ def render_open_frames(  # type: ignore[no-untyped-def]
     """Draw frames[rows]; frames (K, CAMERA_HEIGHT, CAMERA_WIDTH) uint8, each from its own row of the arguments alone.
 
     rows, lenses, camera, tones, stains, pyramid, plan as in simapp.camera.kernel.render_frames
-    sky          (table of simapp.camera.sky, rows with sky, horizon row) of the pinhole
+    sky          (table of simapp.camera.sky, rows with sky, horizon row, first row with ground) of the pinhole
     shades       (K,) brightness factors of what stands; sky_shades (K,) of the sky
     reach        (x, y, 1 / cell, levels (rows, columns)): the finest level that a lens there looks at; outside it is
                  the coarsest one
@@ -43,8 +41,7 @@ def render_open_frames(  # type: ignore[no-untyped-def]
     depths       (D, CAMERA_HEIGHT, CAMERA_WIDTH) float32, zeros: filled if D is not 0 with 1 / depth of what stands in
                  a pixel; depths[0] is that of frame `first`
     """
-    table, sky_rows, horizon = sky
-    x0, y0, per_cell, levels = reach
+    table, sky_rows, horizon, first_ground = sky
     coarsest = pyramid[4].size - 1
     work, mixing = work_space(len(solids[2])), mixing_space()
     words, touched, planes, tones_of, words_of, seen, places = (
@@ -75,11 +72,9 @@ def render_open_frames(  # type: ignore[no-untyped-def]
         if top <= bottom:
             sky_end, ground_begin = hidden_rows(words, touched, sky_rows)
         draw_sky(lens, camera, table, sky_shades[k], sky_end, above, below, frames[k])
-        row_of, column_of = math.floor((lens[1] - y0) * per_cell), math.floor((lens[0] - x0) * per_cell)
-        finest = coarsest
-        if 0 <= row_of < levels.shape[0] and 0 <= column_of < levels.shape[1]:
-            finest = levels[row_of, column_of]
-        begin = 0 if ground_begin <= sky_rows else ground_begin
+        finest = cell_of(reach, lens[0], lens[1], coarsest)
+        # the ground begins above the sky's last row: what hides it there hides those rows of the sky, too
+        begin = ground_begin if sky_end <= first_ground else first_ground
         draw_open_ground(lens, camera, tones[k], stains, pyramid, finest, plan, horizon, begin, ground, frames[k])
         if top > bottom:
             continue

@@ -105,8 +105,8 @@ def tones_of(uv, factor, picture, pairs, starts, sizes):  # type: ignore[no-unty
                     for c in range(left, left + columns):
                         texel = pairs[row + (c & (width - 1))] & 255
                         least, most, total = min(least, texel), max(most, texel), total + texel
-            tones[n, 0] = min(factor[n].mean() * total / count, 255.0)
             tones[n, 1 + i] = most * bright - least * dark
+        tones[n, 0] = min(factor[n].mean() * total / count, 255.0)
     return tones
 
 
@@ -264,11 +264,5 @@ def _directions(corners: FloatArray, middle: tuple[float, float]) -> NDArray[np.
 
 
 def rasteriser_textures(textures: Textures) -> tuple[object, ...]:
-    """What render_open_frames takes of them; the last two pairs are a white texel, for triangles without a picture."""
-    return (
-        np.append(textures.pairs, np.full(2, 0xFFFF, np.uint16)),
-        textures.starts,
-        textures.sizes,
-        textures.alpha,
-        textures.alphas,
-    )
+    """What render_open_frames takes of them."""
+    return textures.pairs, textures.starts, textures.sizes, textures.alpha, textures.alphas

@@ -327,13 +327,13 @@ def aim(lens, camera, axes, view):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def cell_of(cells, x, y):  # type: ignore[no-untyped-def]
-    """The list that a lens at (x, y) draws; the last one, everything, outside of the grid."""
+def cell_of(cells, x, y, outside):  # type: ignore[no-untyped-def]
+    """What a grid (origin x, y, 1 / cell, numbers (rows, columns)) says of a lens at (x, y); `outside` of the grid."""
     origin_x, origin_y, per_m, grid = cells
     column, row = math.floor((x - origin_x) * per_m), math.floor((y - origin_y) * per_m)
     if 0 <= row < grid.shape[0] and 0 <= column < grid.shape[1]:
         return grid[row, column]
-    return 0
+    return outside
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -387,7 +387,7 @@ def rasterise(lens, camera, shade, solids, textures, lists, is_test, marks, work
     cells, starts, listed, bits = lists
     words, touched, planes, tones, words_of, seen, places, clipped, axes, view, picked = work
     aim(lens, camera, axes, view)
-    own = cell_of(cells, lens[0], lens[1])
+    own = cell_of(cells, lens[0], lens[1], 0)
     _, top, bottom = _draw_listed(
         starts[own],
         starts[own + 1],

@@ -23,7 +23,8 @@ class Textures:
     """Grey textures, each a power of two wide and high, with LEVELS smaller pictures; they repeat.
 
     pairs   flat uint16: low byte the texel, high byte the one below it, so that the four bytes at an index are a 2x2
-            neighbourhood; each row ends with its first texel again
+            neighbourhood; each row ends with its first texel again; the last two are a white texel, for triangles
+            without a picture
     starts  (T, LEVELS) index of each picture's first pair
     sizes   (T, LEVELS, 2) log2 of height and width
     alpha   flat uint8 of the textures with holes, in the order of `pairs`' first pictures without the repeated column
@@ -83,7 +84,7 @@ def textures_of(world: World, used: Sequence[bool], has_holes: Sequence[bool], c
             parts.append(_paired(np.rint(grey).astype(np.uint8)))
             place += parts[-1].size
     return Textures(
-        pairs=np.concatenate([*parts, np.zeros(2, np.uint16)]),
+        pairs=np.concatenate([*parts, np.full(2, 0xFFFF, np.uint16)]),
         starts=starts,
         sizes=sizes,
         alpha=np.concatenate([*alphas, np.zeros(1, np.uint8)]),

@@ -135,9 +135,8 @@ def test_a_frame_does_not_depend_on_the_others_or_on_who_came_first(track: Track
 DRAWN = """
 import hashlib, numpy as np
 from simapp.camera import Camera
-from simapp.tracks import load_track
-from tests.support import ring
 from simapp.tracks import Track
+from tests.support import ring
 from simapp.worlds.common import common_world
 track = Track("ring", ring(121, 1.5, 0.8))
 pose = track.pose_at(np.linspace(0.0, track.length_m, 6), np.linspace(-0.2, 0.2, 6))
@@ -176,6 +175,22 @@ def test_rows_are_hidden_where_all_their_samples_are(seed: int, row: int) -> Non
         below += 1
     found = hidden_rows(samples.reshape(-1), touched, row)
     assert (found[0], min(found[1], CAMERA_HEIGHT)) == (above, below)
+
+
+def test_a_low_wall_leaves_the_rows_above_it_alone(track: Track) -> None:
+    """It fills all rows from just below the horizon down; the ground behind it goes on to the horizon."""
+    pose = track.pose_at(np.zeros(1), np.zeros(1))
+    x, y, turn = float(pose.x_m[0]), float(pose.y_m[0]), float(pose.heading_rad[0])
+    pinhole, away, top = front_camera(), 0.6, 30.9
+    ahead, high = pinhole.ahead_m + away, pinhole.height_m - (top - pinhole.horizon_row) * away / pinhole.focal_px
+    wall = board(x + ahead * np.cos(turn), y + ahead * np.sin(turn), 6.0, 0.0, high, turn + np.pi)
+    field = common_world(track)
+    walled = with_boards(field, wall, pixels=checks(), ambient=(0.4, 0.4, 0.4))
+    without, frame = (
+        Camera(track, it).render(pose.x_m, pose.y_m, pose.heading_rad)[0].astype(int) for it in (field, walled)
+    )
+    np.testing.assert_array_equal(frame[:30], without[:30])
+    assert (frame[34:44] != without[34:44]).mean() > 0.9
 
 
 def test_a_triangle_of_hardly_any_difference_has_one_tone(track: Track) -> None:
