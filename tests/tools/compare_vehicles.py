@@ -1,4 +1,5 @@
-"""The built-in car beside Gazebo's: circles, steps of speed and steering, slaloms and the limit of grip at 1 to 4 m/s.
+"""The built-in car beside Gazebo's: circles, steps of speed and steering, slaloms, the limit of grip and starts at 1 to
+4 m/s.
 
 python -m tests.tools.compare_vehicles [--write]
 
@@ -29,7 +30,7 @@ from undercut.runs.simulators import gazebo_root
 SPEEDS_MPS = (1.0, 2.0, 3.0, 4.0)
 VERSIONS = (5, 4)
 RUN_UP, STEPS = 25, 45
-"""Steps straight on to reach the speed, and those that are compared: 3 s."""
+"""Steps straight on to reach the speed, or at rest before a start, and those that are compared: 3 s."""
 PAGE = REPO / "docs" / "vehicle.md"
 BEGIN, END = "<!-- python -m tests.tools.compare_vehicles --write -->\n", "<!-- end of compare_vehicles -->\n"
 
@@ -46,8 +47,13 @@ MANOEUVRES: dict[str, Callable[[float, float], tuple[float, float]]] = {
     "slalom, ±15° at 1 Hz": lambda time_s, speed_mps: (15.0 * math.sin(2 * math.pi * time_s), speed_mps),
     "grip: to 30° in 3 s": lambda time_s, speed_mps: (10.0 * time_s, speed_mps),
     "brake to 0.5 m/s at 10°": lambda time_s, speed_mps: (10.0, 0.5 if time_s > 0.5 else speed_mps),
+    "start at 10°": _steered(10.0),
+    "start at 20°": _steered(20.0),
+    "start at 30°": _steered(30.0),
 }
 """Name -> (steering in degrees, speed in m/s) commanded at a time after the run-up, for the speed of the row."""
+STARTS = [name for name in MANOEUVRES if name.startswith("start")]
+"""Those that begin at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,14 @@ def drive(simulator: Simulation) -> Driven:
     simulator.place(every, Poses(np.zeros(len(every)), 4.0 * every.astype(np.float64), np.zeros(len(every))))
     speeds = np.broadcast_to(np.array(SPEEDS_MPS)[:, np.newaxis], shape).ravel()
     commands = list(MANOEUVRES.values()) * (len(every) // len(MANOEUVRES))
+    run_up = [0.0 if name in STARTS else 1.0 for name in MANOEUVRES] * (len(every) // len(MANOEUVRES))
     rows = []
     for step in range(-RUN_UP, STEPS + 1):
         state = simulator.cars
         rows.append([*(column.copy() for column in (state.x_m, state.y_m, state.speed_mps, state.yaw_rate_rps))])
         told = [
-            command(step * STEP_S, speed) if step >= 0 else (0.0, speed)
-            for command, speed in zip(commands, speeds.tolist(), strict=True)
+            command(step * STEP_S, speed) if step >= 0 else (0.0, share * speed)
+            for command, share, speed in zip(commands, run_up, speeds.tolist(), strict=True)
         ]
         steering_deg, speed_mps = np.array(told).T
         simulator.step(every, Controls(np.radians(steering_deg), speed_mps))
@@ -128,10 +135,11 @@ def table(builtin: Driven, gazebo: Driven) -> str:
 
 
 def picture(builtin: Driven, gazebo: Driven) -> Figure:
-    """Paths: a row a version, a column a manoeuvre, a colour a speed; built-in as lines, Gazebo as dots."""
-    figure = Figure(figsize=(2.6 * len(MANOEUVRES), 5.6), dpi=110, layout="constrained")
+    """Paths: two rows a version, a colour a speed; built-in as lines, Gazebo as dots."""
+    columns = math.ceil(len(MANOEUVRES) / 2)
+    figure = Figure(figsize=(2.6 * columns, 5.6 * len(VERSIONS)), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(VERSIONS), len(MANOEUVRES))
+    axes = figure.subplots(2 * len(VERSIONS), columns).reshape(len(VERSIONS), -1)
     colours = ("#3b6fb6", "#2e8b57", "#d98c21", "#b03a48")
     for v, version in enumerate(VERSIONS):
         for m, name in enumerate(MANOEUVRES):

@@ -145,10 +145,12 @@ double Car::HingeAngle(int side) const
 void Car::SetFriction(double factor)
 {
   this->friction = factor * this->vehicle.friction;
+  // twice as much as there is: a tyre's slip is what limits its force (see Grip), to its share of the weight at rest;
+  // ODE's own limit would take grip from the axle that a start or braking relieves, and give none to the other
   for (auto &tyre : this->tyres)
   {
-    tyre->FrictionPyramid()->SetMuPrimary(this->friction);
-    tyre->FrictionPyramid()->SetMuSecondary(this->friction);
+    tyre->FrictionPyramid()->SetMuPrimary(2 * this->friction);
+    tyre->FrictionPyramid()->SetMuSecondary(2 * this->friction);
   }
 }
 
