@@ -1,6 +1,8 @@
 """AWS on this machine for tests: moto's server over real HTTP, with what moto lacks (StopTrainingJob, service jobs of
 Batch, RoboMaker) and with faults that a test asks for. Its training jobs run as processes in folders laid out like
 SageMaker's /opt/ml.
+
+moto is imported where it is used: that takes a second and a half, and few tests of the default suite have a server.
 """
 
 import contextlib
@@ -22,11 +24,6 @@ from urllib.parse import parse_qs
 
 import boto3
 from botocore.loaders import JSONFileLoader
-from moto.cloudformation.models import cloudformation_backends
-from moto.iam.access_control import IAMPolicy, PermissionResult
-from moto.iam.models import iam_backends
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.sagemaker.models import sagemaker_backends
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
@@ -86,9 +83,15 @@ class AwsServer:
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> "AwsServer":
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+
+        class Quiet(MotoRequestHandler):
+            def log_request(self, *_: Any) -> None:
+                return
+
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
         self.client("s3").create_bucket(Bucket=BUCKET)
         self.client("iam").create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
@@ -144,7 +147,7 @@ class AwsServer:
 
     def job(self, name: str) -> Any:
         """moto's own training job, whose attributes are what DescribeTrainingJob answers."""
-        return sagemaker_backends[ACCOUNT][REGION].training_jobs[name]
+        return _training_jobs()[name]
 
     def say(self, job: str, host: str, lines: list[str], started: int = 1) -> None:
         """Put lines into the job's log; each time that its machine is started has a stream of its own."""
@@ -206,7 +209,7 @@ class AwsServer:
 
     def _stop(self, body: dict[str, Any]) -> Response:
         name = body["TrainingJobName"]
-        jobs = sagemaker_backends[ACCOUNT][REGION].training_jobs
+        jobs = _training_jobs()
         if name not in jobs:
             return _json({"__type": "ValidationException", "message": "Requested resource not found."}, 400)
         if jobs[name].training_job_status != "InProgress":
@@ -296,8 +299,16 @@ _ROBOMAKER = (
 )
 
 
+def _training_jobs() -> Any:
+    from moto.sagemaker.models import sagemaker_backends
+
+    return sagemaker_backends[ACCOUNT][REGION].training_jobs
+
+
 def _retain_on_delete() -> None:
     """moto does not know RetainExceptOnCreate, which is Retain for a stack that was made whole."""
+    from moto.cloudformation.models import cloudformation_backends
+
     for backend in cloudformation_backends[ACCOUNT].values():
         for stack in backend.stacks.values():
             for told in stack.resource_map._resource_json_map.values():
@@ -307,6 +318,9 @@ def _retain_on_delete() -> None:
 
 def _simulated(body: dict[str, Any]) -> Response:
     """What IAM's simulation answers, by moto's evaluator of policies."""
+    from moto.iam.access_control import IAMPolicy, PermissionResult
+    from moto.iam.models import iam_backends
+
     roles = iam_backends[ACCOUNT]["aws"].roles.values()
     role = next((one for one in roles if one.arn == body["PolicySourceArn"]), None)
     if role is None:
@@ -327,11 +341,6 @@ def _simulated(body: dict[str, Any]) -> Response:
         f"<SimulatePrincipalPolicyResult><EvaluationResults>{rows}</EvaluationResults></SimulatePrincipalPolicyResult>"
     )
     return Response(f"<SimulatePrincipalPolicyResponse>{result}</SimulatePrincipalPolicyResponse>", mimetype="text/xml")
-
-
-class _Quiet(MotoRequestHandler):
-    def log_request(self, *_: Any) -> None:
-        return
 
 
 def _operation(request: Request) -> tuple[str, dict[str, Any]]:

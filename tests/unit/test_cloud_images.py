@@ -129,7 +129,7 @@ class Registry:
 @contextmanager
 def served(registry: Registry) -> Iterator[int]:
     server = make_server("127.0.0.1", 0, registry, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     yield server.server_port
     server.shutdown()

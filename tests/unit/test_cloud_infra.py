@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.sagemaker.models import sagemaker_backends
 from typer.testing import CliRunner, Result
 
 from tests.aws_server import ACCOUNT, AwsServer, Fault, aws
@@ -73,6 +72,8 @@ def wheels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("wheels")
 def test_the_notebook_instance_has_the_guidances_steps_and_the_means(server: AwsServer) -> None:
     Path("cloud.yaml").write_text("prefix: team\n")
+    from moto.sagemaker.models import sagemaker_backends
+
     said = cloud("up", "--with", "notebook")
     assert ".whl is in s3://" in said and "#/notebook-instances/undercut" in said
     s3 = server.client("s3")
