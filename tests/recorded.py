@@ -1,6 +1,7 @@
 """A run's files as training leaves them, quickly: a real car under the real rules on a round track, and no network."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def driven(episode: int, wander: float, reward: Reward = centred, resets: int = 
             return Rollout(episode, 0, {}, {}, np.array(actions), steps, truncated=bool(outcome.truncated[0]))
 
 
+@cache
 def episodes(reward: Reward = centred) -> tuple[list[list[Rollout]], list[list[Rollout]], list[Rollout]]:
     """Training by iteration, evaluations in training by iteration, and the laps of the evaluation."""
     training = [

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from contract import artifacts
 from contract.errors import CheckpointError, InputError, RewardError
 from tests.patience import PATIENCE_S
-from undercut.cli.main import app
+from undercut.cli.main import app, main
 from undercut.exit_codes import BAD_INPUT
 
 UNDERCUT = Path(sys.executable).parent / "undercut"
@@ -200,11 +200,18 @@ def test_bad_input_is_a_message_with_exit_status_2(racer: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: run: 'nobody' is not allowed")
     assert "Traceback" not in done.stderr
-    usage = subprocess.run(
-        [str(UNDERCUT), "train", "--sed", "1"], check=False, capture_output=True, text=True, timeout=PATIENCE_S
-    )
-    assert usage.returncode == 2
-    assert "--seed" in usage.stderr
+
+
+def test_a_wrong_option_is_a_message_with_exit_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["undercut", "train", "--sed", "1"])
+    for of_the_process in ("show_input_warnings", "settle_cache", "signal.signal"):
+        monkeypatch.setattr(f"undercut.cli.main.{of_the_process}", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--seed" in capsys.readouterr().err
 
 
 def test_no_runs_yet(racer: Path) -> None:
