@@ -66,14 +66,20 @@ def racer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def untrained_policy(tmp_path_factory: pytest.TempPathFactory) -> "UntrainedPolicy":
+def folder_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what all workers of this run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "of-all"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def untrained_policy(folder_of_all: Path) -> "UntrainedPolicy":
     """`untrained_policy(model, seed, preset)` is a new agent's frozen graph, built once for all workers."""
     from tests.untrained import untrained_policies
 
-    folder = tmp_path_factory.getbasetemp()
-    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "untrained"
-    folder.mkdir(exist_ok=True)
-    return untrained_policies(folder)
+    return untrained_policies(folder_of_all)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -92,8 +98,8 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     # the oldest generation is collected below, when there is something to gain: by itself it was walked through
-    # every few seconds, for a twentieth of the suite's time
-    gc.set_threshold(*gc.get_threshold()[:2], 1_000_000)
+    # every few seconds, which was a twentieth of the suite's time
+    gc.set_threshold(10_000, 10, 1_000_000)
 
 
 def _keep_pictures_of_roads(count: int = 3) -> None:

@@ -43,7 +43,8 @@ def continuous() -> CoachAgent:
 
 
 def rollouts(iteration: int, model: ModelMetadata = MODEL) -> list[Rollout]:
-    return [episode(10 * iteration + i, 6 + i, model, truncated=i == 1) for i in range(3)]
+    """12 steps: two minibatches."""
+    return [episode(10 * iteration + i, 3 + i, model, truncated=i == 1) for i in range(3)]
 
 
 def test_resumed_training_equals_uninterrupted_bit_for_bit(fresh: CoachAgent) -> None:
@@ -83,7 +84,7 @@ def test_order_of_minibatches_depends_on_seed_and_iteration(fresh: CoachAgent, s
 
 def test_report_counts_every_step(fresh: CoachAgent) -> None:
     """21 steps in minibatches of at most 8 are three, none dropped; one dict an epoch."""
-    report = fresh.train(rollouts(0), 0)
+    report = fresh.train([*rollouts(0), episode(3, 9, MODEL)], 0)
     assert report.minibatches == 3 * HYPERPARAMETERS.num_epochs
     assert len(report.epochs) == HYPERPARAMETERS.num_epochs
     assert report.epochs[-1]["surrogate_loss"] == report.policy_loss

@@ -113,19 +113,33 @@ def test_what_calls_another_file_is_forgotten_when_that_is_updated(tmp_path: Pat
         f"{head}from simapp.callee import told\n@njit(cache=True)\ndef twice():\n    return 2 * told()\n"
     )
 
-    def says() -> str:
-        code = "from simapp.caller import twice; print(twice(), sum(twice.stats.cache_hits.values()))"
-        environment = {key: value for key, value in os.environ.items() if key not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
+    # each a process of its own that imports our packages anew: the copy of one that has imported and started numba
+    code = """
+import os, sys, numba
+numba.njit(lambda: 1)()
+for _ in sys.stdin:
+    if os.fork() == 0:
+        from simapp.caller import twice
+        print(twice(), sum(twice.stats.cache_hits.values()), flush=True)
+        os._exit(0)
+    if os.wait()[1]:
+        print("failed", flush=True)
+"""
+    environment = {key: value for key, value in os.environ.items() if key not in ("NUMBA_CACHE_DIR", "PYTHONPATH")}
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=pipe, stdout=pipe, text=True) as process:
+        asked, told = process.stdin, process.stdout
+        assert asked is not None and told is not None
 
-    assert says() == "2 0"
-    assert says() == "2 1", "what is unchanged is kept"
-    callee.write_text(f"{head}@njit(cache=True)\ndef told():\n    return 21\n")
-    assert says() == "42 0"
-    assert says() == "42 1"
+        def says() -> str:
+            print(file=asked, flush=True)
+            return told.readline().strip()
+
+        assert says() == "2 0"
+        assert says() == "2 1", "what is unchanged is kept"
+        callee.write_text(f"{head}@njit(cache=True)\ndef told():\n    return 21\n")
+        assert says() == "42 0"
+        assert says() == "42 1"
 
 
 @pytest.mark.slow

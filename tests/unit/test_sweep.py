@@ -77,6 +77,7 @@ class Stand:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("undercut.sweep.storage._PAUSE_S", 0.02)
     return tmp_path
 
 
