@@ -6,6 +6,7 @@ FOLDER has NAME.pb and NAME.json of each policy. Each CAP is one of ONEDNN_MAX_C
 its own, which begins as a copy of this one with TensorFlow imported and no kernel chosen.
 """
 
+import gc
 import hashlib
 import multiprocessing
 import os
@@ -68,7 +69,12 @@ def check_all(folder: Path, cap: str) -> None:
 
 def main() -> None:
     folder, *caps = sys.argv[1:]
+    for name in ("matplotlib", "pandas", "sklearn"):
+        sys.modules[name] = None  # type: ignore[assignment] # Keras imports them where they are, for a second
+    gc.disable()  # nothing of what is imported is garbage, and the copies' collections pass it by
     quiet_import("tensorflow")
+    gc.freeze()
+    gc.enable()
     copies = multiprocessing.get_context("fork")
     failed = []
     for cap in caps:
