@@ -1,5 +1,6 @@
 """Updates whose products are in bfloat16: as good as float32's, repeatable, and invisible in what is exported."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -103,12 +104,17 @@ def test_same_weights_same_steps_same_bits(agents: tuple[CoachAgent, CoachAgent]
     fast = agents[1]
     start = fast.save()
     report = fast.train([drive(1)], 1)
-    after = fast.save()
-    assert after != start
+    after = digests(fast.save())
+    assert after != digests(start)
     fast.restore(start)
     assert fast.train([drive(1)], 1) == report
-    assert fast.save() == after
+    assert digests(fast.save()) == after
     fast.restore(start)
+
+
+def digests(files: dict[str, bytes]) -> dict[str, str]:
+    """Of a checkpoint, which is 140 MB: three of them at once were the most memory that a worker took."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
 def test_policies_drive_alike_in_either_precision_however_many_cars(agents: tuple[CoachAgent, CoachAgent]) -> None:
