@@ -129,18 +129,16 @@ def _remembering(of: "Callable[[Track], Any]", count: int) -> "Callable[[Track],
     return remembered
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _leave_no_garbage() -> Iterator[None]:
-    """A file's graphs and networks that lie in cycles go with it, back to the system: a worker runs dozens of files."""
-    yield
-    _GARBAGE.collect_after(64 << 20)
-
-
-@pytest.fixture(autouse=True)
-def _leave_little_garbage() -> Iterator[None]:
-    """So it is within a file whose tests build one network after the other, which took 8 GB before its end."""
-    yield
-    _GARBAGE.collect_after(256 << 20)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """A file's graphs and networks that lie in cycles go with it, back to the system: a worker runs dozens of files.
+    So it is within a file whose tests build one network after the other, which took 8 GB before its end."""
+    result = yield
+    if nextitem is not None and nextitem.path == item.path:
+        _GARBAGE.collect_after(256 << 20)
+    elif _GARBAGE.collect_after(64 << 20):
+        gc.freeze()  # what outlives its file stays for good, as what was imported does
+    return result
 
 
 class _Garbage:
@@ -150,12 +148,14 @@ class _Garbage:
     def __init__(self) -> None:
         self._left_bytes = 0
 
-    def collect_after(self, growth_bytes: int) -> None:
-        if self._resident_bytes() > self._left_bytes + growth_bytes:
-            gc.collect()
-            with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-                ctypes.CDLL(None).malloc_trim(0)
-            self._left_bytes = self._resident_bytes()
+    def collect_after(self, growth_bytes: int) -> bool:
+        if self._resident_bytes() <= self._left_bytes + growth_bytes:
+            return False
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+        self._left_bytes = self._resident_bytes()
+        return True
 
     @staticmethod
     def _resident_bytes() -> int:

@@ -2,12 +2,20 @@
 
 import ast
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 PACKAGES = ("contract", "simapp", "trainer", "undercut", "scripts")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_the_calls() -> Iterator[None]:
+    """Half a million objects, through which each later collection of garbage would walk."""
+    yield
+    _calls.cache_clear()
 
 
 @functools.cache
