@@ -177,8 +177,9 @@ def test_rows_are_hidden_where_all_their_samples_are(seed: int, row: int) -> Non
     assert (found[0], min(found[1], CAMERA_HEIGHT)) == (above, below)
 
 
-def test_a_low_wall_leaves_the_rows_above_it_alone(track: Track) -> None:
+def test_a_low_wall_leaves_the_rows_above_it_alone() -> None:
     """It fills all rows from just below the horizon down; the ground behind it goes on to the horizon."""
+    track = Track("ring", ring(121, 0.8, 0.6))
     pose = track.pose_at(np.zeros(1), np.zeros(1))
     x, y, turn = float(pose.x_m[0]), float(pose.y_m[0]), float(pose.heading_rad[0])
     pinhole, away, top = front_camera(), 0.6, 30.9

@@ -65,7 +65,7 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(fresh: CoachAgent) ->
 
 def test_learns_what_is_rewarded(fresh: CoachAgent) -> None:
     """Reward for action 2 alone: its probability rises. A wrong sign anywhere would lower it."""
-    drive = episode(0, 32, MODEL)
+    drive = episode(0, 16, MODEL)
     drive.steps["reward"] = np.asarray(drive.actions == 2, dtype=np.float64)
     _, (before,) = fresh._ppo.evaluate(drive.observations)
     for iteration in range(3):

@@ -77,10 +77,10 @@ def test_learns_explores_and_resumes(tmp_path: Path) -> None:
     first = np.asarray(policy.distribution(seen).probabilities)
     np.testing.assert_allclose(np.sort(first, axis=1), [[*[0.999 / 5] * 4, 0.001 + 0.999 / 5]] * 6, rtol=1e-4)
     middle = {}
-    for iteration in range(5):
+    for iteration in range(4):
         drive = episode(iteration, 40, MODEL)
         drive.steps["reward"] = np.asarray(drive.actions == 2, dtype=np.float64)
-        if iteration == 4:
+        if iteration == 3:
             middle = agent.save()
         assert agent.train([drive], iteration).minibatches == 40
     policy.replace(agent.export())
@@ -91,9 +91,9 @@ def test_learns_explores_and_resumes(tmp_path: Path) -> None:
 
     other = tiny(tmp_path)
     other.restore(middle)
-    drive = episode(4, 40, MODEL)
+    drive = episode(3, 40, MODEL)
     drive.steps["reward"] = np.asarray(drive.actions == 2, dtype=np.float64)
-    other.train([drive], 4)
+    other.train([drive], 3)
     assert other.save() == agent.save()
 
 
