@@ -15,7 +15,7 @@ from simapp.camera.ground import Road, paint_ground
 from simapp.camera.kernel import render_frames
 from simapp.camera.lighting import GREY, Surfaces
 from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
-from simapp.camera.open_frames import render_open_frames
+from simapp.camera.open_frames import open_space, render_open_frames
 from simapp.camera.pinhole import Pinhole
 from simapp.camera.plan import scan_plan
 from simapp.camera.pyramid import Pyramid
@@ -63,12 +63,16 @@ class Backdrop(Protocol):
     def scene(self, pinhole: Pinhole) -> Any:
         """What `draw` needs for frames with this pinhole."""
 
+    def space(self) -> Any:
+        """Scratch of `draw`, for one thread."""
+
     def draw(
         self,
         rows: IntArray,
         lenses: FloatArray,
         scene: Any,
         views: Views,
+        space: Any,
         frames: UInt8Array,
         depths: Depths,
         first: int,
@@ -129,12 +133,16 @@ class Room:
         farthest_m = math.hypot(self.room[2] - self.room[0], self.room[3] - self.room[1])
         return pinhole.numbers, scan_plan(pinhole, self.pyramid.texels_m, farthest_m).arrays
 
+    def space(self) -> None:
+        """None: it is little."""
+
     def draw(
         self,
         rows: IntArray,
         lenses: FloatArray,
         scene: Any,
         views: Views,
+        space: None,
         frames: UInt8Array,
         depths: Depths,
         first: int,
@@ -223,12 +231,16 @@ class OpenWorld:
         sky_rows = min(max(math.ceil(horizon + 1.0), first), CAMERA_HEIGHT)
         return pinhole.numbers, plan.arrays, (max(sky_rows, 0), horizon, first)
 
+    def space(self) -> Any:
+        return open_space(len(self.solids[2]))
+
     def draw(
         self,
         rows: IntArray,
         lenses: FloatArray,
         scene: Any,
         views: Views,
+        space: Any,
         frames: UInt8Array,
         depths: Depths,
         first: int,
@@ -239,7 +251,7 @@ class OpenWorld:
         ground = (views.tones, self._stains, self.pyramid.arrays, reach, plan)
         stand = (self.solids, self._textures, self.lists.arrays)
         shades = (views.scenery, views.shades[:, 4])
-        render_open_frames(rows, first, lenses, camera, sky, *shades, *ground, *stand, frames, depths)
+        render_open_frames(rows, first, lenses, camera, sky, *shades, *ground, *stand, space, frames, depths)
 
 
 def _background(world: World) -> float:

@@ -104,7 +104,7 @@ class Camera:
 
         cameras = np.empty((x.size, 4))
 
-        def draw_some(first: int, last: int) -> None:
+        def draw_some(first: int, last: int, space: object) -> None:
             part = slice(first, last)
             is_hiding = bodies is not None and self.backdrop.is_hiding
             depths = np.zeros((last - first if is_hiding else 0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)
@@ -113,7 +113,7 @@ class Camera:
                 if mine.size > 0:
                     scene = self._scene(change)
                     cameras[mine] = scene[0]
-                    self.backdrop.draw(mine, lenses, scene, views, frames, depths, first)
+                    self.backdrop.draw(mine, lenses, scene, views, space, frames, depths, first)
             if bodies is None:
                 return
             lens, camera, drawn = lenses[part], cameras[part], frames[part]
@@ -126,8 +126,9 @@ class Camera:
 
         def draw(first: int, last: int) -> None:
             at_once = max(last - first, 1) if bodies is None else FRAMES_AT_ONCE
+            space = self.backdrop.space()
             for begin in range(first, last, at_once):
-                draw_some(begin, min(begin + at_once, last))
+                draw_some(begin, min(begin + at_once, last), space)
             if not views.is_plain:
                 part = slice(first, last)
                 finish_frames(views.blur_px[part], views.noise[part], views.keys[part], frames[part])

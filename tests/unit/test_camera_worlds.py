@@ -22,7 +22,7 @@ from simapp.camera.sky import sky_grey
 from simapp.camera.standing import hidden_rows
 from simapp.camera.textures import textures_of
 from simapp.tracks import Track, load_track
-from simapp.worlds.common import common_world
+from simapp.worlds.common import Paint, common_world
 from simapp.worlds.copies import opened, worlds_in
 from simapp.worlds.form import Material, World, WorldPicture
 from simapp.worlds.importer import import_world
@@ -182,10 +182,10 @@ def test_a_low_wall_leaves_the_rows_above_it_alone() -> None:
     track = Track("ring", ring(121, 0.8, 0.6))
     pose = track.pose_at(np.zeros(1), np.zeros(1))
     x, y, turn = float(pose.x_m[0]), float(pose.y_m[0]), float(pose.heading_rad[0])
-    pinhole, away, top = front_camera(), 0.6, 30.9
+    pinhole, away, top = front_camera(), 0.6, 30.4
     ahead, high = pinhole.ahead_m + away, pinhole.height_m - (top - pinhole.horizon_row) * away / pinhole.focal_px
     wall = board(x + ahead * np.cos(turn), y + ahead * np.sin(turn), 6.0, 0.0, high, turn + np.pi)
-    field = common_world(track)
+    field = common_world(track, Paint(walls_m=None))
     walled = with_boards(field, wall, pixels=checks(), ambient=(0.4, 0.4, 0.4))
     without, frame = (
         Camera(track, it).render(pose.x_m, pose.y_m, pose.heading_rad)[0].astype(int) for it in (field, walled)
