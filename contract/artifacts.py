@@ -122,6 +122,10 @@ def training_recording(iteration: int) -> str:
     return f"iteration-data/training/recording/{iteration}-iteration.rec"
 
 
+EVALUATION_VIDEOS = "iteration-data/evaluation/camera-"
+"""How the keys of an evaluation's MP4s begin."""
+
+
 def video(phase: str, view: str, number: int = 0) -> str:
     """An MP4 of an evaluation, or of an iteration of training: `phase` is "evaluation" or "training"."""
     return f"iteration-data/{phase}/camera-{view}/{number}-video.mp4"

@@ -263,7 +263,7 @@ def _sensors_and_version(data: dict[str, Any], where: str) -> tuple[tuple[str, .
             raise InputError(f"{place}[{i}]", name, f"one of {', '.join(known)}", fix)
     if sum(name in CAMERAS for name in listed) != 1:
         raise InputError(
-            place, listed, f"exactly one camera: one of {', '.join(CAMERAS)}", "keep one camera and delete the others"
+            place, listed, f"exactly one camera: one of {', '.join(CAMERAS)}", "name one of them, and no other"
         )
     if sum(name in LIDARS for name in listed) > 1:
         raise InputError(place, listed, f"at most one of {', '.join(LIDARS)}", "keep one lidar and delete the others")

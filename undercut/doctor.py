@@ -1,5 +1,6 @@
 """What undercut needs of this machine, checked line by line, each with what to do about it."""
 
+import contextlib
 import json
 import os
 import re
@@ -214,8 +215,9 @@ def _docker(machine: Machine, missing: Level) -> Iterator[DoctorFinding]:
         return
     status, text = machine.run("docker", "info", "--format", "{{json .}}")
     info: dict[str, Any] = {}
-    if status == 0:
-        info = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    if "{" in text and "}" in text:  # also of a client that reaches no engine, which fails
+        with contextlib.suppress(ValueError):
+            info = json.loads(text[text.index("{") : text.rindex("}") + 1])
     if status != 0 or info.get("ServerErrors"):
         why = " ".join((info.get("ServerErrors") or [text])[0].split())[:160]
         fix = "sudo systemctl start docker"

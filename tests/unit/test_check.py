@@ -6,14 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from contract.errors import InputError
 from contract.metadata import ModelMetadata
+from contract.state import EpisodeStatus
 from simapp.tracks import load_track
 from tests.conftest import REPO
 from undercut.check.check import Given, check
+from undercut.check.driven import _scale
+from undercut.check.lap import Trial, TrialDrive
 from undercut.check.source import check_source
 from undercut.cli.main import app
 
@@ -112,6 +116,17 @@ def test_a_folder_is_checked_whole(folder: Path) -> None:
     assert told["reads"] == ["speed"] and "heading" in told["unread"]
     assert told["call_s"] > 0.0
     assert [found["level"] for found in told["findings"] if found["level"] != "ok"] == []
+
+
+def test_what_a_lap_pays_is_told_of_one_that_was_driven_whole() -> None:
+    steps = [TrialDrive("lap", EpisodeStatus.off_track, rewards=[1.0, 2.0])]
+    assert [it.text for it in _scale(Trial(steps, set(), set()), "reward", np.array([1.0, 2.0]))] == [
+        "rewards from 1 to 2; 3 for an unfinished lap of 2 steps"
+    ]
+    steps.append(TrialDrive("lap by hand", EpisodeStatus.lap_complete, rewards=[1.0, 2.0, 2.0]))
+    assert [it.text for it in _scale(Trial(steps, set(), set()), "reward", np.array([1.0, 2.0]))] == [
+        "rewards from 1 to 2; 5 for a lap of 3 steps"
+    ]
 
 
 def test_strict_takes_warnings_for_failures(folder: Path) -> None:

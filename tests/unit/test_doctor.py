@@ -91,6 +91,7 @@ def test_a_machine_in_order_has_nothing_to_do(compose: bool) -> None:
         (Made(programs=()), "docker", "fail", "docs.docker.com"),
         (Made(info=(1, "permission denied while trying to connect")), "docker", "fail", "usermod -aG docker"),
         (Made(info=(0, json.dumps({"ServerErrors": ["Cannot connect"]}))), "docker", "fail", "systemctl start docker"),
+        (Made(info=(1, json.dumps({"ServerErrors": ["permission denied"]}))), "docker", "fail", "usermod -aG docker"),
         (Made(info=(0, json.dumps({**INFO, "ServerVersion": "20.10.5"}))), "docker engine", "fail", "24.0 or later"),
         (Made(compose=(0, "2.6.0")), "docker compose", "fail", "2.20 or later"),
         (Made(compose=(1, "'compose' is not a docker command")), "docker compose", "fail", "docker-compose-plugin"),

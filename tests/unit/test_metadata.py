@@ -153,7 +153,7 @@ ONE = {"steering_angle": 0, "speed": 1}
 BAD = [
     # data, place, part of the rule, part of the fix
     ([], "car.json", "one JSON object", "begin it"),
-    ({"sensor": ["LIDAR"]}, "car.json: sensor", "exactly one camera", "keep one"),
+    ({"sensor": ["LIDAR"]}, "car.json: sensor", "exactly one camera", "name one"),
     ({}, "car.json: action_space", "has an action space", "add the key"),
     (discrete(actoin_space=1), "car.json: actoin_space", "the keys here are", "'action_space'"),
     (discrete(action_space={}), "car.json: action_space", "list of 2 to 30", "continuous"),
@@ -179,7 +179,7 @@ BAD = [
     (with_space(throttle=1), "car.json: action_space.throttle", "steering_angle, speed", "delete the key"),
     (discrete(sensor="FRONT_FACING_CAMERA"), "car.json: sensor", "a list of sensor names", "write"),
     (discrete(sensor=["FRONT_CAMERA"]), "car.json: sensor[0]", "one of FRONT_FACING_CAMERA", "'FRONT_FACING_CAMERA'"),
-    (discrete(sensor=["FRONT_FACING_CAMERA", "STEREO_CAMERAS"]), "car.json: sensor", "exactly one camera", "keep one"),
+    (discrete(sensor=["FRONT_FACING_CAMERA", "STEREO_CAMERAS"]), "car.json: sensor", "exactly one camera", "name one"),
     (
         discrete(sensor=["FRONT_FACING_CAMERA", "LIDAR", "SECTOR_LIDAR"]),
         "car.json: sensor",

@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 from typer.testing import CliRunner
 
+from contract import artifacts
 from contract.errors import InputError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ContinuousActions, ModelMetadata
@@ -62,6 +63,13 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "reward_function.py").read_text() == "# hours of work\n"
 
 
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("a file, where a folder should be\n")
+    with pytest.raises(InputError, match=r"notes/mine' is not allowed(.|\n)*a folder that can be written"):
+        new_folder(Wish("mine"), tmp_path / "notes")
+    assert [path.name for path in tmp_path.rglob("*")] == ["notes"]
+
+
 @pytest.mark.slow
 def test_it_trains_and_evaluates_by_the_commands_of_its_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -77,5 +85,9 @@ def test_it_trains_and_evaluates_by_the_commands_of_its_readme(tmp_path: Path, m
     run = tmp_path / "runs" / "mine"
     assert (run / "reward_function.py").read_bytes() == (tmp_path / "mine" / "reward_function.py").read_bytes()
     assert "OBJECT_AVOIDANCE" in (run / "run.json").read_text()
+    old = run / artifacts.video("evaluation", "front")
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"laps of an earlier evaluation")
     undercut("evaluate", "mine", "--laps", "1", "--no-video")
+    assert not old.exists()
     undercut("check", "runs/mine")

@@ -128,15 +128,21 @@ def _reads(trial: Trial, what: str, reported: set[str]) -> list[CheckFinding]:
     return found
 
 
+def _lap(trial: Trial) -> TrialDrive:
+    """The drive that shows what a lap pays: one that was complete, or else the first one."""
+    return next((drive for drive in trial.drives if drive.status == EpisodeStatus.lap_complete), trial.drives[0])
+
+
 def _scale(trial: Trial, what: str, rewards: np.ndarray) -> list[CheckFinding]:
     low, high = float(rewards.min()), float(rewards.max())
     if low == high:
         text = f"returns {low:g} whatever the car does: there is nothing to learn"
         return [CheckFinding("warn", what, text, "return more for what you want and less for what you do not want")]
-    lap = np.array(trial.drives[0].rewards)
-    found = [
-        CheckFinding("ok", what, f"rewards from {low:.4g} to {high:.4g}; {lap.sum():.4g} for a lap of {len(lap)} steps")
-    ]
+    drive = _lap(trial)
+    lap = np.array(drive.rewards)
+    driven = "a lap" if drive.status == EpisodeStatus.lap_complete else "an unfinished lap"
+    text = f"rewards from {low:.4g} to {high:.4g}; {lap.sum():.4g} for {driven} of {len(lap)} steps"
+    found = [CheckFinding("ok", what, text)]
     typical = float(np.median(np.abs(lap)))
     if high <= 0.0:
         text = "no reward is above 0: the shorter an episode, the better, so the car learns to leave the road"
@@ -168,7 +174,7 @@ def _incentives(trial: Trial, what: str, has_objects: bool) -> list[CheckFinding
     paid = [reward for drive in trial.drives for reward in drive.rewards]
     if min(paid) == max(paid):
         return found
-    lap = float(np.mean(trial.drives[0].rewards))
+    lap = float(np.mean(_lap(trial).rewards))
     moments = (
         ("off the road", EpisodeStatus.off_track, "leaves the road", "all_wheels_on_track or is_offtrack"),
         ("into a box", EpisodeStatus.crashed, "crashes", "is_crashed, or the distance to closest_objects"),

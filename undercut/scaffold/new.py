@@ -58,6 +58,9 @@ def new_folder(wish: Wish, at: Path) -> list[Path]:
         for name, text in contents.items():
             (stage / name).write_text(text, encoding="utf-8")
         stage.rename(target)
+    except OSError as error:
+        rule = f"a folder that can be written: {error.strerror or error}"
+        raise InputError("NAME", str(target), rule, "begin in a folder of your own, on a disk with room") from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return [target / name for name in contents]
