@@ -107,14 +107,18 @@ def training_evaluation_simtrace(iteration: int) -> str:
     return f"iteration-data/training/evaluation-simtrace/{iteration}-iteration.csv"
 
 
+EVALUATION_DATA = "iteration-data/evaluation/"
+"""Where what an evaluation drove lies."""
+
+
 def evaluation_simtrace(iteration: int = 0) -> str:
     """Steps of an evaluation of a trained model."""
-    return f"iteration-data/evaluation/evaluation-simtrace/{iteration}-iteration.csv"
+    return f"{EVALUATION_DATA}evaluation-simtrace/{iteration}-iteration.csv"
 
 
 def evaluation_recording(iteration: int = 0) -> str:
     """What videos of an evaluation are drawn from: contract.recording."""
-    return f"iteration-data/evaluation/recording/{iteration}-iteration.rec"
+    return f"{EVALUATION_DATA}recording/{iteration}-iteration.rec"
 
 
 def training_recording(iteration: int) -> str:
@@ -122,13 +126,13 @@ def training_recording(iteration: int) -> str:
     return f"iteration-data/training/recording/{iteration}-iteration.rec"
 
 
-EVALUATION_VIDEOS = "iteration-data/evaluation/camera-"
-"""How the keys of an evaluation's MP4s begin."""
+VIDEO_END = "-video.mp4"
+"""How the key of every MP4 of an evaluation, an iteration or a race ends."""
 
 
 def video(phase: str, view: str, number: int = 0) -> str:
     """An MP4 of an evaluation, or of an iteration of training: `phase` is "evaluation" or "training"."""
-    return f"iteration-data/{phase}/camera-{view}/{number}-video.mp4"
+    return f"iteration-data/{phase}/camera-{view}/{number}{VIDEO_END}"
 
 
 def parse_simtrace(key: str) -> tuple[str, int] | None:

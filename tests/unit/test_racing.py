@@ -45,8 +45,12 @@ def test_the_faster_run_wins_from_either_side_and_leaves_its_files(racers: Path)
     untrained_run("slow", 1.0)
     untrained_run("fast", 2.0)
     results = {}
+    old = Path(artifacts.race_video("two", "fast", "front"))
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"laps of an earlier race of this name")
     for name, order in (("one", ("slow", "fast")), ("two", ("fast", "slow"))):
         table = undercut("race", *order, "--laps", "2", "--name", name)
+        assert old.exists() == (name == "one")
         assert "1/2" not in table
         result = results[name] = result_of(name)
         assert (result["winner"], result["laps"], result["is_continuous"]) == ("fast", 2, False)

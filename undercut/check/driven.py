@@ -129,8 +129,9 @@ def _reads(trial: Trial, what: str, reported: set[str]) -> list[CheckFinding]:
 
 
 def _lap(trial: Trial) -> TrialDrive:
-    """The drive that shows what a lap pays: one that was complete, or else the first one."""
-    return next((drive for drive in trial.drives if drive.status == EpisodeStatus.lap_complete), trial.drives[0])
+    """The drive that shows what a lap pays: the one by hand, where the first, with the racer's actions, was not whole."""
+    laps = [drive for drive in trial.drives if drive.name.startswith("lap")]
+    return next((drive for drive in laps if drive.status == EpisodeStatus.lap_complete), laps[0])
 
 
 def _scale(trial: Trial, what: str, rewards: np.ndarray) -> list[CheckFinding]:

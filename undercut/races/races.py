@@ -34,6 +34,7 @@ from undercut.runs.sessions import checkpoint
 from undercut.runs.simulators import make_simulator
 from undercut.runs.statistics import LapStatistics, lap_statistics
 from undercut.runs.workspace import workspace
+from undercut.video.videos import drop_videos
 
 MAX_RACERS = 4
 """On one track at once."""
@@ -136,6 +137,7 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
         episodes=tuple(lap for r, rollouts in enumerate(driven) for lap in recorded(rollouts, r, in_a_row)),
         leaderboard=config.leaderboard_name,
     )
+    drop_videos(store, artifacts.race_folder(config.name))
     store.put(artifacts.race_recording(config.name), recording.to_bytes())
     standing_objects = Course(track, config.race, config.reverse_dir).fixed()
     standings = []

@@ -196,8 +196,7 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
         driven = evaluation_laps(run, policy, order)
     track = run.track()
     title = f"{run.config.name}, checkpoint {record.iteration}, on {track.name}"
-    for key in run.store.list(artifacts.EVALUATION_VIDEOS):  # of the evaluation before
-        run.store.delete(key)
+    videos.drop_videos(run.store, artifacts.EVALUATION_DATA)
     run.store.put(artifacts.EVALUATION_METRICS, evaluation_metrics_json(evaluation_rows(driven)).encode())
     run.store.put(artifacts.evaluation_simtrace(), simtrace.to_csv(driven, track.length_m, 0.0).encode())
     recording = videos.recording_of(run.config, track, driven)

@@ -52,6 +52,13 @@ def recording_of(config: RunConfig, track: Track, driven: Sequence[Rollout]) -> 
     )
 
 
+def drop_videos(store: Place, folder: str) -> None:
+    """Delete the MP4s below a folder of the store: what is written there next is not what they show."""
+    for key in store.list(folder):
+        if key.endswith(artifacts.VIDEO_END):
+            store.delete(key)
+
+
 @dataclass(frozen=True, slots=True)
 class VideoSource:
     """A recording, what stands on its road, and the key of each racer's videos by view."""
