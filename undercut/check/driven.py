@@ -129,7 +129,7 @@ def _reads(trial: Trial, what: str, reported: set[str]) -> list[CheckFinding]:
 
 
 def _lap(trial: Trial) -> TrialDrive:
-    """The drive that shows what a lap pays: the one by hand, where the first, with the racer's actions, was not whole."""
+    """The drive that shows what a lap pays: the one by hand, where the racer's actions did not make a whole one."""
     laps = [drive for drive in trial.drives if drive.name.startswith("lap")]
     return next((drive for drive in laps if drive.status == EpisodeStatus.lap_complete), laps[0])
 
