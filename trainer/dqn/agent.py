@@ -16,7 +16,7 @@ from trainer.common import networks
 from trainer.common.checkpoint import GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
 from trainer.common.replay_buffer import ReplayAgent
-from trainer.common.session import own_global_state, session_config
+from trainer.common.session import new_graph, session_config
 
 
 class DqnAgent(ReplayAgent):
@@ -46,9 +46,8 @@ class DqnAgent(ReplayAgent):
         racers = load_preset(preset)
         parameters = racers.agent_parameters(metadata, hyperparameters)
         gpu = bool(tf.config.list_physical_devices("GPU"))
-        graph = tf.Graph()
         kind = FusedDoubleDQN if parameters.path.endswith(":DDQNAgent") else FusedDQN
-        with graph.as_default(), own_global_state(), tf.device(None), racers.blamed(BUILD_RULE):
+        with new_graph() as graph, racers.blamed(BUILD_RULE):
             networks.settle(parameters, seed, gpu)
             parameters.network_wrappers["main"].create_target_network = True
             self._dqn = kind(parameters)
@@ -57,7 +56,6 @@ class DqnAgent(ReplayAgent):
             self._dqn.build_update()
             self._export = PolicyExport(self._dqn.online, metadata, self._dqn.policy)
             self._checkpoint = GraphCheckpoint(graph)
-        graph.finalize()
         network, algorithm = parameters.network_wrappers["main"], parameters.algorithm
         self._batch_size, self._learning_rate = int(network.batch_size), float(network.learning_rate)
         self._memory_estimate = MemoryEstimate(graph, self._batch_size, replay_bytes=self._memory_bytes)

@@ -23,7 +23,7 @@ from trainer.common.chained_arrays import ChainedArrays
 from trainer.common.checkpoint import CheckpointedAgent, GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
 from trainer.common.mirror import Mirror
-from trainer.common.session import own_global_state, session_config
+from trainer.common.session import new_graph, session_config
 from trainer.ppo.diagnostics import value_diagnostics
 
 
@@ -73,8 +73,7 @@ class CoachAgent(CheckpointedAgent):
         self._seed, self._learning = seed, learning
         self._mirror = Mirror(metadata) if learning.mirror else None
         gpu = bool(tf.config.list_physical_devices("GPU"))
-        graph = tf.Graph()
-        with graph.as_default(), own_global_state(), tf.device(None), contextlib.ExitStack() as stack:
+        with new_graph() as graph, contextlib.ExitStack() as stack:
             if preset is None:
                 parameters = networks.agent_parameters(metadata, hyperparameters)
             else:
@@ -91,7 +90,6 @@ class CoachAgent(CheckpointedAgent):
             self._ppo.build_update(tuned)
             self._export = PolicyExport(self._ppo.online, metadata)
             self._checkpoint = GraphCheckpoint(graph)
-        graph.finalize()
         self._batch_size = int(parameters.network_wrappers["main"].batch_size)
         self._memory_estimate = MemoryEstimate(graph, self._batch_size)
         self._memory_estimate.check_network()

@@ -18,7 +18,7 @@ from trainer.common.checkpoint import GraphCheckpoint
 from trainer.common.memory_estimate import MemoryEstimate
 from trainer.common.mirror import Mirror
 from trainer.common.replay_buffer import MEMORY_BYTES, Batch, ReplayAgent
-from trainer.common.session import own_global_state, session_config
+from trainer.common.session import new_graph, session_config
 
 TARGET_RATE = 0.05
 """Share of the value network that its target takes over at every gradient step (the paper's tau). Ten times rl_coach's,
@@ -95,15 +95,13 @@ class SacAgent(ReplayAgent):
         reads_state = learning.reads_state
         super().__init__(metadata, memory_bytes, reads_state)
         gpu = bool(tf.config.list_physical_devices("GPU"))
-        graph = tf.Graph()
-        with graph.as_default(), own_global_state(), tf.device(None):
+        with new_graph() as graph:
             self._sac = FusedSAC(sac_parameters(metadata, hyperparameters, seed, gpu, reads_state))
             self._sac.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
             self._sac.set_environment_parameters(networks.spaces(metadata, reads_state))
             self._sac.build_update(hyperparameters.sac_alpha, hyperparameters.lr, learning.anneal_steps > 0)
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
             self._checkpoint = GraphCheckpoint(graph)
-        graph.finalize()
         self._memory_estimate = MemoryEstimate(graph, hyperparameters.batch_size, replay_bytes=self._memory_bytes)
         self._memory_estimate.check_network()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))

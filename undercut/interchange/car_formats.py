@@ -6,6 +6,7 @@ model.bin for OpenVINO. Its engines read and write float32 whatever is inside (`
 """
 
 import contextlib
+import sys
 import tempfile
 import time
 import warnings
@@ -285,6 +286,9 @@ def _openvino_loaded(files: Mapping[str, bytes]) -> Iterator[Run]:
 
 
 def _openvino() -> Any:
+    # Its converter tells Google Analytics of each step, in a copy of this process each time. It goes without this
+    # package, as where that is not installed.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError:
