@@ -76,127 +76,69 @@ class RewardParams:
 
     def build(self, state: RaceState) -> list[dict[str, Any]]:
         """One dict a car, K of them. The racer owns it: dicts and lists are new, so changes stay within the call."""
-        rows, where, waypoints = state.rows, state.where, self._waypoints
-        is_reversed, track_length = self._is_reversed, self._track_length_m
+        rows, where, count = state.rows, state.where, len(state.rows)
         # one tolist() a column instead of one scalar conversion a car and param
-        columns: tuple[Sequence[Any], ...] = (
-            rows["x_m"].tolist(),
-            rows["y_m"].tolist(),
-            ((np.degrees(rows["heading_rad"]) + 180.0) % 360.0 - 180.0).tolist(),
-            np.degrees(rows["steering_rad"]).tolist(),
-            rows["speed_mps"].tolist(),
-            rows["progress_pct"].tolist(),
-            state.clock_s.tolist(),
-            rows["all_wheels_on_track"].tolist(),
-            state.is_crashed.tolist(),
-            state.is_offtrack.tolist(),
-            state.steps.astype(np.float64).tolist(),
-            where.distance_m.tolist(),
-            np.abs(where.offset_m).tolist(),
-            where.is_left.tolist(),
-            where.width_m.tolist(),
-            *self._waypoints_of(where),
-            [_NO_OBJECTS] * len(rows) if state.neighbours is None else self._objects(state, state.neighbours),
-        )
-        return [
-            {
-                "all_wheels_on_track": wheels_on,
-                "x": x,
-                "y": y,
-                "heading": heading,
-                "distance_from_center": from_center,
-                "projection_distance": distance,
-                "progress": progress,
-                "steps": steps,
-                "speed": speed,
-                "steering_angle": steering,
-                "track_width": width,
-                "track_length": track_length,
-                "waypoints": waypoints[:],
-                "closest_waypoints": [behind, ahead],
-                "is_left_of_center": left,
-                "is_reversed": is_reversed,
-                "is_crashed": crashed,
-                "is_offtrack": off_track,
-                "sim_time": time_s,
-                **{name: value[:] if isinstance(value, list) else value for name, value in objects.items()},
-            }
-            for (
-                x,
-                y,
-                heading,
-                steering,
-                speed,
-                progress,
-                time_s,
-                wheels_on,
-                crashed,
-                off_track,
-                steps,
-                distance,
-                from_center,
-                left,
-                width,
-                behind,
-                ahead,
-                objects,
-            ) in zip(*columns, strict=True)
-        ]
+        columns: dict[str, Sequence[Any]] = {
+            "all_wheels_on_track": rows["all_wheels_on_track"].tolist(),
+            "x": rows["x_m"].tolist(),
+            "y": rows["y_m"].tolist(),
+            "heading": ((np.degrees(rows["heading_rad"]) + 180.0) % 360.0 - 180.0).tolist(),
+            "distance_from_center": np.abs(where.offset_m).tolist(),
+            "projection_distance": where.distance_m.tolist(),
+            "progress": rows["progress_pct"].tolist(),
+            "steps": state.steps.astype(np.float64).tolist(),
+            "speed": rows["speed_mps"].tolist(),
+            "steering_angle": np.degrees(rows["steering_rad"]).tolist(),
+            "track_width": where.width_m.tolist(),
+            "track_length": [self._track_length_m] * count,
+            "waypoints": [self._waypoints[:] for _ in range(count)],
+            "closest_waypoints": _waypoints_of(where),
+            "is_left_of_center": where.is_left.tolist(),
+            "is_reversed": [self._is_reversed] * count,
+            "is_crashed": state.is_crashed.tolist(),
+            "is_offtrack": state.is_offtrack.tolist(),
+            "sim_time": state.clock_s.tolist(),
+            **(_no_objects(count) if state.neighbours is None else self._objects(state, state.neighbours)),
+        }
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def _waypoints_of(self, where: Projection) -> tuple[list[int], list[int]]:
-        """Indices of the waypoints behind and ahead of each point; at the end of an open road those are the last one
-        and the first, as AWS's simulator has it (track_geom/utils.py `find_prev_next`)."""
-        behind, ahead = where.behind.tolist(), where.ahead.tolist()
-        for k in np.flatnonzero(where.fraction == 1.0).tolist():
-            behind[k], ahead[k] = ahead[k], 0
-        return behind, ahead
-
-    def _objects(self, state: RaceState, neighbours: Neighbours) -> list[dict[str, Any]]:
+    def _objects(self, state: RaceState, neighbours: Neighbours) -> dict[str, Sequence[Any]]:
         """The objects_* params of K cars. A box's heading is 0."""
         objects = neighbours.objects
         heading_rad = np.where(objects.kind == ObjectKind.car, objects.heading_rad, 0.0)
         heading_rad = (heading_rad + np.pi) % (2.0 * np.pi) - np.pi
         gap = (neighbours.distance_m - state.where.distance_m[:, None]) % self._track_length_m
         ahead, behind = gap.argmin(axis=1), gap.argmax(axis=1)
-        seen = _in_camera(state.rows, neighbours, ahead)
-        columns = (
-            np.stack([behind, ahead], axis=1).tolist(),
-            np.stack([objects.x_m, objects.y_m], axis=2).tolist(),
-            (neighbours.offset_m > 0.0).tolist(),
-            objects.speed_mps.tolist(),
-            (heading_rad if self._heading_in_radians else np.degrees(heading_rad)).tolist(),
-            np.abs(neighbours.offset_m).tolist(),
-            neighbours.distance_m.tolist(),
-            seen.tolist(),
-        )
-        return [
-            {
-                "closest_objects": closest,
-                "objects_location": [(x, y) for x, y in locations],
-                "objects_left_of_center": left,
-                "objects_speed": speeds,
-                "objects_heading": headings,
-                "objects_distance_from_center": from_center,
-                "objects_distance": distances,
-                "object_in_camera": in_camera,
-            }
-            for closest, locations, left, speeds, headings, from_center, distances, in_camera in zip(
-                *columns, strict=True
-            )
-        ]
+        locations = np.stack([objects.x_m, objects.y_m], axis=2).tolist()
+        return {
+            "closest_objects": np.stack([behind, ahead], axis=1).tolist(),
+            "objects_location": [[(x, y) for x, y in of_car] for of_car in locations],
+            "objects_left_of_center": (neighbours.offset_m > 0.0).tolist(),
+            "objects_speed": objects.speed_mps.tolist(),
+            "objects_heading": (heading_rad if self._heading_in_radians else np.degrees(heading_rad)).tolist(),
+            "objects_distance_from_center": np.abs(neighbours.offset_m).tolist(),
+            "objects_distance": neighbours.distance_m.tolist(),
+            "object_in_camera": _in_camera(state.rows, neighbours, ahead).tolist(),
+        }
 
 
-_NO_OBJECTS: dict[str, Any] = {
-    "closest_objects": [0, 0],
-    "objects_location": [],
-    "objects_left_of_center": [],
-    "objects_speed": [],
-    "objects_heading": [],
-    "objects_distance_from_center": [],
-    "objects_distance": [],
-    "object_in_camera": False,
-}
-"""What AWS's simulator gives when there is nothing on the track."""
+def _waypoints_of(where: Projection) -> list[list[int]]:
+    """Indices of the waypoints behind and ahead of each point; at the end of an open road those are the last one and
+    the first, as AWS's simulator has it (track_geom/utils.py `find_prev_next`)."""
+    is_end = where.fraction == 1.0
+    behind, ahead = np.where(is_end, where.ahead, where.behind), np.where(is_end, 0, where.ahead)
+    found: list[list[int]] = np.stack([behind, ahead], axis=1).tolist()
+    return found
+
+
+def _no_objects(count: int) -> dict[str, Sequence[Any]]:
+    """What AWS's simulator gives when there is nothing on the track."""
+    lists = ("location", "left_of_center", "speed", "heading", "distance_from_center", "distance")
+    return {
+        "closest_objects": [[0, 0] for _ in range(count)],
+        **{f"objects_{name}": [[] for _ in range(count)] for name in lists},
+        "object_in_camera": [False] * count,
+    }
 
 
 def _in_camera(rows: np.ndarray, neighbours: Neighbours, places: IntArray) -> FloatArray:
