@@ -1,11 +1,12 @@
 """Checks that a route array is a road, with messages that name the row and the fix."""
 
 import numpy as np
+import shapely
 from numpy.typing import ArrayLike
 
 from contract.errors import InputError
 from contract.state import FloatArray, IntArray
-from simapp.road.kernels import first_overlap
+from simapp.road.kernels import BOUNDARY_M
 
 MIN_WIDTH_M, MAX_WIDTH_M = 0.3, 3.0
 """Real roads are 0.6..1.4 m wide: outside of this the file is in other units or its edges are mixed up."""
@@ -222,16 +223,21 @@ def _check_centred(route: FloatArray, where: str) -> None:
 
 def _check_overlap(route: FloatArray, where: str) -> None:
     width = float(np.hypot(*(route[:, 2:4] - route[:, 4:6]).T).max())
-    steps = np.hypot(*np.diff(route[:, 0:2], axis=0).T)
-    starts = np.concatenate([[0.0], np.cumsum(steps)])
-    corners = np.stack([route[:-1, 2:4], route[:-1, 4:6], route[1:, 2:4], route[1:, 4:6]])
-    boxes = np.concatenate([corners.min(axis=0), corners.max(axis=0)], axis=1)
-    closed = bool(np.array_equal(route[0], route[-1]))
+    starts = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(route[:, 0:2], axis=0).T))])
+    inner, outer = route[:, 2:4], route[:, 4:6]
+    rows = np.stack([inner[:-1], inner[1:], outer[1:], outer[:-1]], axis=1)
+    quads = np.asarray(shapely.make_valid(shapely.polygons(rows)))  # folded ones of tight bends are two triangles
+    one, other = shapely.STRtree(quads).query(quads, predicate="intersects")
+    gap = starts[other] - starts[one + 1]
+    if np.array_equal(route[0], route[-1]):
+        gap = np.minimum(gap, starts[-1] - (starts[other + 1] - starts[one]))
     # a bend tighter than half the width folds its inner edge over rows at most this far apart, and stays one road
-    apart = 0.5 * np.pi * width
-    first, second = first_overlap(route, starts, boxes, closed, apart)
-    if first < 0:
+    distant = (one < other) & (gap > 0.5 * np.pi * width)
+    one, other = one[distant], other[distant]
+    over = shapely.area(shapely.intersection(quads[one], quads[other])) > BOUNDARY_M  # m2: seams only touch
+    if not over.any():
         return
+    first, second = min(zip(one[over].tolist(), other[over].tolist(), strict=True))
     distance = float(np.hypot(*(route[first, 0:2] - route[second, 0:2])))
     raise InputError(
         f"{where}: rows {first} and {second}",
