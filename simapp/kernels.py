@@ -67,7 +67,7 @@ class Scope(StrEnum):
     """Videos and the live page's pictures, too."""
 
 
-FOR_PICTURES = ("scene.", "camera.ground._cover_points")
+FOR_PICTURES = ("scene.",)
 WORLDS = (
     "camera.flat.",
     "camera.kernel.draw_open_ground",

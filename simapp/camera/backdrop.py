@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from contract.state import CAMERA_HEIGHT, FloatArray, IntArray, UInt8Array
 from simapp.camera.effects import STAIN_TEXEL_M, Greys, Views, stain_tile
 from simapp.camera.flat import FAR_M, Reach, bake_ground, flat_triangles, road_height_m
-from simapp.camera.ground import Road, paint_ground
+from simapp.camera.ground import Road, grid_over, paint_ground
 from simapp.camera.kernel import render_frames
 from simapp.camera.lighting import GREY, Surfaces
-from simapp.camera.look import TILE_MM, WALL_HEIGHT_M, WALL_MARGIN_M, textures
+from simapp.camera.look import WALL_HEIGHT_M, WALL_MARGIN_M, textures
 from simapp.camera.open_frames import open_space, render_open_frames
 from simapp.camera.pinhole import Pinhole
 from simapp.camera.plan import scan_plan
@@ -38,52 +38,13 @@ Bounds = tuple[float, float, float, float, float]
 Depths = NDArray[np.float32]
 
 
-class Backdrop(Protocol):
-    """What is behind boxes and cars."""
-
-    @property
-    def room(self) -> Bounds:
-        """xmin, ymin, xmax, ymax and height of the walls; what is outside is not seen."""
-
-    @property
-    def greys(self) -> Greys:
-        """What conditions change."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """What its pictures take."""
-
-    @property
-    def is_hiding(self) -> bool:
-        """Whether anything stands in front of boxes and cars."""
-
-    def come(self, lenses: FloatArray) -> None:
-        """Make ready what lenses (K, 4) at new places need; before `draw`, by one thread."""
-
-    def scene(self, pinhole: Pinhole) -> Any:
-        """What `draw` needs for frames with this pinhole."""
-
-    def space(self) -> Any:
-        """Scratch of `draw`, for one thread."""
-
-    def draw(
-        self,
-        rows: IntArray,
-        lenses: FloatArray,
-        scene: Any,
-        views: Views,
-        space: Any,
-        frames: UInt8Array,
-        depths: Depths,
-        first: int,
-    ) -> None:
-        """Draw frames[rows]; 1 / depth of what stands in front of the ground is put into depths (D, ...), whose first
-        is that of frame `first`, if there are any."""
-
-
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Room:
-    """The built-in look: a road on a field in a room of four walls."""
+    """The built-in look: a road on a field in a room of four walls.
+
+    room    xmin, ymin, xmax, ymax and height of the walls; what is outside is not seen
+    greys   what conditions change
+    """
 
     room: Bounds
     greys: Greys
@@ -104,37 +65,32 @@ class Room:
         """Draws the ground: about half a second and 40 to 96 MB."""
         xmin, ymin, xmax, ymax = track.bounds
         xmin, ymin, xmax, ymax = xmin - WALL_MARGIN_M, ymin - WALL_MARGIN_M, xmax + WALL_MARGIN_M, ymax + WALL_MARGIN_M
-        area = (xmax - xmin) * (ymax - ymin)
-        fitting = (mm for mm in range(MIN_TEXEL_MM, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= MAX_TEXELS)
-        texel_mm = next(fitting)
-        # a whole number of the coarsest texels, and texture cells that fall on the world's millimetres
-        block_m = texel_mm * 2 ** (LEVELS - 1) / 1000
-        first = [math.floor(value / block_m) for value in (xmin, ymin)]
-        last = [math.ceil(value / block_m) for value in (xmax, ymax)]
-        origin_m = (first[0] * block_m, first[1] * block_m)
-        columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
-        grey = paint_ground(Road.of(track), textures(), origin_m, texel_mm, (rows, columns))
+        texel_mm, origin_m, shape = grid_over((xmin, ymin, xmax, ymax), MIN_TEXEL_MM, MAX_TEXELS, LEVELS)
+        grey = paint_ground(Road.of(track), textures(), origin_m, texel_mm, shape)
         pyramid = Pyramid.of(grey, texel_mm / 1000, LEVELS, origin_m)
         room = (xmin, ymin, xmax, ymax, WALL_HEIGHT_M)
         return cls(room, Greys.built_in(), pyramid, (stain_tile(), STAIN_TEXEL_M))
 
     @property
     def memory_bytes(self) -> int:
+        """What its pictures take."""
         return self.pyramid.resident
 
     @property
     def is_hiding(self) -> bool:
+        """Whether anything stands in front of boxes and cars."""
         return False
 
     def come(self, lenses: FloatArray) -> None:
-        """Nothing to do."""
+        """Make ready what lenses (K, 4) at new places need, before `draw`, by one thread: nothing in a room."""
 
     def scene(self, pinhole: Pinhole) -> Any:
+        """What `draw` needs for frames with this pinhole."""
         farthest_m = math.hypot(self.room[2] - self.room[0], self.room[3] - self.room[1])
         return pinhole.numbers, scan_plan(pinhole, self.pyramid.texels_m, farthest_m).arrays
 
     def space(self) -> None:
-        """None: it is little."""
+        """Scratch of `draw`, for one thread: none, as it is little."""
 
     def draw(
         self,
@@ -147,6 +103,8 @@ class Room:
         depths: Depths,
         first: int,
     ) -> None:
+        """Draw frames[rows]; 1 / depth of what stands in front of the ground is put into depths (D, ...), whose first
+        is that of frame `first`, if there are any."""
         camera, plan = scene
         look = (views.shades, views.tones, self._stains)
         render_frames(rows, lenses, camera, self.room, *look, self.pyramid.arrays, plan, frames)
@@ -251,7 +209,11 @@ class OpenWorld:
         ground = (views.tones, self._stains, self.pyramid.arrays, reach, plan)
         stand = (self.solids, self._textures, self.lists.arrays)
         shades = (views.scenery, views.shades[:, 4])
-        render_open_frames(rows, first, lenses, camera, sky, *shades, *ground, *stand, space, frames, depths)
+        render_open_frames(rows, first, lenses, camera, sky, shades, ground, stand, space, frames, depths)
+
+
+Backdrop = Room | OpenWorld
+"""What is behind boxes and cars."""
 
 
 def _background(world: World) -> float:

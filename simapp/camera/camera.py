@@ -104,7 +104,7 @@ class Camera:
 
         cameras = np.empty((x.size, 4))
 
-        def draw_some(first: int, last: int, space: object) -> None:
+        def draw_some(first: int, last: int, space: Any) -> None:
             part = slice(first, last)
             is_hiding = bodies is not None and self.backdrop.is_hiding
             depths = np.zeros((last - first if is_hiding else 0, CAMERA_HEIGHT, CAMERA_WIDTH), np.float32)

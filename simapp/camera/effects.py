@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.conditions import Conditions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray
-from simapp.camera.look import ASPHALT_RGB, FIELD_RGB, GREY, LINE_RGB, SKY_RGB, WALLS_RGB
+from simapp.camera.look import ASPHALT_RGB, FIELD_RGB, GREY, LINE_RGB, SKY_RGB, WALLS_RGB, smoothed
 from simapp.camera.pinhole import Pinhole
 
 TONE = 15
@@ -33,14 +33,9 @@ _LOW_BYTES, _LOW_DIGITS = np.uint32(0x00FF00FF), np.uint32(0x0F0F0F0F)
 def stain_tile() -> NDArray[np.float32]:
     """Seamless blobs around 0 within -1..1, float32, the same every time."""
     rng = np.random.Generator(np.random.PCG64(20180102))
-    fy, fx = np.fft.fftfreq(_STAIN_TEXELS)[:, None], np.fft.rfftfreq(_STAIN_TEXELS)[None, :]
     pattern = np.zeros((_STAIN_TEXELS, _STAIN_TEXELS))
     for size_m, share in ((0.6, 1.0), (0.25, 0.5)):
-        spread = 0.35 * size_m / STAIN_TEXEL_M
-        spectrum = np.fft.rfft2(rng.standard_normal(pattern.shape)) * np.exp(
-            -2.0 * (np.pi * spread) ** 2 * (fx**2 + fy**2)
-        )
-        blobs = np.fft.irfft2(spectrum, s=pattern.shape)
+        blobs = smoothed(rng.standard_normal(pattern.shape), 0.35 * size_m / STAIN_TEXEL_M)
         pattern += share * (blobs - blobs.mean()) / blobs.std()
     return np.asarray(np.clip(pattern / (2.0 * pattern.std()), -1.0, 1.0), dtype=np.float32)
 

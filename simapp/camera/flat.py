@@ -10,6 +10,7 @@ import mmap
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numba import njit
 from numpy.typing import NDArray
 
@@ -240,11 +241,10 @@ class _Pieces:
 
     def in_boxes(self, boxes: FloatArray, side: float) -> tuple[IntArray, IntArray]:
         """Pieces whose bounds meet each box (B, 2) of that side: their indices, and (B + 1,) where each box's begin."""
-        if len(self.corners) == 0 or len(boxes) == 0:
-            return np.zeros(1, np.int64), np.zeros(len(boxes) + 1, np.int64)
-        low, high = self.corners.min(axis=1), self.corners.max(axis=1)
-        of_block, first_of = _meeting(low, high, boxes, side)
-        return of_block, first_of
+        bounds = shapely.box(*self.corners.min(axis=1).T, *self.corners.max(axis=1).T)
+        box, piece = shapely.STRtree(np.asarray(bounds)).query(shapely.box(*boxes.T, *(boxes + side).T))
+        first_of = np.concatenate([[0], np.cumsum(np.bincount(box, minlength=len(boxes)))])
+        return piece[np.lexsort((piece, box))], first_of
 
     def arrays(self, world: World, texel_m: float, boxes: FloatArray, side: float) -> tuple[object, ...]:
         """What the baker takes: corners, planes, picture, level of the texture, cut-out, and the materials' light."""
@@ -280,28 +280,6 @@ def _planes_of(points: FloatArray, values: FloatArray) -> FloatArray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _meeting(low, high, boxes, side):  # type: ignore[no-untyped-def]
-    """Pieces by box, each box's in the pieces' order."""
-    counts = np.zeros(boxes.shape[0] + 1, np.int64)
-    for b in range(boxes.shape[0]):
-        x, y = boxes[b]
-        found = 0
-        for n in range(low.shape[0]):
-            if low[n, 0] <= x + side and high[n, 0] >= x and low[n, 1] <= y + side and high[n, 1] >= y:
-                found += 1
-        counts[b + 1] = counts[b] + found
-    out = np.empty(max(counts[-1], 1), np.int64)
-    for b in range(boxes.shape[0]):
-        x, y = boxes[b]
-        place = counts[b]
-        for n in range(low.shape[0]):
-            if low[n, 0] <= x + side and high[n, 0] >= x and low[n, 1] <= y + side and high[n, 1] >= y:
-                out[place] = n
-                place += 1
-    return out, counts
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def _bake_level(  # type: ignore[no-untyped-def]
     pairs, level_rows, wanted, boxes, of_block, first_of, texel, fine, empty, pieces, textures
 ):
@@ -315,12 +293,11 @@ def _bake_level(  # type: ignore[no-untyped-def]
     size = side * fine
     names = np.empty((size, size), np.int32)
     grey = np.empty((side, side), np.uint8)
-    step = texel / fine
+    step, half = texel / fine, 0.5 * texel
     strip_length = level_rows * STRIP_WIDTH
     for b in range(wanted.shape[0]):
         x0, y0 = boxes[b]
         names[:] = -1
-        only = -1
         for i in range(first_of[b], first_of[b + 1]):
             n = of_block[i]
             _fill(corners[n], planes[n], picture[n], cutout[n], sizes, alpha, alphas, x0, y0, step, names, n)
@@ -335,49 +312,17 @@ def _bake_level(  # type: ignore[no-untyped-def]
                 for i in range(fine):
                     for j in range(fine):
                         is_one = is_one and names[r * fine + i, c * fine + j] == only
-                total = 0.0
-                if is_one:
-                    total = (
-                        empty
-                        if only < 0
-                        else _shade(
-                            only,
-                            x,
-                            y,
-                            planes,
-                            picture,
-                            finest,
-                            flat,
-                            starts,
-                            sizes,
-                            factors[b, material[only], under[only]],
-                            share_x,
-                            share_y,
-                        )
-                    )
-                else:
-                    for i in range(fine):
-                        for j in range(fine):
-                            n = names[r * fine + i, c * fine + j]
-                            total += (
-                                empty
-                                if n < 0
-                                else _shade(
-                                    n,
-                                    x + (j + 0.5) * step - 0.5 * texel,
-                                    y + (i + 0.5) * step - 0.5 * texel,
-                                    planes,
-                                    picture,
-                                    finest,
-                                    flat,
-                                    starts,
-                                    sizes,
-                                    factors[b, material[n], under[n]],
-                                    share_x,
-                                    share_y,
-                                )
-                            )
-                    total /= fine * fine
+                parts, total = 1 if is_one else fine, 0.0
+                for i in range(parts):
+                    for j in range(parts):
+                        n = names[r * fine + i, c * fine + j]
+                        u, v = (x, y) if is_one else (x + (j + 0.5) * step - half, y + (i + 0.5) * step - half)
+                        if n < 0:
+                            total += empty
+                            continue
+                        light = factors[b, material[n], under[n]]
+                        total += _shade(n, u, v, planes, picture, finest, flat, starts, sizes, light, share_x, share_y)
+                total /= parts * parts
                 grey[r, c] = np.uint8(total + 0.5)
         strip = wanted[b, 1] * (BLOCK // STRIP)
         for s in range(BLOCK // STRIP):

@@ -4,6 +4,7 @@ All compiled code that knows the printed sizes is in this file: numba's cache no
 only, so a size that lived elsewhere could change and the pictures not.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -205,6 +206,24 @@ def _paint(
                                 tone += (tones[i, 2] * line[tr, tc] - tone) * on_line
                                 tone += (tones[i, 3] - tone) * on_dash
                                 picture[r, c, i] = np.uint8(min(max(tone, 0.0), 255.0) + 0.5)
+
+
+def grid_over(
+    bounds: tuple[float, float, float, float], least_mm: int, most_texels: int, levels: int
+) -> tuple[int, tuple[float, float], tuple[int, int]]:
+    """Texels over xmin, ymin, xmax, ymax: their size in mm, where the first begins in metres, and (rows, columns).
+
+    The size is the least of which at most so many lie within. They begin and end at whole texels of the coarsest of so
+    many levels, and cells of the texture fall on the world's millimetres.
+    """
+    xmin, ymin, xmax, ymax = bounds
+    area_mm2 = (xmax - xmin) * (ymax - ymin) * 1e6
+    texel_mm = next(mm for mm in range(least_mm, TILE_MM) if TILE_MM % mm == 0 and area_mm2 / mm**2 <= most_texels)
+    side = 2 ** (levels - 1)
+    block_m = texel_mm * side / 1000
+    left, bottom = (math.floor(value / block_m) for value in (xmin, ymin))
+    right, top = (math.ceil(value / block_m) for value in (xmax, ymax))
+    return texel_mm, (left * block_m, bottom * block_m), ((top - bottom) * side, (right - left) * side)
 
 
 def paint_ground(

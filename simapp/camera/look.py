@@ -56,7 +56,7 @@ def textures() -> SurfaceTextures:
     clouds = 0.6 * _waves(rng, 90.0) + 0.4 * _waves(rng, 25.0)
     return SurfaceTextures(
         field=_factor(0.8 * _waves(rng, 3.5) + 0.6 * clouds, 0.035),
-        asphalt=_factor(_smooth(_fibres(rng), 0.7), 0.125),
+        asphalt=_factor(smoothed(_fibres(rng), 0.7), 0.125),
         line=_factor(_waves(rng, 3.2), 0.055),
     )
 
@@ -70,14 +70,14 @@ def _factor(pattern: FloatArray, deviation: float) -> NDArray[np.float32]:
 
 def _waves(rng: np.random.Generator, size_mm: float) -> FloatArray:
     """Seamless noise of unit deviation with blobs of about size_mm."""
-    pattern = _smooth(rng.standard_normal((TILE_MM, TILE_MM)), 0.35 * size_mm)
+    pattern = smoothed(rng.standard_normal((TILE_MM, TILE_MM)), 0.35 * size_mm)
     return np.asarray(pattern / pattern.std())
 
 
-def _smooth(pattern: FloatArray, sigma_mm: float) -> FloatArray:
-    """Gaussian blur that wraps around."""
-    fy, fx = np.fft.fftfreq(TILE_MM)[:, None], np.fft.rfftfreq(TILE_MM)[None, :]
-    spectrum = np.fft.rfft2(pattern) * np.exp(-2.0 * (np.pi * sigma_mm) ** 2 * (fx**2 + fy**2))
+def smoothed(pattern: FloatArray, sigma: float) -> FloatArray:
+    """Gaussian blur that wraps around; `sigma` in cells of the pattern."""
+    fy, fx = np.fft.fftfreq(len(pattern))[:, None], np.fft.rfftfreq(pattern.shape[1])[None, :]
+    spectrum = np.fft.rfft2(pattern) * np.exp(-2.0 * (np.pi * sigma) ** 2 * (fx**2 + fy**2))
     return np.asarray(np.fft.irfft2(spectrum, s=pattern.shape))
 
 

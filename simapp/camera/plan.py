@@ -87,27 +87,16 @@ def _place_lines(
     return positions[:size][::-1].copy(), heights[:size][::-1].copy()
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def _mix_rows(
     positions: FloatArray, spacings: FloatArray, rows: int, one: int
 ) -> tuple[IntArray, IntArray, NDArray[np.int32]]:
     """first, count and weights of a ScanPlan; weights are rounded as a running sum, so that they add up exactly."""
-    first, count = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
-    weights = np.zeros((rows, 2 * MAX_LINES + 2), np.int32)
-    for r in range(rows):
-        total = 0.0
-        for s in range(positions.size):
-            share = max(1.0 - abs(positions[s] - (r + 0.5)), 0.0) * spacings[s]
-            if share > 0.0:
-                if count[r] == 0:
-                    first[r] = s
-                count[r] += 1
-                total += share
-        running, before = 0.0, 0
-        for i in range(count[r]):
-            s = first[r] + i
-            running += max(1.0 - abs(positions[s] - (r + 0.5)), 0.0) * spacings[s]
-            edge = int(np.rint(running / total * one))
-            weights[r, i] = edge - before
-            before = edge
-    return first, count, weights
+    middles = np.arange(rows)[:, np.newaxis] + 0.5
+    shares = np.maximum(1.0 - np.abs(positions - middles), 0.0) * spacings
+    running = np.cumsum(shares, axis=1)
+    edges = np.rint(running / np.maximum(running[:, -1:], 1e-300) * one)
+    first, count = np.argmax(shares > 0.0, axis=1), np.count_nonzero(shares, axis=1)
+    lines = np.arange(2 * MAX_LINES + 2)
+    own = np.minimum(first[:, np.newaxis] + lines, len(positions) - 1)
+    weights = np.take_along_axis(np.diff(edges, axis=1, prepend=0.0), own, axis=1)
+    return first, count, np.where(lines < count[:, np.newaxis], weights, 0.0).astype(np.int32)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+from PIL import Image
 
 from contract.state import FloatArray, IntArray, UInt8Array
 from simapp.camera.kernel import STRIP, STRIP_WIDTH, pair_up
@@ -42,7 +42,7 @@ class Pyramid:
             raise ValueError(f"a picture of {grey.shape} texels has no {levels} levels")
         pictures = [grey]
         while len(pictures) < levels:
-            pictures.append(_halved(pictures[-1]))
+            pictures.append(halved(pictures[-1]))
         sizes = [-(-picture.shape[1] // STRIP) * picture.shape[0] * STRIP_WIDTH for picture in pictures]
         starts = np.cumsum([0, *sizes])
         pairs = np.empty(starts[-1], np.uint16)
@@ -73,15 +73,7 @@ class Pyramid:
         return np.asarray(self.pairs[index] & 255, np.float64)
 
 
-@njit(cache=True, nogil=True)
-def _halved(grey: UInt8Array) -> UInt8Array:
+def halved(grey: UInt8Array) -> UInt8Array:
     """Means of 2x2 texels; an odd last row or column is dropped, since the room's walls hide the map's rim."""
-    out = np.empty((grey.shape[0] // 2, grey.shape[1] // 2), np.uint8)
-    for r in range(out.shape[0]):
-        for c in range(out.shape[1]):
-            total = np.int64(2)
-            for i in range(2):
-                for j in range(2):
-                    total += grey[2 * r + i, 2 * c + j]
-            out[r, c] = total >> 2
-    return out
+    rows, columns = (size // 2 * 2 for size in grey.shape)
+    return np.array(Image.fromarray(grey[:rows, :columns]).reduce(2))

@@ -1,15 +1,14 @@
 """The ground of a track's world in colour: mip levels that the videos' views look up."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from contract.state import FloatArray, IntArray, UInt8Array
-from simapp.camera.ground import Road, paint_ground_rgb
-from simapp.camera.look import TILE_MM, WALL_MARGIN_M, textures
+from contract.state import FloatArray, IntArray
+from simapp.camera.ground import Road, grid_over, paint_ground_rgb
+from simapp.camera.look import WALL_MARGIN_M, textures
+from simapp.camera.pyramid import halved
 from simapp.road import Track
 from simapp.scene import looks
 from simapp.scene.scenery import Scenery
@@ -53,15 +52,8 @@ class ColourGround:
         """Paint the ground: half a second for the shipped tracks, some seconds for an imported world."""
         world = None if track.world is None else World.load(track.world)
         room = _around(track, WALL_MARGIN_M if world is None else WORLD_MARGIN_M)
-        area = (room[2] - room[0]) * (room[3] - room[1])
         most = MAX_TEXELS if world is None else MAX_WORLD_TEXELS
-        fitting = (mm for mm in range(MIN_TEXEL_MM, TILE_MM) if TILE_MM % mm == 0 and area * 1e6 / mm**2 <= most)
-        texel_mm = next(fitting)
-        block_m = texel_mm * 2 ** (LEVELS - 1) / 1000
-        first = [math.floor(value / block_m) for value in room[:2]]
-        last = [math.ceil(value / block_m) for value in room[2:]]
-        origin_m = (first[0] * block_m, first[1] * block_m)
-        columns, rows = ((last[i] - first[i]) * 2 ** (LEVELS - 1) for i in range(2))
+        texel_mm, origin_m, (rows, columns) = grid_over(room, MIN_TEXEL_MM, most, LEVELS)
         plan, outside_rgb, scenery = room, looks.OUTSIDE_RGB, None
         if world is None:
             pictures = [paint_ground_rgb(Road.of(track), textures(), origin_m, texel_mm, (rows, columns))]
@@ -71,7 +63,7 @@ class ColourGround:
             outside_rgb = flat[0].reshape(-1, 3).mean(axis=0)
             pictures = [np.dstack([flat, np.zeros((rows, columns), np.uint8)])]
         while len(pictures) < LEVELS:
-            pictures.append(_halved(pictures[-1]))
+            pictures.append(np.dstack([halved(pictures[-1][..., i]) for i in range(4)]))
         sizes = [picture.shape[0] * picture.shape[1] for picture in pictures]
         return cls(
             texels=np.concatenate([picture.view(np.uint32).ravel() for picture in pictures]),
@@ -90,18 +82,3 @@ class ColourGround:
 def _around(track: Track, margin_m: float) -> tuple[float, float, float, float]:
     xmin, ymin, xmax, ymax = track.bounds
     return xmin - margin_m, ymin - margin_m, xmax + margin_m, ymax + margin_m
-
-
-@njit(cache=True, nogil=True)
-def _halved(picture: UInt8Array) -> UInt8Array:
-    """Means of 2x2 texels (rows, columns, 4), both even."""
-    out = np.empty((picture.shape[0] // 2, picture.shape[1] // 2, 4), np.uint8)
-    for r in range(out.shape[0]):
-        for c in range(out.shape[1]):
-            for i in range(4):
-                total = np.int64(2)
-                for dr in range(2):
-                    for dc in range(2):
-                        total += picture[2 * r + dr, 2 * c + dc, i]
-                out[r, c, i] = total >> 2
-    return out
