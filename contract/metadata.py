@@ -31,6 +31,7 @@ from contract.fields import (
     suggestion,
     whole,
 )
+from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, Controls, FloatArray, IntArray
 from contract.vehicle import MAX_SPEED_MPS, MIN_SPEED_MPS
 
@@ -174,16 +175,19 @@ class ModelMetadata:
     def lidar(self) -> str | None:
         return next((name for name in self.sensors if name in LIDARS), None)
 
-    def observation_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Sensor name -> shape of one observation: (120, 160, channels) of a camera, (values,) of a lidar."""
+    def observation_shapes(self, with_state: bool = False) -> dict[str, tuple[int, ...]]:
+        """Sensor name -> shape of one observation: (120, 160, channels) of a camera, (values,) of a lidar; and of the
+        simulator's state for a critic."""
         config = self.lidar_config
         shapes = {name: (CAMERA_HEIGHT, CAMERA_WIDTH, 2 if name == "STEREO_CAMERAS" else 1) for name in CAMERAS}
         values = {
             "LIDAR": LIDAR_RAYS,
             "SECTOR_LIDAR": LIDAR_SECTORS,
             "DISCRETIZED_SECTOR_LIDAR": config.num_sectors * config.num_values_per_sector,
+            CRITIC_STATE: CRITIC_STATE_SIZE,
         }
-        return {name: shapes[name] if name in shapes else (values[name],) for name in self.sensors}
+        names = (*self.sensors, *([CRITIC_STATE] if with_state else []))
+        return {name: shapes[name] if name in shapes else (values[name],) for name in names}
 
     @classmethod
     def load(cls, path: Path, strict: bool = True, limits: bool = False) -> "ModelMetadata":

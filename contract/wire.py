@@ -19,7 +19,6 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from contract.errors import WireError
 from contract.fields import Strict
-from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
@@ -260,8 +259,7 @@ class RolloutRules:
     def of(cls, metadata: ModelMetadata, most_steps: int, with_state: bool = False) -> Self:
         """`with_state` is whether the critic reads the simulator's state, which then comes with the sensors."""
         actions = 0 if isinstance(metadata.actions, ContinuousActions) else metadata.actions.size
-        state = {CRITIC_STATE: (CRITIC_STATE_SIZE,)} if with_state else {}
-        return cls({**metadata.observation_shapes(), **state}, actions, most_steps)
+        return cls(metadata.observation_shapes(with_state), actions, most_steps)
 
     @property
     def most_bytes(self) -> int:

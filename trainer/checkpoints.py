@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
@@ -288,20 +288,8 @@ def _json_bytes(content: object) -> bytes:
 
 
 def _manifest_bytes(record: CheckpointRecord) -> bytes:
-    body = {
-        "format": _FORMAT,
-        "iteration": record.iteration,
-        "steps": record.steps,
-        "avg_eval_metric": record.avg_eval_metric,
-        "files": {suffix: _file_json(file) for suffix, file in record.files.items()},
-        "policy": _file_json(record.policy),
-        "run_state": record.run_state,
-    }
+    body = {"format": _FORMAT, **asdict(record)}
     return _json_bytes({**body, "sha256": _digest(body)})
-
-
-def _file_json(file: CheckpointFile) -> dict[str, object]:
-    return {"key": file.key, "size": file.size, "sha256": file.sha256}
 
 
 def _digest(body: dict[str, Any]) -> str:

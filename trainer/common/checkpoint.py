@@ -6,9 +6,15 @@ from typing import Any
 
 from contract.errors import CheckpointError
 from trainer.coach import shim
-from trainer.common.weights import Weights, is_weight
+from trainer.common.export import PolicyExport
+from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.session import session_config
+from trainer.common.weights import NEEDED, Weights, is_weight, opened_checkpoint
 
-SUFFIXES = ("data-00000-of-00001", "index", "meta")
+
+def unusable(problem: str) -> CheckpointError:
+    """A checkpoint of this run that an agent cannot be restored from."""
+    return CheckpointError(f"the checkpoint {problem}", fix="use another checkpoint")
 
 
 class GraphCheckpoint:
@@ -32,28 +38,15 @@ class GraphCheckpoint:
             prefix = str(Path(folder) / "model.ckpt")
             with session.graph.as_default():  # else Saver believes in eager mode
                 self._saver.save(session, prefix, write_meta_graph=False, write_state=False)
-            files = {suffix: Path(f"{prefix}.{suffix}").read_bytes() for suffix in SUFFIXES[:2]}
+            files = {suffix: Path(f"{prefix}.{suffix}").read_bytes() for suffix in NEEDED}
         return files | {"meta": self._meta}
 
     def restore(self, session: Any, files: dict[str, bytes]) -> None:
         """Set every variable; on CheckpointError none has changed."""
-        missing = [suffix for suffix in SUFFIXES[:2] if suffix not in files]
-        if missing:
-            raise CheckpointError(f"the checkpoint lacks .{' and .'.join(missing)}", fix="use another checkpoint")
-        tf = shim.tensorflow()
-        with tempfile.TemporaryDirectory() as folder:
-            prefix = str(Path(folder) / "model.ckpt")
-            for suffix in SUFFIXES[:2]:
-                Path(f"{prefix}.{suffix}").write_bytes(files[suffix])
-            try:
-                self._check_shapes(tf.compat.v1.train.NewCheckpointReader(prefix).get_variable_to_shape_map())
-                with session.graph.as_default():
-                    self._saver.restore(session, prefix)
-            except (tf.errors.OpError, ValueError, RuntimeError, UnicodeDecodeError) as error:
-                raise CheckpointError(
-                    f"the checkpoint's files are corrupt ({str(error).splitlines()[0][:200]})",
-                    fix="use another checkpoint",
-                ) from error
+        with opened_checkpoint(files, unusable) as (prefix, reader):
+            self._check_shapes(reader.get_variable_to_shape_map())
+            with session.graph.as_default():
+                self._saver.restore(session, prefix)
 
     def weights(self, session: Any) -> Weights:
         """The online networks' weights by name."""
@@ -80,10 +73,32 @@ class GraphCheckpoint:
 
 
 class CheckpointedAgent:
-    """Base class of the agents: what they all can do with their weights."""
+    """Base class of the agents: a session on a finished graph, and what they all can do with their weights."""
 
     _session: Any
     _checkpoint: GraphCheckpoint
+    _export: PolicyExport
+
+    def _begin(self, graph: Any, coach: Any, batch_size: int, threads: int | None, replay_bytes: int = 0) -> None:
+        """Open the session of rl_coach's agent `coach`; DoesNotFitError when there is no memory for an update."""
+        graph.finalize()
+        self._memory_estimate = MemoryEstimate(graph, batch_size, replay_bytes)
+        self._memory_estimate.check_network()
+        session = shim.tensorflow().compat.v1.Session
+        self._session = session(graph=graph, config=session_config(shim.tensorflow(), threads))
+        coach.set_session(self._session)
+
+    def export(self) -> bytes:
+        """The policy as a frozen graph with the contract's node names (model.pb); a Q-learner's explores."""
+        return self._export.freeze(self._session)
+
+    def save(self) -> dict[str, bytes]:
+        """The checkpoint's files, suffix -> content."""
+        return self._checkpoint.save(self._session)
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """Go on from a checkpoint's files; on CheckpointError nothing has changed."""
+        self._checkpoint.restore(self._session, files)
 
     def weights(self) -> Weights:
         """The online networks' weights by name."""

@@ -1,12 +1,13 @@
 """The contract's networks and PPO constants, as data and as rl_coach parameters."""
 
+import types
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from contract.hyperparameters import Hyperparameters
-from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
+from contract.learning import CRITIC_STATE
 from contract.metadata import LIDARS, ContinuousActions, ModelMetadata
 
 CLIP_EPSILON = 0.2
@@ -61,21 +62,11 @@ def embedder(metadata: ModelMetadata, sensor: str) -> Embedder:
 def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters) -> Any:
     """rl_coach's AgentParameters for clipped PPO; shim.install() must have been called."""
     from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgentParameters
-    from rl_coach.architectures.layers import Dense
-    from rl_coach.architectures.middleware_parameters import FCMiddlewareParameters
 
     parameters = ClippedPPOAgentParameters()
     network = parameters.network_wrappers["main"]
-    network.input_embedders_parameters = input_embedders(metadata)
-    network.middleware_parameters = FCMiddlewareParameters(
-        scheme=[Dense(units) for units in NETWORKS[metadata.network].middleware_dense], activation_function="relu"
-    )
+    describe(network, metadata, hyperparameters)
     network.use_separate_networks_per_head = True  # network_0 is the value's tower, network_1 the policy's
-    network.learning_rate = hyperparameters.lr
-    network.batch_size = hyperparameters.batch_size
-    network.optimizer_epsilon = ADAM_EPSILON
-    network.adam_optimizer_beta2 = ADAM_BETA2
-    network.replace_mse_with_huber_loss = hyperparameters.loss_type == "huber"
 
     algorithm = parameters.algorithm
     algorithm.clip_likelihood_ratio_using_epsilon = CLIP_EPSILON
@@ -87,6 +78,22 @@ def agent_parameters(metadata: ModelMetadata, hyperparameters: Hyperparameters) 
     return parameters
 
 
+def describe(network: Any, metadata: ModelMetadata, hyperparameters: Hyperparameters) -> None:
+    """Layers, optimiser and loss of one of an agent's rl_coach NetworkParameters."""
+    from rl_coach.architectures.layers import Dense
+    from rl_coach.architectures.middleware_parameters import FCMiddlewareParameters
+
+    network.input_embedders_parameters = input_embedders(metadata)
+    network.middleware_parameters = FCMiddlewareParameters(
+        scheme=[Dense(units) for units in NETWORKS[metadata.network].middleware_dense], activation_function="relu"
+    )
+    network.learning_rate = hyperparameters.lr
+    network.batch_size = hyperparameters.batch_size
+    network.optimizer_epsilon = ADAM_EPSILON
+    network.adam_optimizer_beta2 = ADAM_BETA2
+    network.replace_mse_with_huber_loss = hyperparameters.loss_type == "huber"
+
+
 def settle(parameters: Any, seed: int, gpu: bool) -> Any:
     """What every agent's parameters have here, whoever wrote them."""
     from rl_coach.base_parameters import TaskParameters
@@ -95,29 +102,33 @@ def settle(parameters: Any, seed: int, gpu: bool) -> Any:
     parameters.name = "agent"  # with the parent's "main_level", the first half of the contract's node names
     parameters.task_parameters = TaskParameters(use_cpu=not gpu, seed=seed)
     parameters.input_filter, parameters.output_filter = NoInputFilter(), NoOutputFilter()
-    parameters.network_wrappers["main"].create_target_network = False  # the old policy is evaluated once, beforehand
+    if "main" in parameters.network_wrappers:  # the old policy is evaluated once, beforehand
+        parameters.network_wrappers["main"].create_target_network = False
     return parameters
+
+
+def place(agent: Any, metadata: ModelMetadata, with_state: bool = False) -> None:
+    """Build an rl_coach agent's networks under the contract's names."""
+    agent.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
+    agent.set_environment_parameters(spaces(metadata, with_state))
 
 
 def input_embedders(metadata: ModelMetadata) -> dict[str, Any]:
     """Sensor name -> rl_coach's InputEmbedderParameters; a camera's divide by 255, a lidar's nothing."""
-    from rl_coach.architectures.embedder_parameters import InputEmbedderParameters
-    from rl_coach.architectures.layers import Conv2d, Dense
-
-    def parameters(layers: Embedder) -> Any:
-        scheme = [Conv2d(*conv) for conv in layers.conv] + [Dense(units) for units in layers.dense]
-        return InputEmbedderParameters(scheme=scheme, activation_function="relu")
-
-    return {sensor: parameters(embedder(metadata, sensor)) for sensor in metadata.sensors}
+    return {sensor: _embedder_parameters(embedder(metadata, sensor)) for sensor in metadata.sensors}
 
 
 def state_embedder() -> dict[str, Any]:
     """The same of a critic that reads the simulator's state."""
-    from rl_coach.architectures.embedder_parameters import InputEmbedderParameters
-    from rl_coach.architectures.layers import Dense
+    return {CRITIC_STATE: _embedder_parameters(Embedder(dense=(256, 256)))}
 
-    layers = InputEmbedderParameters(scheme=[Dense(256), Dense(256)], activation_function="relu")
-    return {CRITIC_STATE: layers}
+
+def _embedder_parameters(layers: Embedder) -> Any:
+    from rl_coach.architectures.embedder_parameters import InputEmbedderParameters
+    from rl_coach.architectures.layers import Conv2d, Dense
+
+    scheme = [Conv2d(*conv) for conv in layers.conv] + [Dense(units) for units in layers.dense]
+    return InputEmbedderParameters(scheme=scheme, activation_function="relu")
 
 
 def spaces(metadata: ModelMetadata, with_state: bool = False) -> Any:
@@ -138,9 +149,7 @@ def spaces(metadata: ModelMetadata, with_state: bool = False) -> Any:
             return PlanarMapsObservationSpace(np.array(shape), low=0, high=255)
         return VectorObservationSpace(shape[0])
 
-    observations = {name: observation(shape) for name, shape in metadata.observation_shapes().items()}
-    if with_state:
-        observations[CRITIC_STATE] = observation((CRITIC_STATE_SIZE,))
+    observations = {name: observation(shape) for name, shape in metadata.observation_shapes(with_state).items()}
     size = metadata.actions.size
     continuous = isinstance(metadata.actions, ContinuousActions)
     action = BoxActionSpace(size, low=-1.0, high=1.0) if continuous else DiscreteActionSpace(size)

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import CheckpointError, TrainingError
-from contract.learning import CRITIC_STATE, CRITIC_STATE_SIZE
 from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from contract.state import Observations
-from trainer.common.checkpoint import CheckpointedAgent
+from trainer.common.checkpoint import CheckpointedAgent, unusable
 
 Float32Array = NDArray[np.float32]
 Sensors = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -186,21 +185,21 @@ class ReplayAgent(CheckpointedAgent):
     def __init__(self, metadata: ModelMetadata, memory_bytes: int = MEMORY_BYTES, with_state: bool = False) -> None:
         """With `with_state` it remembers the simulator's state for a critic, beside what the sensors saw."""
         self._memory_bytes = memory_bytes
-        shapes = {**metadata.observation_shapes(), **({CRITIC_STATE: (CRITIC_STATE_SIZE,)} if with_state else {})}
         self._sensors: Sensors = {
-            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32)) for name, shape in shapes.items()
+            name: (shape, np.dtype(np.uint8 if len(shape) == 3 else np.float32))
+            for name, shape in metadata.observation_shapes(with_state).items()
         }
         self._memory = ReplayBuffer(self._sensors, memory_bytes)
 
     def save(self) -> dict[str, bytes]:
         """A TensorFlow checkpoint, optimisers and target included, and the replay memory: file suffix -> content."""
-        return self._checkpoint.save(self._session) | {REPLAY: self._memory.save()}
+        return super().save() | {REPLAY: self._memory.save()}
 
     def restore(self, files: dict[str, bytes]) -> None:
         """The reverse of save; CheckpointError when the files are corrupt or of another network."""
         if REPLAY not in files:
-            raise CheckpointError(f"the checkpoint lacks .{REPLAY}", fix="use another checkpoint")
+            raise unusable(f"lacks .{REPLAY}")
         memory = ReplayBuffer(self._sensors, self._memory_bytes)
         memory.restore(files[REPLAY])
-        self._checkpoint.restore(self._session, files)
+        super().restore(files)
         self._memory = memory

@@ -4,9 +4,10 @@ AWS's simulation application saves the trainable variables of the online network
 counters, no optimiser. Their names are rl_coach's, so those are what two models have in common.
 """
 
+import contextlib
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,23 +38,34 @@ def checkpoint_weights(files: Mapping[str, bytes], where: str) -> Weights:
     CheckpointError when a file is missing or corrupt, when it is no DeepRacer model's, or when a weight is not finite;
     `where` names it.
     """
+    with opened_checkpoint(files, lambda problem: _unusable(where, problem)) as (_, reader):
+        names = list(reader.get_variable_to_shape_map())
+        # rl_coach calls the shared network of several trainers "global"
+        ours = {name: re.sub(r"^([^/]+/[^/]+/[^/]+)/global/", r"\1/online/", name) for name in names}
+        found = {own: reader.get_tensor(name) for name, own in ours.items() if is_weight(own)}
+    return _checked(found, where, names)
+
+
+@contextlib.contextmanager
+def opened_checkpoint(
+    files: Mapping[str, bytes], unusable: Callable[[str], CheckpointError]
+) -> Iterator[tuple[str, Any]]:
+    """Prefix and TensorFlow's reader of a checkpoint, file suffix -> content, as long as it is open.
+
+    Raises what `unusable` makes of a missing or corrupt file's problem.
+    """
     missing = [suffix for suffix in NEEDED if suffix not in files]
     if missing:
-        raise _unusable(where, f"lacks .{' and .'.join(missing)}")
+        raise unusable(f"lacks .{' and .'.join(missing)}")
     tf = shim.tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         prefix = str(Path(folder) / "model.ckpt")
         for suffix in NEEDED:
             Path(f"{prefix}.{suffix}").write_bytes(files[suffix])
         try:
-            reader = tf.compat.v1.train.NewCheckpointReader(prefix)
-            names = list(reader.get_variable_to_shape_map())
-            # rl_coach calls the shared network of several trainers "global"
-            ours = {name: re.sub(r"^([^/]+/[^/]+/[^/]+)/global/", r"\1/online/", name) for name in names}
-            found = {own: reader.get_tensor(name) for name, own in ours.items() if is_weight(own)}
+            yield prefix, tf.compat.v1.train.NewCheckpointReader(prefix)
         except (tf.errors.OpError, ValueError, RuntimeError, IndexError, UnicodeDecodeError) as error:
-            raise _unusable(where, f"is corrupt ({str(error).splitlines()[0][:200]})") from error
-    return _checked(found, where, names)
+            raise unusable(f"is corrupt ({str(error).splitlines()[0][:200]})") from error
 
 
 def graph_weights(pb: bytes, where: str) -> Weights:

@@ -1,6 +1,5 @@
 """DqnAgent: rl_coach's deep Q-learning as the trainer's Agent, by a racer's preset."""
 
-import types
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from trainer.coach import shim
 from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.common import networks
 from trainer.common.checkpoint import GraphCheckpoint
-from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.export import PolicyExport
 from trainer.common.replay_buffer import ReplayAgent
-from trainer.common.session import new_graph, session_config
+from trainer.common.session import new_graph
 
 
 class DqnAgent(ReplayAgent):
@@ -38,7 +37,6 @@ class DqnAgent(ReplayAgent):
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.common.export import PolicyExport
         from trainer.dqn.update import FusedDoubleDQN, FusedDQN
 
         self._seed = seed
@@ -51,20 +49,16 @@ class DqnAgent(ReplayAgent):
             networks.settle(parameters, seed, gpu)
             parameters.network_wrappers["main"].create_target_network = True
             self._dqn = kind(parameters)
-            self._dqn.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
-            self._dqn.set_environment_parameters(networks.spaces(metadata))
+            networks.place(self._dqn, metadata)
             self._dqn.build_update()
             self._export = PolicyExport(self._dqn.online, metadata, self._dqn.policy)
             self._checkpoint = GraphCheckpoint(graph)
         network, algorithm = parameters.network_wrappers["main"], parameters.algorithm
         self._batch_size, self._learning_rate = int(network.batch_size), float(network.learning_rate)
-        self._memory_estimate = MemoryEstimate(graph, self._batch_size, replay_bytes=self._memory_bytes)
-        self._memory_estimate.check_network()
         self._playing_steps = int(algorithm.num_consecutive_playing_steps.num_steps)
         self._copy_steps = int(algorithm.num_steps_between_copying_online_weights_to_target.num_steps)
         self._copy_rate = float(algorithm.rate_for_copying_weights_to_target)
-        self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
-        self._dqn.set_session(self._session)
+        self._begin(graph, self._dqn, self._batch_size, threads, self._memory_bytes)
         self._session.run(self._dqn.steps_seen.initializer)  # rl_coach only knows its own
         self._dqn.networks["main"].update_target_network()
 
@@ -97,7 +91,3 @@ class DqnAgent(ReplayAgent):
             epochs=[metrics | {"learning_rate": self._learning_rate}],
             diagnostics={"learning_rate": self._learning_rate},
         )
-
-    def export(self) -> bytes:
-        """The exploring policy as a frozen graph with the contract's node names (model.pb)."""
-        return self._export.freeze(self._session)

@@ -1,7 +1,6 @@
 """CoachAgent: rl_coach's clipped PPO as the trainer's Agent."""
 
 import contextlib
-import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from trainer.coach.preset import BUILD_RULE, load_preset
 from trainer.common import networks
 from trainer.common.chained_arrays import ChainedArrays
 from trainer.common.checkpoint import CheckpointedAgent, GraphCheckpoint
-from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.export import PolicyExport
 from trainer.common.mirror import Mirror
-from trainer.common.session import new_graph, session_config
+from trainer.common.session import new_graph
 from trainer.ppo.diagnostics import value_diagnostics
 
 
@@ -66,7 +65,6 @@ class CoachAgent(CheckpointedAgent):
         shim.install()
         tf = shim.tensorflow()
         from trainer.coach import shim_tf
-        from trainer.common.export import PolicyExport
         from trainer.ppo.tuned import TunedUpdate
         from trainer.ppo.update import FusedClippedPPO
 
@@ -82,8 +80,7 @@ class CoachAgent(CheckpointedAgent):
                 stack.enter_context(racers.blamed(BUILD_RULE))
             stack.enter_context(shim_tf.products_in("bfloat16" if is_bfloat16(precision, gpu) else "float32"))
             self._ppo = FusedClippedPPO(networks.settle(parameters, seed, gpu))
-            self._ppo.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
-            self._ppo.set_environment_parameters(networks.spaces(metadata))
+            networks.place(self._ppo, metadata)
             tuned = None
             if learning.model_copy(update={"kl_limit": 0.0, "mirror": False}) != LearningConfig():
                 tuned = TunedUpdate(self._ppo.online, learning, metadata, hyperparameters, seed)
@@ -91,11 +88,8 @@ class CoachAgent(CheckpointedAgent):
             self._export = PolicyExport(self._ppo.online, metadata)
             self._checkpoint = GraphCheckpoint(graph)
         self._batch_size = int(parameters.network_wrappers["main"].batch_size)
-        self._memory_estimate = MemoryEstimate(graph, self._batch_size)
-        self._memory_estimate.check_network()
         self._epochs = int(parameters.algorithm.optimization_epochs)
-        self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
-        self._ppo.set_session(self._session)
+        self._begin(graph, self._ppo, self._batch_size, threads)
         if tuned is not None:
             self._session.run(tuned.initialise)
 
@@ -178,15 +172,3 @@ class CoachAgent(CheckpointedAgent):
             last=np.isin(np.arange(steps), np.cumsum([len(rollout) for rollout in rollouts]) - 1),
             mirror=self._mirror,
         )
-
-    def export(self) -> bytes:
-        """The policy as a frozen graph with the contract's node names (model.pb)."""
-        return self._export.freeze(self._session)
-
-    def save(self) -> dict[str, bytes]:
-        """A TensorFlow checkpoint, optimiser included: file suffix -> content."""
-        return self._checkpoint.save(self._session)
-
-    def restore(self, files: dict[str, bytes]) -> None:
-        """The reverse of save; CheckpointError when the files are corrupt or of another network."""
-        self._checkpoint.restore(self._session, files)

@@ -1,6 +1,5 @@
 """SacAgent: rl_coach's soft actor-critic as the trainer's Agent."""
 
-import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,10 +14,10 @@ from contract.state import BoolArray, Observations
 from trainer.coach import shim
 from trainer.common import networks
 from trainer.common.checkpoint import GraphCheckpoint
-from trainer.common.memory_estimate import MemoryEstimate
+from trainer.common.export import PolicyExport
 from trainer.common.mirror import Mirror
 from trainer.common.replay_buffer import MEMORY_BYTES, Batch, ReplayAgent
-from trainer.common.session import new_graph, session_config
+from trainer.common.session import new_graph
 
 TARGET_RATE = 0.05
 """Share of the value network that its target takes over at every gradient step (the paper's tau). Ten times rl_coach's,
@@ -36,28 +35,15 @@ def sac_parameters(
     action values is half the squared error, in rl_coach and in AWS's simulation application alike.
     """
     from rl_coach.agents.soft_actor_critic_agent import SoftActorCriticAgentParameters
-    from rl_coach.architectures.layers import Dense
-    from rl_coach.architectures.middleware_parameters import FCMiddlewareParameters
-    from rl_coach.base_parameters import TaskParameters
-    from rl_coach.filters.filter import NoInputFilter, NoOutputFilter
 
-    parameters = SoftActorCriticAgentParameters()
-    parameters.name = "agent"  # with the parent's "main_level", the first half of the contract's node names
-    parameters.task_parameters = TaskParameters(use_cpu=not gpu, seed=seed)
-    parameters.input_filter, parameters.output_filter = NoInputFilter(), NoOutputFilter()
+    parameters = networks.settle(SoftActorCriticAgentParameters(), seed, gpu)
     for name, network in parameters.network_wrappers.items():
-        sees = networks.state_embedder() if reads_state and name != "policy" else networks.input_embedders(metadata)
-        network.input_embedders_parameters = sees
-        if name != "q":
-            network.middleware_parameters = FCMiddlewareParameters(
-                scheme=[Dense(units) for units in networks.NETWORKS[metadata.network].middleware_dense],
-                activation_function="relu",
-            )
-        network.learning_rate = hyperparameters.lr
-        network.batch_size = hyperparameters.batch_size
-        network.optimizer_epsilon = networks.ADAM_EPSILON
-        network.adam_optimizer_beta2 = networks.ADAM_BETA2
-        network.replace_mse_with_huber_loss = hyperparameters.loss_type == "huber"
+        kept = network.middleware_parameters
+        networks.describe(network, metadata, hyperparameters)
+        if reads_state and name != "policy":
+            network.input_embedders_parameters = networks.state_embedder()
+        if name == "q":
+            network.middleware_parameters = kept
     parameters.algorithm.discount = hyperparameters.discount_factor
     parameters.algorithm.rate_for_copying_weights_to_target = TARGET_RATE
     return parameters
@@ -86,8 +72,6 @@ class SacAgent(ReplayAgent):
     ) -> None:
         shim.install()
         tf = shim.tensorflow()
-        from trainer.common.export import PolicyExport
-        from trainer.sac.agent import sac_parameters
         from trainer.sac.update import FusedSAC
 
         self._hyperparameters, self._seed, self._learning = hyperparameters, seed, learning
@@ -97,15 +81,11 @@ class SacAgent(ReplayAgent):
         gpu = bool(tf.config.list_physical_devices("GPU"))
         with new_graph() as graph:
             self._sac = FusedSAC(sac_parameters(metadata, hyperparameters, seed, gpu, reads_state))
-            self._sac.parent = types.SimpleNamespace(name="main_level")  # the first part of every node's name
-            self._sac.set_environment_parameters(networks.spaces(metadata, reads_state))
+            networks.place(self._sac, metadata, reads_state)
             self._sac.build_update(hyperparameters.sac_alpha, hyperparameters.lr, learning.anneal_steps > 0)
             self._export = PolicyExport(self._sac.networks["policy"].online_network, metadata)
             self._checkpoint = GraphCheckpoint(graph)
-        self._memory_estimate = MemoryEstimate(graph, hyperparameters.batch_size, replay_bytes=self._memory_bytes)
-        self._memory_estimate.check_network()
-        self._session = tf.compat.v1.Session(graph=graph, config=session_config(tf, threads))
-        self._sac.set_session(self._session)
+        self._begin(graph, self._sac, hyperparameters.batch_size, threads, self._memory_bytes)
         self._sac.networks["v"].update_target_network()
 
     def train(self, rollouts: Sequence[Rollout], iteration: int, steps: int = 0) -> UpdateReport:
@@ -152,10 +132,6 @@ class SacAgent(ReplayAgent):
         means = {name: float(np.mean([result[name] for result in results])) for name in results[0]}
         means["surrogate_loss"] = means.pop("policy_loss")
         return means | {"kl_divergence": 0.0, "learning_rate": self._hyperparameters.lr * self._sac.shares[0]}
-
-    def export(self) -> bytes:
-        """The policy as a frozen graph with the contract's node names (model.pb)."""
-        return self._export.freeze(self._session)
 
 
 def _turned(batch: Batch, mirror: Mirror, turned: BoolArray) -> Batch:
