@@ -1,7 +1,7 @@
 """Domain randomisation: named ranges in the config, and what was drawn from them for each car's episode."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,57 +21,40 @@ class Within:
     most: float
 
 
+def ranged(default: Range, least: float, most: float, description: str) -> Any:
+    """A field that is a Range between `least` and `most`."""
+    field: Any = Field(default=default, description=description)
+    field.metadata.append(Within(least, most))
+    return field
+
+
 class RandomizationConfig(Strict):
     """Ranges (low, high) that ENABLE_DOMAIN_RANDOMIZATION draws from, uniformly, once an episode and car."""
 
-    light: Annotated[Range, Within(0.05, 5.0)] = Field(
-        default=(0.6, 1.4), description="brightness factor of the whole picture"
+    light: Range = ranged((0.6, 1.4), 0.05, 5.0, "brightness factor of the whole picture")
+    asphalt: Range = ranged((0.7, 1.4), 0.05, 5.0, "tone factor of the asphalt")
+    field: Range = ranged((0.6, 1.3), 0.05, 5.0, "tone factor of the field")
+    lines: Range = ranged((0.8, 1.15), 0.05, 5.0, "tone factor of the edge lines")
+    walls: Range = ranged((0.5, 4.0), 0.0, 20.0, "tone factor of the walls, which are nearly black")
+    texture: Range = ranged((0.0, 1.0), 0.0, 1.0, "share of coarse stains on the ground, 0 is the plain one")
+    camera_pitch_deg: Range = ranged((-1.5, 1.5), -10.0, 15.0, "added to the camera's pitch, down positive")
+    camera_yaw_deg: Range = ranged((-1.5, 1.5), -20.0, 20.0, "added to the camera's heading, left positive")
+    camera_height_m: Range = ranged((-0.005, 0.005), -0.05, 0.2, "added to the lens's height")
+    camera_fov: Range = ranged((0.97, 1.03), 0.5, 1.5, "factor of the horizontal field of view")
+    blur_px: Range = ranged((0.0, 0.8), 0.0, 5.0, "standard deviation of a Gaussian blur")
+    noise: Range = ranged((0.0, 6.0), 0.0, 60.0, "standard deviation of each pixel's noise, in grey levels")
+    latency_steps: Range = ranged((0.0, 0.4), 0.0, 2.0, "added to how late commands take hold, in steps of 1/15 s")
+    speed_gain: Range = ranged((0.9, 1.1), 0.2, 2.0, "factor of the commanded speed")
+    steering_gain: Range = ranged((0.9, 1.1), 0.2, 2.0, "factor of the commanded steering angle")
+    steering_offset_deg: Range = ranged((-2.0, 2.0), -10.0, 10.0, "added to the steering angle")
+    friction: Range = ranged((0.8, 1.25), 0.1, 3.0, "factor of the tyres' grip")
+    other_car: Range = ranged(
+        (0.0, 1.0),
+        0.0,
+        1.0,
+        "0: the car of the model's version, 1: that of the other generation; all constants between",
     )
-    asphalt: Annotated[Range, Within(0.05, 5.0)] = Field(default=(0.7, 1.4), description="tone factor of the asphalt")
-    field: Annotated[Range, Within(0.05, 5.0)] = Field(default=(0.6, 1.3), description="tone factor of the field")
-    lines: Annotated[Range, Within(0.05, 5.0)] = Field(default=(0.8, 1.15), description="tone factor of the edge lines")
-    walls: Annotated[Range, Within(0.0, 20.0)] = Field(
-        default=(0.5, 4.0), description="tone factor of the walls, which are nearly black"
-    )
-    texture: Annotated[Range, Within(0.0, 1.0)] = Field(
-        default=(0.0, 1.0), description="share of coarse stains on the ground, 0 is the plain one"
-    )
-    camera_pitch_deg: Annotated[Range, Within(-10.0, 15.0)] = Field(
-        default=(-1.5, 1.5), description="added to the camera's pitch, down positive"
-    )
-    camera_yaw_deg: Annotated[Range, Within(-20.0, 20.0)] = Field(
-        default=(-1.5, 1.5), description="added to the camera's heading, left positive"
-    )
-    camera_height_m: Annotated[Range, Within(-0.05, 0.2)] = Field(
-        default=(-0.005, 0.005), description="added to the lens's height"
-    )
-    camera_fov: Annotated[Range, Within(0.5, 1.5)] = Field(
-        default=(0.97, 1.03), description="factor of the horizontal field of view"
-    )
-    blur_px: Annotated[Range, Within(0.0, 5.0)] = Field(
-        default=(0.0, 0.8), description="standard deviation of a Gaussian blur"
-    )
-    noise: Annotated[Range, Within(0.0, 60.0)] = Field(
-        default=(0.0, 6.0), description="standard deviation of each pixel's noise, in grey levels"
-    )
-    latency_steps: Annotated[Range, Within(0.0, 2.0)] = Field(
-        default=(0.0, 0.4), description="added to how late commands take hold, in steps of 1/15 s"
-    )
-    speed_gain: Annotated[Range, Within(0.2, 2.0)] = Field(
-        default=(0.9, 1.1), description="factor of the commanded speed"
-    )
-    steering_gain: Annotated[Range, Within(0.2, 2.0)] = Field(
-        default=(0.9, 1.1), description="factor of the commanded steering angle"
-    )
-    steering_offset_deg: Annotated[Range, Within(-10.0, 10.0)] = Field(
-        default=(-2.0, 2.0), description="added to the steering angle"
-    )
-    friction: Annotated[Range, Within(0.1, 3.0)] = Field(default=(0.8, 1.25), description="factor of the tyres' grip")
-    other_car: Annotated[Range, Within(0.0, 1.0)] = Field(
-        default=(0.0, 1.0),
-        description="0: the car of the model's version, 1: that of the other generation; all constants between",
-    )
-    sky: Annotated[Range, Within(0.0, 5.0)] = Field(default=(0.7, 1.25), description="tone factor of the sky")
+    sky: Range = ranged((0.7, 1.25), 0.0, 5.0, "tone factor of the sky")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

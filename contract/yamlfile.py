@@ -1,5 +1,6 @@
 """A YAML file of `KEY: value` lines, read with the line of every key, so that errors can name it."""
 
+import contextlib
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,18 +36,8 @@ def read_entries(text: str, where: str, strict: bool = True) -> dict[str, YamlEn
     InputError with line and column for what is no YAML, no mapping, a key that stands twice, or a nested mapping. Not
     strict, the last of a repeated key counts, as for whoever loads the file with PyYAML, with a warning.
     """
-    try:
+    with _readable(text, where):
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
-        lines = text.splitlines()
-        line = lines[mark.line].strip() if mark and mark.line < len(lines) else ""
-        raise InputError(
-            place, line, f"the file must be valid YAML: {error.problem}", "look for a quote, colon or indent too much"
-        ) from None
-    except UNREADABLE as error:
-        raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
     if root is None:
         return {}
     if not isinstance(root, yaml.MappingNode):
@@ -63,6 +54,23 @@ def read_entries(text: str, where: str, strict: bool = True) -> dict[str, YamlEn
             warnings.warn(f"{place}: stands on {first} too; this one counts", InputWarning, stacklevel=3)
         entries[key] = YamlEntry(key, _value(value_node, place, iter(range(MAX_ITEMS))), place)
     return entries
+
+
+@contextlib.contextmanager
+def _readable(text: str, where: str) -> Iterator[None]:
+    """InputError, with line and column where it has them, for what PyYAML cannot read of the text."""
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
+        lines = text.splitlines()
+        line = lines[mark.line].strip() if mark and mark.line < len(lines) else ""
+        raise InputError(
+            place, line, f"the file must be valid YAML: {error.problem}", "look for a quote, colon or indent too much"
+        ) from None
+    except UNREADABLE as error:
+        raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
 
 
 def check_entries(
@@ -87,16 +95,8 @@ Lines = Mapping[tuple[str, ...], int]
 def read_nested(text: str, where: str, fix: str) -> tuple[dict[str, Any], Lines]:
     """The file's content, as the safe loader reads it, and the line of each key. `fix` goes with a file that is no
     mapping. InputError with line and column for what is no YAML, and for a key that stands twice."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
-        rule = f"the file must be valid YAML: {error.problem}"
-        raise InputError(place, text[:40], rule, "look for a quote, colon or indent too much") from None
-    except UNREADABLE as error:
-        raise InputError(where, text[:40], f"the file must be sensible YAML: {error}", "write it again") from None
+    with _readable(text, where):
+        root, content = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
         raise InputError(where, text[:40], "the file is lines of KEY: value", fix)
     lines: dict[tuple[str, ...], int] = {}

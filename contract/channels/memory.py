@@ -60,44 +60,6 @@ class MemoryChannel:
             self._to[worker] = deque()
         return MemoryWorkerEnd(self, worker)
 
-    # what a worker's end does
-
-    def _attended(self) -> bool:
-        if self._closed:
-            raise ChannelError("the trainer is gone")
-        return True
-
-    def _from_worker(self, message: bytes) -> None:
-        deadline_s = time.monotonic() + self._room_patience_s
-        with self._changed:
-            while self._inbox_bytes >= self._most_bytes and not self._closed:
-                if not self._changed.wait(deadline_s - time.monotonic()) and time.monotonic() >= deadline_s:
-                    raise ChannelError(
-                        f"waited {self._room_patience_s:g} s for the trainer to take messages: "
-                        f"{self._inbox_bytes:,} bytes wait for it, and {self._most_bytes:,} are allowed"
-                    )
-            if self._closed:
-                raise ChannelError("the trainer is gone")
-            self._inbox.append(message)
-            self._inbox_bytes += len(message)
-            self._changed.notify_all()
-
-    def _for_worker(self, worker: str, timeout_s: float) -> bytes | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._to.get(worker) or self._closed, timeout_s)
-            if self._closed:
-                raise ChannelError("the trainer is gone")
-            waiting = self._to.get(worker)
-            return waiting.popleft() if waiting else None
-
-    def _blob(self, digest: str) -> bytes | None:
-        with self._changed:
-            return self._blobs.get(digest)
-
-    def _gone(self, worker: str) -> None:
-        with self._changed:
-            self._to.pop(worker, None)
-
 
 class MemoryWorkerEnd:
     """`WorkerEnd` of a MemoryChannel."""
@@ -106,7 +68,9 @@ class MemoryWorkerEnd:
         self._channel, self._worker = channel, worker
 
     def attended(self) -> bool:
-        return self._channel._attended()
+        if self._channel._closed:
+            raise ChannelError("the trainer is gone")
+        return True
 
     def others(self) -> bool:
         return False
@@ -115,13 +79,32 @@ class MemoryWorkerEnd:
         pass
 
     def send(self, message: bytes) -> None:
-        self._channel._from_worker(message)
+        channel = self._channel
+        deadline_s = time.monotonic() + channel._room_patience_s
+        with channel._changed:
+            while channel._inbox_bytes >= channel._most_bytes and not channel._closed:
+                if not channel._changed.wait(deadline_s - time.monotonic()) and time.monotonic() >= deadline_s:
+                    raise ChannelError(
+                        f"waited {channel._room_patience_s:g} s for the trainer to take messages: "
+                        f"{channel._inbox_bytes:,} bytes wait for it, and {channel._most_bytes:,} are allowed"
+                    )
+            self.attended()
+            channel._inbox.append(message)
+            channel._inbox_bytes += len(message)
+            channel._changed.notify_all()
 
     def receive(self, timeout_s: float) -> bytes | None:
-        return self._channel._for_worker(self._worker, timeout_s)
+        channel = self._channel
+        with channel._changed:
+            channel._changed.wait_for(lambda: channel._to.get(self._worker) or channel._closed, timeout_s)
+            self.attended()
+            waiting = channel._to.get(self._worker)
+            return waiting.popleft() if waiting else None
 
     def fetch(self, digest: str) -> bytes | None:
-        return self._channel._blob(digest)
+        with self._channel._changed:
+            return self._channel._blobs.get(digest)
 
     def close(self) -> None:
-        self._channel._gone(self._worker)
+        with self._channel._changed:
+            self._channel._to.pop(self._worker, None)

@@ -26,37 +26,22 @@ _MAX_PATH_BYTES = 103
 _OWN_PATH_BYTES = len("/undercut-12345678/channel")
 
 
-class UnixChannel:
+class UnixChannel(MemoryChannel):
     """`TrainerEnd` that serves `path`, in a folder of its own that only this user may enter."""
 
     def __init__(self, most_bytes: int = MAX_BYTES) -> None:
+        super().__init__(most_bytes)
         self._folder = tempfile.TemporaryDirectory(prefix="undercut-", dir=_short_folder())
         self.path = Path(self._folder.name) / "channel"
-        self._post = MemoryChannel(most_bytes)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.path))
         self._listener.listen(64)
         self._connections: set[socket.socket] = set()
-        self._closed = False
-        self._lock = threading.Lock()
         threading.Thread(target=self._accept, name="channel", daemon=True).start()
 
-    def publish(self, blob: bytes) -> str:
-        return self._post.publish(blob)
-
-    def withdraw(self, digest: str) -> None:
-        self._post.withdraw(digest)
-
-    def receive(self, timeout_s: float) -> bytes | None:
-        return self._post.receive(timeout_s)
-
-    def send(self, worker: str, message: bytes) -> None:
-        self._post.send(worker, message)
-
     def close(self) -> None:
-        self._post.close()
-        with self._lock:
-            self._closed = True
+        super().close()
+        with self._changed:
             sockets = [self._listener, *self._connections]
         for one in sockets:
             with contextlib.suppress(OSError):
@@ -70,7 +55,7 @@ class UnixChannel:
                 connection, _ = self._listener.accept()
             except OSError:  # closed
                 return
-            with self._lock:
+            with self._changed:
                 if self._closed:  # while it was accepted
                     connection.close()
                     return
@@ -84,7 +69,7 @@ class UnixChannel:
             kind, content = _read(connection)
             if kind != _WORKER:
                 return
-            end = self._post.worker_end(content.decode("ascii"))
+            end = self.worker_end(content.decode("ascii"))
             threading.Thread(
                 target=self._relay, args=(connection, end, sending), name="channel-relay", daemon=True
             ).start()
@@ -101,7 +86,7 @@ class UnixChannel:
         finally:
             if end is not None:
                 end.close()
-            with self._lock:
+            with self._changed:
                 self._connections.discard(connection)
             with contextlib.suppress(OSError):  # wakes the relay
                 connection.shutdown(socket.SHUT_RDWR)
