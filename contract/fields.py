@@ -31,17 +31,21 @@ MAX_TEXT_BYTES = 16 << 20
 
 def read_text(path: Path, what: str) -> str:
     """The file's text, without a byte order mark; InputError when it cannot be read. `what` names it for the racer."""
+    content = read_bytes(path, what, most=MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        shown = f"more than {MAX_TEXT_BYTES:,} bytes"
+        raise InputError(str(path), shown, f"{what} is a short text", "check that this is the right file")
+    return text_of(content, str(path), what).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: Path, what: str, hint: str = "check the path, or copy one to this place", most: int = -1) -> bytes:
+    """The file's content, or its first `most` bytes; InputError when it cannot be read, with `hint` when it is not
+    there."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-        if len(content) > MAX_TEXT_BYTES:
-            shown = f"more than {MAX_TEXT_BYTES:,} bytes"
-            raise InputError(str(path), shown, f"{what} is a short text", "check that this is the right file")
-        return text_of(content, str(path), what).replace("\r\n", "\n").replace("\r", "\n")
+            return file.read(most)
     except FileNotFoundError:
-        raise InputError(
-            str(path), MISSING, f"{what} must exist", "check the path, or copy one to this place"
-        ) from None
+        raise InputError(str(path), MISSING, f"{what} must exist", hint) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(str(path), reason, f"{what} must be a readable file", "check path and permissions") from None

@@ -9,19 +9,14 @@ from pathlib import Path
 from types import CodeType
 
 from contract.errors import InputError
-from contract.fields import MISSING
+from contract.fields import read_bytes
 
 
 def read_python(path: Path, what: str, hint: str = "check the path") -> str:
     """The file's text by its byte order mark and coding line; InputError when it cannot be read. `what` names it for
     the racer."""
     try:
-        return importlib.util.decode_source(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(str(path), MISSING, f"{what} must exist", hint) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(str(path), reason, f"{what} must be readable", "check path and permissions") from None
+        return importlib.util.decode_source(read_bytes(path, what, hint))
     except (SyntaxError, ValueError, LookupError) as error:  # no such coding, or other bytes than it has
         raise InputError(str(path), str(error), f"{what} is UTF-8 text", "save it again as UTF-8") from None
 

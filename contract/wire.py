@@ -39,8 +39,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "f4": np.dtype("<f4"),
     "f8": np.dtype("<f8"),
     "i8": np.dtype("<i8"),
+    "step": STEP_DTYPE,
 }
-_STEP = "step"
 _OBJECTS = TrackObjects.__slots__
 MAX_OBJECTS = 200
 MAX_EPISODES = 100_000
@@ -130,10 +130,6 @@ class _Array(_Message):
     name: _Text
     dtype: Literal["u1", "f4", "f8", "i8", "step"]
     shape: Annotated[tuple[_Size, ...], Field(max_length=5)]
-
-    @property
-    def bytes_each(self) -> int:
-        return STEP_DTYPE.itemsize if self.dtype == _STEP else _DTYPES[self.dtype].itemsize
 
 
 class Delivery(FromWorker):
@@ -236,9 +232,9 @@ def rollout_to_bytes(rollout: Rollout, worker: str, number: int, order: str) -> 
 
 def _described(name: str, values: np.ndarray[Any, Any]) -> tuple[_Array, np.ndarray[Any, Any]]:
     """Big-endian machines would swap here; nobody has one."""
-    kind = _STEP if values.dtype == STEP_DTYPE else values.dtype.str.lstrip("<|=")
-    if kind not in (*_DTYPES, _STEP):
-        raise WireError(f"array {name} is {values.dtype}; a rollout's are {', '.join(_DTYPES)} or steps")
+    kind = next((kind for kind, dtype in _DTYPES.items() if values.dtype == dtype), None)
+    if kind is None:
+        raise WireError(f"array {name} is {values.dtype}; a rollout's are {', '.join(_DTYPES)}")
     return _Array.model_validate({"name": name, "dtype": kind, "shape": values.shape}), np.ascontiguousarray(values)
 
 
@@ -282,10 +278,10 @@ def rollout_of(delivery: Delivery, body: memoryview, rules: RolloutRules) -> Rol
     found: dict[str, np.ndarray[Any, Any]] = {}
     at = 0
     for array in delivery.arrays:
-        size = math.prod(array.shape) * array.bytes_each
+        dtype = _DTYPES[array.dtype]
+        size = math.prod(array.shape) * dtype.itemsize
         if array.name in found or at + size > len(body):
             raise WireError(f"rollout of episode {delivery.episode}: array {array.name!r} {array.shape} does not fit")
-        dtype = STEP_DTYPE if array.dtype == _STEP else _DTYPES[array.dtype]
         found[array.name] = np.frombuffer(body[at : at + size], dtype).reshape(array.shape)
         at += size
     if at != len(body):

@@ -14,12 +14,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TextIO
 
 from filelock import FileLock
@@ -286,36 +286,22 @@ def _alone() -> Iterator[None]:
 
 def _compiled_by(parts: Sequence[str], jobs: int) -> Iterator[str]:
     """Names of kernels as processes for these parts compile them."""
-    waiting, results = SimpleQueue[str](), SimpleQueue[str | Exception | None]()
-    for part in parts:
-        waiting.put(part)
+    results = SimpleQueue[str | Future[None]]()
     running: list[subprocess.Popen[str]] = []
-    stopped = threading.Event()
-
-    def work() -> None:
-        try:
-            while not stopped.is_set():
-                _one_part(waiting.get_nowait(), running, results.put)
-        except Empty:
-            results.put(None)
-        except Exception as error:
-            results.put(error)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(parts)))]
-    for thread in threads:
-        thread.start()
+    pool = ThreadPoolExecutor(min(jobs, len(parts)))
     try:
-        left = len(threads)
+        for part in parts:
+            pool.submit(_one_part, part, running, results.put).add_done_callback(results.put)
+        left = len(parts)
         while left:
             news = results.get()
-            if isinstance(news, Exception):
-                raise news
-            if news is None:
+            if isinstance(news, Future):
+                news.result()
                 left -= 1
             else:
                 yield news
     finally:
-        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
         for process in running:
             with contextlib.suppress(OSError):
                 process.kill()

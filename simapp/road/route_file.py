@@ -6,17 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from contract.errors import InputError
+from contract.fields import read_bytes
 
 
 def read_route(path: Path) -> np.ndarray:
     """The array of a .npy file; InputError when it cannot be read or holds no plain array."""
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise InputError(
-            str(path), problem.strerror or str(problem), "a route file can be read", "check the path"
-        ) from problem
-    return parse_route(content, str(path))
+    return parse_route(read_bytes(path, "a route file"), str(path))
 
 
 def parse_route(content: bytes, where: str) -> np.ndarray:

@@ -9,7 +9,6 @@ spline 2.0 0.6 0        to a point 2.0 m ahead and 0.6 m left, turning 0 degrees
 spline home             the last line of a loop: back to the start
 """
 
-import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from contract.errors import InputError
+from contract.fields import read_text, suggestion
 from contract.rollout import added
 from contract.state import FloatArray
 from simapp.road import Track
@@ -139,13 +139,7 @@ def parse_track(text: str, name: str, where: str, source: str = "memory") -> Tra
 
 def load_design(path: Path, source: str) -> Track:
     """Read a `.track` file; its stem is the track's name."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(
-            str(path), str(problem), "a .track file is readable UTF-8 text", "check the path and the file"
-        ) from problem
-    return parse_track(text, path.stem, str(path), source)
+    return parse_track(read_text(path, "a .track file"), path.stem, str(path), source)
 
 
 def _parse(text: str, where: str) -> _Design:
@@ -208,8 +202,7 @@ def _parse_line(design: _Design, line: _Line, keyword: str, words: list[str]) ->
     elif keyword in _FORMS:
         raise line.error(f"the line reads {_FORMS[keyword]}", "write it in this form")
     else:
-        near = difflib.get_close_matches(keyword, _FORMS, n=1)
-        fix = f"did you mean `{near[0]}`?" if near else "use one of these words"
+        fix = suggestion(keyword, _FORMS, "use one of these words")
         raise line.error(f"a line begins with {', '.join(_FORMS)}", fix)
 
 

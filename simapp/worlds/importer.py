@@ -1,7 +1,6 @@
 """Imports worlds of a racer's own copy: reads what a .world shows, and writes it in our form into ./tracks/NAME/."""
 
 import multiprocessing
-import os
 import posixpath
 import warnings
 import xml.etree.ElementTree as ET
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import InputError, InputWarning
+from contract.fields import read_bytes
+from contract.runtime import usable_cores
 from contract.state import FloatArray
 from simapp.road import Track
 from simapp.road.route_file import read_route
@@ -75,7 +76,7 @@ def read_copy(source: WorldSource) -> tuple[World, dict[str, bytes]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # told of whenever the track is used
         route = Track(source.name, read_route(route_file), source=str(route_file)).route
-    contents = read_world(_read(source.world_file), f"worlds/{source.name}.world", files.model)
+    contents = read_world(read_bytes(source.world_file, "a .world"), f"worlds/{source.name}.world", files.model)
     making = _Making(files)
     for shape in contents.shapes:
         making.add(shape)
@@ -246,7 +247,7 @@ class _Files:
         size = full.stat().st_size
         if size > at_most:
             raise InputError(path, f"{size} bytes", f"such a file has at most {at_most} bytes", "make it smaller")
-        return _read(full)
+        return read_bytes(full, "a world's file")
 
     def path(self, uri: str) -> str | None:
         """The path of the file that a URI names, or None."""
@@ -296,14 +297,6 @@ def _places(uri: str) -> Iterator[str]:
             yield "/".join(parts[parts.index(kind, 1) :])
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        why = problem.strerror or str(problem)
-        raise InputError(str(path), why, "a world's files can be read", "check the copy") from problem
-
-
 # --- Imports many worlds at once, each in a process of its own --------------------------------------------------------
 
 MAX_JOBS = 4
@@ -321,7 +314,7 @@ def import_worlds(
 
     jobs   processes at once; 0 is as many as there are cores, 4 at most
     """
-    jobs = min(jobs or len(os.sched_getaffinity(0)), MAX_JOBS, len(sources))
+    jobs = min(jobs or usable_cores(), MAX_JOBS, len(sources))
     if jobs <= 1:
         done = []
         for source in sources:

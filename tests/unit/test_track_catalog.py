@@ -123,7 +123,11 @@ def test_spline_home_closes_either_way_round() -> None:
 
 
 DESIGN_FAULTS: dict[str, tuple[str, str, list[str]]] = {
-    "unknown word": ("width 1\nstrait 3", "t.track:2", ["'strait 3'", "begins with width, open", "`straight`?"]),
+    "unknown word": (
+        "width 1\nstrait 3",
+        "t.track:2",
+        ["'strait 3'", "begins with width, open", "did you mean 'straight'?"],
+    ),
     "far from any word": ("width 1\nqqq", "t.track:2", ["use one of these words"]),
     "not a number": ("width 1\nstraight three", "t.track:2", ["length in metres is a number", "'three'"]),
     "NaN": ("width 1\nstraight nan", "t.track:2", ["0.01 to 500"]),
@@ -227,6 +231,6 @@ def test_unknown_names() -> None:
 
 def test_unreadable_design(tmp_path: Path) -> None:
     (tmp_path / "latin.track").write_bytes(b"width 1 # caf\xe9")
-    for name, message in (("latin", "UTF-8"), ("absent", "No such file")):
+    for name, message in (("latin", "UTF-8"), ("absent", "must exist")):
         with pytest.raises(InputError, match=message):
             load_track(str(tmp_path / f"{name}.track"))

@@ -160,7 +160,7 @@ def npy_bytes(array: FloatArray) -> bytes:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "absent": (lambda path: None, "No such file"),
+    "absent": (lambda path: None, "a route file must exist"),
     "a folder": (lambda path: path.mkdir(), "directory"),
     "empty": (lambda path: path.write_bytes(b""), "whole .npy file"),
     "text": (lambda path: path.write_text("x, y\n1, 2\n"), "whole .npy file"),

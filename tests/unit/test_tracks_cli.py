@@ -92,7 +92,7 @@ def test_add_takes_the_files_name_and_designs(workdir: Path) -> None:
         (["good.npy", "--name", ""], "letters, digits"),
         (["good.npy", "--name", ".hidden"], "letters, digits"),
         (["bad.npy"], r"bad.npy: row 0: '0.1 m from inner to outer edge'"),
-        (["absent.npy"], "absent.npy: 'No such file"),
+        (["absent.npy"], r"absent.npy: \(missing\)[^!]*a route file must exist"),
         (["good.csv"], "ends in .npy or .track"),
     ],
 )
