@@ -22,7 +22,7 @@ from simapp.gazebo.process import Install, Screen, Server
 from simapp.gazebo.world import CameraSize, write_world
 from simapp.road import Track
 from simapp.simulation import Simulation
-from simapp.vehicle.drive import Makes, commands_in_force, place_cars, remember_commands
+from simapp.vehicle.drive import Makes, commands_in_force, place_cars
 
 Answer = TypeVar("Answer", bound=NDArray[Any])
 
@@ -85,20 +85,9 @@ class GazeboSimulator(Simulation):
         self._ask(wire.PLACE, rows)
 
     def step(self, cars: IntArray, controls: Controls) -> None:
-        remember_commands(self._cars, cars, controls)
-        conditions = self._conditions.of(cars)
-        makes = self._makes.of(cars)
-        change_s, speed_mps, steering_rad = commands_in_force(
-            self._cars, cars, conditions, conditions.latency_steps + makes.latency_steps
-        )
-        offset_rad = np.radians(conditions.steering_offset_deg) + makes.steering_offset_rad
-        rows = wire.field_rows(
-            wire.DRIVE_ITEM,
-            car=cars,
-            change_s=change_s,
-            speed=np.minimum(makes.rim_gain[:, np.newaxis] * speed_mps, makes.top_speed_mps[:, np.newaxis]),
-            steering=makes.steering_gain[:, np.newaxis] * steering_rad + offset_rad[:, np.newaxis],
-        )
+        conditions, makes = self._conditions.of(cars), self._makes.of(cars)
+        change_s, rims_mps, angles_rad = commands_in_force(self._cars, cars, controls, conditions, makes)
+        rows = wire.field_rows(wire.DRIVE_ITEM, car=cars, change_s=change_s, speed=rims_mps, steering=angles_rad)
         self._take(cars, self._ask(wire.STEP, rows))
         self._frames[cars] += 1
 

@@ -32,6 +32,7 @@ from simapp.gazebo import car as makes
 from simapp.gazebo.imported import GazeboScenery, scenery_of
 from simapp.road import Track
 from simapp.worlds import World
+from simapp.worlds.solids import CUBE
 
 SUBSTEPS = 12
 """Physics steps of a control step: 180 a second, three to each step of the joints' controllers."""
@@ -134,7 +135,7 @@ def _write_ground(folder: Path, track: Track, room: tuple[float, float, float, f
     return tiles
 
 
-def _obj(quads: list[tuple[list[tuple[float, float, float]], list[tuple[float, float]]]]) -> str:
+def _obj(quads: Sequence[tuple[Sequence[Sequence[float]], Sequence[tuple[float, float]]]]) -> str:
     """Wavefront OBJ of four-cornered faces with texture coordinates, counter-clockwise from outside."""
     lines = ["o mesh"]
     for corners, spots in quads:
@@ -157,16 +158,8 @@ def _body_mesh(index: int) -> str:
     first = len(SHADES) * sum(len(each) for each in LOOKS[:index])
     quads = []
     for b, block in enumerate(LOOKS[index]):
-        (x0, x1), (y0, y1), (z0, z1) = block.x_m, block.y_m, block.z_m
-        faces = [  # corners, index into SHADES
-            ([(x1, y0, z0), (x1, y1, z0), (x1, y1, z1), (x1, y0, z1)], 0),
-            ([(x0, y1, z0), (x0, y0, z0), (x0, y0, z1), (x0, y1, z1)], 0),
-            ([(x1, y1, z0), (x0, y1, z0), (x0, y1, z1), (x1, y1, z1)], 1),
-            ([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)], 1),
-            ([(x0, y0, z1), (x1, y0, z1), (x1, y1, z1), (x0, y1, z1)], 2),
-            ([(x0, y1, z0), (x1, y1, z0), (x1, y0, z0), (x0, y0, z0)], 3),
-        ]
-        for corners, shade in faces:
+        low, high = np.array([block.x_m, block.y_m, block.z_m]).T
+        for corners, shade in zip(np.where(CUBE > 0.0, high, low).tolist(), (0, 0, 1, 1, 2, 3), strict=True):
             spot = ((first + len(SHADES) * b + shade + 0.5) / count, 0.5)
             quads.append((corners, [spot] * 4))
     return _obj(quads)

@@ -103,22 +103,13 @@ def _nearest_point(x: float, y: float, edge: FloatArray, first: int, last: int, 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def edge_points(  # type: ignore[no-untyped-def]
-    x_m,
-    y_m,
-    segments,
-    segment_of,
-    fraction,
-    left,
-    left_first,
-    left_found,
-    right,
-    right_first,
-    right_found,
-    width_m,
-    is_left,
+    x_m, y_m, segments, segment_of, fraction, left_edge, right_edge, width_m, is_left
 ):
     """From the edges' points nearest to a centre-line point: the road's width there, and whether the point (K,) that
-    the centre-line point belongs to is nearer to the left one. The last two arrays (K,) are written."""
+    the centre-line point belongs to is nearer to the left one. The last two arrays (K,) are written. An edge is its
+    segments, and those near each of the centre line's: where they begin in a list, and the list."""
+    left, left_first, left_found = left_edge
+    right, right_first, right_found = right_edge
     for k in range(x_m.size):
         s = segment_of[k]
         x, y = segments[s, 0] + fraction[k] * segments[s, 2], segments[s, 1] + fraction[k] * segments[s, 3]

@@ -12,6 +12,9 @@ from simapp.road.kernels import edge_points
 from simapp.road.line import Line, Ring, near
 from simapp.road.validation import checked_route, signed_area_m2
 
+Edge = tuple[FloatArray, IntArray, IntArray]
+"""Segments, and those near each segment of the centre line: where they begin in a list, and the list."""
+
 
 @dataclass(slots=True)
 class Projection:
@@ -78,7 +81,7 @@ class Track:
     lanes: tuple[Line, Line] = field(init=False, repr=False)
     """The left and the right lane, half-way from the centre line to the edge row by row, as in AWS's simulator."""
     _line: Line = field(init=False, repr=False)
-    _edges: tuple[FloatArray, IntArray, IntArray, FloatArray, IntArray, IntArray] = field(init=False, repr=False)
+    _edges: tuple[Edge, Edge] = field(init=False, repr=False)
     _rings: tuple[Ring, ...] = field(init=False, repr=False)
 
     @classmethod
@@ -105,7 +108,7 @@ class Track:
             "length_m": line.length_m,
             "lanes": tuple(Line.of(0.5 * (edge + centre), closed) for edge in (inner, outer)),
             "_line": line,
-            "_edges": (left.segments, *near(line, left), right.segments, *near(line, right)),
+            "_edges": tuple((edge.segments, *near(line, edge)) for edge in (left, right)),
             "_rings": _rings(inner, outer, closed),
         }
         for key, value in derived.items():

@@ -4,8 +4,10 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.state import FloatArray, IntArray, ObjectKind
 from contract.vehicle import (
@@ -182,26 +184,10 @@ def box_mesh() -> Mesh:
     return it.mesh()
 
 
-@dataclass(frozen=True, slots=True)
-class MeshTable:
-    """The meshes of all ObjectKinds in one set of arrays; `first` (kinds + 1,) is where each begins."""
-
-    first: IntArray
-    corners: FloatArray
-    rgb: FloatArray
-    paint: FloatArray
-    part: IntArray
-
-
-def mesh_table() -> MeshTable:
-    """Meshes in the order of ObjectKind; `nothing` has no triangles."""
+def mesh_table() -> tuple[NDArray[Any], ...]:
+    """Meshes of all ObjectKinds in their order: where each begins (kinds + 1,), then the arrays of a Mesh. `nothing`
+    has no triangles."""
     meshes = {ObjectKind.box: box_mesh(), ObjectKind.car: car_mesh()}
     counts = [len(meshes[kind].paint) if kind in meshes else 0 for kind in ObjectKind]
-    found = [meshes[kind] for kind in ObjectKind if kind in meshes]
-    return MeshTable(
-        np.concatenate([[0], np.cumsum(counts)]),
-        np.concatenate([mesh.corners for mesh in found]),
-        np.concatenate([mesh.rgb for mesh in found]),
-        np.concatenate([mesh.paint for mesh in found]),
-        np.concatenate([mesh.part for mesh in found]),
-    )
+    arrays = (np.concatenate([getattr(mesh, name) for mesh in meshes.values()]) for name in Mesh.__slots__)
+    return np.cumsum([0, *counts]), *arrays

@@ -75,9 +75,8 @@ class SceneRenderer:
         self._levels = (ground.texels, ground.starts, ground.columns, 1.0 / ground.texels_m)
         self._where = (ground.origin_m, ground.room_m, np.uint64(_word(ground.outside_rgb)))
         self._sky = np.stack([looks.SKY_LOW_RGB, looks.SKY_HIGH_RGB])
-        table = mesh_table()
-        self._first = table.first
-        self._meshes = (table.first, table.corners, table.rgb, table.paint, table.part)
+        self._meshes = mesh_table()
+        self._first = self._meshes[0]
         self._light = (looks.LIGHT, np.array([looks.AMBIENT, looks.DIFFUSE, looks.SKYLIGHT]))
         self._walls = _wall_triangles(ground.room_m) if ground.scenery is None else []
         self._threads = threading.local()

@@ -93,33 +93,17 @@ def drive_cars(
     makes = Makes.of_cars([car_of_version(5)] * len(cars)) if makes is None else makes
     conditions = Conditions.nominal(len(cars)) if conditions is None else conditions
     steps_s = np.full(len(cars), STEP_S) if steps_s is None else steps_s
-    remember_commands(state, cars, controls)
-    change_s, speed_mps, steering_rad = commands_in_force(
-        state, cars, conditions, conditions.latency_steps + makes.latency_steps
+    change_s, rims_mps, angles_rad = commands_in_force(state, cars, controls, conditions, makes)
+    motion = (
+        *(state.x_m, state.y_m, state.heading_rad, state.speed_mps, state.steering_rad),
+        *(state.sideways_mps, state.yaw_rate_rps, state.rim_mps),
     )
-    offset_rad = np.radians(conditions.steering_offset_deg) + makes.steering_offset_rad
-    wheels.advance(
-        cars,
-        state.x_m,
-        state.y_m,
-        state.heading_rad,
-        state.speed_mps,
-        state.steering_rad,
-        state.sideways_mps,
-        state.yaw_rate_rps,
-        state.rim_mps,
-        np.minimum(change_s, steps_s),
-        np.minimum(makes.rim_gain[:, np.newaxis] * speed_mps, makes.top_speed_mps[:, np.newaxis]),
-        makes.steering_gain[:, np.newaxis] * steering_rad + offset_rad[:, np.newaxis],
-        conditions.friction,
-        makes.model,
-        steps_s,
-        WHEELBASE_M,
-        REAR_AXLE_X_M,
-    )
+    commands = (np.minimum(change_s, steps_s), rims_mps, angles_rad)
+    numbers = (WHEELBASE_M, REAR_AXLE_X_M)
+    wheels.advance(cars, motion, commands, conditions.friction, makes.model, steps_s, *numbers)
 
 
-def remember_commands(state: CarBatch, cars: IntArray, controls: Controls) -> None:
+def _remember(state: CarBatch, cars: IntArray, controls: Controls) -> None:
     """Take the new commands, within the car's limits, and shelve the last ones."""
     for earlier, last in (
         (state.earlier_speed_mps, state.commanded_speed_mps),
@@ -132,17 +116,22 @@ def remember_commands(state: CarBatch, cars: IntArray, controls: Controls) -> No
 
 
 def commands_in_force(
-    state: CarBatch, cars: IntArray, conditions: Conditions, latency_steps: FloatArray
+    state: CarBatch, cars: IntArray, controls: Controls, conditions: Conditions, makes: Makes
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Time within the step at which the car's command changes, (K,) s, and the two commands of speed (K, 2), in m/s,
-    and steering (K, 2), in radians and without the offset, in force before and after it.
+    """Take the new commands of some cars (indices, (K,)); when within the step what the car does changes, (K,) s, and
+    the rims' speeds (K, 2), in m/s, and the wheels' angles (K, 2), in radians, that are tended to before and after it.
     """
+    _remember(state, cars, controls)
+    latency_steps = conditions.latency_steps + makes.latency_steps
     whole = np.minimum(latency_steps.astype(np.int64), COMMANDS_KEPT - 1)
     rows, columns = np.arange(len(cars))[:, np.newaxis], whole[:, np.newaxis] + [1, 0]
     speed = np.column_stack([state.commanded_speed_mps[cars], state.earlier_speed_mps[cars]])[rows, columns]
     steering = np.column_stack([state.commanded_steering_rad[cars], state.earlier_steering_rad[cars]])[rows, columns]
+    offset_rad = np.radians(conditions.steering_offset_deg) + makes.steering_offset_rad
+    rims_mps = makes.rim_gain[:, np.newaxis] * (speed * conditions.speed_gain[:, np.newaxis])
+    angles_rad = makes.steering_gain[:, np.newaxis] * (steering * conditions.steering_gain[:, np.newaxis])
     return (
         (latency_steps - whole) * STEP_S,
-        speed * conditions.speed_gain[:, np.newaxis],
-        steering * conditions.steering_gain[:, np.newaxis],
+        np.minimum(rims_mps, makes.top_speed_mps[:, np.newaxis]),
+        angles_rad + offset_rad[:, np.newaxis],
     )

@@ -17,39 +17,23 @@ import math
 
 from numba import njit
 
-from contract.state import FloatArray, IntArray
-
 SUBSTEPS = 8
 """Substeps of a step at least; cars of much grip and little slide get more, since their slip dies out faster."""
 GRAVITY_MPS2 = 9.81
 
 
 @njit(cache=True, nogil=True)  # no fastmath: results must not depend on the machine
-def advance(
-    cars: IntArray,
-    x_m: FloatArray,
-    y_m: FloatArray,
-    heading_rad: FloatArray,
-    speed_mps: FloatArray,
-    steering_rad: FloatArray,
-    sideways_mps: FloatArray,
-    yaw_rate_rps: FloatArray,
-    rim_mps: FloatArray,
-    change_s: FloatArray,
-    command_mps: FloatArray,
-    command_rad: FloatArray,
-    grip: FloatArray,
-    makes: FloatArray,
-    steps_s: FloatArray,
-    wheelbase_m: float,  # numbers of other files come in as arguments: numba's cache does not see those files change
-    rear_axle_x_m: float,
-) -> None:
+def advance(cars, motion, commands, grip, makes, steps_s, wheelbase_m, rear_axle_x_m):  # type: ignore[no-untyped-def]
     """Advance some cars (indices, (K,)) of a CarBatch's arrays by steps_s (K,), by the explicit midpoint rule.
 
-    Commands (K, 2) hold in columns: the first until change_s (K,), the second from then on; command_mps are the rims'
-    speeds and command_rad the wheels' angles that are tended to. `grip` (K,) multiplies the friction; `makes`
-    (K, 8): friction, slide_mps, gyration_m, centre, half_track_m, speed_lag_s, steering_lag_s, steering_kick_rad.
+    `motion` are x_m, y_m, heading_rad, speed_mps, steering_rad, sideways_mps, yaw_rate_rps and rim_mps of the batch.
+    `commands` are change_s (K,), and in columns (K, 2) what holds until then and from then on: the rims' speeds and the
+    wheels' angles that are tended to. `grip` (K,) multiplies the friction; `makes` (K, 8): friction, slide_mps,
+    gyration_m, centre, half_track_m, speed_lag_s, steering_lag_s, steering_kick_rad. Numbers of other files come in as
+    arguments: numba's cache does not see those files change.
     """
+    x_m, y_m, heading_rad, speed_mps, steering_rad, sideways_mps, yaw_rate_rps, rim_mps = motion
+    change_s, command_mps, command_rad = commands
     for k in range(len(cars)):
         i = cars[k]
         step_s = steps_s[k]

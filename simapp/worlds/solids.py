@@ -18,7 +18,7 @@ def solid(kind: str, size: tuple[float, ...]) -> Corners:
     if kind == "plane":
         return quads(np.array([[[-0.5, -0.5, 0], [0.5, -0.5, 0], [0.5, 0.5, 0], [-0.5, 0.5, 0]]]) * [*size, 1.0])
     if kind == "box":
-        return quads(_CUBE * np.asarray(size))
+        return quads(CUBE * np.asarray(size))
     if kind == "sphere":
         return _sphere(size[0])
     if kind == "cylinder":
@@ -26,7 +26,7 @@ def solid(kind: str, size: tuple[float, ...]) -> Corners:
     raise ValueError(f"a shape is a box, plane, cylinder or sphere, and no {kind}")
 
 
-_CUBE = 0.5 * np.array(
+CUBE = 0.5 * np.array(
     [
         [[1, -1, -1], [1, 1, -1], [1, 1, 1], [1, -1, 1]],
         [[-1, 1, -1], [-1, -1, -1], [-1, -1, 1], [-1, 1, 1]],
