@@ -151,15 +151,8 @@ class Recording:
             ticks = arrays["ticks"][rows].astype(np.int64) if has_ticks else None
             episodes.append(RecordedEpisode(racer, world, number, steps, objects if has_objects else None, ticks))
             first += count
-        return cls(
-            title=header.title,
-            track=header.track,
-            reverse_dir=header.reverse_dir,
-            track_length_m=header.track_length_m,
-            racers=tuple(header.racers),
-            episodes=tuple(episodes),
-            leaderboard=header.leaderboard,
-        )
+        plain = {field.name: getattr(header, field.name) for field in fields(cls)}
+        return cls(**{**plain, "racers": tuple(header.racers), "episodes": tuple(episodes)})
 
 
 _Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]

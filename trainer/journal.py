@@ -21,6 +21,7 @@ from contract.protocols import Agent, ObjectStore
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
 from trainer.checkpoints import Checkpoints
+from trainer.common.chained_arrays import located
 from trainer.common.export import car_bundle, what_drives
 from trainer.diagnostics import Diagnostics
 from trainer.iterations import IterationRow, read_iterations
@@ -37,16 +38,10 @@ def samples(rollouts: Sequence[Rollout], first: int, most: int, every: int) -> b
              of them in all, so it does not matter where a training was stopped and resumed
     """
     lengths = [len(rollout) for rollout in rollouts]
-    ends = np.cumsum(lengths)
     numbers = np.arange(-(-first // every), min(-(-(first + sum(lengths)) // every), most))
     if not len(numbers):
         return None
-    taken = numbers * every - first
-    owners = np.searchsorted(ends, taken, side="right")
-    picks = [
-        (rollouts[k], step)
-        for k, step in zip(owners.tolist(), (taken - (ends - lengths)[owners]).tolist(), strict=True)
-    ]
+    picks = [(rollouts[k], step) for k, step in located(lengths, numbers * every - first)]
     arrays = {
         name: np.stack([rollout.observations[name][step] for rollout, step in picks]) for name in rollouts[0].final
     }

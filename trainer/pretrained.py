@@ -10,10 +10,11 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from contract import artifacts
 from contract.artifacts import NUMBER
+from contract.config import Which
 from contract.errors import CheckpointError, InputError
 from contract.fields import text_of
 from contract.metadata import ModelMetadata
@@ -22,7 +23,6 @@ from trainer.common.export import what_drives
 from trainer.common.weights import Weights, checkpoint_weights, graph_weights
 from trainer.transfer import check_same_kind, transfer
 
-Which = Literal["best", "last"]
 LOOKED_FOR = (
     "model/deepracer_checkpoints.json or model/.coach_checkpoint with model/N_Step-S.ckpt.index and "
     ".data-00000-of-00001, or model/model_N.pb, or agent/model.pb, with or without model/"

@@ -81,17 +81,18 @@ def read_copy(source: WorldSource) -> tuple[World, dict[str, bytes]]:
     for shape in contents.shapes:
         making.add(shape)
     unread = (*contents.unread, *dict.fromkeys(making.unread))
-    if not making.material:
+    if not making.pieces:
         value = "; ".join(unread)[:160] or "no visual"
         rule, fix = "a world shows something that can be read", "copy the files again, and all of them"
         raise InputError(source.name, value, rule, fix)
+    triangles, normals, uv, material = (np.concatenate(arrays) for arrays in zip(*making.pieces, strict=True))
     world = World(
         name=source.name,
         route=route,
-        triangles=np.concatenate(making.triangles),
-        normals=np.concatenate(making.normals),
-        uv=np.concatenate(making.uv),
-        material=np.concatenate(making.material),
+        triangles=triangles,
+        normals=normals,
+        uv=uv,
+        material=material,
         materials=tuple(making.materials),
         pictures=tuple(making.pictures.values()),
         lights=contents.lights,
@@ -111,10 +112,7 @@ class _Making:
         self._meshes: dict[str, list[Part]] = {}
         self._count = 0
         self._are_holes: dict[str, bool] = {}
-        self.triangles: list[NDArray[np.float32]] = []
-        self.normals: list[NDArray[np.float32]] = []
-        self.uv: list[NDArray[np.float32]] = []
-        self.material: list[NDArray[np.int32]] = []
+        self.pieces: list[tuple[NDArray[Any], ...]] = []  # triangles, normals, uv, material
         self.materials: dict[Material, int] = {}
         self.pictures: dict[str, WorldPicture] = {}
         self.visuals: list[Visual] = []
@@ -162,10 +160,8 @@ class _Making:
         if self._count > MAX_TRIANGLES:
             rule = f"a world has at most {MAX_TRIANGLES} triangles"
             raise InputError(self._files.name, f"{self._count} triangles and more", rule, "simplify its meshes")
-        self.triangles.append(placed[kept].astype(np.float32))
-        self.normals.append(turned[kept].astype(np.float32))
-        self.uv.append(np.asarray(uv[kept], np.float32))
-        self.material.append(np.full(int(kept.sum()), material, np.int32))
+        arrays = (part[kept].astype(np.float32) for part in (placed, turned, uv))
+        self.pieces.append((*arrays, np.full(int(kept.sum()), material, np.int32)))
 
     def _index(self, material: Material) -> int:
         return self.materials.setdefault(material, len(self.materials))

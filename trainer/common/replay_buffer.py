@@ -15,6 +15,7 @@ from contract.errors import CheckpointError, TrainingError
 from contract.metadata import ModelMetadata
 from contract.rollout import Rollout
 from contract.state import Observations
+from trainer.common.chained_arrays import located
 from trainer.common.checkpoint import CheckpointedAgent, unusable
 
 Float32Array = NDArray[np.float32]
@@ -110,11 +111,8 @@ class ReplayBuffer:
 
     def sample(self, rng: np.random.Generator, size: int) -> Batch:
         """Uniform over all transitions, with replacement."""
-        ends = np.cumsum([len(episode) for episode in self._episodes])
-        drawn = rng.integers(ends[-1], size=size)
-        owners = np.searchsorted(ends, drawn, side="right")
-        starts = np.append(0, ends)[owners]
-        picks = [(self._episodes[k], i) for k, i in zip(owners.tolist(), (drawn - starts).tolist(), strict=True)]
+        places = located([len(episode) for episode in self._episodes], rng.integers(len(self), size=size))
+        picks = [(self._episodes[k], step) for k, step in places]
         return Batch(
             states=self._observations([(episode, step) for episode, step in picks]),
             actions=np.stack([episode.actions[step] for episode, step in picks]),
