@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -35,7 +35,15 @@ MIN_TEXEL_MM = 2
 LEVELS = 7
 
 Bounds = tuple[float, float, float, float, float]
-Depths = NDArray[np.float32]
+
+
+class Drawn(NamedTuple):
+    """Where frames are drawn (K, height, width), and 1 / depth of what stands in front of the ground: depths (D, ...),
+    whose first is that of frame `first`, if there are any."""
+
+    frames: UInt8Array
+    depths: NDArray[np.float32]
+    first: int
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -92,22 +100,11 @@ class Room:
     def space(self) -> None:
         """Scratch of `draw`, for one thread: none, as it is little."""
 
-    def draw(
-        self,
-        rows: IntArray,
-        lenses: FloatArray,
-        scene: Any,
-        views: Views,
-        space: None,
-        frames: UInt8Array,
-        depths: Depths,
-        first: int,
-    ) -> None:
-        """Draw frames[rows]; 1 / depth of what stands in front of the ground is put into depths (D, ...), whose first
-        is that of frame `first`, if there are any."""
+    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, space: None, out: Drawn) -> None:
+        """Draw the frames `rows`."""
         camera, plan = scene
         look = (views.shades, views.tones, self._stains)
-        render_frames(rows, lenses, camera, self.room, *look, self.pyramid.arrays, plan, frames)
+        render_frames(rows, lenses, camera, self.room, *look, self.pyramid.arrays, plan, out.frames)
 
 
 _rooms: WeakValueDictionary[tuple[bytes, bool], Room] = WeakValueDictionary()
@@ -192,24 +189,14 @@ class OpenWorld:
     def space(self) -> Any:
         return open_space(len(self.solids[2]))
 
-    def draw(
-        self,
-        rows: IntArray,
-        lenses: FloatArray,
-        scene: Any,
-        views: Views,
-        space: Any,
-        frames: UInt8Array,
-        depths: Depths,
-        first: int,
-    ) -> None:
+    def draw(self, rows: IntArray, lenses: FloatArray, scene: Any, views: Views, space: Any, out: Drawn) -> None:
         camera, plan, rows_of = scene
         reach = (*self.reach.origin_m, 1.0 / self.reach.cell_m, self.reach.level)
         sky = (self._sky, *rows_of)
         ground = (views.tones, self._stains, self.pyramid.arrays, reach, plan)
         stand = (self.solids, self._textures, self.lists.arrays)
         shades = (views.scenery, views.shades[:, 4])
-        render_open_frames(rows, first, lenses, camera, sky, shades, ground, stand, space, frames, depths)
+        render_open_frames(rows, out.first, lenses, camera, sky, shades, ground, stand, space, out.frames, out.depths)
 
 
 Backdrop = Room | OpenWorld

@@ -9,7 +9,7 @@ import numpy as np
 
 from contract.conditions import Conditions
 from contract.state import CAMERA_HEIGHT, CAMERA_WIDTH, FloatArray, IntArray, TrackObjects, UInt8Array
-from simapp.camera.backdrop import Backdrop, OpenWorld, Room
+from simapp.camera.backdrop import Backdrop, Drawn, OpenWorld, Room
 from simapp.camera.bodies import REACH_M, looks_of, tables
 from simapp.camera.effects import Change, Views, changed, finish_frames
 from simapp.camera.kernel import place_lenses
@@ -113,7 +113,7 @@ class Camera:
                 if mine.size > 0:
                     scene = self._scene(change)
                     cameras[mine] = scene[0]
-                    self.backdrop.draw(mine, lenses, scene, views, space, frames, depths, first)
+                    self.backdrop.draw(mine, lenses, scene, views, space, Drawn(frames, depths, first))
             if bodies is None:
                 return
             lens, camera, drawn = lenses[part], cameras[part], frames[part]
