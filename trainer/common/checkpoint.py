@@ -81,7 +81,6 @@ class CheckpointedAgent:
 
     def _begin(self, graph: Any, coach: Any, batch_size: int, threads: int | None, replay_bytes: int = 0) -> None:
         """Open the session of rl_coach's agent `coach`; DoesNotFitError when there is no memory for an update."""
-        graph.finalize()
         self._memory_estimate = MemoryEstimate(graph, batch_size, replay_bytes)
         self._memory_estimate.check_network()
         session = shim.tensorflow().compat.v1.Session
