@@ -203,7 +203,7 @@ def _checked(value: object, function: Callable[..., Any], path: Path, params: di
     raise RewardError(
         f"{path}, line {_first_line(function)}: {name} returned {shown(value)} ({type(value).__name__})",
         _RULE,
-        f"{fix}\n{_show(params)}",
+        f"{fix}\n{show_params(params)}",
     )
 
 
@@ -214,14 +214,14 @@ def _failure(error: BaseException, path: Path, params: dict[str, Any]) -> str:
     fix = "correct the line; the params of the failing call are below"
     key = error.args[0] if isinstance(error, KeyError) and error.args else None
     if isinstance(key, str) and isinstance(params, dict):
-        guess = nearest(key, filter(_is_text, params))
+        guess = nearest(key, filter(_is_text, dict.keys(params)))
         fix = f"did you mean {guess!r}?" if guess and guess != key else fix
     if isinstance(error, ImportError):
         fix = "import at the top of the file: modules beside it are found only while the file is loaded"
     trace = "".join(traceback.format_exception(type(error), error, own)).rstrip()
     return (
         f"{file}, line {line}: {message_of(error)}\n"
-        f"  rule: the reward function must not fail\n  fix:  {fix}\n{trace}\n{_show(params)}"
+        f"  rule: the reward function must not fail\n  fix:  {fix}\n{trace}\n{show_params(params)}"
     )
 
 
@@ -244,17 +244,31 @@ def _deepest(trace: TracebackType | None, path: Path) -> tuple[str, int]:
     return place
 
 
-def _show(params: object) -> str:
-    """The params for a message, one a line; long lists shortened. They are as the function left them."""
+class _Short(reprlib.Repr):
+    """Six digits of a number, which are enough to see what it is, and four things of a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist, self.maxother = 4, 80
+
+    def repr_float(self, value: float, level: int) -> str:
+        return repr(float(f"{value:.6g}"))
+
+
+def shown_params(params: dict[str, Any]) -> dict[str, str]:
+    """One car's params for a reader, by their keys: numbers in six digits, long lists shortened, with their lengths."""
+    short, found = _Short(), {}
+    for key, value in dict.items(params):  # a dict of the caller's own may note what is read of it
+        count = f"  ({len(value)} in all)" if isinstance(value, list) and len(value) > short.maxlist else ""
+        found[key if _is_text(key) else shown(key)] = f"{shown(value, short)}{count}"
+    return found
+
+
+def show_params(params: object) -> str:
+    """The same for a message, one a line. They are as the reward function left them."""
     if not isinstance(params, dict):
         return f"params: {shown(params)}"
-    short = reprlib.Repr()
-    short.maxlist, short.maxother = 4, 80
-    lines = []
-    for key, value in params.items():
-        count = f"  ({len(value)} in all)" if isinstance(value, list) and len(value) > short.maxlist else ""
-        lines.append(f"  {key if _is_text(key) else shown(key)}: {shown(value, short)}{count}")
-    return "\n".join(["params:", *lines])
+    return "\n".join(["params:", *(f"  {key}: {value}" for key, value in shown_params(params).items())])
 
 
 def _is_text(key: object) -> bool:

@@ -18,7 +18,7 @@ import json
 import math
 import reprlib
 
-from simapp.reward import MAX_REWARD
+from simapp.reward import MAX_REWARD, show_params
 
 # --- Requests for rewards and their answers ---------------------------------------------------------------------------
 
@@ -83,11 +83,6 @@ def _checked(value: object, place: int, refuse: Any) -> float:
     if not -MAX_REWARD <= result <= MAX_REWARD:
         raise refuse(f"reward {place} is {reprlib.repr(value)}", "every way through must end in a plain number", place)
     return result
-
-
-def show_params(params: Params) -> str:
-    """One car's params for a message, long lists shortened."""
-    return "\n".join(["params:", *(f"  {key}: {reprlib.repr(value)}" for key, value in params.items())])
 
 
 # --- Rewards from outside of this process, asked for all cars of a step at once ---------------------------------------

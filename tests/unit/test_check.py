@@ -146,6 +146,20 @@ def test_every_broken_file_of_a_folder_is_told_at_once(folder: Path) -> None:
         assert part in flat, output
 
 
+def test_the_params_of_the_call_that_failed_are_told(tmp_path: Path) -> None:
+    reward = tmp_path / "reward.py"
+    body = "    if params['steps'] > 5:\n        return params['waypoints']['x']\n    return params['speed']\n"
+    reward.write_text(f"def reward_function(params):\n{body}")
+    status, output = invoke("--reward", reward)
+    _, told = output.split("the params of the failing call are below")
+    assert status == 1 and {"steps: 6.0", "track_width: 0.76"} <= {line.strip() for line in told.splitlines()}
+    told = json.loads(invoke("--reward", reward, "--json")[1])
+    [failed] = [found for found in told["findings"] if found["level"] == "fail"]
+    assert failed["params"]["steps"] == "6.0"
+    assert failed["params"]["waypoints"].startswith("[(0.0, 0.0), ") and "119 in all" in failed["params"]["waypoints"]
+    assert told["reads"] == ["speed", "steps", "waypoints"]
+
+
 def test_an_unknown_track_is_told_with_the_nearest(folder: Path) -> None:
     (folder / "training_params.yaml").write_text('WORLD_NAME: "paddok"\n')
     report = check(Given.in_folder(folder))

@@ -9,6 +9,7 @@ import numpy as np
 from contract.errors import InputError
 from contract.fields import suggestion
 from contract.state import EpisodeStatus
+from simapp.reward import shown_params
 from undercut.check.finding import CheckFinding, Level
 from undercut.check.lap import Trial, TrialDrive
 
@@ -70,7 +71,7 @@ def _failure(drive: TrialDrive, what: str, has_objects: bool) -> CheckFinding:
     only_with_objects = drive.name == "into a box" and not has_objects
     if only_with_objects:
         fix += "; only in races with obstacles or other cars"
-    return CheckFinding("warn" if only_with_objects else "fail", what, text, fix)
+    return CheckFinding("warn" if only_with_objects else "fail", what, text, fix, shown_params(drive.params[-1]))
 
 
 def _cause(lines: list[str]) -> list[str]:

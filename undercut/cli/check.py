@@ -74,7 +74,11 @@ def check(
                 place = it.what[len(file) :].lstrip(",: ")
                 text = escape(f"{place}: {it.text}" if place else it.text)
                 level = f"  [{STYLES[it.level]}]{it.level}[/]"
-                table.add_row(level, f"{text}\n[dim]-> {escape(it.fix)}[/]" if it.fix else text)
+                text += f"\n[dim]-> {escape(it.fix)}[/]" if it.fix else ""
+                if it.params:
+                    told = (f"  {key}: {value}" for key, value in it.params.items())
+                    text += "\n" + escape("\n".join(["params of the failing call:", *told]))
+                table.add_row(level, text)
             console.print(table)
         if report.drives:
             _show_drives(console, report.drives)
