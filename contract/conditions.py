@@ -62,7 +62,8 @@ class RandomizationConfig(Strict):
             low, high = getattr(self, name)
             least, most = next((it.least, it.most) for it in type(self).model_fields[name].metadata)
             if not least <= low <= high <= most:
-                raise ValueError(f"{name} is {low, high}; a range is (low, high) with {least} <= low <= high <= {most}")
+                rule = f"{name} is a range (low, high) with {least} <= low <= high <= {most}"
+                raise ValueError(f"{rule}; change {low, high}")
         return self
 
 

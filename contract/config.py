@@ -10,7 +10,7 @@ from pydantic.config import JsonDict
 from contract.car import Car
 from contract.conditions import RandomizationConfig
 from contract.errors import InputError
-from contract.fields import Strict, load_object, suggestion
+from contract.fields import Strict, broken_rule, load_object
 from contract.learning import LearningConfig
 
 RaceType = Literal["TIME_TRIAL", "OBJECT_AVOIDANCE", "HEAD_TO_BOT", "HEAD_TO_MODEL"]
@@ -29,6 +29,16 @@ RUN_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or di
 def is_run_name(name: str) -> bool:
     """Whether RUN_NAME_RULE holds, so that the name is safe as a folder and in a key."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) is not None
+
+
+_NAME_FIX = "give another name"
+
+
+def check_run_name(name: str, where: str) -> None:
+    """InputError unless RUN_NAME_RULE holds; `where` is the option or argument that names the run."""
+    if not is_run_name(name):
+        near = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:64].rstrip("-")
+        raise InputError(where, name, f"a name is {RUN_NAME_RULE}", f"for example {near}" if near else _NAME_FIX)
 
 
 def param(key: str, default: Any, *, training_too: bool = False, description: str | None = None, **rules: Any) -> Any:
@@ -258,7 +268,7 @@ class RunConfig(Strict):
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
         if not is_run_name(name):
-            raise ValueError(f"a run name is {RUN_NAME_RULE}")
+            raise ValueError(f"a name is {RUN_NAME_RULE}; {_NAME_FIX}")
         return name
 
     @field_serializer("worlds")
@@ -297,17 +307,5 @@ class RunConfig(Strict):
         try:
             return cls.model_validate(values)
         except ValidationError as err:
-            first = err.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            fix = "change the value"
-            if first["type"] == "extra_forbidden":
-                fix = suggestion(key.split(".")[-1], _all_keys(), "remove the key")
-            elif first["type"] == "literal_error":
-                words = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-                fix = suggestion(str(first["input"]), words, "choose one of them")
-            raise InputError(f"{where}: {key}", first.get("input"), first["msg"], fix) from None
-
-
-def _all_keys() -> list[str]:
-    parts = (RunConfig, RaceConfig, LearningConfig, TrainingConfig, EvaluationConfig, RandomizationConfig)
-    return [key for part in parts for key in part.model_fields]
+            broken = broken_rule(err, cls)
+            raise InputError(f"{where}: {'.'.join(broken.key)}", broken.value, broken.rule, broken.fix) from None

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -111,9 +112,92 @@ def validated(reader: TypeAdapter[_T], content: Any, where: str, fix: str) -> _T
     try:
         return reader.validate_python(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join([where, *map(str, first["loc"])])
-        raise InputError(place, first["input"], first["msg"], fix) from None
+        broken = broken_rule(error)
+        raise InputError(".".join([where, *broken.key]), broken.value, broken.rule, fix) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A rule that a value breaks: the keys that lead to it, outermost first, the value, the rule and the fix; `kind` is
+    pydantic's name of it."""
+
+    key: tuple[str, ...]
+    value: object
+    rule: str
+    fix: str
+    kind: str
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "bool": "true or false",
+    "string": "a word in quotes",
+    "tuple": "a list",
+    "list": "a list",
+    "dict": "keys with their values",
+    "model": "keys with their values",
+    "dataclass": "keys with their values",
+    "path": "a path",
+}
+_LIMITS = {
+    "greater_than_equal": ("a number, at least {ge:g}", "write a number that is at least {ge:g}"),
+    "greater_than": ("a number, above {gt:g}", "write a number that is above {gt:g}"),
+    "less_than_equal": ("a number, at most {le:g}", "write a number that is at most {le:g}"),
+    "less_than": ("a number, below {lt:g}", "write a number that is below {lt:g}"),
+    "string_too_long": ("at most {max_length} characters", "shorten it"),
+    "too_long": ("at most {max_length} of them", "take some out"),
+    "too_short": ("at least {min_length} of them", "add some"),
+}
+
+
+def broken_rule(error: ValidationError, schema: type | None = None, members: Collection[str] = ()) -> Broken:
+    """The first rule that pydantic found broken, in the words of our own messages. `schema` is the model that was read:
+    it tells the keys that may stand where one is not known. `members` are pydantic's names of what a value may be one
+    of, such as a class; they are no keys.
+
+    A validator of ours raises ValueError("RULE; FIX").
+    """
+    first = error.errors(include_url=False)[0]
+    kind, context = first["type"], first.get("ctx", {})
+    key = tuple(str(part) for part in first["loc"] if "[" not in str(part) and part not in members)
+    if kind == "missing":
+        return Broken(key, MISSING, "the key must be there", f"add {key[-1]}", kind)
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = () if schema is None else keys_at(schema, key[:-1])
+        rule = f"the keys here are {', '.join(known)}"
+        return Broken(key, first["input"], rule, suggestion(key[-1], known, "delete the key"), kind)
+    if kind in _LIMITS:
+        rule, fix = (words.format(**context) for words in _LIMITS[kind])
+        return Broken(key, first["input"], rule, fix, kind)
+    said = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    choices = context.get("expected") or re.match(r".* is not one of ((?:'[^']*'(?:, )?)+)\.$", said)
+    if choices:  # the second is what typer says of its choices
+        words = re.findall(r"'([^']*)'", choices if isinstance(choices, str) else choices[1])
+        fix = suggestion(str(first["input"]), words, "choose one of them")
+        return Broken(key, first["input"], f"one of {', '.join(words)}", fix, kind)
+    named = next((words for name, words in _KINDS.items() if re.match(rf"{name}(_|$)", kind)), None)
+    if named is not None:
+        return Broken(key, first["input"], named, f"write {named}", kind)
+    rule, _, fix = said.partition("; ")
+    return Broken(key, first["input"], rule, fix or "write it so", kind)
+
+
+def keys_at(schema: type, path: Iterable[str]) -> Mapping[str, FieldInfo]:
+    """The keys that stand behind the keys of `path` in what a model reads; those of the innermost that it tells."""
+    fields = fields_of(schema)
+    for part in path:
+        inner = _schema_in(fields[part].annotation) if part in fields else None
+        fields = fields if inner is None else fields_of(inner)
+    return fields
+
+
+def _schema_in(kind: Any) -> type | None:
+    """The model or dataclass that a field holds, also one of several, or none."""
+    if isinstance(kind, type) and "__pydantic_fields__" in vars(kind):
+        return kind
+    return next((found for part in get_args(kind) if (found := _schema_in(part)) is not None), None)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from contract.errors import WireError
-from contract.fields import Strict
+from contract.fields import Strict, broken_rule
 from contract.metadata import ContinuousActions, ModelMetadata
 from contract.protocols import Phase, RolloutOrder
 from contract.rollout import Rollout
@@ -200,9 +200,8 @@ def _parse(reader: TypeAdapter[_T], header: bytes) -> _T:
     try:
         return reader.validate_json(header)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "header"
-        raise WireError(f"a message that breaks a rule at {place}: {first['msg']}") from None
+        broken = broken_rule(error)
+        raise WireError(f"a message that breaks a rule at {'.'.join(broken.key) or 'header'}: {broken.rule}") from None
 
 
 # --- rollouts --------------------------------------------------------------------------------------------------------

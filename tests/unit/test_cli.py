@@ -35,6 +35,18 @@ def train(name: str, iterations: int, *more: str) -> None:
     assert result.exit_code == 0, result.output
 
 
+def ended_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: str
+) -> tuple[object, str]:
+    """Exit status and messages of a command line that is refused, without what `main` does to the process."""
+    monkeypatch.setattr(sys, "argv", ["undercut", *arguments.split()])
+    for of_the_process in ("show_input_warnings", "settle_cache", "signal.signal"):
+        monkeypatch.setattr(f"undercut.cli.main.{of_the_process}", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, capsys.readouterr().err
+
+
 def numbers(run: Path) -> dict[str, bytes]:
     """Everything a run says about its numbers: all files but plots, time stamps and what holds the run's limits."""
     own = {artifacts.DEEPRACER_CHECKPOINTS, artifacts.RUN_CONFIG, artifacts.TRAINING_PARAMS}
@@ -175,7 +187,11 @@ def test_a_reward_that_fails_on_the_road_shows_the_racers_traceback(racer: Path)
         (["train", "x", "--metadata", "hyper.json"], ["hyper.json", "a model has an action space"]),
         (["train", "x", "--hyperparameters", "nothing.json"], ["nothing.json"]),
         (["train", "../x"], ["../x", "letters, digits"]),
+        (["train", "with blank"], ["RUN: 'with blank'", "letters, digits", "for example with-blank"]),
+        (["race", "a", "b", "--name", "with blank"], ["--name: 'with blank'", "for example with-blank"]),
+        (["view", "with blank"], ["run: 'with blank'", "for example with-blank"]),
         (["evaluate", "nobody"], ["nobody", "undercut train nobody"]),
+        (["evaluate", "with blank"], ["run: 'with blank'", "undercut runs lists them"]),
     ],
 )
 def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: list[str]) -> None:
@@ -186,10 +202,25 @@ def test_bad_arguments_leave_no_run(racer: Path, arguments: list[str], words: li
     assert not (racer / "runs").exists()
 
 
-def test_a_number_out_of_range_leaves_no_run(racer: Path) -> None:
-    refused = CliRunner().invoke(app, ["train", "x", "--cars", "0"])
-    told = " ".join(refused.output.replace("│", " ").split())
-    assert refused.exit_code == BAD_INPUT and "--cars" in told and "greater than or equal to 1" in told
+@pytest.mark.parametrize(
+    ("arguments", "place", "rule", "fix"),
+    [
+        ("train x --cars 0", "--cars: '0'", "a number, at least 1", "write a number that is at least 1"),
+        ("evaluate x --obstacles 300", "--obstacles: '300'", "a number, at most 50", "that is at most 50"),
+        ("train x --bots -1", "--bots: '-1'", "a number, at least 0", "that is at least 0"),
+        ("train x --race-type TIME", "--race-type: 'TIME'", "one of TIME_TRIAL, ", "did you mean 'TIME_TRIAL'?"),
+        ("video x --view ahead", "--view: 'ahead'", "one of topview, 45degree, pip, front", "choose one of them"),
+        ("view x --port many", "--port: 'many'", "a whole number", "write a whole number"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_leaves_no_run(
+    racer: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    arguments: str, place: str, rule: str, fix: str,
+) -> None:  # fmt: skip
+    status, told = ended_with(monkeypatch, capsys, arguments)
+    where, told_rule, told_fix = told.splitlines()
+    assert status == BAD_INPUT and where == f"error: {place} is not allowed"
+    assert told_rule.startswith(f"  rule: {rule}") and told_fix.endswith(fix)
     assert not (racer / "runs").exists()
 
 
@@ -205,13 +236,9 @@ def test_bad_input_is_a_message_with_exit_status_2(racer: Path) -> None:
 def test_a_wrong_option_is_a_message_with_exit_status_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["undercut", "train", "--sed", "1"])
-    for of_the_process in ("show_input_warnings", "settle_cache", "signal.signal"):
-        monkeypatch.setattr(f"undercut.cli.main.{of_the_process}", lambda *_: None)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert "--seed" in capsys.readouterr().err
+    status, told = ended_with(monkeypatch, capsys, "train --sed 1")
+    assert status == 2
+    assert "--seed" in told
 
 
 def test_no_runs_yet(racer: Path) -> None:

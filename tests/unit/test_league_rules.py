@@ -70,15 +70,15 @@ def test_the_config_is_the_rules(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("laps: 3", r"league\.yaml: track: '\(missing\)'(.|\n)*add track:"),
+        ("laps: 3", r"league\.yaml: track: \(missing\)(.|\n)*add track"),
         ("track: a\nlapps: 3", r"line 2: lapps(.|\n)*did you mean 'laps'"),
         ("track: a\nlaps: 0", r"line 2: laps: 0"),
         ("track: a\nlimits:\n  bundle: 5", r"line 3: limits\.bundle(.|\n)*did you mean 'bundle_mb'"),
         ("track: a\nlimits: {memory_mb: 5}", r"line 2: limits\.memory_mb: 5"),
         ("track: a\nrank_by: luck", r"line 2: rank_by: 'luck'"),
         ("track: a\ncar: v6", r"line 2: car"),
-        ("track: a\ncar: {frictoin: 1}", r"line 2: car(.|\n)*'frictoin' is none, 'friction' is"),
-        ("track: a\ncar: {friction: 9}", r"line 2: car(.|\n)*friction: Input should be less than or equal to 3"),
+        ("track: a\ncar: {frictoin: 1}", r"line 2: car(.|\n)*'frictoin' is none(.|\n)*did you mean 'friction'"),
+        ("track: a\ncar: {friction: 9}", r"line 2: car(.|\n)*friction: a number, at most 3"),
         ("track: a\nseeds: [1, 1]", "seeds are different"),
         ("track: a\nseeds: [1, 2]\nlaps: 600", "more than 1000 laps"),
         ("track: a\nevaluation: {number_of_trials: 5}", "is said by `laps`"),

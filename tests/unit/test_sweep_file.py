@@ -89,7 +89,7 @@ def test_what_may_change_in_between_is_not_in_the_fingerprint(folder: Path) -> N
 
 BAD = {
     "trails: 4\nsearch: {run.seed: [1]}\n": ("line 1: trails", "did you mean 'trials'?"),
-    "trials: 4\n": ("search", "add search:"),
+    "trials: 4\n": ("search", "add search"),
     "trials: 4\nsearch: {}\n": ("line 2: search", "at least 1"),
     "search: {run.seed: [1]}\n": ("trials", "write trials: 24"),
     S + "hyperparameters.lr: {low: 0.01, high: 0.001}\n": ("line 3: search.hyperparameters.lr", "swap the two"),

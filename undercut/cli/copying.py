@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import check_run_name
 from contract.errors import InputError
 from contract.host import STORE, HostSettings, S3Address
 from contract.protocols import Place
@@ -52,7 +52,7 @@ def copy_between(run: str, source: Place, target: Place) -> None:
     with loading(console):
         from undercut.interchange import copying
 
-    RunConfig.build({"name": run}, "command line")
+    check_run_name(run, "RUN")
     path = RUNS_PREFIX + run
     if not source.below(path).exists(artifacts.RUN_CONFIG):
         known = ", ".join(source.folders(RUNS_PREFIX)) or "none"

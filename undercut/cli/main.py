@@ -6,10 +6,12 @@ import warnings
 from typing import NoReturn, TextIO
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from typer.models import CommandInfo
 
 from contract.errors import InputError, InputWarning, UndercutError
+from contract.fields import broken_rule
 from simapp.kernels import settle_cache
 from undercut.cli import calibrate as calibrate_cli
 from undercut.cli import check as check_cli
@@ -130,6 +132,19 @@ def show_input_warnings() -> None:
     warnings.showwarning = show
 
 
+def _fail(error: UndercutError) -> NoReturn:
+    say(Console(stderr=True), f"error: {error}", style="red")
+    sys.exit(BAD_INPUT if isinstance(error, InputError) else FAILED)
+
+
+def _refused(error: typer.BadParameter, cause: ValidationError) -> InputError:
+    """A value of an option or argument, as typer has pydantic read it, in the words of our other messages."""
+    broken = broken_rule(cause)
+    names = [*getattr(error.param, "opts", ()), "command line"]
+    metavar = getattr(error.param, "metavar", None) or names[0]
+    return InputError(names[0] if names[0].startswith("-") else metavar, broken.value, broken.rule, broken.fix)
+
+
 def main() -> NoReturn:
     """Run the command line. Every error of ours is a message; another one is a bug and shows its traceback."""
     show_input_warnings()
@@ -140,12 +155,12 @@ def main() -> NoReturn:
         # typer turns Ctrl-C into the exit code 130 and returns it
         status = app(standalone_mode=False) or 0
     except UndercutError as err:
-        messages = Console(stderr=True)
-        say(messages, f"error: {err}", style="red")
-        sys.exit(BAD_INPUT if isinstance(err, InputError) else FAILED)
+        _fail(err)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
     except Exception as err:
+        if isinstance(err, typer.BadParameter) and isinstance(err.__cause__, ValidationError):
+            _fail(_refused(err, err.__cause__))
         if hasattr(err, "show") and hasattr(err, "exit_code"):  # click's usage errors
             err.show()
             sys.exit(err.exit_code)

@@ -22,22 +22,26 @@ from contract.learning import LearningConfig
 console = Console()
 
 
-def setting(model: type[BaseModel], name: str, *words: str) -> Any:
-    """The option, spelt as `words` or like the parameter, that sets a field of a config: with the field's description
-    and range."""
+def setting(model: type[BaseModel], name: str, *words: str, described: str | None = None) -> Any:
+    """The option, spelt as `words` or like the parameter, that sets a field of a config: with the field's range, and
+    its description unless it is `described` here."""
     field = model.model_fields[name]
     least, most, _ = limits_of(field)
     return typer.Option(
         *words,
-        help=field.description,
+        help=described or field.description,
         min=None if math.isinf(least) else least,
         max=None if math.isinf(most) else most,
     )
 
 
 RaceTypeOption = Annotated[RaceType | None, setting(RaceConfig, "race_type")]
-ObstaclesOption = Annotated[int | None, typer.Option(help="boxes on the track; makes it OBJECT_AVOIDANCE")]
-BotsOption = Annotated[int | None, typer.Option(help="bot cars on the track; makes it HEAD_TO_BOT")]
+ObstaclesOption = Annotated[
+    int | None, setting(RaceConfig, "number_of_obstacles", described="boxes on the track; makes it OBJECT_AVOIDANCE")
+]
+BotsOption = Annotated[
+    int | None, setting(RaceConfig, "number_of_bot_cars", described="bot cars on the track; makes it HEAD_TO_BOT")
+]
 SimOption = Annotated[SimulatorKind | None, setting(RunConfig, "simulator", "--sim")]
 
 

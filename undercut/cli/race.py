@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import RunConfig, check_run_name
 from undercut.cli import options
 from undercut.cli.as_json import JsonOption
 from undercut.cli.view import ViewOption, page
@@ -108,6 +108,7 @@ def _race(
     """The grid, the config of the race, and the file of parameters that would ask for it."""
     from undercut.races import races as racing
 
+    check_run_name(name, "--name")
     read = load_race(params, runs or [])
     if verbose:
         show_unused(out, params, read.unused)

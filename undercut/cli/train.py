@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from contract import artifacts
-from contract.config import Precision, RunConfig, TrainingConfig, Which
+from contract.config import Precision, RunConfig, TrainingConfig, Which, check_run_name
 from contract.stores.local import LocalStore
 from undercut.api import prepare
 from undercut.backends.backend import Backend, BackendName, TrainOptions
@@ -106,7 +106,7 @@ def train(
     if read and verbose:
         show_unused(options.console, params, read.unused)
     name = run or (read.model if read else None) or ("quick" if quick else "default")
-    RunConfig.build({"name": name}, "command line")
+    check_run_name(name, "RUN" if run or params is None else f"{params}: the model's name")
     how = TrainOptions(workers, video_every)
     if place_of_training.prepare(name):
         say(options.console, f"{name} is being trained already: following it")

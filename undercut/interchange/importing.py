@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import RunConfig, check_run_name
 from contract.errors import CheckpointError, InputError, InputWarning
 from contract.fields import text_of
 from contract.hyperparameters import Hyperparameters
@@ -142,7 +142,7 @@ def import_model(
     """
     model = model_folder(source)
     name = name or run_name_of(source)
-    RunConfig.build({"name": name}, "command line")
+    check_run_name(name, "NAME")
     with workspace().locked(RUNS_PREFIX + name) as target:
         if target.list(""):
             raise InputError(

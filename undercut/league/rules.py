@@ -13,8 +13,8 @@ from contract.car import Car, car_of_version
 from contract.conditions import RandomizationConfig
 from contract.config import EvaluationConfig, RaceConfig, RunConfig
 from contract.errors import InputError
-from contract.fields import Strict, fields_of, nearest, suggestion
-from contract.yamlfile import Lines, place_of, read_nested
+from contract.fields import Strict, broken_rule, fields_of, suggestion
+from contract.yamlfile import place_of, read_nested
 
 if TYPE_CHECKING:
     from simapp.tracks import Track
@@ -71,27 +71,25 @@ class LeagueFile(Strict):
             return car
         for key in car:
             if key not in fields_of(Car):
-                guess = nearest(str(key), fields_of(Car))
-                raise ValueError(
-                    f"v5, v4, own, or keys of a car file; {key!r} is none" + f", {guess!r} is" * bool(guess)
-                )
+                rule = f"v5, v4, own, or keys of a car file, and {key!r} is none"
+                raise ValueError(f"{rule}; {suggestion(str(key), fields_of(Car), 'delete the key')}")
         try:
             return _CAR.validate_python({**asdict(car_of_version(5)), "name": "league", **car})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            broken = broken_rule(error, Car)
+            raise ValueError(f"{'.'.join(broken.key)}: {broken.rule}; {broken.fix}") from None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if any(not 0 <= seed < 2**31 for seed in self.seeds) or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds are different whole numbers from 0 to 2147483647")
+            raise ValueError("seeds are different whole numbers from 0 to 2147483647; change them")
         if len(self.seeds) * self.laps > MAX_LAPS:
-            raise ValueError(f"{len(self.seeds)} seeds of {self.laps} laps are more than {MAX_LAPS} laps")
+            raise ValueError(f"{len(self.seeds)} seeds of {self.laps} laps are more than {MAX_LAPS} laps; drive fewer")
         if "number_of_trials" in self.evaluation.model_fields_set:
             raise ValueError("how many laps are driven is said by `laps`; delete evaluation.number_of_trials")
         if self.race.race_type == "HEAD_TO_MODEL":
             raise ValueError(
-                "submissions drive alone, past boxes or bot cars at most: undercut race has races of models"
+                "submissions drive alone, past boxes or bot cars at most; undercut race has races of models"
             )
         return self
 
@@ -131,30 +129,8 @@ class LeagueFile(Strict):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise _explained(error, lines, where) from None
-
-
-def _explained(error: ValidationError, lines: Lines, where: str) -> InputError:
-    first = error.errors(include_url=False)[0]
-    key = tuple(str(part) for part in first["loc"] if not str(part).startswith(("literal[", "Car")))
-    rule, fix, shown = first["msg"].removeprefix("Value error, "), "change the value", first["input"]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = _known(key[:-1])
-        rule, fix = f"the keys here are {', '.join(known)}", suggestion(key[-1], known, "delete the key")
-    elif first["type"] == "missing":
-        rule, fix, shown = "the key must be there", f"add {key[-1]}:", "(missing)"
-    return InputError(place_of(where, lines, key), shown, rule, fix)
-
-
-def _known(path: tuple[str, ...]) -> Mapping[str, Any]:
-    """The keys of the file, or of a mapping in it."""
-    fields: Mapping[str, Any] = LeagueFile.model_fields
-    for part in path:
-        kind = fields[part].annotation if part in fields else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return fields
-        fields = kind.model_fields
-    return fields
+            broken = broken_rule(error, cls, ("Car",))
+            raise InputError(place_of(where, lines, broken.key), broken.value, broken.rule, broken.fix) from None
 
 
 def new_file(track: str, title: str, laps: int, seeds: tuple[int, ...], rank_by: str, car: str) -> str:

@@ -7,14 +7,13 @@ from pathlib import Path
 from contract import artifacts
 from contract.config import is_run_name
 from contract.errors import InputError
-from contract.fields import suggestion
 from contract.protocols import Place
 from contract.stores.local import LocalStore
 from simapp.tracks import Track, load_track
 from undercut.analysis.files import OneFile
 from undercut.analysis.loading import load_folder, load_run
 from undercut.analysis.log import RunLog
-from undercut.runs.run import TRACKS, run_names
+from undercut.runs.run import TRACKS, other_run, run_names
 from undercut.runs.workspace import run_place, workspace
 
 
@@ -37,8 +36,7 @@ def open_logs(names: Sequence[str], folders: Sequence[Path], track: str | None) 
         else:
             known = run_names()
             rule = f"a run (there are: {', '.join(known) or 'none yet'}), or a folder, archive or file of logs"
-            fix = suggestion(name, known, f"undercut train {name}, or check the path")
-            raise InputError("run", name, rule, fix)
+            raise InputError("run", name, rule, f"{other_run(name, known)}; or check the path")
     for folder in folders:
         if not folder.exists():
             rule = "a folder, archive or log with simtraces or metrics"

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +170,7 @@ class Run:
             rule = (
                 f"a run in {workspace().where(RUNS_PREFIX.rstrip('/'))}/ (there are: {', '.join(known) or 'none yet'})"
             )
-            raise InputError("run", name, rule, suggestion(name, known, f"undercut train {name}"))
+            raise InputError("run", name, rule, other_run(name, known))
         store = place or run_place(name)
         text = text_of(store.get(artifacts.RUN_CONFIG), store.where(artifacts.RUN_CONFIG))
         return cls(RunConfig.from_json(text, store.where(artifacts.RUN_CONFIG)), RacerFiles.of(store), store)
@@ -243,6 +243,11 @@ def _quietly(hyperparameters: Path, algorithm: str) -> Hyperparameters:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)
         return Hyperparameters.load(hyperparameters, algorithm, strict=False)
+
+
+def other_run(name: str, known: Sequence[str]) -> str:
+    """What to do about a name that no run has."""
+    return suggestion(name, known, f"undercut train {name}" if is_run_name(name) else "undercut runs lists them")
 
 
 def track_of(store: Place, name: str) -> "Track":

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError, InputWarning
-from contract.fields import nearest, read_text, read_value
+from contract.fields import broken_rule, read_text, read_value
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.yamlfile import place_of, read_nested
@@ -27,6 +27,7 @@ Scalar = bool | int | float | str
 FILES = ("reward", "metadata", "hyperparameters", "preset")
 """What a trial's run is made of besides its config; the names of `undercut train`'s options."""
 MAX_TRIALS = 9_999
+_NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 59 of them"
 
 
 class Range(BaseModel):
@@ -90,7 +91,7 @@ class SweepFile(BaseModel):
     @classmethod
     def _name_leaves_room(cls, name: str) -> str:
         if name and (not is_run_name(name) or len(name) > 59):
-            raise ValueError("letters, digits, '.', '_' and '-', starting with a letter or digit, at most 59 of them")
+            raise ValueError(_NAME_RULE + "; give another name")
         return name
 
 
@@ -128,7 +129,7 @@ class Sweep:
         file = _validated(content, lines, where)
         name = file.name or path.stem
         if not is_run_name(name) or len(name) > 59:
-            raise InputError(f"{where}: name", name, "letters, digits, '.', '_' and '-', at most 59", "write a name")
+            raise InputError(f"{where}: name", name, _NAME_RULE, "write a name")
         reader = _Reader(file, lines, where, path.parent)
         sweep = reader.sweep(name)
         for values in corners(sweep.file):
@@ -387,18 +388,8 @@ def _validated(content: dict[str, Any], lines: Mapping[tuple[str, ...], int], wh
     try:
         return SweepFile.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = tuple(str(part) for part in first["loc"] if part not in ("range", "choices"))
-        rule, fix = first["msg"].removeprefix("Value error, "), "change the value"
-        if first["type"] == "extra_forbidden":
-            known = Range.model_fields if key[0] == "search" else RacerPaths.model_fields
-            known = SweepFile.model_fields if len(key) == 1 else known
-            guess = nearest(key[-1], known)
-            rule = f"the keys here are {', '.join(known)}"
-            fix = f"did you mean {guess!r}?" if guess else "delete the key"
-        elif key[:1] == ("search",) and len(key) > 1 and first["type"] in ("tuple_type", "missing"):
+        broken = broken_rule(error, SweepFile, ("range", "choices"))
+        key, rule, fix = broken.key, broken.rule, broken.fix
+        if key[:1] == ("search",) and len(key) > 1 and broken.kind in ("tuple_type", "missing"):
             rule, fix = "a list of choices, or a range", f"write {key[1]}: [a, b] or {key[1]}: {{low: 1, high: 2}}"
-        elif first["type"] == "missing":
-            rule, fix = "the key must be there", f"add {key[-1]}:"
-        shown = first["input"] if first["type"] != "missing" else "(missing)"
-        raise InputError(place_of(where, lines, key), shown, rule, fix) from None
+        raise InputError(place_of(where, lines, key), broken.value, rule, fix) from None

@@ -14,8 +14,9 @@ from pathlib import Path
 from rich.console import Console
 
 from contract import artifacts, simtrace
-from contract.config import RunConfig
+from contract.config import RunConfig, is_run_name
 from contract.errors import InputError, UndercutError
+from contract.fields import suggestion
 from contract.protocols import Phase, Place
 from contract.recording import RecordedRacer, Recording, of_traces, recorded
 from contract.rollout import Rollout
@@ -106,7 +107,14 @@ def source_of_race(name: str) -> VideoSource:
     """All racers of a race; InputError when there is no such race."""
     store, key = workspace(), artifacts.race_recording(name)
     if not store.exists(key):
-        raise InputError("race", name, "a race with a recording in races/", f"undercut race RUN_A RUN_B --name {name}")
+        known = [race for race in store.folders("races/") if store.exists(artifacts.race_recording(race))]
+        rule = f"a race with a recording in races/ (there are: {', '.join(known) or 'none yet'})"
+        raise InputError(
+            "race",
+            name,
+            rule,
+            suggestion(name, known, f"undercut race RUN_A RUN_B --name {name if is_run_name(name) else 'NAME'}"),
+        )
     recording = Recording.from_bytes(store.get(key), store.where(key))
 
     def video_key(racer: int, view: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from contract import artifacts
-from contract.config import RunConfig, is_run_name
+from contract.config import RunConfig, check_run_name, is_run_name
 from contract.errors import InputError
 from contract.fields import load_object, suggestion, text_of
 from contract.params import read_evaluation_params
@@ -33,7 +33,7 @@ class Subject:
         """InputError unless the name is one that a run may have (so it stays in its folder) and there is one."""
         if kind not in get_args(Kind):
             raise InputError("kind", kind, "run or race", "choose one from the list")
-        RunConfig.build({"name": name}, kind)
+        check_run_name(name, kind)
         subject = cls(kind, name)  # type: ignore[arg-type]  # checked above
         if not subject.exists:
             known = [found.name for found in subjects() if found.kind == kind]

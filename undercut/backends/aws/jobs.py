@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contract.errors import InputError
+from contract.fields import broken_rule
 from contract.stores.local import LocalStore
 from undercut.backends.aws.plan import JobPlan, Work
 from undercut.backends.aws.resources import Resources
@@ -99,10 +100,9 @@ def records() -> list[JobRecord]:
             try:
                 found.append(JobRecord.model_validate_json(store.get(key)))
             except ValidationError as error:
-                first = error.errors()[0]
-                place = f"{key}: {'.'.join(str(part) for part in first['loc'])}"
+                broken = broken_rule(error)
                 fix = "delete the file, if the job is over: `undercut cloud status` asks AWS as well"
-                raise InputError(place, first.get("input"), first["msg"], fix) from None
+                raise InputError(f"{key}: {'.'.join(broken.key)}", broken.value, broken.rule, fix) from None
     return sorted(found, key=lambda record: record.created_s, reverse=True)
 
 

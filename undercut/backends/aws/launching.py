@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contract import artifacts
-from contract.config import RunConfig
+from contract.config import check_run_name
 from contract.errors import InputError
 from contract.host import S3Address
 from contract.protocols import Place
@@ -111,7 +111,7 @@ def bring(names: Sequence[str], there: Resources) -> None:
     """Bring the bucket's runs up to date with those here. A run that is only there is fine."""
     here = workspace()
     for name in names:
-        RunConfig.build({"name": name}, "command line")
+        check_run_name(name, "RUN")
         if here.below(RUNS_PREFIX + name).exists(artifacts.RUN_CONFIG):
             for one in needed_runs(name, here):
                 copy_between(one, here, there.store())

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contract.errors import InputError
-from contract.fields import nearest, read_text
+from contract.fields import broken_rule, read_text
 from contract.host import CLOUD_PREFIX, switch
 from contract.yamlfile import UNREADABLE
 
@@ -104,13 +104,9 @@ class CloudSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = str(first["loc"][0])
-            fix = "change the value"
-            if first["type"] == "extra_forbidden":
-                guess = nearest(key, cls.model_fields)
-                fix = f"did you mean {guess}?" if guess else f"settings are {', '.join(cls.model_fields)}"
-            raise InputError(places.get(key, key), first.get("input"), first["msg"], fix) from None
+            broken = broken_rule(error, cls)
+            key = broken.key[0]
+            raise InputError(places.get(key, key), broken.value, broken.rule, broken.fix) from None
 
 
 def _key(name: str) -> str:
