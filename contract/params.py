@@ -5,6 +5,7 @@ below set a field of RunConfig, the others (buckets, streams, accounts) mean not
 carried along as they are.
 """
 
+import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -109,7 +110,9 @@ def read_evaluation_params(text: str, where: str, strict: bool = True) -> RunPar
     entries = read_entries(text, where, strict)
     prefix = entries.get("MODEL_S3_PREFIX")
     if prefix and isinstance(prefix.value, list) and len(prefix.value) > 1:
-        raise prefix.refuse("an evaluation drives one model; several are a race", f"undercut race --params {where}")
+        raise prefix.refuse(
+            "an evaluation drives one model; several are a race", f"undercut race --params {shlex.quote(where)}"
+        )
     return params_of(entries, "EVALUATION", strict)
 
 

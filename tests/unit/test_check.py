@@ -174,9 +174,29 @@ def test_exit_statuses(folder: Path, tmp_path_factory: pytest.TempPathFactory) -
     assert run.returncode == 2 and "undercut new NAME writes one" in run.stderr
 
 
-def test_a_named_file_that_is_not_there_is_a_wrong_command(folder: Path) -> None:
-    result = CliRunner().invoke(app, ["check", "--reward", str(folder / "nowhere.py")])
-    assert isinstance(result.exception, InputError) and "nowhere.py" in str(result.exception)
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ("check --reward nowhere.py", "--reward: 'nowhere.py'"),
+        ("check --params nowhere.yaml", "--params: 'nowhere.yaml'"),
+        ("check nowhere", "FOLDER: 'nowhere'"),
+        ("check .", "FOLDER: '.'"),
+        ("train fast --folder nowhere", "--folder: 'nowhere'"),
+        ("train fast --folder .", "--folder: '.'"),
+        ("train fast --folder two", "--folder two: 'one.py, other.py'"),
+    ],
+)
+def test_files_that_are_not_there_are_told_with_the_option_that_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "two").mkdir()
+    for name in ("one.py", "other.py"):
+        (tmp_path / "two" / name).write_text("def reward_function(params):\n    return params['speed']\n")
+    result = CliRunner().invoke(app, arguments.split())
+    assert isinstance(result.exception, InputError) and str(result.exception).startswith(f"{place} is not allowed")
+    assert "check" not in str(result.exception.rule)
+    assert Given.in_folder(tmp_path / "two", "FOLDER", Path("two/one.py")).reward == Path("two/one.py")
 
 
 def test_without_metadata_the_actions_are_those_of_a_training_without(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from undercut.line.limits import found_limit, hint, kept_limit, limit_of
 from undercut.line.raceline import racing_line, replay
 from undercut.report.gaps import gap_pictures
 from undercut.report.report import report
+from undercut.runs.run import TRACKS
 from undercut.view.data import details
 from undercut.view.laps import limit_here
 from undercut.view.stage import fastest_line
@@ -90,7 +92,22 @@ def test_limits_are_those_of_the_car_and_its_direction(known: tuple[Path, Track]
     assert limit is not None and limit.lap_s == kidney()[1].limit_s
     shown = fastest_line(limit)
     assert len(shown["points"]) == len(limit.x_m) and json.dumps(shown)
-    assert "undercut line kidney" in hint("kidney")
+
+
+def test_the_hint_is_a_command_that_finds_the_track_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "my tracks" / "long way.npy"
+    mine.parent.mkdir()
+    np.save(mine, load_track("kidney").route)
+    for named, told in (
+        ("kidney", "kidney"), ("kidney_cw", "kidney_cw"), ("my tracks/long way.npy", "my tracks/long way.npy"),
+    ):  # fmt: skip
+        track = load_track(named)
+        assert shlex.split(hint(track).partition(": ")[2]) == ["undercut", "line", told]
+    assert hint(load_track("kidney").reversed()).endswith(": undercut line kidney_cw")
+    (tmp_path / "tracks").mkdir()
+    np.save("tracks/long way.npy", load_track("kidney").route)
+    assert hint(load_track("long way", [TRACKS])).endswith(": undercut line 'long way'")
 
 
 def test_roads_without_a_lap_have_no_limit(known: tuple[Path, Track]) -> None:

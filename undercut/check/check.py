@@ -55,12 +55,15 @@ class Given:
         return next((path for path in self.params if path.name in TRAINING_PARAMS), None)
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "Given":
-        """What lies in a racer's folder, in a run's, or in deepracer-for-cloud's; InputError where nothing does."""
+    def in_folder(cls, folder: Path, where: str = "folder", reward: Path | None = None) -> "Given":
+        """What lies in a racer's folder, in a run's, or in deepracer-for-cloud's; InputError where nothing does.
+
+        `where` is the argument, option or key that names the folder; `reward` goes before those that lie there.
+        """
         if not folder.is_dir():
-            fix = "name a folder, or the files: --reward FILE --metadata FILE"
-            raise InputError("undercut check", str(folder), "a folder with a racer's files", fix)
-        reward = _first(folder, REWARDS) or _only_reward(folder) or _first(folder, DESCRIPTIONS)
+            fix = "undercut new NAME writes one, or name the files: --reward FILE --metadata FILE"
+            raise InputError(where, str(folder), "a folder with a racer's files", fix)
+        reward = reward or _first(folder, REWARDS) or _only_reward(folder, where) or _first(folder, DESCRIPTIONS)
         env = [folder / name for name in ENV_FILES if (folder / name).is_file()]
         params = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml"), *env])
         found = cls(
@@ -74,7 +77,7 @@ class Given:
             if objects:
                 raise minio_folder(objects, str(folder))
             rule = "a folder with reward_function.py, model_metadata.json, hyperparameters.json or a .yaml"
-            raise InputError("undercut check", str(folder), rule, "undercut new NAME writes one")
+            raise InputError(where, str(folder), rule, "undercut new NAME writes one")
         return found
 
 
@@ -82,12 +85,13 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def _only_reward(folder: Path) -> Path | None:
+def _only_reward(folder: Path, where: str) -> Path | None:
     """The one .py that defines a reward function, whatever its name."""
     found = [path for path in sorted(folder.glob("*.py")) if "def reward_function" in path.read_text(errors="ignore")]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise InputError("undercut check", names, "one reward function in a folder", "choose it with --reward FILE")
+        fix = f"name the one with --reward FILE (in a sweep's file: files.reward), such as {found[0]}"
+        raise InputError(f"{where} {folder}", names, "one reward function in a folder", fix)
     return found[0] if found else None
 
 

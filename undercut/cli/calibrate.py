@@ -1,5 +1,6 @@
 """`undercut calibrate`: how near the simulated cars are to recorded ones, and cars fitted to recordings."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,7 +115,7 @@ def _show(summary: dict[str, Any]) -> None:
         say(
             console,
             f"{fit['file']}: on held-out episodes {mine['1 s']:.3f} m after 1 s, {begun} {before['1 s']:.3f} m\n"
-            f"  drive it: undercut train --car {fit['file']}",
+            f"  drive it: undercut train --car {shlex.quote(str(fit['file']))}",
         )
     say(console, f"picture: {summary['picture']}")
 

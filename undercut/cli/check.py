@@ -49,12 +49,14 @@ def check(
         from undercut.check.check import check as checked
 
     named = Given(reward, metadata, hyperparameters, tuple(params or ()))
-    for path in (reward, metadata, hyperparameters, *named.params):
-        if path is not None and not path.exists():
-            raise InputError("undercut check", str(path), "files that are named exist", "check the path")
+    files = {"--reward": [reward], "--metadata": [metadata], "--hyperparameters": [hyperparameters], "--params": params}
+    for option, paths in files.items():
+        for path in paths or ():
+            if path is not None and not path.exists():
+                raise InputError(option, str(path), "files that are named exist", "check the path")
     given = named
     if folder is not None or named == Given():
-        there = Given.in_folder(folder or Path())
+        there = Given.in_folder(folder or Path(), "FOLDER", reward)
         given = Given(
             reward or there.reward,
             metadata or there.metadata,

@@ -1,6 +1,7 @@
 """`undercut league`: submitted models, driven by one set of rules and ranked on one page."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,7 @@ def init(
     text = new_file(name, title or league.rstrip("/").rpartition("/")[2], laps, tuple(seed or (0,)), rank_by, car)
     place = make(league, text, loaded, track)
     say(console, f"rules:  {place.where(RULES)}")
-    say(console, f"next:   undercut league submit {league} RUN; undercut league run {league}")
+    say(console, f"next:   undercut league submit {shlex.quote(league)} RUN; undercut league run {shlex.quote(league)}")
 
 
 @app.command()
@@ -117,7 +118,7 @@ def page(
     standings = publish(opened, messages, video, view, out)
     _show(standings, messages, as_json)
     if standings.waiting:
-        say(messages, f"{standings.waiting} not driven by these rules yet: undercut league run {league}")
+        say(messages, f"{standings.waiting} not driven by these rules yet: undercut league run {shlex.quote(league)}")
     say(messages, f"page:   {out / PAGE if out is not None else opened.place.where(PAGE)}")
 
 

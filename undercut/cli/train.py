@@ -99,7 +99,7 @@ def train(
     with options.console.status("starting: loading the simulator"):
         place_of_training = stack_cli.backend_of(backend, overlay, notifier, stuck_after)
     if folder is not None:
-        files = Given.in_folder(folder)
+        files = Given.in_folder(folder, "--folder", reward)
         reward, metadata = reward or files.reward, metadata or files.metadata
         hyperparameters, params = hyperparameters or files.hyperparameters, params or files.training_params
     read = load_params(params, "TRAINING") if params else None

@@ -8,6 +8,7 @@ standings.json  index.html  videos/                   made of these by `publish`
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -76,7 +77,9 @@ class League:
             content = place.get(RULES)
         except KeyError:
             rule = f"a league is a folder or s3://bucket/prefix with a {RULES}"
-            raise InputError("league", where, rule, f"undercut league init {where} --track TRACK") from None
+            raise InputError(
+                "league", where, rule, f"undercut league init {shlex.quote(where)} --track TRACK"
+            ) from None
         rules = LeagueFile.parse(text_of(content, place.where(RULES)), place.where(RULES))
         track = track_of(place, rules.track)
         if rules.reverse_dir:

@@ -1,18 +1,22 @@
 """The limit of a lap for reports, evaluations and the live page: what `undercut line` found, to compare with."""
 
+import contextlib
+import shlex
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from contract.car import Car
-from contract.errors import InputError
-from simapp.tracks import Track
+from contract.errors import InputError, InputWarning
+from simapp.tracks import SHIPPED, Track, load_track
 from undercut.analysis.gap import CAUSES, Gap
 from undercut.analysis.limit import Limit
 from undercut.line.optimum import NoOptimumError
 from undercut.line.profile import RacingLine
 from undercut.line.raceline import has_optimiser, kept_line, racing_line
+from undercut.runs.run import TRACKS
 
 
 def limit_of(line: RacingLine) -> Limit:
@@ -37,10 +41,21 @@ def found_limit(track: Track, car: Car, doing: Callable[[str], None] = lambda te
         return None
 
 
-def hint(track: str) -> str:
+def hint(track: Track) -> str:
     """How to get a limit that is not there."""
     more = "" if has_optimiser() else " (pip install 'undercut[line]' first)"
-    return f"how far from the fastest possible lap: undercut line {track}{more}"
+    return f"how far from the fastest possible lap{more}: undercut line {shlex.quote(_argument(track))}"
+
+
+def _argument(track: Track) -> str:
+    """What finds the track again: its name, which may say its direction, or the path that it was given by."""
+    names = [track.name, f"{track.name}_cw", f"{track.name}_ccw", track.source]
+    for name in names:
+        with contextlib.suppress(InputError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            if np.array_equal(load_track(name, [TRACKS]).route, track.route):
+                return name
+    return track.name if track.source in ("memory", SHIPPED) else track.source
 
 
 def gap_values(gap: Gap) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def _show_limit(log: RunLog, console: Console) -> None:
     """How to get a limit that is not there."""
     complete = any(it.complete for it in log.traced(*Kind))
     if log.limit is None and log.track is not None and log.track.closed and complete:
-        say(console, hint(log.track.name))
+        say(console, hint(log.track))
 
 
 def _show_problems(log: RunLog, console: Console) -> None:

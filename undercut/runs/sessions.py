@@ -210,7 +210,7 @@ def evaluate(run: Run, console: Console, which: str = "best") -> Evaluation:
     if gap is not None:
         say(console, gap_line(gap))
     elif track.closed and any(lap.status == EpisodeStatus.lap_complete for lap in driven):
-        say(console, hint(track.name))
+        say(console, hint(track))
     return Evaluation(run, record.iteration, driven, gap)
 
 

@@ -226,7 +226,8 @@ class _Reader:
         paths: dict[str, Path | None] = dict.fromkeys(FILES)
         base: dict[str, Any] = {}
         if self._file.folder is not None:
-            given = Given.in_folder(self._folder / self._file.folder)
+            reward = self._folder / self._file.files.reward if self._file.files.reward else None
+            given = Given.in_folder(self._folder / self._file.folder, self.place("folder"), reward)
             paths |= {key: getattr(given, key, None) for key in ("reward", "metadata", "hyperparameters")}
             if given.training_params is not None:
                 base = load_params(given.training_params, "TRAINING").over({})

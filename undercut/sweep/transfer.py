@@ -2,6 +2,7 @@
 from there, while they train and at their end."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _named(sweep: Sweep) -> Iterator[tuple[Path, bytes]]:
         if path is not None:
             (rewards if key == "reward" else others).append(path)
     if sweep.file.folder:
-        params = Given.in_folder(sweep.folder / sweep.file.folder).training_params
+        params = Given.in_folder(sweep.folder / sweep.file.folder, reward=sweep.paths["reward"]).training_params
         others += [params] if params else []
     yield from ((path, path.read_bytes()) for path in others)
     for reward in rewards:
@@ -101,7 +102,7 @@ def _own_tracks(sweep: Sweep) -> list[Path]:
     for name in names:
         if Path(name).suffix in (".npy", ".track") or Path(name).name != name:
             rule = "a sweep that is trained elsewhere has tracks by their names"
-            fix = f"undercut tracks add {name}, then write its name"
+            fix = f"undercut tracks add {shlex.quote(name)}, then write its name"
             raise InputError(f"{sweep.where}: run.track", name, rule, fix)
         parts = set(name.split("@"))
         wanted = parts | {part.removesuffix(turn) for part in parts for turn in ("_cw", "_ccw")}
@@ -134,7 +135,7 @@ def pretrained_runs(sweep: Sweep) -> list[str]:
             rule = (
                 "a sweep that is trained elsewhere begins from a run or from s3://bucket/prefix, not from a file here"
             )
-            fix = f"undercut import {name}, then name the run that it makes"
+            fix = f"undercut import {shlex.quote(name)}, then name the run that it makes"
             raise InputError(f"{sweep.where}: run.pretrained", name, rule, fix)
     return names
 

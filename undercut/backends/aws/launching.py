@@ -1,6 +1,7 @@
 """From a run of this folder to a job in the cloud, and back."""
 
 import contextlib
+import shlex
 import signal
 import threading
 import time
@@ -102,7 +103,7 @@ def needed_runs(name: str, place: Place) -> list[str]:
         return [name]
     if not place.below(RUNS_PREFIX + config.pretrained).exists(artifacts.RUN_CONFIG):
         rule = "a job in the cloud begins from a run or from s3://bucket/prefix, not from a file of this machine"
-        fix = f"undercut import {config.pretrained}, then name the run that it makes"
+        fix = f"undercut import {shlex.quote(config.pretrained)}, then name the run that it makes"
         raise InputError(f"run {name}: pretrained", config.pretrained, rule, fix)
     return [config.pretrained, name]
 
