@@ -12,6 +12,8 @@ MIN_WIDTH_M, MAX_WIDTH_M = 0.3, 3.0
 """Real roads are 0.6..1.4 m wide: outside of this the file is in other units or its edges are mixed up."""
 MAX_COORDINATE_M = 1e4
 MIN_STEP_M = 1e-3
+CLOSING_M = 1e-5
+"""A last row this near the first one is the first one again, as sums of floats or float32 files have it."""
 MAX_TURN_RAD = np.radians(120.0)
 """A sharper turn from row to row is a row out of order, not a bend (the public tracks turn by 22 degrees at most)."""
 MAX_SKEW = 0.35
@@ -23,7 +25,8 @@ def checked_route(array: ArrayLike, where: str) -> FloatArray:
     """A private float64 copy (W, 6) of the route, its inner edge left of the driving direction.
 
     InputError, beginning with `where` and the row, when it is no road. Rows that repeat the one before whole are kept:
-    several public files have one, and the indices of `closest_waypoints` count it.
+    several public files have one, and the indices of `closest_waypoints` count it. A last row that is the first one but
+    for rounding becomes it.
     """
     route = _checked_numbers(array, where)
     _check_steps(route, where)
@@ -67,7 +70,9 @@ def _checked_numbers(array: ArrayLike, where: str) -> FloatArray:
             f"coordinates lie within {MAX_COORDINATE_M:g} m of the origin",
             "move the track to the origin, and give metres",
         )
-    closed = len(route) > 0 and np.array_equal(route[0], route[-1])
+    closed = len(route) > 1 and bool(np.abs(route[0] - route[-1]).max() <= CLOSING_M)
+    if closed:
+        route[-1] = route[0]
     needed = 4 if closed else 2
     if len(route) < needed:
         raise InputError(

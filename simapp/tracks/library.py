@@ -2,7 +2,7 @@
 
 import difflib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,6 +73,18 @@ def _undressed(name_or_path: str, search: Sequence[Path]) -> Track:
 def available_tracks(search: Sequence[Path] = ()) -> list[str]:
     """Names that `load_track` takes, sorted, without their _cw and _ccw variants."""
     return sorted(_files(search))
+
+
+def readable_tracks(search: Sequence[Path] = ()) -> Iterator[Track]:
+    """All tracks that can be read, for who looks for one among them: nothing is said of what is wrong with another."""
+    for name in available_tracks(search):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            try:
+                track = load_track(name, search)
+            except InputError:
+                continue
+        yield track
 
 
 def _files(search: Sequence[Path]) -> dict[str, tuple[Path, str]]:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ import pandas as pd
 import pytest
 
 from contract import artifacts
-from contract.errors import InputError
+from contract.errors import InputError, InputWarning
 from contract.state import EpisodeStatus
 from contract.stores.local import LocalStore
 from simapp.tracks import Track
 from tests import recorded
 from tests.conftest import SHARED_REFERENCE
-from tests.support import circle
+from tests.support import circle, ring
 from tests.unit.log_support import copy, load, store
 from undercut.analysis.findings import findings
 from undercut.analysis.loading import load_folder, load_run
@@ -122,9 +123,14 @@ def test_a_folder_from_elsewhere_finds_its_track_by_its_shape(store: LocalStore,
         target.parent.mkdir(parents=True, exist_ok=True)
         rows.assign(worker="0").to_csv(target, index=False)
     shutil.copytree(store.root.parent / "tracks", tmp_path / "tracks")
+    crossed = ring()
+    crossed[30, 2:4] = 1.04 * crossed[30, :2]
+    np.save(tmp_path / "tracks" / "another.npy", crossed)
     (folder / "metrics").mkdir()
     shutil.copy(store.root / artifacts.TRAINING_METRICS, folder / "metrics" / "TrainingMetrics.json")
-    (log,) = load_folder(LocalStore(folder), "model", [tmp_path / "tracks"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", InputWarning)  # of another track
+        (log,) = load_folder(LocalStore(folder), "model", [tmp_path / "tracks"])
     assert (log.name, log.track and log.track.name, log.is_reversed) == ("model", "circle", False)
     ours = load(store)
     assert [it.reward for it in log.of(Kind.training)] == [it.reward for it in ours.of(Kind.training)]

@@ -1,6 +1,7 @@
 """Reading tracks: route files and their faults, the text form, the shipped catalog, and names."""
 
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from contract.errors import InputError, InputWarning
 from contract.state import FloatArray
-from simapp.tracks import Track, load_track
+from simapp.tracks import Track, available_tracks, load_track, readable_tracks
 from tests.conftest import SHARED_REFERENCE
 from tests.support import assert_track_or_error, ring
 
@@ -74,7 +75,7 @@ FAULTS: dict[str, tuple[FloatArray, list[str]]] = {
     "nearly a repeat": (near_repeat(), ["rows 10 and 11", "0.001 m apart", "remove one"]),
     "rows out of order": (swapped_rows(), ["a turn of 1", "driving order"]),
     "last row missing": (ring()[:-1], ["rows 0 and 59", "repeats its first row", "append a copy of row 0"]),
-    "last row rounded": (with_value(60, 0, 2.0 + 1e-9), ["rows 0 and 60", "1e-09 m", "overwrite the last row"]),
+    "last row rounded": (with_value(60, 0, 2.0 + 1e-4), ["rows 0 and 60", "0.0001 m", "overwrite the last row"]),
     "last edge differs": (with_value(60, 2, 1.5), ["rows 0 and 60", "all six numbers"]),
     "centimetres": (100 * ring(), ["row 0", "80 m from inner to outer", "0.3 to 3.0 m", "metres"]),
     "too narrow": (ring(width=0.2), ["row 0", "0.2 m from inner", "(61 such rows)"]),
@@ -117,6 +118,27 @@ def test_an_edge_beyond_the_centre_line_is_taken_with_a_warning(rows: list[int],
     assert not track.on_road(x, y)
     assert track.on_road(*(0.5 * (track.inner + track.outer)[rows[0]]))
     assert track.reversed().length_m == pytest.approx(track.length_m)
+
+
+def test_who_looks_through_all_tracks_hears_nothing_of_broken_ones(tmp_path: Path) -> None:
+    np.save(tmp_path / "crossed.npy", crossed([30], 2))
+    np.save(tmp_path / "flat.npy", np.zeros((4, 3)))
+    (tmp_path / "words.track").write_text("once round the lake\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [track.name for track in readable_tracks([tmp_path])]
+    assert found == sorted(["crossed", *available_tracks()])
+
+
+@pytest.mark.parametrize("by_m", [5e-16, -9e-6])
+def test_a_loop_that_closes_but_for_rounding_is_closed(by_m: float, tmp_path: Path) -> None:
+    route = ring()
+    route[-1] = route[0] + by_m
+    assert not np.array_equal(route[0], route[-1])
+    np.save(tmp_path / "mine.npy", route)
+    track = load_track(str(tmp_path / "mine.npy"))
+    assert track.closed
+    np.testing.assert_array_equal(track.route, ring())
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -20,7 +20,7 @@ from contract.metadata import DiscreteActions, ModelMetadata
 from contract.params import read_training_params
 from contract.salvage import list_of_objects
 from contract.state import FloatArray
-from simapp.tracks import Track, available_tracks, load_track
+from simapp.tracks import Track, load_track, readable_tracks
 from undercut.analysis.driven import Driven, Traces
 from undercut.analysis.files import LogFiles, Readable, Unpacked, counted, is_log, is_metrics, logs_in, minio_folder
 from undercut.analysis.log import Episode, Kind, RunLog, rows_of, same_length
@@ -37,11 +37,7 @@ def matching_track(episodes: Sequence[Episode], search: Sequence[Path]) -> Track
     length_m = float(np.median([episode.track_length_m for episode in episodes]))
     rows = _sample(episodes)
     best: tuple[float, Track] | None = None
-    for name in available_tracks(search):
-        try:
-            track = load_track(name, search)
-        except InputError:
-            continue
+    for track in readable_tracks(search):
         if not same_length(track.length_m, length_m):
             continue
         where = track.project(rows["x_m"], rows["y_m"])

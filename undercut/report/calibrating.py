@@ -1,12 +1,11 @@
 """The track of recordings, and the picture of their replays."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from contract.errors import InputError
-from simapp.tracks import Track, available_tracks, load_track
+from simapp.tracks import Track, load_track, readable_tracks
 from undercut.analysis.log import same_length
 from undercut.calibration.measure import Measured
 from undercut.calibration.recordings import DrivenLog
@@ -23,16 +22,8 @@ def track_of(recordings: Sequence[DrivenLog], name: str | None) -> Track | None:
     InputError when the named one does not exist, or when a recording was driven on another.
     """
     if name is None:
-        for known in available_tracks([TRACKS]):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    track = load_track(known, [TRACKS])
-                except InputError:
-                    continue
-            if _why_not(recordings[0], track) is None:
-                return track
-        return None
+        fitting = (it for it in readable_tracks([TRACKS]) if _why_not(recordings[0], it) is None)
+        return next(fitting, None)
     track = load_track(name, [TRACKS])
     for recording in recordings:
         why = _why_not(recording, track)
