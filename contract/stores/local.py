@@ -41,7 +41,7 @@ class LocalStore:
                 self._swept.add(path.parent)
             _write_whole(path, data)
         except OSError as error:
-            raise self._explain("write", key, path, error, len(data)) from error
+            raise file_error("write", path, error, len(data)) from error
 
     def get(self, key: str) -> bytes:
         path = self.path(key)
@@ -50,7 +50,7 @@ class LocalStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise KeyError(key) from None
         except OSError as error:
-            raise self._explain("read", key, path, error) from error
+            raise file_error("read", path, error) from error
 
     def exists(self, key: str) -> bool:
         return self.path(key).is_file()
@@ -70,7 +70,7 @@ class LocalStore:
         except (NotADirectoryError, IsADirectoryError):
             return
         except OSError as error:
-            raise self._explain("delete", key, path, error) from error
+            raise file_error("delete", path, error) from error
 
     def where(self, key: str = "") -> str:
         return str(self.path(key) if key else self.root)
@@ -102,21 +102,50 @@ class LocalStore:
             raise KeyError(key)
         return path.stat().st_mtime
 
-    def _explain(self, verb: str, key: str, path: Path, error: OSError, size: int = 0) -> StoreError:
-        if error.errno in _DISK_FULL:
-            fix = "make room or raise the quota (old runs are the first to go), or put the run on another disk"
-        elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            fix = f"give this user write access to {path.parent}, or choose another folder for runs"
-        elif error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
-            fix = "a file stands where a folder is needed, or the reverse: move it away"
-        else:
-            fix = "check the disk and its mount, then try again"
-        want = f"the {size:,} bytes of key {key!r}" if verb == "write" else f"key {key!r}"
-        kept = "\n  kept: what the key held before" if verb == "write" else ""
-        return StoreError(
-            f"cannot {verb} {want} at {path}: {os.strerror(error.errno or 0)}\n  free: {_free_space(path)}{kept}",
-            fix=fix,
-        )
+
+def file_error(verb: str, path: Path, error: OSError, size: int = 0) -> StoreError:
+    """Why a file could not be dealt with, and what to do: `verb` is what was tried, `size` how many bytes to write."""
+    rule, free = "", ""
+    there = next((it for it in (path, *path.parents) if _may_be_there(it)), path)
+    folder = there if there != path or os.path.isdir(path) else path.parent  # noqa: PTH112 is_dir raises on EACCES
+    if error.errno in _DISK_FULL:
+        fix = "make room or raise the quota (old runs are the first to go), or write to another disk"
+        free = f"\n  free: {_free_space(path)}"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        fix = f"give this user write access to {folder.absolute()}, or choose another folder"
+    elif error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+        kind, needed = ("folder", "file") if there.is_dir() else ("file", "folder")
+        rule = f"{there} is a {kind}, where a {needed} is needed"
+        fix = "move it away, or choose another name"
+    elif error.errno == errno.ENAMETOOLONG:
+        fix = "choose a shorter name"
+    else:
+        fix = "check the disk and its mount, or choose another folder"
+    want = f"{path}, {size:,} bytes" if verb == "write" and size else str(path)
+    kept = "\n  kept: the file as it was" if verb == "write" and os.path.isfile(path) else ""  # noqa: PTH113 as above
+    return StoreError(f"cannot {verb} {want}: {os.strerror(error.errno or 0)}{free}{kept}", rule, fix)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether it exists, or this user may not know."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def ready_folder(folder: Path) -> None:
+    """Make a folder, and see that files can be written there before work begins. StoreError says why not."""
+    try:
+        _make_folder(folder)
+        temporary, descriptor = _open_temporary(folder)
+        os.close(descriptor)
+        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise file_error("write to", folder, error) from error
 
 
 def write_file(path: Path, data: bytes) -> None:

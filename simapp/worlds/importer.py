@@ -19,6 +19,7 @@ from contract.errors import InputError, InputWarning
 from contract.fields import read_bytes
 from contract.runtime import usable_cores
 from contract.state import FloatArray
+from contract.stores.local import file_error, ready_folder
 from simapp.road import Track
 from simapp.road.route_file import read_route
 from simapp.worlds.collada import MAX_MESH_BYTES, MAX_TRIANGLES, Part, read_mesh
@@ -61,7 +62,7 @@ def import_world(source: WorldSource, tracks: Path, is_replaced: bool = False) -
     except InputError as problem:
         return ImportedWorld(source.name, "failed", notes=(str(problem),))
     except OSError as problem:
-        return ImportedWorld(source.name, "failed", notes=(f"{folder}: {problem.strerror or problem}",))
+        return ImportedWorld(source.name, "failed", notes=(str(file_error("write to", folder, problem)),))
     return ImportedWorld(source.name, "imported", world.triangle_count, world.unread)
 
 
@@ -309,7 +310,11 @@ def import_worlds(
     """Import worlds into the folder `tracks`, and tell of each as it is done; in the order of `sources`.
 
     jobs   processes at once; 0 is as many as there are cores, 4 at most
+
+    StoreError when nothing can be written into `tracks`.
     """
+    if is_replaced or not all((tracks / source.name).exists() for source in sources):
+        ready_folder(tracks)
     jobs = min(jobs or usable_cores(), MAX_JOBS, len(sources))
     if jobs <= 1:
         done = []
@@ -317,7 +322,6 @@ def import_worlds(
             done.append(import_world(source, tracks, is_replaced))
             tell(done[-1])
         return done
-    tracks.mkdir(parents=True, exist_ok=True)
     waiting: dict[Future[ImportedWorld], WorldSource] = {}
     found: dict[str, ImportedWorld] = {}
     # a fresh process: threads of this one, such as the progress bar's, could hold a lock while it is copied

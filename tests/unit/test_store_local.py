@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import StoreError
-from contract.stores.local import LocalStore
+from contract.stores.local import LocalStore, ready_folder, write_file
 
 
 def _child(code: str, *arguments: str) -> list[str]:
@@ -37,8 +37,8 @@ def test_disk_full_keeps_the_old_content_and_says_what_to_do(tmp_path: Path, mon
     with pytest.raises(StoreError) as error:
         store.put("model/a", b"n" * 2345)
     message = str(error.value)
-    assert "2,345 bytes of key 'model/a'" in message
-    assert str(tmp_path / "model" / "a") in message
+    assert f"cannot write {tmp_path / 'model' / 'a'}, 2,345 bytes: " in message
+    assert "kept: the file as it was" in message
     assert "No space left on device" in message
     assert "bytes on the disk of" in message
     assert "fix:" in message
@@ -70,7 +70,7 @@ def test_a_limit_of_the_operating_system_keeps_the_old_content(tmp_path: Path) -
             print(error)
     """
     said = subprocess.run(_child(code, str(tmp_path)), capture_output=True, text=True, check=True).stdout
-    assert "cannot write the 200,000 bytes of key 'a'" in said
+    assert f"cannot write {tmp_path / 'a'}, 200,000 bytes: " in said
     assert "File too large" in said
     assert _files(tmp_path) == ["a"]
     assert LocalStore(tmp_path).get("a") == b"old"
@@ -95,7 +95,7 @@ def test_a_forbidden_folder_says_whose_rights_are_missing(tmp_path: Path) -> Non
     with _without_rights(), pytest.raises(StoreError, match="Permission denied") as error:
         store.put("model/a", b"new")
     (tmp_path / "run" / "model").chmod(0o700)
-    assert "key 'model/a'" in str(error.value)
+    assert f"cannot write {store.path('model/a')}, " in str(error.value)
     assert f"write access to {tmp_path / 'run' / 'model'}" in str(error.value)
     assert store.get("model/a") == b"old"
 
@@ -103,11 +103,31 @@ def test_a_forbidden_folder_says_whose_rights_are_missing(tmp_path: Path) -> Non
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store.put("model", b"a file")
-    with pytest.raises(StoreError, match="a file stands where a folder is needed"):
+    with pytest.raises(StoreError, match=f"rule: {tmp_path}/model is a file, where a folder is needed"):
         store.put("model/a", b"new")
     store.put("folder/a", b"")
-    with pytest.raises(StoreError, match="key 'folder'"):
+    with pytest.raises(StoreError, match=f"rule: {tmp_path}/folder is a folder, where a file is needed"):
         store.put("folder", b"new")
+
+
+def test_a_racers_own_file_is_told_by_its_path_and_not_by_a_stores_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o555)
+    for path in (Path("mine.png"), Path("pictures/mine.png")):
+        with _without_rights(), pytest.raises(StoreError) as error:
+            write_file(path, b"new")
+        first, fix = str(error.value).splitlines()
+        assert first == f"cannot write {path}, 3 bytes: Permission denied"
+        assert fix == f"  fix:  give this user write access to {tmp_path}, or choose another folder"
+    with _without_rights(), pytest.raises(StoreError, match="cannot write to tracks: Permission denied"):
+        ready_folder(Path("tracks"))
+    tmp_path.chmod(0o700)
+    ready_folder(Path("tracks"))
+    assert _files(tmp_path) == ["tracks"] and _files(tmp_path / "tracks") == []
+    with pytest.raises(StoreError, match="choose a shorter name"):
+        write_file(Path(f"{'m' * 300}.png"), b"new")
 
 
 def test_readers_see_the_old_content_or_the_new_one_whole(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from contract.config import RunConfig
-from contract.errors import InputError
+from contract.errors import InputError, StoreError
 from contract.stores.local import LocalStore
 from simapp.worlds import World
 from tests.unit.made_worlds import Copy, Face, dae, flat, plain_png
@@ -58,6 +58,12 @@ def test_all_worlds_are_imported_and_what_could_not_be_is_told() -> None:
     ]
     assert "One_track" in run("list") and not Path("tracks/Broken").exists()
     assert world_names("T") == ["Two_track"]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read() -> None:
+    Path("tracks").write_text("")
+    with pytest.raises(StoreError, match=r"(?s)^cannot write to tracks: .*tracks is a file, .*choose another name$"):
+        run("import", "bundle", "--jobs", "1")
 
 
 def test_chosen_worlds_once_and_kept() -> None:
