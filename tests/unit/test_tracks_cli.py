@@ -58,11 +58,24 @@ def test_list() -> None:
     }
     assert (rows["drag_strip"]["min_radius_m"], rows["drag_strip"]["closed"]) == (None, False)
     table = run("list").splitlines()
-    assert all(word in table[1] for word in ("name", "length", "width", "min radius", "direction", "closed", "source"))
+    assert all(
+        word in table[1]
+        for word in ("name", "length (m)", "width (m)", "min radius (m)", "direction", "closed", "source")
+    )
     line = next(line for line in table if "paddock" in line)
     assert [cell.strip() for cell in line.strip("│ ").split("│")] == [
         "paddock", f"{rows['paddock']['length_m']:.2f}", "0.76", "0.85", "ccw", "yes", "shipped",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_names_are_whole_whatever_the_width(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "2022_reinvent_champ_with_a_name_of_sixty_characters_and_more_ccw"
+    np.save("mine.npy", street())
+    run("add", "mine.npy", "--name", name)
+    monkeypatch.setattr("undercut.cli.tracks.console", Console(width=80, force_terminal=is_terminal, color_system=None))
+    (line,) = [line for line in run("list").splitlines() if name in line]
+    assert is_terminal or ("open" in line and "tracks/" in line)
 
 
 def test_add_then_list_and_show(workdir: Path) -> None:

@@ -12,7 +12,7 @@ from contract.errors import InputError
 from undercut.backends.aws.settings import CloudSettings, LauncherName
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import setting
-from undercut.terminal import say
+from undercut.terminal import say, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate and race in AWS: SageMaker, Batch, RoboMaker's API.")
 console = Console()
@@ -200,7 +200,10 @@ def status(region: RegionOption = None, as_json: JsonOption = False) -> None:
     table = Table("job", "work", "runs", "region", "machines", "status")
     for row in rows:
         table.add_row(row.job, row.work, row.runs, row.region, row.machines, row.told)
-    console.print(table if rows else "no jobs: undercut cloud train RUN")
+    if rows:
+        show_table(console, table, "job", "runs")
+    else:
+        _say("no jobs: undercut cloud train RUN")
 
 
 @app.command()

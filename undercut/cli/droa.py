@@ -11,7 +11,7 @@ from contract.errors import InputError
 from contract.fields import read_text
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import messages_on
-from undercut.terminal import say
+from undercut.terminal import say, show_table
 
 app = typer.Typer(no_args_is_help=True, help="DeepRacer on AWS: your models there, imports, and submissions to races.")
 console = Console()
@@ -60,7 +60,7 @@ def models(as_json: JsonOption = False) -> None:
         status = it["status"] + (f": {it['importErrorMessage']}" if it.get("importErrorMessage") else "")
         created = f"{it['createdAt']:%Y-%m-%d %H:%M}"
         table.add_row(it["name"], it["modelId"], status, created, f"{it['fileSizeInBytes'] / 1e6:,.1f}")
-    messages_on(as_json).print(table)
+    show_table(messages_on(as_json), table, "model", "id")
     if as_json:
         show_json([_plain(it) for it in found])
 
@@ -74,7 +74,7 @@ def races(as_json: JsonOption = False) -> None:
         track = f"{it['trackConfig']['trackId']}, {it['trackConfig']['trackDirection'].lower().replace('_', '-')}"
         opens, closes = (f"{it[key]:%Y-%m-%d %H:%M}" for key in ("openTime", "closeTime"))
         table.add_row(it["name"], it["leaderboardId"], track, it["raceType"], opens, closes, it["timingMethod"])
-    messages_on(as_json).print(table)
+    show_table(messages_on(as_json), table, "race", "id")
     if as_json:
         show_json([_plain(it) for it in found])
 

@@ -14,7 +14,7 @@ from contract.errors import InputError
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import WhichOption, messages_on, setting
 from undercut.league.rules import LeagueCar, LeagueFile, RankBy
-from undercut.terminal import say
+from undercut.terminal import say, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Submitted models, driven by one set of rules and ranked on one page.")
 console = Console()
@@ -135,7 +135,7 @@ def _show(standings: Any, out: Console, as_json: bool) -> None:
             f"{len(result.times_s)}/{len(result.laps)}",
             *(_seconds(value, "+") for value in (it.to_leader_s, it.to_limit_s)),
         )
-    out.print(table)
+    show_table(out, table, "name")
     for it in standings.others:
         say(out, f"{it.name}: {it.state}: {it.reason}")
     if as_json:

@@ -5,6 +5,7 @@ from rich.table import Table
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import console, loading, messages_on
 from undercut.runs.run import Run, run_names
+from undercut.terminal import say, show_table
 
 
 def runs(as_json: JsonOption = False) -> None:
@@ -19,4 +20,7 @@ def runs(as_json: JsonOption = False) -> None:
     table = Table("run", "track", "iterations", "steps", "best evaluation", "laps")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    console.print(table if rows else "no runs yet: undercut train")
+    if rows:
+        show_table(console, table, "run", "track")
+    else:
+        say(console, "no runs yet: undercut train")

@@ -15,7 +15,7 @@ from undercut.backends.backend import BackendName
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.options import messages_on
 from undercut.cli.stack import OverlayOption, stack_with
-from undercut.terminal import say
+from undercut.terminal import say, show_table
 
 _PLACES = {
     "--workers": (BackendName.local,),
@@ -224,7 +224,7 @@ def _show_result(read: Any, part: Any, console: Console) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     written = folder / "sweep.html"
     written.write_text(sweep_page(result), encoding="utf-8")
-    console.print(_table(result))
+    show_table(console, _table(result), "run")
     say(console, f"page: {written}")
     return result
 

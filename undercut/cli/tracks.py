@@ -15,6 +15,7 @@ from contract.stores.local import LocalStore
 from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.completion import track_names
 from undercut.runs.run import TRACKS
+from undercut.terminal import show_table
 
 if TYPE_CHECKING:
     from simapp.tracks import Track
@@ -28,13 +29,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 @app.command("list")
 def list_tracks(as_json: JsonOption = False) -> None:
     """List the tracks that train and evaluate take; NAME_cw and NAME_ccw choose the driving direction of a loop."""
-    from simapp.tracks import available_tracks  # numba takes a second to import; --help should not
+    from simapp.tracks import SHIPPED, available_tracks  # numba takes a second to import; --help should not
 
     rows = [_row(name) for name in available_tracks([TRACKS])]
     if as_json:
         show_json(rows)
         return
-    table = Table("name", "length [m]", "width [m]", "min radius [m]", "direction", "closed", "source")
+    table = Table("name", "length (m)", "width (m)", "min radius (m)", "direction", "closed", "source")
     for row in rows:
         if "error" in row:
             table.add_row(row["name"], *[""] * 5, Text(row["error"], style="red"))
@@ -47,9 +48,9 @@ def list_tracks(as_json: JsonOption = False) -> None:
             "straight" if radius is None else f"{radius:.2f}",
             row["direction"],
             "yes" if row["closed"] else "no",
-            row["source"],
+            row["source"] if row["source"] == SHIPPED else f"{Path(row['source']).parent}/",
         )
-    console.print(table)
+    show_table(console, table, "name")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from undercut.cli.as_json import JsonOption, show_json
 from undercut.cli.completion import world_names
 from undercut.cli.options import loading
 from undercut.runs.run import TRACKS
-from undercut.terminal import say
+from undercut.terminal import say, show_table
 
 app = typer.Typer(no_args_is_help=True, help="Worlds: AWS's tracks as they look, from your own copy of the simulator.")
 console = Console()
@@ -110,7 +110,7 @@ def list_worlds(as_json: JsonOption = False) -> None:
     if not rows:
         console.print("no worlds yet: undercut worlds import FOLDER")
         return
-    table = Table("name", "lap [m]", "triangles", "textures", "sky", "not read", "from")
+    table = Table("name", "lap (m)", "triangles", "textures", "sky", "not read", "from")
     for row in rows:
         if "error" in row:
             table.add_row(row["name"], *[""] * 5, Text(row["error"], style="red"))
@@ -120,7 +120,7 @@ def list_worlds(as_json: JsonOption = False) -> None:
         table.add_row(
             row["name"], length, *numbers, "yes" if row["sky"] else "no", str(len(row["unread"])), row["source"]
         )
-    console.print(table)
+    show_table(console, table, "name")
 
 
 @app.command()
