@@ -50,6 +50,14 @@ def shown_commands(page: Path) -> Iterator[Shown]:
                 yield Shown(page.name, number, _words(part[match.start(1) :]))
 
 
+def block(page: str, language: str) -> str:
+    """The first block in that language of a page of docs/."""
+    text = (REPO / "docs" / page).read_text(encoding="utf-8")
+    found = re.search(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{page} has no block of {language}"
+    return found[1]
+
+
 def inline_commands(page: Path) -> Iterator[Shown]:
     """Every `undercut ...` or `make ...` between backticks in the page's text."""
     fenced = False

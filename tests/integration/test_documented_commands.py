@@ -22,7 +22,7 @@ from contract import artifacts
 from simapp.tracks import load_track
 from tests.bags import DELAY_NS, DISPLAY, RESULTS, Car, stamp_ns, write_bag
 from tests.conftest import REPO
-from tests.documented import PAGES, Shown, shown_commands
+from tests.documented import PAGES, Shown, block, shown_commands
 from tests.unit.made_worlds import Copy, Face, dae, flat, plain_png
 from undercut.video.lap_video import mp4
 
@@ -129,6 +129,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("pace.yaml", "many.yaml"):  # a sweep without shards, and one in shards
         (folder / name).write_text(SWEEP)
     np.save(folder / "reinvent_base.npy", load_track("kidney").route)
+    (folder / "pond.track").write_text(block("own-track.md", "track"))
+    execute(folder, [sys.executable, "-c", block("own-track.md", "python")])
     simulator_copy(folder)
     execute(folder, [UNDERCUT, "worlds", "import", "deepracer-simapp"])
     execute(folder, tiny(["undercut", "train", "mine", "--track", "kidney"]))

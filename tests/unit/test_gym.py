@@ -21,6 +21,7 @@ from contract.config import RunConfig
 from contract.errors import InputError, RewardError
 from simapp.gym import ENV_ID, DeepRacerEnv, DeepRacerVectorEnv
 from tests.conftest import REPO
+from tests.documented import block
 from tests.support import hold_rad, ring
 
 PARAMS = {
@@ -84,6 +85,14 @@ def test_it_is_made_by_its_name_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPO, check=False, capture_output=True, text=True)
     assert done.stdout == "(120, 160, 1) {'status': 'prepare', 'episode': 0}\n", done.stderr
+
+
+def test_the_pages_example_runs_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, Any] = {}
+    exec(block("gym.md", "python"), made)
+    assert made["env"].reset(seed=1)[1]["status"] == "prepare"
+    assert made["cars"].num_envs == 20
 
 
 def test_spaces_are_those_of_the_metadata(track: str) -> None:
@@ -273,7 +282,7 @@ def json_file(track: str) -> str:
         ({"track": "padock"}, ["padock", "paddock"]),
         ({"metadata": {"action_space": []}}, ["action_space", "2 to 30 actions"]),
         ({"config": {"traning": {}}}, ["config: traning", "training"]),
-        ({"config": {"training": {"max_episode_steps": 0}}}, ["max_episode_steps", "greater than or equal"]),
+        ({"config": {"training": {"max_episode_steps": 0}}}, ["max_episode_steps", "at least 20"]),
         ({"reward": "none.py"}, ["none.py"]),
         ({"render_mode": "human"}, ["render_mode", "rgb_array"]),
         ({"render_view": "above"}, ["render_view", "topview"]),

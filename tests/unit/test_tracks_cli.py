@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from contract.errors import InputError
 from contract.state import FloatArray
 from simapp.tracks import Track, available_tracks, load_track
+from tests.conftest import REPO
+from tests.documented import block, shown_commands
 from undercut.cli.tracks import app
 from undercut.figures.road import CENTRE, ROAD
 from undercut.figures.track_picture import save_track_picture
@@ -95,6 +97,19 @@ def test_add_takes_the_files_name_and_designs(workdir: Path) -> None:
     (workdir / "alley.track").write_text("width 0.7\nopen\nstraight 2\n", encoding="utf-8")
     run("add", "alley.track")
     assert load_track("alley", [Path("tracks")]).length_m == pytest.approx(2.0)
+
+
+def test_the_tracks_of_the_page_about_own_ones_are_added_and_shown(workdir: Path) -> None:
+    (workdir / "pond.track").write_text(block("own-track.md", "track"), encoding="utf-8")
+    exec(block("own-track.md", "python"), {})
+    shown = [it.words[2:] for it in shown_commands(REPO / "docs" / "own-track.md") if it.words[1] == "tracks"]
+    assert {words[0] for words in shown} == {"add", "show", "list"}
+    for words in shown:
+        run(*words)
+    for name in ("oval", "my_pond"):
+        track = load_track(name, [Path("tracks")])
+        assert (track.closed, track.direction) == (True, "ccw") and track.widths_m == pytest.approx(0.9, abs=2e-3)
+    assert (workdir / "my_pond.png").is_file()
 
 
 @pytest.mark.parametrize(
