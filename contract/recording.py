@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from contract.errors import InputError
+from contract.fields import broken_rule
 from contract.rollout import Rollout
 from contract.simtrace import Trace
 from contract.state import STEP_DTYPE, IntArray, TrackObjects, broken_objects, broken_steps
@@ -220,6 +221,9 @@ def _open(content: bytes, where: str) -> tuple[_Header, bytes]:
             )
         header = _HEADER.validate_json(text)
         data = zlib.decompressobj().decompress(packed, max(header.size, 1))
+    except ValidationError as error:
+        rule = broken_rule(error)
+        raise _broken(where, f"{'.'.join(rule.key) or 'header'}: {rule.value!r}, not {rule.rule}") from None
     except (zlib.error, ValueError) as error:
         raise _broken(where, str(error)) from None
     if len(data) != header.size or zlib.crc32(data) != header.crc32:

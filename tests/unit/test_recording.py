@@ -142,7 +142,7 @@ def repacked(content: bytes, **changed: Any) -> bytes:
         (lambda b: b.replace(b'"|u1"', b'"|O8"', 1), "whole recording"),
         (lambda b: repacked(b, crc32=0), "whole recording"),
         (lambda b: repacked(b, bytes=1), "whole recording"),
-        (lambda b: repacked(b, bytes=(1 << 31) + 1), "less than or equal"),
+        (lambda b: repacked(b, bytes=(1 << 31) + 1), "bytes: 2147483649, not a number, at most"),
         (lambda b: repacked(b, track_length_m=float("nan")), "finite number"),
         (lambda b: repacked(b, episodes=[[2, 0, 0, 60, False, False]]), "whole recording"),
     ],
