@@ -236,7 +236,7 @@ def test_the_stated_list_of_types_and_regions() -> None:
     settings = CloudSettings.load(
         {"instance_type": "ml.a.b", "fallback_instance_types": ("ml.c.d",), "fallback_regions": ("eu-west-1",)}, {}
     )
-    tried = [(one.region, one.instance_type) for one in attempts(settings, "us-east-1")]
+    tried = [(one.region, one.instance_type) for one in attempts(settings)]
     assert tried == [(region, kind) for region in ("us-east-1", "eu-west-1") for kind in ("ml.a.b", "ml.c.d")]
 
 

@@ -219,12 +219,10 @@ def logs(name: Name) -> None:
 @app.command()
 def watch(name: Name) -> None:
     """Follow a job that was launched before, and bring its files when it ends."""
-    from undercut.backends.aws import follow, launchers, launching
+    from undercut.backends.aws import launchers, launching
 
     record, session, starter = launchers.opened(name)
-    failed = launching.finish(session, starter, record, _say)
-    if failed:
-        raise follow.failure(failed, record)
+    launching.finish(session, starter, record, _say)
 
 
 @app.command()

@@ -3,7 +3,7 @@ from there, while they train and at their end."""
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from contract import artifacts
@@ -14,6 +14,7 @@ from contract.stores.local import LocalStore
 from simapp.reward import RewardFunction
 from simapp.reward_service.service import RewardService
 from simapp.reward_source import load_reward
+from undercut.backends.backend import Say
 from undercut.check.check import Given
 from undercut.interchange import copying
 from undercut.runs.packages import folder_for, locked_for
@@ -25,7 +26,6 @@ from undercut.sweep.storage import Studies, kept_studies
 
 FILES_PREFIX = "files/"
 """Below the sweep's folder: its file, and what that names, as they lie to each other."""
-Say = Callable[[str], None]
 
 
 def place_of(name: str, there: Place) -> Place:

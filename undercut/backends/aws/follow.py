@@ -3,13 +3,13 @@
 import contextlib
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, LogSource
 from undercut.backends.aws.sagemaker import METRICS, longest_s
 from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.backends.backend import Say
 from undercut.runs.notices import Facts, Notice, Notifier, addresses
 
 TAIL = 30
@@ -19,11 +19,12 @@ STARTS_S = 1_800.0
 LATE_S = 6.0
 """Log lines may come so much later than the job's end."""
 ABSENT = ("ResourceNotFoundException",)
+NO_CAPACITY = "no capacity"
+"""Code of the error of a job that AWS had no machine for."""
 FIRST_HOST = "algo-1"
 _HOST = re.compile(r"(algo-\d+)-\d+")
 """A stream of SageMaker's: the machine, and when its container started."""
 _ITERATION = re.compile(r"Training iteration=(\d+)")
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +203,19 @@ def spent(record: JobRecord, state: JobState) -> float:
     return record.hourly * (time.time() - began.timestamp()) / 3600
 
 
-def failure(followed: Followed, record: JobRecord) -> CloudError:
+def failure(state: JobState, tail: list[str], record: JobRecord) -> CloudError:
     """The error of a job that failed: AWS's reason and the end of its log."""
-    log = "\n".join(f"  | {line}" for line in followed.tail) or "  | (no log: its container did not start)"
-    reason = followed.state.reason.strip() or "AWS gives no reason"
+    log = "\n".join(f"  | {line}" for line in tail) or "  | (no log: its container did not start)"
+    reason = state.reason.strip() or "AWS gives no reason"
     return CloudError(
         f"{record.job} failed: {reason}\n{log}",
         "a job ends by itself or is stopped",
         f"see the messages above; undercut cloud logs {record.job}",
+        NO_CAPACITY if state.no_capacity else "",
     )
+
+
+def unwatched_failure(session: CloudSession, launcher: Launcher, record: JobRecord, state: JobState) -> CloudError:
+    """The same of a job whose log was not followed."""
+    lines = LogReader(session).new(list(launcher.logs(record)))
+    return failure(state, [str(line) for line in lines][-TAIL:], record)

@@ -48,6 +48,17 @@ def opened(name: str) -> tuple[JobRecord, CloudSession, Launcher]:
     return record, session, launcher(session, record.plan.launcher)
 
 
+def still_running(record: JobRecord) -> tuple[JobRecord, CloudSession, Launcher] | None:
+    """A job of this folder that an earlier command left running; None, which is noted, of one that has ended."""
+    if record.ended or not record.launched:
+        return None
+    found = opened(record.job)
+    if found[2].state(record).ended:
+        record.changed(ended=True)
+        return None
+    return found
+
+
 def adopted(description: Mapping[str, Any], session: CloudSession) -> JobRecord:
     """The record of a job that was launched from another folder, by DescribeTrainingJob's answer; saved here, so that
     its files can be brought."""

@@ -5,9 +5,10 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from contract import artifacts
 from contract.config import check_run_name
@@ -17,13 +18,14 @@ from contract.protocols import Place
 from trainer.checkpoints import Checkpoints
 from undercut.backends.aws import cost, follow, needs, resources
 from undercut.backends.aws.images import images_of
-from undercut.backends.aws.jobs import Images, JobRecord, JobState, Launcher, check, job_name, settings_problem
+from undercut.backends.aws.jobs import Images, JobRecord, Launcher, check, job_name, settings_problem
 from undercut.backends.aws.launchers import launcher
 from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.resources import Resources
 from undercut.backends.aws.sagemaker import LOG_GROUP
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
+from undercut.backends.backend import Say
 from undercut.cli.copying import copy_between
 from undercut.runs.params_files import load_params, load_race
 from undercut.runs.run import Run
@@ -31,10 +33,11 @@ from undercut.runs.workspace import RUNS_PREFIX, bucket_place, workspace
 
 SHORTEST_S = 600
 """A job that may run for less would end before it has done anything."""
-NO_ROOM = ("CapacityError", "ResourceLimitExceeded", "InsufficientCapacityException")
+NO_ROOM = ("CapacityError", "ResourceLimitExceeded", "InsufficientCapacityException", follow.NO_CAPACITY)
+"""Codes of errors that another type of machine, or another region, may not have."""
 RACES = "races"
 PARAMS = "--params"
-Say = Callable[[str], None]
+_T = TypeVar("_T")
 
 
 def plan_of(
@@ -84,11 +87,28 @@ def within_cost(plan: JobPlan) -> tuple[JobPlan, cost.Estimate]:
     return plan, estimate
 
 
-def attempts(settings: CloudSettings, region: str) -> Iterator[CloudSettings]:
+def attempts(settings: CloudSettings) -> Iterator[CloudSettings]:
     """The settings with each instance type in turn, in each region in turn: the stated list."""
-    for where in dict.fromkeys((region, *settings.fallback_regions)):
+    for where in dict.fromkeys((CloudSession(settings).region, *settings.fallback_regions)):
         for kind in dict.fromkeys((settings.instance_type, *settings.fallback_instance_types)):
             yield settings.model_copy(update={"region": where, "instance_type": kind})
+
+
+def first_free(tries: Iterable[CloudSettings], work: Callable[[CloudSession], _T], say: Say) -> _T:
+    """What `work` gives with the first settings for which AWS has a machine. CloudError when it has none."""
+    refused = CloudError(
+        "AWS had no machine to give", "one of the list is free", "give another --instance-type", NO_ROOM[0]
+    )
+    for chosen in tries:
+        session = CloudSession(chosen)
+        try:
+            return work(session)
+        except CloudError as error:
+            if error.code not in NO_ROOM:
+                raise
+            refused = error
+            say(f"{chosen.instance_type} in {session.region}: {error.code}; going on with the next of the list")
+    raise refused
 
 
 # --- the run goes there and comes back -------------------------------------------------------------------------------
@@ -300,33 +320,18 @@ def run(
 ) -> JobRecord:
     """A job from its launch to its files: other instance types and regions are tried, by the settings' lists, where AWS
     has no machine to give. CloudError when it fails."""
-    refused: CloudError | None = None
-    for chosen in attempts(settings, CloudSession(settings).region):
-        session = CloudSession(chosen)
-        plan = plan_of(chosen, session.region, work, runs, arguments)
-        try:
-            record, starter = begin(session, plan, say)
-        except CloudError as error:
-            if error.code not in NO_ROOM:
-                raise
-            refused = error
-            say(f"{chosen.instance_type} in {session.region}: {error.code}; going on with the next of the list")
-            continue
-        if detach:
-            return record
-        ended = finish(session, starter, record, say)
-        if ended is None:
-            return record
-        if not ended.state.no_capacity:
-            raise follow.failure(ended, record)
-        refused = follow.failure(ended, record)
-        say(f"{chosen.instance_type} in {session.region}: no capacity; going on with the next of the list")
-    assert refused is not None
-    raise refused
+
+    def whole_job(session: CloudSession) -> JobRecord:
+        record, starter = begin(session, plan_of(session.settings, session.region, work, runs, arguments), say)
+        if not detach:
+            finish(session, starter, record, say)
+        return record
+
+    return first_free(attempts(settings), whole_job, say)
 
 
-def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say) -> follow.Followed | None:
-    """Follow a job to its end and bring its files; None when it is done or was stopped, else how it failed."""
+def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say) -> None:
+    """Follow a job to its end and bring its files. CloudError when it failed."""
     try:
         followed = follow.follow(session, starter, record, say)
     except KeyboardInterrupt:
@@ -338,14 +343,7 @@ def finish(session: CloudSession, starter: Launcher, record: JobRecord, say: Say
     if followed.metrics.summary():
         say(f"metrics: {followed.metrics.summary()}")
     if followed.state.phase not in ("done", "stopped"):
-        return followed
+        raise follow.failure(followed.state, followed.tail, record)
     for place in pull(record):
         say(f"brought {place}")
-    say(spent(record, followed.state))
-    return None
-
-
-def spent(record: JobRecord, state: JobState) -> str:
-    """What an ended job did cost, in words."""
-    actual = cost.actual(record.plan, state.description or {})
-    return f"it did cost about ${actual.total:.2f}"
+    say(f"it did cost about ${cost.actual(record.plan, followed.state.description or {}).total:.2f}")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from contract.errors import ChannelError, InputError
 from contract.host import DEFAULT_REDIS_PORT, MEET_S, REDIS_PASSWORD_FILE, REDIS_URL
 from contract.protocols import Place
+from undercut.backends.backend import Say
 
 TRAINER_GROUP = "trainer"
 """Of a heterogeneous cluster."""
@@ -28,7 +29,6 @@ LEAVES_S = 60.0
 POLL_S = 5.0
 RESTARTS = 5
 _ADDRESS, _ENDED, _INTERRUPTED = "redis.json", "ended", "interrupted"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ the bucket. One estimate, one limit of cost and one stop for all of them."""
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,20 +11,20 @@ from contract.errors import InputError, UndercutError
 from contract.host import S3Address
 from undercut.backends.aws import cost, follow, resources
 from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, job_name, records
-from undercut.backends.aws.launchers import launcher
-from undercut.backends.aws.launching import NO_ROOM, attempts, begin, plan_of
+from undercut.backends.aws.launchers import still_running
+from undercut.backends.aws.launching import NO_ROOM, attempts, begin, first_free, plan_of
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.backends.aws.trials import PULL_S
+from undercut.backends.backend import Say
 from undercut.runs.workspace import bucket_place
 from undercut.sweep.shards import Shard, shards_of
 from undercut.sweep.spec import Sweep
 from undercut.sweep.storage import same_shares
 from undercut.sweep.transfer import Fetcher, is_done, send
 
-Say = Callable[[str], None]
 SHARD = "--shard"
 
 
@@ -135,53 +135,34 @@ class CloudShards:
     def _taken_up(self, shard: Shard) -> _Running | None:
         """The shard's job that an earlier call left running."""
         for record in of_sweep(self._sweep.name):
-            if shard_of(record) == shard and record.launched and not record.ended:
-                session = CloudSession(record.plan.settings, record.plan.region)
-                starter = launcher(session, record.plan.launcher)
-                if not starter.state(record).ended:
-                    self._say(f"shard {shard}: goes on with {record.job}")
-                    return _Running(shard, record, session, starter)
-                record.changed(ended=True)
+            if shard_of(record) == shard and (found := still_running(record)):
+                self._say(f"shard {shard}: goes on with {record.job}")
+                return _Running(shard, *found)
         return None
 
     def _launched(self, shard: Shard, share: float) -> None:
-        """Launch it, or keep the error where AWS has no machine: other shards go on."""
+        """Launch it on the next machine of the list that AWS has, or keep the error where it has none: other shards
+        go on."""
+
+        def bring(plan: JobPlan, there: Resources) -> JobPlan:
+            key = send(self._sweep, self._path, there.store(), [shard])
+            return replace(plan, arguments=(key, *plan.arguments[1:]))
+
+        def launch(session: CloudSession) -> None:
+            plan = self._plan(session.settings.model_copy(update={"max_cost": share}), session.region, shard)
+            record, starter = begin(session, plan, lambda line: None, bring)
+            minutes = record.plan.max_runtime_s / 60
+            self._say(f"shard {shard}: {record.plan.trials} trials by {record.job}, {minutes:.0f} minutes at most")
+            self._running.append(_Running(shard, record, session, starter))
+
+        tries = self._tries.setdefault(shard, attempts(self._settings))
         try:
-            self._launch(shard, share)
+            first_free(tries, launch, lambda line: self._say(f"shard {shard}: {line}"))
         except CloudError as error:
             if error.code not in NO_ROOM:
                 raise
             self._say(f"shard {shard}: {str(error).splitlines()[0]}")
             self._failures.append(error)
-
-    def _launch(self, shard: Shard, share: float) -> None:
-        """The shard's job on the next machine of the list that AWS has; CloudError when it has none of them."""
-        tries = self._tries.setdefault(shard, attempts(self._settings, CloudSession(self._settings).region))
-        refused: CloudError | None = None
-        for chosen in tries:
-            session = CloudSession(chosen)
-
-            def bring(plan: JobPlan, there: Resources) -> JobPlan:
-                key = send(self._sweep, self._path, there.store(), [shard])
-                return replace(plan, arguments=(key, *plan.arguments[1:]))
-
-            plan = self._plan(chosen.model_copy(update={"max_cost": share}), session.region, shard)
-            try:
-                record, starter = begin(session, plan, lambda line: None, bring)
-            except CloudError as error:
-                if error.code not in NO_ROOM:
-                    raise
-                self._say(f"shard {shard}: {chosen.instance_type} in {session.region}: {error.code}")
-                refused = error
-                continue
-            minutes = record.plan.max_runtime_s / 60
-            self._say(f"shard {shard}: {record.plan.trials} trials by {record.job}, {minutes:.0f} minutes at most")
-            self._running.append(_Running(shard, record, session, starter))
-            return
-        if refused is not None:
-            raise refused
-        what = f"shard {shard}: AWS had no machine to give"
-        raise CloudError(what, "one of the listed machines is free", "give another --instance-type", NO_ROOM[0])
 
     def _follow(self, fetcher: Fetcher, is_stopping: bool) -> None:
         """Until all jobs have ended; what they find comes meanwhile."""
@@ -211,9 +192,7 @@ class CloudShards:
         if state.no_capacity:
             self._launched(one.shard, record.plan.settings.max_cost)
             return
-        reader = follow.LogReader(one.session)
-        tail = [str(line) for line in reader.new(list(one.starter.logs(record)))][-follow.TAIL :]
-        self._failures.append(follow.failure(follow.Followed(state, tail, follow.Metrics()), record))
+        self._failures.append(follow.unwatched_failure(one.session, one.starter, record, state))
 
     def _stop(self) -> None:
         for one in self._running:

@@ -8,15 +8,15 @@ from contextlib import contextmanager, suppress
 from contract.errors import UndercutError
 from undercut.backends.aws import cost, follow
 from undercut.backends.aws.jobs import JobRecord, JobState, Launcher, records
-from undercut.backends.aws.launchers import launcher
-from undercut.backends.aws.launching import NO_ROOM, SHORTEST_S, attempts, begin, plan_of, pull
+from undercut.backends.aws.launchers import still_running
+from undercut.backends.aws.launching import NO_ROOM, SHORTEST_S, attempts, begin, first_free, plan_of, pull
 from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
+from undercut.backends.backend import Say
 from undercut.sweep.backend import TrialLostError
 
 PULL_S = 60.0
 """Between two times that a job's files are brought: what the pruner looks at."""
-Say = Callable[[str], None]
 
 
 class BudgetSpentError(Exception):
@@ -69,8 +69,7 @@ class CloudTrials:
         if state.phase == "failed":
             if state.no_capacity:
                 raise TrialLostError(f"{name}: AWS had no machine to give")
-            tail = [str(line) for line in follow.LogReader(session).new(list(starter.logs(record)))][-follow.TAIL :]
-            raise follow.failure(follow.Followed(state, tail, follow.Metrics()), record)
+            raise follow.unwatched_failure(session, starter, record, state)
 
     @contextmanager
     def _share(self, name: str) -> Iterator[float]:
@@ -89,31 +88,27 @@ class CloudTrials:
     def _taken_up(self, name: str) -> tuple[JobRecord, CloudSession, Launcher] | None:
         """The run's job that an earlier sweep left running."""
         for record in records():
-            if record.plan.runs == (name,) and record.launched and not record.ended:
-                session = CloudSession(record.plan.settings, record.plan.region)
-                starter = launcher(session, record.plan.launcher)
-                if not starter.state(record).ended:
-                    self._say(f"{name}: goes on with {record.job}")
-                    return record, session, starter
+            if record.plan.runs == (name,) and (found := still_running(record)):
+                self._say(f"{name}: goes on with {record.job}")
+                return found
         return None
 
     def _launched(self, name: str, share: float) -> tuple[JobRecord, CloudSession, Launcher]:
-        refused: CloudError | None = None
-        for chosen in attempts(self._settings, CloudSession(self._settings).region):
-            session = CloudSession(chosen)
-            settings = chosen.model_copy(update={"max_cost": share})
+        def launch(session: CloudSession) -> tuple[JobRecord, CloudSession, Launcher]:
+            settings = session.settings.model_copy(update={"max_cost": share})
             plan = plan_of(settings, session.region, "train", [name])
             if self._settings.max_cost and share < cost.least(plan, SHORTEST_S):
                 what = f"${self.spent:.2f} of ${self._settings.max_cost:.2f} are spent"
                 raise BudgetSpentError(f"{what}, and what is left pays for no job of {SHORTEST_S // 60} minutes")
-            try:
-                return begin(session, plan, lambda line: None)[0], session, launcher(session, plan.launcher)
-            except CloudError as error:
-                if error.code not in NO_ROOM:
-                    raise
-                refused = error
-        assert refused is not None
-        raise TrialLostError(str(refused))
+            record, starter = begin(session, plan, lambda line: None)
+            return record, session, starter
+
+        try:
+            return first_free(attempts(self._settings), launch, lambda line: None)
+        except CloudError as error:
+            if error.code not in NO_ROOM:
+                raise
+            raise TrialLostError(str(error)) from None
 
     def _followed(self, record: JobRecord, starter: Launcher, is_wanted: Callable[[], bool]) -> JobState:
         pulled_s, stopped = time.monotonic(), False

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
+from undercut.backends.backend import Say
 from undercut.backends.compose.engine import Stack, StackError, use_store
-from undercut.backends.compose.training import SWEEP, WORK, Say, Trainer, busy, sweeping_of, training_of
+from undercut.backends.compose.training import SWEEP, WORK, Trainer, busy, sweeping_of, training_of
 from undercut.runs.workspace import workspace
 from undercut.sweep.shards import SWEEPS, WHOLE
 from undercut.sweep.spec import Sweep

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from contract.errors import InputError
 from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from trainer.iterations import read_iterations
+from undercut.backends.backend import Say
 from undercut.backends.compose.engine import Stack, StackError, asking, container_of
 from undercut.exit_codes import status_of
 from undercut.interchange import copying
@@ -35,8 +36,6 @@ SWEEP = "sweep"
 """The service that has a sweep's trials."""
 LOG_LINES = 1000
 """Of the end of a log, in which a service's status is looked for."""
-
-Say = Callable[[str], None]
 
 
 # --- files between this folder and the store -------------------------------------------------------------------------
