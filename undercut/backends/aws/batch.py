@@ -7,8 +7,7 @@ from contract.host import STORE
 from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
-from undercut.backends.aws.sagemaker import SageMakerLauncher, longest_s, request
-from undercut.backends.aws.session import CloudSession
+from undercut.backends.aws.sagemaker import SageMakerLauncher, longest_s
 from undercut.backends.aws.settings import LauncherName
 
 LOG_GROUP = "/aws/batch/job"
@@ -17,7 +16,7 @@ ATTEMPTS = 5
 """Batch starts a simulator again whose machine was taken back."""
 
 
-class BatchLauncher:
+class BatchLauncher(SageMakerLauncher):
     """A training job of one machine, and an array of Batch jobs that drive for it. Simulators may go and come: the
     numbers do not depend on them."""
 
@@ -29,9 +28,6 @@ class BatchLauncher:
         needs=("batch_queue", "subnets", "security_groups"),
     )
 
-    def __init__(self, session: CloudSession) -> None:
-        self._session, self._trainer = session, SageMakerLauncher(session)
-
     def launch(self, record: JobRecord, resources: Resources, images: Images) -> JobRecord:
         definition = self._session.call(
             "batch", "RegisterJobDefinition", **definition_of(record.plan, resources, images)
@@ -39,19 +35,17 @@ class BatchLauncher:
         submission = submission_of(record.plan, resources, str(definition["jobDefinitionArn"]))
         simulators = self._session.call("batch", "SubmitJob", **submission)
         record = record.changed(others=(str(simulators["jobId"]),))
-        made = request(record.plan, resources, images.trainer, rollouts="redis")
-        self._session.call("sagemaker", "CreateTrainingJob", **made)
-        return record.changed(launched=True)
+        return self._trained(record, resources, images, rollouts="redis").changed(launched=True)
 
     def state(self, record: JobRecord) -> JobState:
         """The trainer's; while that is absent, whether simulators are left."""
-        state = self._trainer.state(record)
+        state = super().state(record)
         if state.phase == "absent" and any(job["status"] not in ("SUCCEEDED", "FAILED") for job in self._jobs(record)):
             return JobState("starting", "simulators only")
         return state
 
     def stop(self, record: JobRecord) -> None:
-        self._trainer.stop(record)
+        super().stop(record)
         self.tidy(record)
 
     def tidy(self, record: JobRecord) -> None:
@@ -69,18 +63,18 @@ class BatchLauncher:
             for job in self._children(record)
             if job.get("container", {}).get("logStreamName")
         ]
-        return [*self._trainer.logs(record), *streams]
+        return [*super().logs(record), *streams]
 
     def _jobs(self, record: JobRecord) -> list[dict[str, Any]]:
-        return self._described(list(record.others))
+        return self._asked_of(list(record.others))
 
     def _children(self, record: JobRecord) -> list[dict[str, Any]]:
         """Each simulator's own job: those of an array have their number behind its id."""
         count = sum(group.count for group in record.plan.groups if group.service == "batch")
         ids = [f"{one}:{number}" for one in record.others for number in range(count)]
-        return self._described(ids if count > 1 else list(record.others))
+        return self._asked_of(ids if count > 1 else list(record.others))
 
-    def _described(self, ids: list[str]) -> list[dict[str, Any]]:
+    def _asked_of(self, ids: list[str]) -> list[dict[str, Any]]:
         if not ids:
             return []
         found: list[dict[str, Any]] = self._session.call("batch", "DescribeJobs", jobs=ids)["jobs"]

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from contract.errors import InputError
-from contract.fields import nearest
-from undercut.backends.aws.plan import InstanceGroup, JobPlan
+from contract.fields import Strict, nearest
+from undercut.backends.aws.plan import InstanceGroup, JobPlan, groups_of
 from undercut.backends.aws.settings import CloudSettings
 
 PRICES = Path(__file__).parent / "prices.yaml"
@@ -37,10 +36,8 @@ class Estimate:
         return {"dollars": self.total, "dollars_an_hour": self.hourly, "prices": self.dated, "lines": lines}
 
 
-class GuidanceRow(BaseModel):
+class GuidanceRow(Strict):
     """A line of the guidance's table; `counts` are prices and how many of each it comes to."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     service: str
     assumption: str
@@ -48,20 +45,16 @@ class GuidanceRow(BaseModel):
     counts: tuple[tuple[str, float], ...]
 
 
-class Guidance(BaseModel):
+class Guidance(Strict):
     """The guidance's table of what a month of five trainings costs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dated: str
     total: float
     rows: tuple[GuidanceRow, ...]
 
 
-class Prices(BaseModel):
+class Prices(Strict):
     """prices.yaml."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dated: str
     region: str
@@ -124,7 +117,8 @@ def actual(plan: JobPlan, description: Mapping[str, Any]) -> Estimate:
     """What it did cost, by what AWS says of it: DescribeTrainingJob's answer (BillableTimeInSeconds).
 
     Of machines outside of the training job (Batch, RoboMaker) AWS's answer knows nothing: they count as long as it."""
-    own, others = _groups(plan, description), [group for group in plan.groups if group.service != "sagemaker"]
+    planned, others = ([it for it in plan.groups if (it.service == "sagemaker") is own] for own in (True, False))
+    own = groups_of(description) or planned
     billed_h = _seconds(description, "BillableTimeInSeconds", "TrainingTimeInSeconds") / 3600
     ran_h = _seconds(description, "TrainingTimeInSeconds", "BillableTimeInSeconds") / 3600
     lines = [*_running(plan, own, billed_h, machines_only=True), *_running(plan, others, ran_h)]
@@ -227,19 +221,6 @@ def _sum(lines: list[tuple[bool, Line]], hours: float, region: str) -> Estimate:
     running = sum(line[2] for by_hour, line in here if by_hour)
     total = sum(line[2] for _, line in here)
     return Estimate(running / hours if hours else 0.0, total, tuple(line for _, line in here), told.told(region))
-
-
-def _groups(plan: JobPlan, description: Mapping[str, Any]) -> list[InstanceGroup]:
-    """The machines that AWS says the training job had; without its word, those of the plan."""
-    told = description.get("ResourceConfig", {})
-    if told.get("InstanceGroups"):
-        return [
-            InstanceGroup(one["InstanceGroupName"], one["InstanceType"], one["InstanceCount"])
-            for one in told["InstanceGroups"]
-        ]
-    if told.get("InstanceType"):
-        return [InstanceGroup("trainer", told["InstanceType"], told.get("InstanceCount", 1))]
-    return [group for group in plan.groups if group.service == "sagemaker"]
 
 
 def _seconds(description: Mapping[str, Any], *keys: str) -> float:

@@ -11,9 +11,9 @@ from contract.errors import InputError
 from contract.host import STORE, S3Address
 from undercut.backends.aws.batch import BatchLauncher
 from undercut.backends.aws.jobs import NAME_PREFIX, JobRecord, JobState, Launcher, record_of, records
-from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
+from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work, groups_of
 from undercut.backends.aws.robomaker import RoboMakerLauncher
-from undercut.backends.aws.sagemaker import ABSENT, SageMakerLauncher
+from undercut.backends.aws.sagemaker import SageMakerLauncher
 from undercut.backends.aws.service_jobs import QueueLauncher
 from undercut.backends.aws.session import CloudSession
 from undercut.backends.aws.settings import CloudSettings, LauncherName
@@ -40,10 +40,10 @@ def opened(name: str) -> tuple[JobRecord, CloudSession, Launcher]:
         session = CloudSession(settings)
         if not name.startswith(NAME_PREFIX):
             raise
-        description = session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=name, absent=ABSENT)
-        if not description:
+        starter = SageMakerLauncher(session)
+        if not (description := starter.described(name)):
             raise
-        return adopted(description, session), session, launcher(session, "sagemaker")
+        return adopted(description, session), session, starter
     session = CloudSession(record.plan.settings, record.plan.region)
     return record, session, launcher(session, record.plan.launcher)
 
@@ -68,17 +68,13 @@ def adopted(description: Mapping[str, Any], session: CloudSession) -> JobRecord:
     runs = (run,) if work == "train" else tuple(json.loads(given.get("arguments", "[]"))[:1])
     store = S3Address.parse(description.get("Environment", {}).get(STORE, f"s3://{given.get('s3_bucket', '')}"), STORE)
     machines = description.get("ResourceConfig", {})
-    groups = machines.get("InstanceGroups") or [{"InstanceGroupName": "trainer", **machines}]
     plan = JobPlan(
         job=str(description["TrainingJobName"]),
         work=work,
         runs=runs or (run or "run",),
         region=session.region,
         launcher="sagemaker",
-        groups=tuple(
-            InstanceGroup(one["InstanceGroupName"], one.get("InstanceType", "?"), one.get("InstanceCount", 1))
-            for one in groups
-        ),
+        groups=groups_of(description) or (InstanceGroup("trainer", "?", 1),),
         settings=settings,
         max_runtime_s=int(description.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", 0)),
         volume_gb=int(machines.get("VolumeSizeInGB", 30)),

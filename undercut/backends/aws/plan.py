@@ -1,7 +1,8 @@
 """What a job will use, before it is launched: what launchers launch and what the cost estimate is made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from undercut.backends.aws.settings import CloudSettings, LauncherName
 
@@ -16,6 +17,17 @@ class InstanceGroup:
     instance_type: str
     count: int
     service: Literal["sagemaker", "batch", "robomaker"] = "sagemaker"
+
+
+def groups_of(description: Mapping[str, Any]) -> tuple[InstanceGroup, ...]:
+    """The machines of a training job, by DescribeTrainingJob's answer; none where it does not say."""
+    told = description.get("ResourceConfig", {})
+    groups = told.get("InstanceGroups") or (
+        [{"InstanceGroupName": "trainer", **told}] if "InstanceType" in told else []
+    )
+    return tuple(
+        InstanceGroup(one["InstanceGroupName"], one["InstanceType"], one.get("InstanceCount", 1)) for one in groups
+    )
 
 
 @dataclass(frozen=True, slots=True)

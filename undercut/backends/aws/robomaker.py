@@ -11,11 +11,11 @@ from typing import Any
 from contract import artifacts
 from contract.host import STORE
 from undercut.backends.aws.batch import WORKER
-from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource
+from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, LogSource
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
-from undercut.backends.aws.sagemaker import SageMakerLauncher, request
-from undercut.backends.aws.session import CloudError, CloudSession
+from undercut.backends.aws.sagemaker import SageMakerLauncher
+from undercut.backends.aws.session import CloudError
 from undercut.backends.aws.settings import LauncherName
 
 ENDPOINT = "AWS_ENDPOINT_URL_ROBOMAKER"
@@ -30,7 +30,7 @@ _REFUSALS = (
 )
 
 
-class RoboMakerLauncher:
+class RoboMakerLauncher(SageMakerLauncher):
     """A training job of one machine and simulation jobs, each with a Kinesis Video stream of its own as in the
     guidance."""
 
@@ -39,14 +39,10 @@ class RoboMakerLauncher:
         works=("train",), spot=False, simulators=(1, 20), needs=("subnets", "security_groups"), longest_s=14 * 24 * 3600
     )
 
-    def __init__(self, session: CloudSession) -> None:
-        self._session, self._trainer = session, SageMakerLauncher(session)
-
     def launch(self, record: JobRecord, resources: Resources, images: Images) -> JobRecord:
         plan = record.plan
         application = self._asked("CreateSimulationApplication", **application_of(plan, images))
-        made = request(plan, resources, images.trainer, rollouts="redis")
-        self._session.call("sagemaker", "CreateTrainingJob", **made)
+        self._trained(record, resources, images, rollouts="redis")
         try:
             for number in range(plan.groups[-1].count):
                 stream = stream_name(plan, number)
@@ -66,12 +62,9 @@ class RoboMakerLauncher:
             raise
         return record.changed(launched=True)
 
-    def state(self, record: JobRecord) -> JobState:
-        return self._trainer.state(record)
-
     def stop(self, record: JobRecord) -> None:
         """Also what the jobs were made with: streams and the simulation application."""
-        self._trainer.stop(record)
+        super().stop(record)
         for job in record.others:
             told = self._asked("DescribeSimulationJob", job=job, absent=ABSENT)
             if told and told["status"] not in _OVER:
@@ -92,7 +85,7 @@ class RoboMakerLauncher:
 
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         ids = [arn.rpartition("/")[2] for arn in record.others]
-        return [*self._trainer.logs(record), *(LogSource(LOG_GROUP, f"{one}/", f"simulator {one}") for one in ids)]
+        return [*super().logs(record), *(LogSource(LOG_GROUP, f"{one}/", f"simulator {one}") for one in ids)]
 
     def _asked(self, operation: str, *, absent: tuple[str, ...] = (), **values: Any) -> dict[str, Any]:
         """RoboMaker's answer; CloudError that says of its end when AWS's own endpoint refuses."""

@@ -51,12 +51,20 @@ class SageMakerLauncher:
         self._session = session
 
     def launch(self, record: JobRecord, resources: Resources, images: Images) -> JobRecord:
-        self._session.call("sagemaker", "CreateTrainingJob", **request(record.plan, resources, images.trainer))
-        return record.changed(launched=True)
+        return self._trained(record, resources, images).changed(launched=True)
+
+    def _trained(self, record: JobRecord, resources: Resources, images: Images, rollouts: str = "") -> JobRecord:
+        """Start the training job alone."""
+        made = request(record.plan, resources, images.trainer, rollouts)
+        self._session.call("sagemaker", "CreateTrainingJob", **made)
+        return record
+
+    def described(self, name: str) -> dict[str, Any]:
+        """DescribeTrainingJob's answer; {} when AWS knows none of that name."""
+        return self._session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=name, absent=ABSENT)
 
     def state(self, record: JobRecord) -> JobState:
-        description = self._session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=record.job, absent=ABSENT)
-        return state_of(description)
+        return state_of(self.described(record.job))
 
     def stop(self, record: JobRecord) -> None:
         self._session.call("sagemaker", "StopTrainingJob", TrainingJobName=record.job, absent=(*ABSENT, *ENDED))

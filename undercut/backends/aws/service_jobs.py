@@ -11,8 +11,7 @@ from undercut.backends.aws import resources as account
 from undercut.backends.aws.jobs import TAG, Capabilities, Images, JobRecord, JobState, LogSource, Phase
 from undercut.backends.aws.plan import JobPlan
 from undercut.backends.aws.resources import Resources
-from undercut.backends.aws.sagemaker import ABSENT, LOG_GROUP, longest_s, request
-from undercut.backends.aws.session import CloudSession
+from undercut.backends.aws.sagemaker import LOG_GROUP, SageMakerLauncher, longest_s, request
 from undercut.backends.aws.settings import LauncherName
 
 KIND = "SAGEMAKER_TRAINING"
@@ -28,14 +27,11 @@ _WAITS = ("SUBMITTED", "PENDING", "RUNNABLE")
 _BILLED, _RAN = "BillableTimeInSeconds", "TrainingTimeInSeconds"
 
 
-class QueueLauncher:
+class QueueLauncher(SageMakerLauncher):
     """One service job. Each of its tries is a training job of its own, which goes on with the run in the bucket."""
 
     name: LauncherName = "queue"
     can = Capabilities(works=("train", "evaluate", "race"), spot=True, simulators=(0, 20), needs=("training_queue",))
-
-    def __init__(self, session: CloudSession) -> None:
-        self._session = session
 
     def launch(self, record: JobRecord, resources: Resources, images: Images) -> JobRecord:
         made = submission_of(record.plan, resources, images.trainer)
@@ -51,7 +47,7 @@ class QueueLauncher:
         tries = self._tries(told)
         description: dict[str, Any] = {}
         if tries and status not in _WAITS:
-            described = [self._described(name) for name in tries]
+            described = [self.described(name) for name in tries]
             description = {**next((one for one in reversed(described) if one), {})}
             for key in (_BILLED, _RAN):
                 seconds = [one[key] for one in described if one.get(key) is not None]
@@ -69,9 +65,6 @@ class QueueLauncher:
         if told and _PHASES.get(str(told["status"])) not in ("done", "failed"):
             why = "stopped by undercut"
             self._session.call("batch", "TerminateServiceJob", jobId=str(told["jobId"]), reason=why, absent=_GONE)
-
-    def tidy(self, record: JobRecord) -> None:
-        """A service job leaves nothing beside its record."""
 
     def logs(self, record: JobRecord) -> Sequence[LogSource]:
         return [LogSource(LOG_GROUP, f"{name}/") for name in self._tries(self._told(record))]
@@ -94,9 +87,6 @@ class QueueLauncher:
         attempts = [*told.get("attempts", []), *([latest] if latest else [])]
         arns = [str(one["serviceResourceId"]["value"]) for one in attempts if one.get("serviceResourceId")]
         return list(dict.fromkeys(arn.rpartition("/")[2] for arn in arns))
-
-    def _described(self, name: str) -> dict[str, Any]:
-        return self._session.call("sagemaker", "DescribeTrainingJob", TrainingJobName=name, absent=ABSENT)
 
 
 _GONE = ("not found", "does not exist", "ResourceNotFound")
