@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from contract.config import RunConfig, is_run_name
 from contract.errors import InputError, InputWarning
-from contract.fields import broken_rule, read_text, read_value
+from contract.fields import Strict, broken_rule, read_text, read_value
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import ModelMetadata
 from contract.yamlfile import place_of, read_nested
@@ -30,10 +30,8 @@ MAX_TRIALS = 9_999
 _NAME_RULE = "letters, digits, '.', '_' and '-', starting with a letter or digit, at most 59 of them"
 
 
-class Range(BaseModel):
+class Range(Strict):
     """Numbers from `low` to `high`, both included."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     low: float
     high: float
@@ -51,10 +49,8 @@ Searched = Annotated[
 ]
 
 
-class RacerPaths(BaseModel):
+class RacerPaths(Strict):
     """Paths of a racer's files, from the sweep file's own folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     reward: str | None = None
     metadata: str | None = None
@@ -62,10 +58,8 @@ class RacerPaths(BaseModel):
     preset: str | None = None
 
 
-class SweepFile(BaseModel):
+class SweepFile(Strict):
     """The file's keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(default="", description="trials are the runs NAME-0001 and so on; empty: the file's name")
     trials: int = Field(

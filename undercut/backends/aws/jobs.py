@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import TypeAdapter
 
 from contract.errors import InputError
-from contract.fields import broken_rule
+from contract.fields import Strict, parse_json, text_of, validated
 from contract.stores.local import LocalStore
 from undercut.backends.aws.plan import JobPlan, Work
 from undercut.backends.aws.resources import Resources
@@ -63,10 +63,8 @@ class Images:
     simapp: str = ""
 
 
-class JobRecord(BaseModel):
+class JobRecord(Strict):
     """One job, written before it is launched: whatever happens then, it can be found, stopped and paid for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     plan: JobPlan
     bucket: str
@@ -92,17 +90,18 @@ class JobRecord(BaseModel):
         return self.model_copy(update=values).save()
 
 
+_RECORD = TypeAdapter(JobRecord)
+
+
 def records() -> list[JobRecord]:
     """Of this working directory, newest first; InputError for a file that is none."""
-    store, found = LocalStore(Path()), []
-    for key in store.list(FOLDER):
-        if key.endswith(".json"):
-            try:
-                found.append(JobRecord.model_validate_json(store.get(key)))
-            except ValidationError as error:
-                broken = broken_rule(error)
-                fix = "delete the file, if the job is over: `undercut cloud status` asks AWS as well"
-                raise InputError(f"{key}: {'.'.join(broken.key)}", broken.value, broken.rule, fix) from None
+    store = LocalStore(Path())
+    fix = "delete the file, if the job is over: `undercut cloud status` asks AWS as well"
+    found = [
+        validated(_RECORD, parse_json(text_of(store.get(key), key), key, fix), key, fix)
+        for key in store.list(FOLDER)
+        if key.endswith(".json")
+    ]
     return sorted(found, key=lambda record: record.created_s, reverse=True)
 
 

@@ -5,16 +5,15 @@ order, one by one. Credentials are boto3's own (AWS_PROFILE, a role, ...), and s
 """
 
 import os
-import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from contract.errors import InputError
-from contract.fields import broken_rule, read_text
+from contract.fields import Strict, broken_rule, read_text
 from contract.host import CLOUD_PREFIX, switch
 from contract.yamlfile import UNREADABLE
 
@@ -27,10 +26,8 @@ S3Name = Annotated[str, Field(pattern=_S3_NAME)]
 InstanceType = Annotated[str, Field(pattern=_INSTANCE)]
 
 
-class CloudSettings(BaseModel):
+class CloudSettings(Strict):
     """Where and with what a job runs. What is empty comes from the stack's outputs, else from AWS's own settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     region: str = Field(default="", pattern=r"^$|^[a-z]{2}(-[a-z]+)+-\d$", description="empty: AWS_REGION or profile")
     fallback_regions: tuple[str, ...] = Field(default=(), description="where capacity is looked for after `region`")
@@ -119,8 +116,7 @@ def _plain(name: str, text: str) -> Any:
     kind = field.annotation if field else str
     if kind is bool:
         return switch(name, text)
-    kinds = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    if any(get_origin(one) is tuple for one in kinds):
+    if get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
 
