@@ -12,6 +12,7 @@ from contract.host import S3Address
 from undercut.backends.aws import notebook
 from undercut.backends.aws.cost import prices
 from undercut.backends.aws.needs import function_arn
+from undercut.backends.aws.resources import stack_of, stack_outputs
 from undercut.backends.aws.session import CloudError, CloudSession, wait_for
 from undercut.backends.aws.settings import CloudSettings
 from undercut.backends.aws.template import TEMPLATE, planned, read_template, template
@@ -34,12 +35,12 @@ def up(
     that is not ours, CloudError with AWS's first reason when it cannot be made.
     """
     chosen = None if parts is None else {choice(part, "--with", PARTS) for part in parts}
-    stack = _stack(session)
+    stack = stack_of(session)
     if stack is not None:
         _check_owner(stack, session)
         if stack["StackStatus"].endswith("IN_PROGRESS") and not plan:  # an earlier command was interrupted
             _settled(session, ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"), pause_s, stack["StackId"])
-            stack = _stack(session)
+            stack = stack_of(session)
     parameters = _parameters(session, settings, stack, chosen)
     if plan:
         return _plan(session, stack, parameters)
@@ -67,7 +68,7 @@ def up(
 
 def down(session: CloudSession, settings: CloudSettings, delete_data: bool, pause_s: float = 5.0) -> list[str]:
     """Delete what `up` made; a bucket with data only with `delete_data`. Twice is fine."""
-    stack = _stack(session)
+    stack = stack_of(session)
     lines = []
     if stack is None:
         lines.append(f"there is no stack {settings.stack} in {session.region}")
@@ -92,13 +93,6 @@ def down(session: CloudSession, settings: CloudSettings, delete_data: bool, paus
 
 
 # --- the stack -------------------------------------------------------------------------------------------------------
-
-
-def _stack(session: CloudSession, name: str = "") -> dict[str, Any] | None:
-    name = name or session.settings.stack
-    answer = session.call("cloudformation", "DescribeStacks", StackName=name, absent=_GONE)
-    found: list[dict[str, Any]] = answer.get("Stacks", [])
-    return found[0] if found else None
 
 
 def _check_owner(stack: dict[str, Any], session: CloudSession) -> None:
@@ -194,7 +188,7 @@ def _settled(session: CloudSession, good: tuple[str, ...], pause_s: float, name:
     stack's ID, by which it is known also when it is deleted."""
 
     def finished() -> str | None:
-        stack = _stack(session, name)
+        stack = stack_of(session, name)
         status = stack["StackStatus"] if stack else "DELETE_COMPLETE"
         return None if status.endswith("IN_PROGRESS") else str(status)
 
@@ -218,8 +212,7 @@ def _reason(session: CloudSession, name: str) -> str:
 
 
 def _outputs(session: CloudSession) -> list[str]:
-    stack = _stack(session) or {}
-    return [f"  {one['OutputKey']:20s}{one['OutputValue']}" for one in stack.get("Outputs", [])]
+    return [f"  {key:20s}{value}" for key, value in stack_outputs(session).items()]
 
 
 # --- the bucket ------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What a job stands on in the account, by the stack's outputs and the settings that go before them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from contract.errors import InputError
 from contract.host import S3Address
@@ -41,13 +42,18 @@ class Resources:
         return "/".join(part for part in (self.prefix, RUNS_PREFIX.rstrip("/"), run) if part)
 
 
+def stack_of(session: CloudSession, name: str = "") -> dict[str, Any] | None:
+    """What CloudFormation says of the stack of that name or id, by default the settings'; None where there is none."""
+    name = name or session.settings.stack
+    answer = session.call("cloudformation", "DescribeStacks", StackName=name, absent=("does not exist",))
+    found: list[dict[str, Any]] = answer.get("Stacks", [])
+    return found[0] if found else None
+
+
 def stack_outputs(session: CloudSession) -> dict[str, str]:
     """The stack's outputs; {} when there is no stack of that name."""
-    answer = session.call(
-        "cloudformation", "DescribeStacks", StackName=session.settings.stack, absent=("does not exist",)
-    )
-    stacks = answer.get("Stacks", [])
-    return {one["OutputKey"]: one["OutputValue"] for one in stacks[0].get("Outputs", [])} if stacks else {}
+    stack = stack_of(session) or {}
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
 def find(session: CloudSession) -> Resources:
