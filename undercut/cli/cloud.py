@@ -87,10 +87,11 @@ def down(
 
 @app.command()
 def train(
+    context: typer.Context,
     run: Name,
     launcher: LauncherOption = None,
     instance_type: TypeOption = None,
-    fallback: FallbackOption = None,
+    fallback_instance_types: FallbackOption = None,
     simulators: SimulatorsOption = None,
     simulator_type: SimulatorTypeOption = None,
     workers: WorkersOption = None,
@@ -105,20 +106,7 @@ def train(
 
     Everything else that a job needs comes from cloud.yaml and UNDERCUT_CLOUD_ variables.
     """
-    values = {
-        "launcher": launcher,
-        "instance_type": instance_type,
-        "fallback_instance_types": tuple(fallback) if fallback else None,
-        "simulators": simulators,
-        "simulator_type": simulator_type,
-        "workers": workers,
-        "spot": spot,
-        "max_runtime_minutes": max_runtime_minutes,
-        "max_cost": max_cost,
-        "region": region,
-        "stack": stack,
-    }
-    train_run(run, CloudSettings.load(values), detach)
+    train_run(run, _settings(context), detach)
 
 
 def train_run(name: str, settings: CloudSettings, detach: bool = False) -> None:
@@ -148,7 +136,7 @@ def evaluate(
     """Evaluate a run in AWS; further options are those of `undercut evaluate`."""
     from undercut.backends.aws import launching
 
-    settings = _one_machine(instance_type, max_cost, region, stack)
+    settings = _settings(context, simulators=0)  # a job that only drives has no machines beside it
     launching.run(settings, "evaluate", [run], _passed_on(context), _say, detach)
 
 
@@ -167,16 +155,15 @@ def race(
 
     names = list(takewhile(lambda name: not name.startswith("-"), runs))
     rest = runs[len(names) :]
-    settings = _one_machine(instance_type, max_cost, region, stack)
+    settings = _settings(context, simulators=0)
     launching.run(settings, "race", names, [*rest, *_passed_on(context)], _say, detach)
 
 
-def _one_machine(
-    instance_type: str | None, max_cost: float | None, region: str | None, stack: str | None
-) -> CloudSettings:
-    """Settings of a job that only drives: no machines beside it."""
-    values = {"instance_type": instance_type, "max_cost": max_cost, "region": region, "stack": stack}
-    return CloudSettings.load({**values, "simulators": 0})
+def _settings(context: typer.Context, **fixed: int) -> CloudSettings:
+    """By the command's options that are settings; an empty list is one that was not given."""
+    given = {name: value for name, value in context.params.items() if name in CloudSettings.model_fields}
+    lists = {name: tuple(value) or None for name, value in given.items() if isinstance(value, list | tuple)}
+    return CloudSettings.load({**given, **lists, **fixed})
 
 
 def _passed_on(context: typer.Context) -> list[str]:
