@@ -14,8 +14,8 @@ from tests.unit.test_sweep import Stand
 from tests.unit.test_sweep_shards import TEXT, folder, racers_sweep
 from undercut.backends.compose import sweeping
 from undercut.backends.compose.engine import Stack, StackError
-from undercut.backends.compose.sweeping import fetch, job_file, start, sweep_in_stack
-from undercut.backends.compose.training import Trainer
+from undercut.backends.compose.sweeping import fetch, job_of, start, sweep_in_stack
+from undercut.backends.compose.training import Trainer, job_file
 from undercut.sweep.shards import WHOLE
 from undercut.sweep.spec import Sweep
 from undercut.sweep.storage import Studies
@@ -27,7 +27,7 @@ ENDED = {**STATE, "Running": False}
 
 def test_a_container_sees_the_sweeps_files_alone(folder: Path) -> None:
     (folder / "sweeps/s/files/sweeps").mkdir(parents=True)
-    with job_file("s", "files/sweeps/s.yaml", 2, 3) as path:
+    with job_file("sweep", *job_of("s", "files/sweeps/s.yaml", 2, 3)) as path:
         services = json.loads(path.read_text())["services"]
     assert list(services) == ["sweep"] and not path.exists()
     assert services["sweep"]["command"] == [
@@ -36,8 +36,7 @@ def test_a_container_sees_the_sweeps_files_alone(folder: Path) -> None:
     (mounted,) = services["sweep"]["volumes"]
     assert mounted["read_only"] and mounted["source"] == str(folder / "sweeps/s/files")
     assert mounted["target"] == "/work/files/s" and not mounted["bind"]["create_host_path"]
-    with job_file("s", "files/sweeps/s.yaml", 1, 0) as path:
-        command = json.loads(path.read_text())["services"]["sweep"]["command"]
+    command, _ = job_of("s", "files/sweeps/s.yaml", 1, 0)
     assert "--workers" not in command, "without simulators its trials drive themselves"
 
 

@@ -252,7 +252,7 @@ def test_files_named_by_path_come_along_under_the_same_name(tmp_path: Path, monk
     found = mounts(["mine.npy", str(absolute), "paddock", "switchback", "", "../" + tmp_path.name + "/mine.npy"])
     assert [it["target"] for it in found] == ["/work/mine.npy", str(absolute), f"/{tmp_path.name}/mine.npy"]
     assert all(it["source"] == str(absolute) and it["read_only"] for it in found)
-    with job_file("mine", ["--video-every", "5"], ["mine.npy"]) as path:
+    with job_file("trainer", ["train", "mine", "--video-every", "5"], mounts(["mine.npy"])) as path:
         trainer = json.loads(path.read_text())["services"]["trainer"]
     assert trainer["command"] == ["train", "mine", "--video-every", "5"] and len(trainer["volumes"]) == 1
     assert not path.exists()

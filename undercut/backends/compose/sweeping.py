@@ -1,17 +1,14 @@
 """A sweep in the stack's containers: one container has its trials, side by side, simulators may drive for all of them,
 and runs and journal are in the stack's store, as one shard of one."""
 
-import contextlib
-import json
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from contract.runtime import usable_cores
 from contract.stores.local import LocalStore
 from undercut.backends.backend import Say
-from undercut.backends.compose.engine import Stack, StackError, use_store
-from undercut.backends.compose.training import SWEEP, WORK, Trainer, busy, sweeping_of, training_of
+from undercut.backends.compose.engine import Stack, use_store
+from undercut.backends.compose.training import SWEEP, WORK, Trainer, job_file, mount
 from undercut.runs.workspace import workspace
 from undercut.sweep.shards import SWEEPS, WHOLE
 from undercut.sweep.spec import Sweep
@@ -22,24 +19,13 @@ GB_A_TRIAL = 4
 """Memory limit of the sweep's container, for each trial at once, unless STACK_SWEEP_LIMIT says another one."""
 
 
-@contextlib.contextmanager
-def job_file(name: str, key: str, parallel: int, scale: int) -> Iterator[Path]:
-    """A compose file for the time of one start: the sweep's file, its options, and the folder with its files here.
+def job_of(name: str, key: str, parallel: int, scale: int) -> tuple[list[str], list[dict[str, Any]]]:
+    """Command and volumes of the sweep's container: the sweep's file, its options, and the folder with its files here.
     `key` is the file's own, below the sweep's folder."""
     inside = Path("files") / name / Path(key).relative_to(FILES_PREFIX.rstrip("/"))
     options = ["--shard", str(WHOLE), "--parallel", str(parallel), *(["--workers"] if scale else [])]
-    files = {
-        "type": "bind",
-        "source": str((SWEEPS / name / FILES_PREFIX).resolve()),
-        "target": str(WORK / "files" / name),
-        "read_only": True,
-        "bind": {"create_host_path": False},
-    }
-    service = {"command": ["sweep", inside.as_posix(), *options], "volumes": [files]}
-    with tempfile.TemporaryDirectory(prefix="undercut-") as folder:
-        path = Path(folder) / "job.yaml"
-        path.write_text(json.dumps({"services": {SWEEP: service}}))
-        yield path
+    files = mount(SWEEPS / name / FILES_PREFIX, str(WORK / "files" / name))
+    return ["sweep", inside.as_posix(), *options], [files]
 
 
 def unpacked(sweep: Sweep, content: Mapping[str, bytes]) -> None:
@@ -55,31 +41,14 @@ def unpacked(sweep: Sweep, content: Mapping[str, bytes]) -> None:
 
 def start(stack: Stack, sweep: Sweep, path: Path, parallel: int, scale: int, say: Say) -> Trainer:
     """Start the sweep's container and simulators, or take up the one of this sweep that goes on already."""
-    if (training := training_of(stack)) is not None:
-        raise busy("", training[1])
-    if (running := sweeping_of(stack)) is not None:
-        if running[1] != sweep.name:
-            raise busy("the sweep ", running[1])
+    if (running := Trainer.taken_up(stack, SWEEP, sweep.name, say)) is not None:
         say(f"the sweep {sweep.name} goes on already: following it")
-        return Trainer(stack, say, running[0], SWEEP)
+        return running
     content, key = packed(sweep, path)
     unpacked(sweep, content)
     send(sweep, path, workspace(), [WHOLE])
-    settings = {
-        "STACK_SWEEP_MEMORY": f"{GB_A_TRIAL * parallel}g",
-        "STACK_WORKER_THREADS": str(max(usable_cores() // max(scale, 1), 1)),
-    }
-    with job_file(sweep.name, key, parallel, scale) as job:
-        stack.run(
-            *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
-            *("--scale", f"simapp={scale}", SWEEP, "simapp"),
-            extra=[job],
-            settings=settings,
-        )
-    container = stack.container(SWEEP)
-    if container is None:
-        raise StackError("the sweep's container is gone", fix="give the same command again")
-    return Trainer(stack, say, container, SWEEP)
+    with job_file(SWEEP, *job_of(sweep.name, key, parallel, scale)) as job:
+        return Trainer.started(stack, SWEEP, job, scale, say, {"STACK_SWEEP_MEMORY": f"{GB_A_TRIAL * parallel}g"})
 
 
 def sweep_in_stack(stack: Stack, sweep: Sweep, path: Path, parallel: int, scale: int, say: Say) -> int:

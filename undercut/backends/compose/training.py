@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ WORK = Path("/work")
 RESTART_DEADLINE_S = 120.0
 """Docker waits up to a minute before it starts a container again."""
 _POLL_S = 0.3
-SWEEP = "sweep"
-"""The service that has a sweep's trials."""
+TRAINER, SWEEP = "trainer", "sweep"
+"""The services that train a run, and a sweep's trials."""
 LOG_LINES = 1000
 """Of the end of a log, in which a service's status is looked for."""
 
@@ -99,67 +99,52 @@ def bring_pretrained(name: str, say: Say) -> None:
 # --- containers ------------------------------------------------------------------------------------------------------
 
 
+def mount(path: Path, inside: str) -> dict[str, Any]:
+    """A file or folder of this machine, which a container can read under another name."""
+    return {
+        "type": "bind",
+        "source": str(path.resolve()),
+        "target": inside,
+        "read_only": True,
+        "bind": {"create_host_path": False},
+    }
+
+
 def mounts(paths: Sequence[str]) -> list[dict[str, Any]]:
     """Files of this machine that a run or an option names by path, for the containers to find under the same name."""
     return [
-        {
-            "type": "bind",
-            "source": str(Path(path).resolve()),
-            "target": os.path.normpath(WORK / path),
-            "read_only": True,
-            "bind": {"create_host_path": False},
-        }
+        mount(Path(path), os.path.normpath(WORK / path))
         for path in dict.fromkeys(paths)
         if path and (Path(path).is_file() or (Path(path).is_dir() and len(Path(path).parts) > 1))
     ]
 
 
 @contextlib.contextmanager
-def job_file(name: str, options: Sequence[str], paths: Sequence[str]) -> Iterator[Path]:
-    """A compose file for the time of one start: which run to train, and the files that it needs of this machine.
-
-    `options` are those of `undercut train` that are no part of a run's config.
-    """
-    service = {"command": ["train", name, *options], "volumes": mounts(paths)}
+def job_file(service: str, command: Sequence[str], volumes: Sequence[dict[str, Any]]) -> Iterator[Path]:
+    """A compose file for the time of one start: what the service is to do, and the files that it needs of this
+    machine."""
     with tempfile.TemporaryDirectory(prefix="undercut-") as folder:
         path = Path(folder) / "job.yaml"
-        path.write_text(json.dumps({"services": {"trainer": service}}))
+        path.write_text(json.dumps({"services": {service: {"command": command, "volumes": volumes}}}))
         yield path
 
 
-def training_of(stack: Stack) -> tuple[str, str] | None:
-    """The trainer's container and its run, where it trains or is about to be started again."""
-    return _at_work(stack, "trainer")
-
-
-def sweeping_of(stack: Stack) -> tuple[str, str] | None:
-    """The sweep's container and the sweep's name, likewise: its command is `sweep files/NAME/...`."""
-    found = _at_work(stack, SWEEP)
-    return None if found is None else (found[0], Path(found[1]).parts[1])
-
-
-def _at_work(stack: Stack, service: str) -> tuple[str, str] | None:
-    """The service's container and the first argument of its command."""
+def at_work(stack: Stack, service: str) -> tuple[str, str] | None:
+    """The service's container and the name of its run or sweep, where it trains or is about to be started again: its
+    command is `train NAME ...` or `sweep files/NAME/...`."""
     container = stack.container(service)
     if container is None:
         return None
     told = container_of(container).attrs
     if not (told["State"]["Running"] or told["State"]["Restarting"]):
         return None
-    return container, str(told["Config"]["Cmd"][1])
-
-
-def busy(what: str, name: str) -> StackError:
-    """Of a stack that trains something else."""
-    return StackError(
-        f"the stack trains {what}{name!r} already, and it trains one run or sweep at a time",
-        fix="wait for it (undercut stack logs), or stop it: undercut stack stop",
-    )
+    what = str(told["Config"]["Cmd"][1])
+    return container, Path(what).parts[1] if service == SWEEP else what
 
 
 def is_training(stack: Stack, name: str) -> bool:
     """Whether this run is being trained in the stack."""
-    running = training_of(stack)
+    running = at_work(stack, TRAINER)
     return running is not None and running[1] == name
 
 
@@ -170,28 +155,48 @@ class Trainer:
     stack: Stack
     say: Say
     container: str
-    service: str = "trainer"
+    service: str = TRAINER
 
     @classmethod
     def start(cls, stack: Stack, name: str, workers: int, say: Say, options: Sequence[str] = ()) -> "Trainer":
-        """Start trainer and workers, or take up the training of this run that goes on already."""
-        running = training_of(stack)
-        if running is not None and running[1] != name:
-            raise busy("", running[1])
-        if running is None:
-            if (sweep := sweeping_of(stack)) is not None:
-                raise busy("the sweep ", sweep[1])
-            with job_file(name, options, [Run.open(name).config.pretrained]) as job:
-                stack.run(
-                    *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
-                    *("--scale", f"simapp={workers}", "trainer", "simapp"),
-                    extra=[job],
-                    settings={"STACK_WORKER_THREADS": str(max(usable_cores() // workers, 1))},
+        """Start trainer and workers, or take up the training of this run that goes on already. `options` are those of
+        `undercut train` that are no part of a run's config."""
+        if (running := cls.taken_up(stack, TRAINER, name, say)) is not None:
+            return running
+        volumes = mounts([Run.open(name).config.pretrained])
+        with job_file(TRAINER, ["train", name, *options], volumes) as job:
+            return cls.started(stack, TRAINER, job, workers, say)
+
+    @classmethod
+    def taken_up(cls, stack: Stack, service: str, name: str, say: Say) -> "Trainer | None":
+        """The service that trains this very run or sweep already. StackError when the stack trains something else."""
+        for one in (TRAINER, SWEEP):
+            running = at_work(stack, one)
+            if running is not None and (one, running[1]) != (service, name):
+                what = f"{'the sweep ' if one == SWEEP else ''}{running[1]!r}"
+                raise StackError(
+                    f"the stack trains {what} already, and it trains one run or sweep at a time",
+                    fix="wait for it (undercut stack logs), or stop it: undercut stack stop",
                 )
-        container = stack.container("trainer")
+            if running is not None:
+                return cls(stack, say, running[0], service)
+        return None
+
+    @classmethod
+    def started(
+        cls, stack: Stack, service: str, job: Path, workers: int, say: Say, settings: Mapping[str, str] | None = None
+    ) -> "Trainer":
+        """The service's new container, by the job's file, with so many simulators."""
+        stack.run(
+            *("up", "--detach", "--no-build", "--force-recreate", "--no-deps"),
+            *("--scale", f"simapp={workers}", service, "simapp"),
+            extra=[job],
+            settings={**(settings or {}), "STACK_WORKER_THREADS": str(max(usable_cores() // max(workers, 1), 1))},
+        )
+        container = stack.container(service)
         if container is None:
-            raise StackError("the trainer's container is gone", fix="give the same command again")
-        return cls(stack, say, container)
+            raise StackError(f"the container of the {service} is gone", fix="give the same command again")
+        return cls(stack, say, container, service)
 
     def follow(self) -> int:
         """Show its log until it ends, also across restarts; returns the training's exit code.
@@ -251,7 +256,7 @@ class Trainer:
 def train(stack: Stack, name: str, workers: int, say: Say, options: Sequence[str] = ()) -> int:
     """Train the run, which lies in the store, to its end; returns the exit code. Its files are then here as well.
 
-    `options` are as in `job_file`.
+    `options` are as in `Trainer.start`.
     """
     bring_pretrained(name, say)
     trainer = Trainer.start(stack, name, workers, say, options)
