@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.fft import next_fast_len
 
 from contract.errors import InputError
@@ -45,7 +46,7 @@ def decoded(content: bytes) -> tuple[Any, list[UInt8Array]]:
 
 def reads(frame: UInt8Array, text: str, size_px: int, bold: bool = False) -> bool:
     """Whether the text stands somewhere in the frame in white or grey letters, by normalised correlation."""
-    mask = text_mask(text, size_px, bold).astype(float)
+    mask = np.asarray(text_mask(text, size_px, bold), float)
     (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
     mask = mask[top : bottom + 1, left : right + 1]
     grey = frame.astype(float).mean(axis=2)
@@ -140,8 +141,9 @@ def test_names_of_any_length_and_script_fit() -> None:
     assert frame[:24, 200:].max() > 0  # the clock is not covered
     assert text_width(shortened("W" * 400, 17, True, 200), 17, True) <= 200
     assert shortened("short", 17, True, 200) == "short"
-    write(frame, "cut off at the rim", 300, 230, 17, (255, 255, 255))
-    write(frame, "nowhere", -900, -900, 17, (255, 255, 255))
+    picture = Image.fromarray(frame)
+    write(picture, "cut off at the rim", 300, 230, 17, (255, 255, 255))
+    write(picture, "nowhere", -900, -900, 17, (255, 255, 255))
 
 
 @pytest.mark.parametrize(

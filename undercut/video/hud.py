@@ -1,5 +1,6 @@
 """What videos tell in words and bars: who drives, lap, time, speed, resets, penalties, and what just happened."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,11 +9,11 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from contract.state import EpisodeStatus, FloatArray, UInt8Array
+from contract.state import EpisodeStatus, UInt8Array
 from contract.vehicle import MAX_SPEED_MPS, MAX_STEERING_RAD
 from undercut.video.footage import Moment
 
-# --- Text and panels over video frames, from glyphs that are drawn once -----------------------------------------------
+# --- Text and panels over video frames ------------------------------------------------------------------------------
 
 Rgb = tuple[int, int, int]
 _FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -24,33 +25,18 @@ def _font(size_px: int, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(_FONTS / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"), size_px)
 
 
-@lru_cache(4096)
-def _glyph(letter: str, size_px: int, bold: bool) -> tuple[UInt8Array, int]:
-    """A letter's coverage (height, width) on a line of text, and how far the next letter stands from it."""
-    font = _font(size_px, bold)
-    ascent, descent = font.getmetrics()
-    advance = max(round(font.getlength(letter)), 1)
-    picture = Image.new("L", (advance + 2, ascent + descent))
-    ImageDraw.Draw(picture).text((0, 0), letter, fill=255, font=font)
-    return np.asarray(picture), advance
-
-
 @lru_cache(1024)
-def text_mask(text: str, size_px: int, bold: bool = False) -> UInt8Array:
-    """Coverage (height, width) of a line of text, 0..255."""
-    glyphs = [_glyph(letter, size_px, bold) for letter in text if letter.isprintable()] or [_glyph(" ", size_px, bold)]
-    line = np.zeros((len(glyphs[0][0]), sum(advance for _, advance in glyphs) + 2), np.uint8)
-    at = 0
-    for mask, advance in glyphs:
-        place = line[:, at : at + mask.shape[1]]
-        np.maximum(place, mask, out=place)
-        at += advance
-    return line
+def text_mask(text: str, size_px: int, bold: bool = False) -> Image.Image:
+    """Coverage of a line of text, in grey."""
+    font, line = _font(size_px, bold), "".join(filter(str.isprintable, text)) or " "
+    picture = Image.new("L", (math.ceil(font.getlength(line)) + 2, sum(font.getmetrics())))
+    ImageDraw.Draw(picture).text((0, 0), line, fill=255, font=font)
+    return picture
 
 
 def text_width(text: str, size_px: int, bold: bool = False) -> int:
     """Pixels that a line of text takes."""
-    return int(text_mask(text, size_px, bold).shape[1])
+    return text_mask(text, size_px, bold).width
 
 
 def shortened(text: str, size_px: int, bold: bool, most_px: int) -> str:
@@ -62,23 +48,23 @@ def shortened(text: str, size_px: int, bold: bool, most_px: int) -> str:
     return text.rstrip() + "…"
 
 
-def write(frame: UInt8Array, text: str, left: int, top: int, size_px: int, rgb: Rgb, bold: bool = False) -> None:
-    """A line of text into a frame (H, W, 3); what lies outside is cut off."""
-    _blend(frame, text_mask(text, size_px, bold), left, top, np.array(rgb, np.float64))
+def write(picture: Image.Image, text: str, left: int, top: int, size_px: int, rgb: Rgb, bold: bool = False) -> None:
+    """A line of text into a picture; what lies outside is cut off."""
+    picture.paste(rgb, (left, top), text_mask(text, size_px, bold))
 
 
 @lru_cache(64)
-def _panel(width: int, height: int, corner_px: int, alpha: float) -> UInt8Array:
+def _panel(width: int, height: int, corner_px: int, alpha: float) -> Image.Image:
     """Coverage of a rounded rectangle."""
     fine = 4
     picture = Image.new("L", (width * fine, height * fine))
     box = (0, 0, width * fine - 1, height * fine - 1)
     ImageDraw.Draw(picture).rounded_rectangle(box, corner_px * fine, fill=round(255 * alpha))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
+    return picture.resize((width, height), Image.Resampling.BOX)
 
 
 def panel(
-    frame: UInt8Array,
+    picture: Image.Image,
     left: int,
     top: int,
     width: int,
@@ -87,18 +73,8 @@ def panel(
     alpha: float = 0.62,
     corner_px: int = 6,
 ) -> None:
-    """A translucent rounded rectangle into a frame (H, W, 3)."""
-    _blend(frame, _panel(width, height, corner_px, alpha), left, top, np.array(rgb, np.float64))
-
-
-def _blend(frame: UInt8Array, mask: UInt8Array, left: int, top: int, rgb: FloatArray) -> None:
-    """Mix a colour into a frame (H, W, 3) by a mask's coverage 0..255, its upper left corner at (left, top)."""
-    first_row, first_column = max(-top, 0), max(-left, 0)
-    covered = mask[first_row : max(frame.shape[0] - top, 0), first_column : max(frame.shape[1] - left, 0)]
-    rows, columns = top + first_row, left + first_column
-    below = frame[rows : rows + covered.shape[0], columns : columns + covered.shape[1]]
-    share = covered[:, :, None] / 255.0
-    below[:] = below + (rgb - below) * share + 0.5
+    """A translucent rounded rectangle into a picture."""
+    picture.paste(rgb, (left, top), _panel(width, height, corner_px, alpha))
 
 
 # --- What videos tell in words and bars -------------------------------------------------------------------------------
@@ -124,59 +100,61 @@ class Hud:
 
     def draw(self, frame: UInt8Array, moment: Moment) -> None:
         """Draw over a frame (H, W, 3), in proportion to its width."""
-        self._who(frame)
-        self._when(frame, moment)
-        self._how(frame, moment)
+        picture = Image.fromarray(frame)
+        self._who(picture)
+        self._when(picture, moment)
+        self._how(picture, moment)
         if moment.banner:
-            _banner(frame, moment.banner)
+            _banner(picture, moment.banner)
+        frame[:] = np.asarray(picture)
 
-    def _who(self, frame: UInt8Array) -> None:
-        px = _Scale(frame)
+    def _who(self, picture: Image.Image) -> None:
+        px = _Scale(picture)
         most = px(330)
         title = shortened(self.title, px(17), True, most)
         subtitle = shortened(self.subtitle, px(12), False, most)
         width = max(text_width(title, px(17), True), text_width(subtitle, px(12))) + px(20)
-        panel(frame, px(8), px(8), width, px(44 if subtitle else 30))
-        write(frame, title, px(18), px(11), px(17), _WHITE, bold=True)
+        panel(picture, px(8), px(8), width, px(44 if subtitle else 30))
+        write(picture, title, px(18), px(11), px(17), _WHITE, bold=True)
         if subtitle:
-            write(frame, subtitle, px(18), px(33), px(12), _SOFT)
+            write(picture, subtitle, px(18), px(33), px(12), _SOFT)
 
-    def _when(self, frame: UInt8Array, moment: Moment) -> None:
-        px = _Scale(frame)
+    def _when(self, picture: Image.Image, moment: Moment) -> None:
+        px = _Scale(picture)
         time = clock(moment.time_s)
         lap = f"Lap {moment.lap}/{moment.laps}"
         if moment.place:
             lap += f"   P{moment.place}/{self.racers}"
         width = max(text_width(time, px(21), True), text_width(lap, px(12))) + px(20)
-        left = frame.shape[1] - width - px(8)
-        panel(frame, left, px(8), width, px(44))
-        right = frame.shape[1] - px(17)
-        write(frame, time, right - text_width(time, px(21), True), px(9), px(21), _WHITE, bold=True)
-        write(frame, lap, right - text_width(lap, px(12)), px(34), px(12), _SOFT)
+        left = picture.width - width - px(8)
+        panel(picture, left, px(8), width, px(44))
+        right = picture.width - px(17)
+        write(picture, time, right - text_width(time, px(21), True), px(9), px(21), _WHITE, bold=True)
+        write(picture, lap, right - text_width(lap, px(12)), px(34), px(12), _SOFT)
 
-    def _how(self, frame: UInt8Array, moment: Moment) -> None:
-        px = _Scale(frame)
-        top = frame.shape[0] - px(50)
-        panel(frame, px(8), top, px(384), px(42))
-        write(frame, f"{moment.speed_mps:.2f}", px(18), top + px(4), px(18), _WHITE, bold=True)
-        write(frame, "m/s", px(64), top + px(9), px(12), _SOFT)
-        _bar(frame, px(18), top + px(30), px(72), 0.0, moment.speed_mps / MAX_SPEED_MPS, _SPEED)
-        write(frame, "steering", px(112), top + px(9), px(12), _SOFT)
+    def _how(self, picture: Image.Image, moment: Moment) -> None:
+        px = _Scale(picture)
+        top = picture.height - px(50)
+        panel(picture, px(8), top, px(384), px(42))
+        write(picture, f"{moment.speed_mps:.2f}", px(18), top + px(4), px(18), _WHITE, bold=True)
+        write(picture, "m/s", px(64), top + px(9), px(12), _SOFT)
+        _bar(picture, px(18), top + px(30), px(72), 0.0, moment.speed_mps / MAX_SPEED_MPS, _SPEED)
+        write(picture, "steering", px(112), top + px(9), px(12), _SOFT)
         turn = 0.5 - 0.5 * moment.steering_rad / MAX_STEERING_RAD
-        _bar(frame, px(106), top + px(30), px(72), min(turn, 0.5), max(turn, 0.5), _SPEED)
-        write(frame, f"{moment.progress_pct:.0f} %", px(196), top + px(6), px(15), _WHITE, bold=True)
-        _bar(frame, px(196), top + px(30), px(72), 0.0, moment.progress_pct / 100.0, _DONE)
+        _bar(picture, px(106), top + px(30), px(72), min(turn, 0.5), max(turn, 0.5), _SPEED)
+        write(picture, f"{moment.progress_pct:.0f} %", px(196), top + px(6), px(15), _WHITE, bold=True)
+        _bar(picture, px(196), top + px(30), px(72), 0.0, moment.progress_pct / 100.0, _DONE)
         resets = f"{moment.resets} resets" if moment.resets != 1 else "1 reset"
-        write(frame, resets, px(288), top + px(6), px(13), _WHITE if moment.resets else _SOFT, bold=moment.resets > 0)
+        write(picture, resets, px(288), top + px(6), px(13), _WHITE if moment.resets else _SOFT, bold=moment.resets > 0)
         penalty = f"+{moment.penalty_s:.1f} s penalty"
-        write(frame, penalty, px(288), top + px(23), px(12), _WHITE if moment.penalty_s else _SOFT)
+        write(picture, penalty, px(288), top + px(23), px(12), _WHITE if moment.penalty_s else _SOFT)
 
 
 class _Scale:
     """Pixels of a picture 640 wide -> pixels of this one."""
 
-    def __init__(self, frame: UInt8Array) -> None:
-        self._scale = float(frame.shape[1] / 640.0)
+    def __init__(self, picture: Image.Image) -> None:
+        self._scale = float(picture.width / 640.0)
 
     def __call__(self, pixels: float) -> int:
         return max(round(pixels * self._scale), 1)
@@ -188,20 +166,20 @@ def clock(time_s: float) -> str:
     return f"{thousandths // 60000}:{thousandths // 1000 % 60:02d}.{thousandths % 1000:03d}"
 
 
-def _bar(frame: UInt8Array, left: int, top: int, width: int, first: float, last: float, rgb: Rgb) -> None:
+def _bar(picture: Image.Image, left: int, top: int, width: int, first: float, last: float, rgb: Rgb) -> None:
     """A bar that is filled between two shares of its width."""
-    high = max(round(5 * frame.shape[1] / 640.0), 2)
-    frame[top : top + high, left : left + width] = _BAR
+    high = max(round(5 * picture.width / 640.0), 2)
+    picture.paste(_BAR, (left, top, left + width, top + high))
     begin, end = (left + round(width * min(max(share, 0.0), 1.0)) for share in (first, last))
-    frame[top : top + high, begin : max(end, begin + 2)] = rgb
+    picture.paste(rgb, (begin, top, max(end, begin + 2), top + high))
 
 
-def _banner(frame: UInt8Array, text: str) -> None:
-    px = _Scale(frame)
+def _banner(picture: Image.Image, text: str) -> None:
+    px = _Scale(picture)
     rgb = _ALERT
     if text.startswith(EpisodeStatus.lap_complete.title):
         rgb = _FINE
     width = text_width(text, px(22), True) + px(36)
-    left, top = (frame.shape[1] - width) // 2, px(72)
-    panel(frame, left, top, width, px(40), rgb, 0.88, px(8))
-    write(frame, text, left + px(18), top + px(6), px(22), _WHITE, bold=True)
+    left, top = (picture.width - width) // 2, px(72)
+    panel(picture, left, top, width, px(40), rgb, 0.88, px(8))
+    write(picture, text, left + px(18), top + px(6), px(22), _WHITE, bold=True)
