@@ -6,9 +6,10 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from undercut.analysis.log import Episode, Kind, RunLog, rows_of, same_length
 
 # --- Which known track some traces were driven on, and which way round ------------------------------------------------
 
+_T = TypeVar("_T")
 _SAMPLES = 2000
 _NEAR_THE_ROAD = 0.95
 
@@ -134,8 +136,9 @@ class _LogReader:
 
     def read(self) -> RunLog:
         """Everything; never fails on what a file says."""
-        config = self._config()
-        metadata = self._metadata()
+        config = self._told([artifacts.RUN_CONFIG], RunConfig.from_json, "track and settings are not known")
+        keys, read = [artifacts.MODEL_METADATA, "model_metadata.json"], partial(ModelMetadata.parse, strict=False)
+        metadata = self._told(keys, read, "actions are named by what the simtraces command")
         driven = Driven(self._files, logs=self._foreign)
         updates = self._updates()
         track_name = config.track if config else self._track_name(driven)
@@ -158,49 +161,31 @@ class _LogReader:
         self._missing(log, driven.traces)
         return dataclasses.replace(log, problems=tuple(self._files.problems))
 
-    def _config(self) -> RunConfig | None:
-        found = self._files.first(artifacts.RUN_CONFIG)
+    def _told(
+        self, keys: Sequence[str], parse: Callable[[str, str], _T], otherwise: str, is_needed: bool = True
+    ) -> _T | None:
+        """What the first of the files that is there says; None where it is broken, or there is none. Either is told,
+        with what follows `otherwise`; that a file is missing, of one that a run of ours needs."""
+        found = self._files.first(*keys)
         if found is None:
-            if not self._foreign:
-                self._files.problems.append(
-                    f"{self._files.where(artifacts.RUN_CONFIG)} is missing: track and settings are not known"
-                )
+            if is_needed and not self._foreign:
+                self._files.problems.append(f"{self._files.where(keys[0])} is missing: {otherwise}")
             return None
-        try:
-            return RunConfig.from_json(found[1], self._files.where(found[0]))
-        except InputError as error:
-            self._files.note([error], "track and settings are not known")
-            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                return parse(found[1], self._files.where(found[0]))
+            except InputError as error:
+                self._files.note([error], otherwise)
+                return None
 
     def _track_name(self, driven: Driven) -> str:
-        """The track's name by a file of run parameters."""
-        found = self._files.first(artifacts.TRAINING_PARAMS, "training_params_1.yaml")
-        if found is None:
-            return next((log.track for log in driven.simulators if log.track), "")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                return str(
-                    read_training_params(found[1], self._files.where(found[0]), strict=False).values.get("track", "")
-                )
-            except InputError as error:
-                self._files.note([error], "it is passed over")
-                return ""
-
-    def _metadata(self) -> ModelMetadata | None:
-        found = self._files.first(artifacts.MODEL_METADATA, "model_metadata.json")
-        if found is None:
-            if not self._foreign:
-                where = self._files.where(artifacts.MODEL_METADATA)
-                self._files.problems.append(f"{where} is missing: actions are named by what the simtraces command")
-            return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                return ModelMetadata.parse(found[1], self._files.where(found[0]), strict=False)
-            except InputError as error:
-                self._files.note([error], "actions are named by what the simtraces command")
-                return None
+        """The track's name by a file of run parameters, else by what simulators logged."""
+        keys, read = (artifacts.TRAINING_PARAMS, "training_params_1.yaml"), partial(read_training_params, strict=False)
+        params = self._told(keys, read, "it is passed over", is_needed=False)
+        if params is not None:
+            return str(params.values.get("track", ""))
+        return next((log.track for log in driven.simulators if log.track), "")
 
     def _updates(self) -> dict[str, FloatArray]:
         """Columns by iteration: of iterations.json and diagnostics.csv, else of log lines."""
