@@ -1,5 +1,6 @@
 """Tables as the report and the live page show them: each number is worked out and explained in one place."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,9 +27,9 @@ class Table:
     rows: Sequence[Sequence[str | float]]
 
 
-def number(value: float | None, digits: int = 0) -> str:
+def number(value: float | None, digits: int = 0, unit: str = "") -> str:
     """With separators of thousands, empty where it is not known."""
-    return "" if value is None or value != value else f"{value:,.{digits}f}"
+    return "" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}{unit}"
 
 
 def gap_table(log: RunLog, gap: Gap) -> Table:

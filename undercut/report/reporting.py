@@ -20,6 +20,7 @@ from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
 from undercut.analysis.measures import iteration_table, smoothness
 from undercut.analysis.places import SECTORS, LapScale, exits
 from undercut.analysis.rescoring import UNKNOWN, Rescoring, rescore
+from undercut.analysis.tables import number
 from undercut.line.limits import found_limit, gap_values, hint, kept_limit
 from undercut.report.logs import open_logs
 from undercut.runs.packages import folder_for
@@ -125,21 +126,21 @@ def _show(log: RunLog, console: Console) -> None:
     for row in rows:
         say(
             console,
-            f"{row.iteration:4d} {row.episodes:8d} {_cell(row.steps):>7s} {_cell(row.reward, 1):>8s} "
-            f"{_cell(row.reward_deviation, 1):>7s} {_cell(row.completion_pct, 1, '%'):>8s} {row.complete:4d} "
-            f"{_cell(row.best_lap_s, 2):>6s} {_cell(row.exits):>5s} {_cell(row.check_completion_pct, 1, '%'):>10s} "
-            f"{f'{row.check_complete}/{row.checks}' if row.checks else '':>5s} {_cell(row.check_best_lap_s, 2):>6s} "
-            f"{_cell(row.entropy, 3):>7s}",
+            f"{row.iteration:4d} {row.episodes:8d} {number(row.steps):>7s} {number(row.reward, 1):>8s} "
+            f"{number(row.reward_deviation, 1):>7s} {number(row.completion_pct, 1, '%'):>8s} {row.complete:4d} "
+            f"{number(row.best_lap_s, 2):>6s} {number(row.exits):>5s} {number(row.check_completion_pct, 1, '%'):>10s} "
+            f"{f'{row.check_complete}/{row.checks}' if row.checks else '':>5s} {number(row.check_best_lap_s, 2):>6s} "
+            f"{number(row.entropy, 3):>7s}",
         )
     laps = Table("best laps", "time", "resets", "speed", "steering", "reward")
     for lap in _best(log):
         smooth = smoothness(lap.steps)
         calm = (
-            (_cell(smooth.driven_speed_mps, 2, " m/s"), _cell(smooth.steering_deg, 1, "° a step"))
+            (number(smooth.driven_speed_mps, 2, " m/s"), number(smooth.steering_deg, 1, "° a step"))
             if smooth
             else ("", "")
         )
-        laps.add_row(lap.title, f"{lap.time_s:.3f} s", str(lap.resets), *calm, _cell(lap.reward, 2))
+        laps.add_row(lap.title, f"{lap.time_s:.3f} s", str(lap.resets), *calm, number(lap.reward, 2))
     if laps.rows:
         console.print(laps)
     places = Table("sector", "waypoints", *_exit_names(), title="where cars left the road or crashed")
@@ -218,11 +219,11 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
     say(console, f"{driven} of {log.name}")
     table = Table("", "old", "new")
     table.add_row("mean reward of an episode", f"{np.mean(old):.2f}", f"{np.mean(new):.2f}")
-    table.add_row("correlation with progress", _cell(result.old.progress, 3), _cell(result.new.progress, 3))
+    table.add_row("correlation with progress", number(result.old.progress, 3), number(result.new.progress, 3))
     table.add_row(
         "correlation with lap time, below 0: fast laps earn more",
-        _cell(result.old.lap_time, 3),
-        _cell(result.new.lap_time, 3),
+        number(result.old.lap_time, 3),
+        number(result.new.lap_time, 3),
     )
     console.print(table)
     if result.rank_correlation is not None:
@@ -237,7 +238,7 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
     sectors = Table("sector", "waypoints", "old", "new", title="mean reward of a step")
     for sector, (before_, after_) in enumerate(result.by_sector.tolist()):
         waypoints = "{} to {}".format(*scale.waypoints(sector))
-        sectors.add_row(str(sector + 1), waypoints, _cell(before_, 3), _cell(after_, 3))
+        sectors.add_row(str(sector + 1), waypoints, number(before_, 3), number(after_, 3))
     console.print(sectors)
     say(console, f"largest difference of a step's reward: {result.largest_difference:.3g}; --json has every episode")
 
@@ -260,7 +261,3 @@ def _rescoring_numbers(log: RunLog, result: Rescoring, named: Sequence[str]) -> 
         ],
         "largest_difference": result.largest_difference,
     }
-
-
-def _cell(value: float | None, digits: int = 0, unit: str = "") -> str:
-    return "" if value is None or not math.isfinite(value) else f"{value:,.{digits}f}{unit}"
