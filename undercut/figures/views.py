@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import find_objects, gaussian_filter, label
 
 from contract.state import FloatArray, UInt8Array
 from undercut.figures.png import new_figure, png_of
@@ -94,17 +94,8 @@ def line_errors(mine: UInt8Array, theirs: UInt8Array) -> list[float]:
 def lines_of(row: FloatArray) -> list[float]:
     """Columns of the bright lines that are whole within one row (W,): their centroids by brightness, from the left."""
     above = np.clip(row - np.median(row) - LINE_BRIGHTER, 0.0, None)
-    found, column = [], 0
-    while column < len(above):
-        end = column
-        while end < len(above) and above[end] > 0:
-            end += 1
-        if end > column:
-            if column > 0 and end < len(above):
-                found.append(float((np.arange(column, end) + 0.5) @ above[column:end] / above[column:end].sum()))
-            column = end
-        column += 1
-    return found
+    inside = (it for (it,) in find_objects(label(above)[0]) if it.start > 0 and it.stop < len(above))
+    return [float((np.arange(it.start, it.stop) + 0.5) @ above[it] / above[it].sum()) for it in inside]
 
 
 def views_picture(mine: UInt8Array, theirs: UInt8Array, likeness: Likeness, names: Sequence[str], title: str) -> bytes:
