@@ -14,7 +14,7 @@ from contract.errors import InputError
 from contract.fields import suggestion
 from contract.metadata import ModelMetadata
 from undercut.frames.messages import PICTURE_TYPES, RESULTS, TOPICS, Message, MessageError, read
-from undercut.frames.source import Collected, Frames, name_of, spread
+from undercut.frames.source import Collected, Frames, spread
 
 METADATA = "metadata.yaml"
 STORAGES = (".db3", ".mcap")
@@ -67,17 +67,8 @@ def read_bag(path: Path, metadata: ModelMetadata, topic: str | None, every: int 
     if step > 1:
         notes.append(f"one of every {step} pictures, of {chosen.count}; --every 1 takes all")
     times = np.array(times_s) - times_s[0]
-    return Frames(
-        name=name_of(path),
-        kind="bag",
-        topic=chosen.topic,
-        observations=collected.observations(),
-        names=tuple(names),
-        times_s=times,
-        said=_matrix(own_outputs, metadata, notes),
-        delay_s=np.array(delay_s),
-        notes=(*notes, *collected.notes()),
-    )
+    said = _matrix(own_outputs, metadata, notes)
+    return collected.frames(path, "bag", names, times, notes, chosen.topic, said, np.array(delay_s))
 
 
 def _matrix(rows: list[Any], metadata: ModelMetadata, notes: list[str]) -> Any:

@@ -9,7 +9,7 @@ from PIL import Image
 from contract.errors import InputError
 from contract.metadata import ModelMetadata
 from undercut.frames.messages import MessageError, opened
-from undercut.frames.source import Collected, Frames, name_of, spread
+from undercut.frames.source import Collected, Frames, spread
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 """Of pictures, in any case."""
@@ -45,7 +45,7 @@ def read_folder(path: Path, metadata: ModelMetadata, every: int | None) -> Frame
         collected.add([picture], _NO_LIDAR, str(file))
     notes = [f"one of every {step} pictures, of {len(files)}; --every 1 takes all"] if step > 1 else []
     names = tuple(file.name for file in files[::step])
-    return _frames(path, "folder", collected, names, np.full(len(names), np.nan), notes)
+    return collected.frames(path, "folder", names, np.full(len(names), np.nan), notes)
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -88,26 +88,10 @@ def read_video(path: Path, metadata: ModelMetadata, every: int | None) -> Frames
     if not len(collected):
         raise InputError(str(path), "no frame in it", "a video with frames", "record it again")
     notes = [f"one of every {step} frames, of {number + 1}; --every 1 takes all"] if step > 1 else []
-    return _frames(path, "video", collected, tuple(names), np.array(times_s) - times_s[0], notes)
+    return collected.frames(path, "video", names, np.array(times_s) - times_s[0], notes)
 
 
 def _frame_count(duration: int | None, time_base: object, rate: float) -> int:
     """Frames of a stream that has its length in seconds alone; 0 without it, so that all are looked at."""
     seconds = float(duration * time_base) if duration and time_base else np.nan  # type: ignore[operator]
     return int(seconds * rate) if np.isfinite(seconds * rate) else 0
-
-
-def _frames(
-    path: Path, kind: str, collected: Collected, names: tuple[str, ...], times_s: np.ndarray, notes: list[str]
-) -> Frames:
-    return Frames(
-        name=name_of(path),
-        kind=kind,
-        topic="",
-        observations=collected.observations(),
-        names=names,
-        times_s=times_s,
-        said=None,
-        delay_s=np.full(len(names), np.nan),
-        notes=(*notes, *collected.notes()),
-    )

@@ -116,14 +116,26 @@ class Collected:
             yield pictures[0].crop((0, 0, width // 2, height))
             yield pictures[0].crop((width - width // 2, 0, width, height))
 
-    def observations(self) -> Observations:
-        """Of all frames."""
+    def frames(
+        self,
+        path: Path,
+        kind: str,
+        names: Sequence[str],
+        times_s: FloatArray,
+        notes: Sequence[str],
+        topic: str = "",
+        said: FloatArray | None = None,
+        delay_s: FloatArray | None = None,
+    ) -> Frames:
+        """All of them, of the source at that path; the other arguments are Frames'."""
         found: Observations = {self.metadata.camera: np.stack(self._camera)}
         if self.metadata.lidar is not None:
             found[self.metadata.lidar] = np.stack(self._lidar)
-        return found
+        delay = np.full(len(names), np.nan) if delay_s is None else delay_s
+        told = (*notes, *self._notes())
+        return Frames(name_of(path), kind, topic, found, tuple(names), times_s, said, delay, told)
 
-    def notes(self) -> Iterator[str]:
+    def _notes(self) -> Iterator[str]:
         """What was done to them."""
         if self._squeezed is not None:
             width, height = self._squeezed
