@@ -153,6 +153,11 @@ def write_file(path: Path, data: bytes) -> None:
     LocalStore(path.parent).put(path.name, data)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """A file that its owner alone can read, from its first byte on; whole or not at all."""
+    _write_whole(path, data, 0o600)
+
+
 def replace_folder(stage: Path, folder: Path) -> None:
     """Rename a finished folder to where it belongs; what was there is moved away first and deleted after."""
     if not folder.exists():
@@ -195,9 +200,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Temporary file in the same folder, synced, then renamed over the path; nothing is left behind on failure."""
-    temporary, descriptor = _open_temporary(path.parent)
+    temporary, descriptor = _open_temporary(path.parent, mode)
     try:
         try:
             view = memoryview(data)
@@ -213,11 +218,11 @@ def _write_whole(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def _open_temporary(folder: Path) -> tuple[Path, int]:
+def _open_temporary(folder: Path, mode: int) -> tuple[Path, int]:
     """A new temporary file, locked for as long as it is open: the lock tells `_sweep` that its writer lives."""
     while True:
         temporary = folder / f"{TEMPORARY}{secrets.token_hex(8)}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         lock_descriptor(descriptor)
         if os.fstat(descriptor).st_nlink:
             return temporary, descriptor

@@ -7,7 +7,6 @@ gives tokens (userIdentity.ts: userPassword), and the identity pool gives keys o
 
 import os
 import re
-import secrets
 import stat
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from pydantic import Field, TypeAdapter
 
 from contract.errors import InputError, UndercutError
 from contract.fields import parse_json, validated
+from contract.stores.local import write_private
 
 TIMEOUT_S = 20.0
 _MAX_PAGE_BYTES = 1 << 16
@@ -192,15 +192,7 @@ def keep(login: Login) -> Path:
     """Write the sign-in, readable for this user alone from its first byte on; where it is."""
     path = login_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_LOGIN.dump_json(login, by_alias=True, indent=2))
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    write_private(path, _LOGIN.dump_json(login, by_alias=True, indent=2))
     return path
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from contract.errors import UndercutError
 from contract.host import STORE
+from contract.stores.local import write_file
 from undercut.backends.compose.secrets import make_secrets, owner
 from undercut.runs.run import TRACKS
 
@@ -199,6 +200,4 @@ def set_variables(path: Path, values: Mapping[str, str]) -> None:
     names = re.compile(rf"\s*(?:{'|'.join(values)})\s*=")
     wanted = [*(line for line in lines if not names.match(line)), *(f"{key}={value}" for key, value in values.items())]
     if wanted != lines:
-        partial = path.with_name(f"{path.name}.part")
-        partial.write_text("\n".join(wanted) + "\n")
-        partial.replace(path)
+        write_file(path, ("\n".join(wanted) + "\n").encode())

@@ -1,10 +1,11 @@
 """Passwords of the Docker Compose stack: random, one file each, readable for their owner only."""
 
-import contextlib
 import hashlib
 import os
 import secrets
 from pathlib import Path
+
+from contract.stores.local import write_private
 
 CONTAINER_ID = 10001
 """User and group of the images, where the stack is run by root."""
@@ -33,12 +34,12 @@ def make_secrets(folder: Path, container_uid: int, container_gid: int) -> None:
     }
     for name, text in fresh.items():
         if not (folder / name).exists():
-            _write(folder / name, text)
+            write_private(folder / name, text.encode())
     password = (folder / "redis_password").read_text().strip()
     users = redis_users(password)
     path = folder / "redis_users"
     if not path.exists() or path.read_text() != users:
-        _write(path, users)
+        write_private(path, users.encode())
     if os.geteuid() == 0:
         for name in (*fresh, path.name):
             os.chown(folder / name, container_uid, container_gid)
@@ -53,17 +54,3 @@ def redis_users(password: str) -> str:
 def _credentials(key: str) -> str:
     secret = secrets.token_urlsafe(_RANDOM_BYTES)
     return f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n"
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and never readable for others in between."""
-    partial = path.with_name(f".tmp-{path.name}-{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            partial.unlink()
