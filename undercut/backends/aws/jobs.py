@@ -15,7 +15,7 @@ from contract.fields import Strict, parse_json, text_of, validated
 from contract.stores.local import LocalStore
 from undercut.backends.aws.plan import JobPlan, Work
 from undercut.backends.aws.resources import Resources
-from undercut.backends.aws.settings import CloudSettings, LauncherName
+from undercut.backends.aws.settings import LauncherName
 
 FOLDER = "cloud/"
 """Of the working directory: one JSON for each job."""
@@ -192,9 +192,3 @@ def check(plan: JobPlan, can: Capabilities, resources: Resources) -> None:
             if need not in ("subnets", "security_groups"):
                 rule = f"{who} needs it"
             raise InputError(need, "", rule, f"give {need} in cloud.yaml, or take --launcher sagemaker")
-
-
-def settings_problem(settings: CloudSettings, minutes: float) -> InputError:
-    """Of a job that its limit of cost leaves no time."""
-    rule = f"the limit leaves {minutes:.1f} minutes, and a job takes about 5 to start and has to finish an iteration"
-    return InputError("--max-cost", settings.max_cost, rule, "allow more, or take a smaller --instance-type or --spot")

@@ -18,7 +18,7 @@ from contract.protocols import Place
 from trainer.checkpoints import Checkpoints
 from undercut.backends.aws import cost, follow, needs, resources
 from undercut.backends.aws.images import images_of
-from undercut.backends.aws.jobs import Images, JobRecord, Launcher, check, job_name, settings_problem
+from undercut.backends.aws.jobs import Images, JobRecord, Launcher, check, job_name
 from undercut.backends.aws.launchers import launcher
 from undercut.backends.aws.plan import InstanceGroup, JobPlan, Work
 from undercut.backends.aws.resources import Resources
@@ -81,7 +81,9 @@ def within_cost(plan: JobPlan) -> tuple[JobPlan, cost.Estimate]:
         fixed = max(estimate.total - estimate.hourly * plan.most_s / 3600, 0.0)
         affordable_s = int((limit - fixed) / estimate.hourly * 3600 / plan.attempts)
         if affordable_s < SHORTEST_S:
-            raise settings_problem(plan.settings, affordable_s / 60)
+            minutes = f"the limit leaves {affordable_s / 60:.1f} minutes"
+            rule = f"{minutes}, and a job takes about 5 to start and has to finish an iteration"
+            raise InputError("--max-cost", limit, rule, "allow more, or take a smaller --instance-type or --spot")
         plan = replace(plan, max_runtime_s=affordable_s)
         estimate = cost.estimate(plan)
     return plan, estimate

@@ -94,13 +94,13 @@ def _place_of(name: str, there: Resources) -> Place:
     return here if here.exists(artifacts.RUN_CONFIG) else there.store().below(RUNS_PREFIX + name)
 
 
-def function_arn(name: str, region: str, account: str, partition: str = "aws") -> str:
+def function_arn(name: str, region: str, account: str) -> str:
     """Of any of Lambda's ways to name a function: name, name:alias, account:function:name, ARN."""
     if name.startswith("arn:"):
         return name
     short = re.fullmatch(r"(?:(\d{12}):function:)?(.+)", name)
     assert short is not None
-    return f"arn:{partition}:lambda:{region}:{short[1] or account}:function:{short[2]}"
+    return f"arn:aws:lambda:{region}:{short[1] or account}:function:{short[2]}"
 
 
 def look(session: CloudSession, plan: JobPlan, there: Resources, needs: Needs) -> list[str]:
