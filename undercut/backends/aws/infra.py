@@ -6,6 +6,8 @@ All of it is one CloudFormation stack with a tag of ours; what has no such tag i
 from collections.abc import Sequence
 from typing import Any
 
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
 from contract.errors import InputError
 from contract.fields import choice
 from contract.host import S3Address
@@ -13,7 +15,7 @@ from undercut.backends.aws import notebook
 from undercut.backends.aws.cost import prices
 from undercut.backends.aws.needs import function_arn
 from undercut.backends.aws.resources import stack_of, stack_outputs
-from undercut.backends.aws.session import CloudError, CloudSession, wait_for
+from undercut.backends.aws.session import CloudError, CloudSession
 from undercut.backends.aws.settings import CloudSettings
 from undercut.backends.aws.template import TEMPLATE, planned, read_template, template
 
@@ -193,7 +195,11 @@ def _settled(session: CloudSession, good: tuple[str, ...], pause_s: float, name:
         return None if status.endswith("IN_PROGRESS") else str(status)
 
     try:
-        status = wait_for(f"CloudFormation to finish stack {session.settings.stack}", finished, _DEADLINE_S, pause_s)
+        going_on = retry_if_result(lambda status: status is None)
+        status = Retrying(retry=going_on, stop=stop_after_delay(_DEADLINE_S), wait=wait_fixed(pause_s))(finished)
+    except RetryError:
+        what = f"waited {_DEADLINE_S:g} s for CloudFormation to finish stack {session.settings.stack}"
+        raise CloudError(what, f"it takes at most {_DEADLINE_S:g} s", "see AWS's console") from None
     except KeyboardInterrupt:
         fix = "the same command again waits for it; undercut cloud down deletes what is made"
         raise CloudError("interrupted, but CloudFormation goes on", "a stack is finished or deleted", fix) from None

@@ -26,7 +26,7 @@ RETENTION_HOURS = 24
 _OVER = ("Completed", "Failed", "Terminated", "Canceled", "Terminating")
 _REFUSALS = (
     *("EndpointConnectionError", "ConnectTimeoutError", "AccessDeniedException", "UnrecognizedClientException"),
-    *("ServiceUnavailableException", "UnknownOperationException", "UnknownEndpointError", "Timeout", "404", "410"),
+    *("ServiceUnavailableException", "UnknownOperationException", "UnknownEndpointError", "404", "410"),
 )
 
 

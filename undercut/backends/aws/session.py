@@ -1,11 +1,10 @@
 """AWS's API: one way to call it, with retries, time-outs, and errors in words. Credentials are found by boto3."""
 
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 import botocore.exceptions as aws
@@ -38,8 +37,6 @@ UNKNOWN = (
     "AuthFailure",
 )
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException")
-
-_T = TypeVar("_T")
 
 
 class CloudError(UndercutError):
@@ -129,20 +126,6 @@ def _says(error: Exception, words: tuple[str, ...]) -> bool:
 def _method(operation: str) -> str:
     """CreateTrainingJob -> create_training_job."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", operation).lower()
-
-
-def wait_for(
-    what: str, probe: Callable[[], _T | None], deadline_s: float, pause_s: float = 5.0, fix: str = "see AWS's console"
-) -> _T:
-    """Ask until there is an answer; CloudError says what was waited for."""
-    end_s = time.monotonic() + deadline_s
-    while (found := probe()) is None:
-        if time.monotonic() >= end_s:
-            raise CloudError(
-                f"waited {deadline_s:g} s for {what}", f"it takes at most {deadline_s:g} s", fix, "Timeout"
-            )
-        time.sleep(pause_s)
-    return found
 
 
 def explained(error: Exception, service: str, operation: str) -> CloudError:
