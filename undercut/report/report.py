@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from undercut.analysis.findings import findings, headline
 from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
-from undercut.analysis.measures import Smoothness, best_lap_s, iteration_table, jumps, mean, smoothness
+from undercut.analysis.measures import best_lap_s, iteration_table, jumps, mean, smoothness
 from undercut.analysis.places import LapScale, action_use
 from undercut.analysis.tables import Column, Table, gap_table, number
 from undercut.report import page
@@ -41,17 +41,15 @@ def best_laps_table(log: RunLog) -> str:
     ]
     rows = []
     for rank, lap in enumerate(laps, start=1):
-        smooth = smoothness(lap.steps)
-        rows.append(
-            [str(rank), lap.title, number(lap.time_s, 3), *_mishaps(lap), *_calm(smooth), number(lap.reward, 1)],
-        )
+        rows.append([str(rank), lap.title, number(lap.time_s, 3), *_mishaps(lap), *_calm(lap), number(lap.reward, 1)])
     return table(Table(columns, rows), classes=[_class(lap) for lap in laps])
 
 
-def _calm(smooth: Smoothness | None) -> list[str]:
-    if smooth is None:
-        return ["", "", ""]
-    return [number(smooth.driven_speed_mps, 2), number(smooth.steering_deg, 1), number(smooth.swings_per_s, 1)]
+def _calm(*laps: Episode) -> list[str]:
+    """Speed, steering and swings: the laps' means, empty where none has steps."""
+    measured = [smooth for lap in laps if (smooth := smoothness(lap.steps)) is not None]
+    columns = (("driven_speed_mps", 2), ("steering_deg", 1), ("swings_per_s", 1))
+    return [number(mean([getattr(it, name) for it in measured]), digits) for name, digits in columns]
 
 
 def _mishaps(episode: Episode) -> list[str]:
@@ -98,7 +96,7 @@ def episode_table(log: RunLog) -> str:
                 ended,
                 str(len(episode.steps)) if traced else "",
                 *_mishaps(episode),
-                *_calm(smoothness(episode.steps)),
+                *_calm(episode),
             ]
         )
     left_out = len(episodes) - len(rows)
@@ -175,16 +173,6 @@ def comparison_table(logs: Sequence[RunLog]) -> str:
             (it.iteration for it in iteration_table(log) if it.checks and it.check_complete == it.checks), None
         )
         steps = log.updates["steps"][-1] if "steps" in log.updates else None
-        measured = [smooth for lap in laps if (smooth := smoothness(lap.steps)) is not None]
-        calm = (
-            [
-                number(mean([it.driven_speed_mps for it in measured]), 2),
-                number(mean([it.steering_deg for it in measured]), 1),
-                number(mean([it.swings_per_s for it in measured]), 1),
-            ]
-            if measured
-            else ["", "", ""]
-        )
         rows.append(
             [
                 log.name,
@@ -197,7 +185,7 @@ def comparison_table(logs: Sequence[RunLog]) -> str:
                 f"{len(complete)}/{len(laps)}" if laps else "",
                 number(mean([lap.time_s for lap in complete]), 2),
                 number(best_lap_s(log.of(*EVALUATIONS)), 2),
-                *calm,
+                *_calm(*laps),
             ]
         )
     return table(Table(columns, rows))
