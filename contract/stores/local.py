@@ -141,7 +141,7 @@ def ready_folder(folder: Path) -> None:
     """Make a folder, and see that files can be written there before work begins. StoreError says why not."""
     try:
         _make_folder(folder)
-        temporary, descriptor = _open_temporary(folder)
+        temporary, descriptor = _open_temporary(folder, 0o666)
         os.close(descriptor)
         temporary.unlink(missing_ok=True)
     except OSError as error:
