@@ -158,6 +158,13 @@ def write_private(path: Path, data: bytes) -> None:
     _write_whole(path, data, 0o600)
 
 
+def drop_empty_folders(folder: Path) -> None:
+    """Remove the folders below this one, and itself, that hold nothing: a bucket has none either."""
+    for parent, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # it holds something
+            Path(parent).rmdir()
+
+
 def replace_folder(stage: Path, folder: Path) -> None:
     """Rename a finished folder to where it belongs; what was there is moved away first and deleted after."""
     if not folder.exists():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from contract import artifacts
 from contract.errors import InputError, RewardError
@@ -238,11 +238,18 @@ class RewardService:
         )
 
 
+class Scores(Protocol):
+    """What rewards many cars at once."""
+
+    def score(self, cars: Sequence[int], params: Sequence[Params]) -> list[float]:
+        """The rewards of K cars."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceReward:
     """One car of a service. Called like a racer's function it asks for one car; `score_all` asks for many at once."""
 
-    service: RewardService
+    service: Scores
     car: int
 
     def __call__(self, params: Params) -> float:
@@ -252,7 +259,7 @@ class ServiceReward:
 def score_all(rewards: Sequence[Callable[[Params], float]], params: Sequence[Params]) -> list[float]:
     """One reward a car, in one request a service."""
     scored: list[float] = [0.0] * len(rewards)
-    batches: dict[int, tuple[RewardService, list[int]]] = {}
+    batches: dict[int, tuple[Scores, list[int]]] = {}
     for place, reward in enumerate(rewards):
         if isinstance(reward, ServiceReward):
             batches.setdefault(id(reward.service), (reward.service, []))[1].append(place)

@@ -68,7 +68,9 @@ def test_a_tournament_without_colours_and_names() -> None:
     race = read_race_params("MODEL_S3_PREFIX: [a, b, c, a]\nRACE_TYPE: HEAD_TO_BOT\nNUMBER_OF_BOT_CARS: 2", "x.yaml")
     assert race.track is None
     assert race.race.race_type == "HEAD_TO_BOT"
-    assert [racer.title for racer in race.racers] == ["a", "b", "c", "a"]
+    assert race.titles() == ("a", "b", "c", "a-2")
+    named = read_race_params("MODEL_S3_PREFIX: [a, b, c, a]\nDISPLAY_NAME: [Zig, Zig, '', '']\n", "x.yaml")
+    assert named.titles() == ("Zig (a)", "Zig (b)", "c", "a-2")
     assert len({racer.car_color for racer in race.racers}) == 4
     assert race.folders() == ("a", "b", "c", "a-2")
     assert read_race_params(race_params(race, "paddock"), "x") == RaceParams(

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from contract import artifacts
+from contract.config import RunConfig
 from contract.errors import CheckpointError, InputError
 from contract.protocols import Phase, RolloutOrder
 from contract.state import BROKEN, HELD, EpisodeStatus
@@ -18,7 +20,8 @@ from tests.unit.synthetic import drive
 from trainer.checkpoints import Checkpoints
 from undercut.backends.local.rollouts import LocalRollouts
 from undercut.cli.main import app
-from undercut.races.races import Standing, _rank
+from undercut.races.params import race_of
+from undercut.races.races import Standing, _rank, grid_of, head_to_head, tournament
 from undercut.runs.statistics import lap_statistics
 
 
@@ -99,11 +102,60 @@ def test_a_tournament_ranks_by_speed(racers: Path, count: int) -> None:
     )
 
 
+def test_a_reward_that_fails_costs_its_racer_nothing_and_the_others_neither(racers: Path) -> None:
+    untrained_run("slow", 1.0)
+    untrained_run("fast", 2.4, reward="1 / (params['progress'] < 3.0)")
+    told = undercut("tournament", "slow", "fast", "--laps", "2", "--name", "cup")
+    for line in (
+        "racer fast: its reward failed",
+        "runs/fast/reward_function.py, line 2: ZeroDivisionError",
+        "Traceback",
+    ):
+        assert line in told
+    assert told.count("Traceback") == 1
+    assert result_of("cup")["ranking"] == ["fast", "slow"]
+    assert result_of("cup")["races"] == [{"race": "cup-round1-slow-fast", "winner": "fast"}]
+    result = result_of("cup-round1-slow-fast")
+    assert list(result["reward_failures"]) == ["fast"]
+    assert result["standings"][0]["laps"]["complete"] == 2
+    rewards = pd.read_csv(artifacts.race_simtrace("cup-round1-slow-fast", "fast"))["reward"]
+    assert {0.0, 1.0} == set(rewards)
+
+
+def test_what_an_earlier_race_or_tournament_of_that_name_left_goes(racers: Path) -> None:
+    for name, speed in (("a", 2.4), ("b", 1.0), ("c", 1.5)):
+        untrained_run(name, speed)
+    notes = Path("races/race/b/notes.txt")
+    limits = RunConfig.model_validate({"name": "race", "track": "ring", "evaluation": {"max_lap_steps": 20}})
+    for first, second in ("ab", "bb", "ca"):
+        params = race_of([first, second])
+        tournament(grid_of(params, "best"), limits.model_copy(update={"name": "cup"}), Console(quiet=True))
+        head_to_head(grid_of(params, "best"), limits, Console(quiet=True))
+        notes.parent.mkdir(exist_ok=True)
+        notes.write_text("why b lost")
+        assert sorted(path.name for path in Path("races").iterdir()) == [
+            "cup",
+            f"cup-round1-{first}-{second}{'-2' * (first == second)}",
+            "race",
+        ]
+    assert sorted(path.name for path in Path("races/race").iterdir()) == ["a", "b", "c", "race.rec", "result.json"]
+    assert list(Path("races/race/b").iterdir()) == [notes]
+
+
+def test_a_tournament_without_a_checkpoint_ends_before_its_first_race(racers: Path) -> None:
+    for name in "abc":
+        untrained_run(name, 1.0).store.delete(artifacts.DEEPRACER_CHECKPOINTS if name == "c" else "nothing")
+    with pytest.raises(CheckpointError, match="run c has no checkpoint yet"):
+        undercut("tournament", "a", "b", "c", "--laps", "1")
+    assert not Path("races").exists()
+
+
 @pytest.mark.slow
 def test_a_run_races_itself_and_three_more_at_once(racers: Path) -> None:
     untrained_run("a", 1.5)
     undercut("race", "a", "a", "a", "a", "--laps", "1", "--continuous", "--seed", "4")
     result = result_of("race")
+    assert sorted(s["racer"] for s in result["standings"]) == ["a", "a-2", "a-3", "a-4"]
     assert sorted(s["folder"] for s in result["standings"]) == ["a", "a-2", "a-3", "a-4"]
     assert result["is_continuous"] is True
 

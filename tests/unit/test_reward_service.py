@@ -21,7 +21,7 @@ from simapp.builtin import BuiltinSimulator
 from simapp.race import Race, RaceRules, Reward
 from simapp.reward_service.description import read_description
 from simapp.reward_service.service import RewardService, score_all
-from simapp.reward_source import load_reward
+from simapp.reward_source import RaceReward, load_reward
 from simapp.tracks import load_track
 from tests.conftest import REPO
 from tests.lambda_server import LambdaServer
@@ -91,6 +91,17 @@ def test_rewards_of_programs_and_of_python_stand_beside_each_other(tmp_path: Pat
     service = program(tmp_path, "")
     rewards: list[Reward] = [service.instance(), lambda params: 7.0, service.instance()]
     assert score_all(rewards, with_distance(0.1, 0.2, 0.3)) == [0.1, 7.0, 0.3]
+    service.close()
+
+
+def test_in_a_race_a_program_that_fails_pays_nothing_and_the_others_go_on(tmp_path: Path) -> None:
+    service = program(tmp_path, "answer['rewards'] = []")
+    failing, other = RaceReward(service), RaceReward(load_reward(REPO / "rewards" / "follow_center_line.py"))
+    rewards = [failing.instance(), other.instance(), failing.instance()]
+    for _ in range(2):
+        assert score_all(rewards, with_distance(0.0, 0.0, 0.0)) == [0.0, 1.0, 0.0]
+    assert "reward program" in failing.failure
+    assert not other.failure
     service.close()
 
 

@@ -35,9 +35,9 @@ class RaceEntry:
     carried: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
-    def title(self) -> str:
-        """What tables and videos call it."""
-        return self.display_name or self.racer_name or self.model_name or self.model
+    def given_name(self) -> str:
+        """What it is to be called, empty where the file does not say."""
+        return self.display_name or self.racer_name or self.model_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,14 @@ class RaceParams:
             names = (racer.model if n == 1 else f"{racer.model}-{n}" for n in range(1, len(self.racers) + 2))
             found.append(next(name for name in names if name not in found))
         return tuple(found)
+
+    def titles(self) -> tuple[str, ...]:
+        """What tables and videos call each racer: the name that it is given, else its folder's. Where racers are given
+        one name, the folder stands behind it."""
+        given = [racer.given_name for racer in self.racers]
+        repeated = {name for name in given if given.count(name) > 1}
+        named = zip(given, self.folders(), strict=True)
+        return tuple(f"{name} ({folder})" if name and name in repeated else name or folder for name, folder in named)
 
 
 def race_of(models: Sequence[str]) -> RaceParams:

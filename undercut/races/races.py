@@ -12,16 +12,19 @@ from rich.table import Table
 
 from contract import artifacts, simtrace
 from contract.car import car_of_version
-from contract.config import RunConfig
+from contract.config import RunConfig, is_run_name
 from contract.errors import InputError
 from contract.metrics import evaluation_metrics_json, evaluation_rows
+from contract.protocols import Place
 from contract.recording import RecordedRacer, Recording, recorded
 from contract.rollout import Rollout
+from contract.stores.local import LocalStore, drop_empty_folders
 from contract.vehicle import CAR_COLORS
 from simapp.head_to_head import race_laps
 from simapp.objects import Course
 from simapp.policy import FrozenPolicy
-from simapp.race import Race
+from simapp.race import Race, Reward
+from simapp.reward_source import RaceReward
 from simapp.rollout import Racer
 from trainer.checkpoints import Checkpoints
 from undercut.backends.local.rollouts import evaluation_rules
@@ -34,6 +37,7 @@ from undercut.runs.sessions import checkpoint
 from undercut.runs.simulators import make_simulator
 from undercut.runs.statistics import LapStatistics, lap_statistics
 from undercut.runs.workspace import workspace
+from undercut.terminal import say
 from undercut.video.videos import drop_videos
 
 MAX_RACERS = 4
@@ -68,8 +72,8 @@ class Standing:
 def grid_of(params: RaceParams, which: str) -> list[GridEntry]:
     """The runs of a race with their `which` (best or last) checkpoints; InputError for a run that does not exist."""
     return [
-        GridEntry(Run.open(racer.model), folder, racer.title, racer.car_color, which)
-        for racer, folder in zip(params.racers, params.folders(), strict=True)
+        GridEntry(Run.open(racer.model), folder, title, racer.car_color, which)
+        for racer, folder, title in zip(params.racers, params.folders(), params.titles(), strict=True)
     ]
 
 
@@ -116,7 +120,8 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
         places = np.repeat(np.arange(worlds), len(grid))
         simulator = make_simulator(config, track, models * worlds, places, colours)
         stack.callback(simulator.close)
-        rewards = [entry.run.files.reward.instance() for _ in range(worlds) for entry in grid]
+        own = [RaceReward(entry.run.files.reward) for entry in grid]
+        rewards: list[Reward] = [reward.instance() for _ in range(worlds) for reward in own]
         rules = evaluation_rules(config)
         race = Race(simulator, track, rules, rewards, config.reverse_dir, config.race, colours)
         ranges = config.randomization if config.enable_domain_randomization else None
@@ -137,7 +142,7 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
         episodes=tuple(lap for r, rollouts in enumerate(driven) for lap in recorded(rollouts, r, in_a_row)),
         leaderboard=config.leaderboard_name,
     )
-    drop_videos(store, artifacts.race_folder(config.name))
+    drop_race(store, config.name)
     store.put(artifacts.race_recording(config.name), recording.to_bytes())
     standing_objects = Course(track, config.race, config.reverse_dir).fixed()
     standings = []
@@ -177,21 +182,52 @@ def head_to_head(grid: Sequence[GridEntry], config: RunConfig, console: Console)
             for entry, model in zip(grid, models, strict=True)
         },
         "winner": standings[0].folder,
+        "reward_failures": {e.folder: reward.failure for e, reward in zip(grid, own, strict=True) if reward.failure},
         "standings": [asdict(standing) for standing in standings],
     }
     store.put(artifacts.race_result(config.name), (json.dumps(result, indent=2) + "\n").encode())
     console.print(standings_table(standings, f"{config.name} on {track.name}"))
+    for entry, reward in zip(grid, own, strict=True):
+        if reward.failure:
+            told = f"racer {entry.title}: its reward failed and pays 0 from then on; laps decide, so they all count"
+            say(console, f"{told}\n{reward.failure}", style="yellow")
     return standings
+
+
+def drop_race(store: Place, name: str) -> None:
+    """Delete what an earlier race of that name has written, videos included; whatever else lies there stays."""
+    folder = artifacts.race_folder(name)
+    drop_videos(store, folder)
+    there = set(store.list(folder))
+    racers = {key.removeprefix(folder).partition("/")[0] for key in there}
+    written = [artifacts.race_result(name), artifacts.race_params(name), artifacts.race_recording(name)]
+    for key_of in (artifacts.race_metrics, artifacts.race_simtrace, artifacts.race_plot):
+        written += [key_of(name, racer) for racer in racers]
+    for key in written:
+        if key in there:
+            store.delete(key)
+    if isinstance(store, LocalStore):
+        drop_empty_folders(store.path(folder.rstrip("/")))
 
 
 def tournament(grid: Sequence[GridEntry], config: RunConfig, console: Console) -> list[str]:
     """Knock-out by head-to-head races of two; names of all racers from the first place to the last.
 
+    The result is kept anew after each race, without a ranking until the last; a race's own files are whole by then.
+
     Whoever has no partner in a round goes on without a race. Losers of a round rank by how they did against their
     winners: later rounds first, then by `_rank`.
     """
-    left, ranking = list(grid), list[str]()
+    for entry in grid:
+        checkpoint(entry.run, entry.which)  # before the first race, not in the middle
+    left, ranking, races = list(grid), list[str](), list[dict[str, str]]()
+    store, earlier = workspace(), _races_of(config.name)
     round_number = 0
+
+    def keep() -> None:
+        content = {"tournament": config.name, "track": config.track, "ranking": ranking, "races": races}
+        store.put(artifacts.race_result(config.name), (json.dumps(content, indent=2) + "\n").encode())
+
     while len(left) > 1:
         round_number += 1
         winners, losers = ([left[-1]] if len(left) % 2 else []), list[tuple[Standing, GridEntry]]()
@@ -199,20 +235,32 @@ def tournament(grid: Sequence[GridEntry], config: RunConfig, console: Console) -
             name = f"{config.name}-round{round_number}-{first.folder}-{second.folder}"
             standings = head_to_head([first, second], config.model_copy(update={"name": name}), console)
             winner, loser = (first, second) if standings[0].folder == first.folder else (second, first)
+            races.append({"race": name, "winner": winner.folder})
+            for old in earlier - {name}:
+                drop_race(store, old)
+            earlier.clear()
+            keep()
             winners.append(winner)
             losers.append((standings[1], loser))
         losers.sort(key=lambda pair: _rank(pair[0]))
         ranking = [entry.folder for _, entry in losers] + ranking
         left = winners
     ranking = [left[0].folder, *ranking]
-    store = workspace()
-    content = {"tournament": config.name, "track": config.track, "ranking": ranking}
-    store.put(artifacts.race_result(config.name), (json.dumps(content, indent=2) + "\n").encode())
+    keep()
     table = Table("place", "racer", title=f"tournament {config.name}")
     for place, name in enumerate(ranking, 1):
         table.add_row(str(place), name)
     console.print(table)
     return ranking
+
+
+def _races_of(tournament: str) -> set[str]:
+    """Names of the races of an earlier tournament of that name; none where its result does not tell."""
+    try:
+        found = json.loads(workspace().get(artifacts.race_result(tournament)))
+        return {race["race"] for race in found["races"] if is_run_name(race["race"])}
+    except (KeyError, TypeError, ValueError):  # none, a race's, or an older version's
+        return set()
 
 
 def _rank(standing: Standing) -> tuple[float, ...]:
