@@ -24,6 +24,7 @@ from simapp.vehicle import Makes, drive_cars
 from undercut.calibration.measure import fitted, measured, pooled
 from undercut.calibration.recordings import read_recordings
 from undercut.cli.main import app
+from undercut.figures.calibration import calibration_figure
 
 CARS = {"version 4": car_of_version(4), "version 5": car_of_version(5)}
 Rows = list[list[object]]
@@ -193,6 +194,20 @@ def test_the_command_tells_draws_and_writes_a_car_file_that_runs_record() -> Non
     assert RunConfig.from_json(config.to_json(), "here").car == car
     shown = _run("traces", "--car", "cars/mine.yaml")
     assert "mine" in shown and "2 to 2.5 m/s" in shown
+
+
+def test_each_recording_has_a_row_of_its_own_in_the_picture_which_says_what_the_tables_say(tmp_path: Path) -> None:
+    found = []
+    for name, car in CARS.items():
+        (recording,) = read_recordings(saved(tmp_path / name, driven(car, episodes=1, steps=40)))
+        found.append(measured(recording, CARS))
+    figure = calibration_figure(found, [None, None])
+    roads, curves = figure.axes[0::3], figure.axes[1::3]
+    assert [road.get_title(loc="left") for road in roads] == [one.recording.name for one in found]
+    for one, axes in zip(found, curves, strict=True):
+        assert list(axes.get_legend_handles_labels()[1]) == [
+            f"{name}: {errors_m['1 s']:.3f} m after 1 s" for name, errors_m in one.summary()["errors_m"].items()
+        ]
 
 
 @pytest.mark.usefixtures("_own_workspace")

@@ -42,7 +42,8 @@ def calibrate(
     with loading(out):
         from undercut.calibration.measure import fitted, measured, pooled
         from undercut.calibration.recordings import read_recordings
-        from undercut.report.calibrating import picture_of, track_of
+        from undercut.figures.calibration import calibration_plot
+        from undercut.report.calibrating import tracks_of
 
     if fit is not None and fit.suffix not in (".yaml", ".yml"):
         raise InputError("--fit", str(fit), "a car file ends in .yaml", f"--fit {fit.with_suffix('.yaml')}")
@@ -51,7 +52,7 @@ def calibrate(
         cars[car.stem] = Car.load(car)
     with out.status("replaying what was recorded"):
         recordings = [recording for name in logs for recording in read_recordings(_path(name))]
-        road = track_of(recordings, track)
+        roads = tracks_of(recordings, track)
         found = [measured(recording, cars) for recording in recordings]
     summary: dict[str, Any] = {"recordings": [one.summary() for one in found]}
     if len(found) == 1:
@@ -79,7 +80,7 @@ def calibrate(
         }
         found = [measured(recording, cars | {fit.stem: result.car}) for recording in recordings]
     place = workspace().below(artifacts.report_folder("calibration"))
-    place.put(PICTURE, picture_of(found, road))
+    place.put(PICTURE, calibration_plot(found, roads))
     summary["picture"] = place.where(PICTURE)
     if as_json:
         show_json(summary)
