@@ -60,6 +60,12 @@ class EvaluationRow:
     trial: _Whole
 
 
+def whole_pct(progress_pct: float) -> int:
+    """Progress in whole per cent, rounded towards 0 as in DeepRacer's files: only a complete lap is 100. What shows
+    whole per cent shows these, so that tables agree with metrics."""
+    return int(progress_pct)
+
+
 def training_rows(rollouts: Sequence[Rollout], start_time_s: float) -> list[TrainingRow]:
     """Rows of an iteration's training episodes, all of them in order, the first begun at start_time_s."""
     return [
@@ -84,7 +90,7 @@ def evaluation_rows(rollouts: Sequence[Rollout], start_time_s: float = 0.0) -> l
         start_ms, elapsed_ms = _milliseconds(start_s), _milliseconds(rollout.time_s)
         rows.append(
             EvaluationRow(
-                completion_percentage=_completion(rollout),
+                completion_percentage=whole_pct(rollout.progress_pct),
                 metric_time=start_ms + elapsed_ms,
                 start_time=start_ms,
                 elapsed_time_in_milliseconds=elapsed_ms,
@@ -160,18 +166,13 @@ def _training_row(rollout: Rollout, start_s: float, phase: Phase, episode: int, 
         episode=episode,
         trial=trial,
         phase=phase.value,
-        completion_percentage=_completion(rollout),
+        completion_percentage=whole_pct(rollout.progress_pct),
         episode_status=rollout.status.title,
     )
 
 
 def _milliseconds(time_s: float) -> int:
     return round(1000.0 * time_s)
-
-
-def _completion(rollout: Rollout) -> int:
-    """Whole per cent, rounded towards 0 as in DeepRacer's files: only a complete lap is 100."""
-    return int(rollout.progress_pct)
 
 
 def _salvaged(reader: TypeAdapter[_Row], text: str, where: str) -> tuple[list[_Row], list[InputError]]:

@@ -114,7 +114,7 @@ def test_the_hud_tells_who_when_and_how() -> None:
         (clock(moment.time_s), 21, True),
         ("Lap 1/2", 12, False),
         ("0.00", 18, True),
-        (f"{moment.progress_pct:.0f} %", 15, True),
+        (f"{int(moment.progress_pct)} %", 15, True),
         ("1 reset", 13, True),
         ("+0.1 s penalty", 12, False),
         ("Off track  0.3 s", 22, True),

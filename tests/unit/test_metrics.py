@@ -26,6 +26,7 @@ from contract.simtrace import end_time_s, from_csv, to_csv
 from contract.state import EpisodeStatus
 from tests.conftest import SHARED_REFERENCE
 from tests.unit.synthetic import drive
+from undercut.runs.progress import lap_table
 
 REFERENCE = SHARED_REFERENCE / "metrics"
 needs_reference = pytest.mark.skipif(
@@ -87,6 +88,13 @@ def test_status_is_spelled_as_in_the_contract(status: EpisodeStatus, title: str)
 
 def test_only_a_whole_lap_is_100_per_cent() -> None:
     assert training_rows([drive(0, EpisodeStatus.off_track, progress_pct=99.99)], 0.0)[0].completion_percentage == 99
+
+
+def test_tables_have_the_per_cents_of_the_metrics() -> None:
+    laps = [drive(k, EpisodeStatus.off_track, progress_pct=pct) for k, pct in enumerate((26.6, 99.99, 0.5))]
+    metrics = [f"{row.completion_percentage} %" for row in evaluation_rows(laps)]
+    assert metrics == ["26 %", "99 %", "0 %"]
+    assert list(lap_table(laps, "laps").columns[2].cells) == metrics
 
 
 def test_a_resume_keeps_what_came_before_the_checkpoint() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 from contract.metadata import ContinuousActions, DiscreteActions
+from contract.metrics import whole_pct
 from contract.state import STEP_S, EpisodeStatus
 from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest, rows_of
@@ -82,7 +83,7 @@ def _outcome(facts: _Facts) -> LogFinding | None:
     rule = "the evaluation's laps; without one, those of the last evaluation in training, or of its last iteration"
     if not complete:
         furthest = max(lap.completion_pct for lap in laps)
-        return LogFinding(f"No lap is complete: {of}; the furthest came to {furthest:.0f} %.", rule, "bad")
+        return LogFinding(f"No lap is complete: {of}; the furthest came to {whole_pct(furthest)} %.", rule, "bad")
     times = np.array([lap.time_s for lap in complete])
     several = f" on average, between {times.min():.2f} and {times.max():.2f} s"
     resets = sum(lap.resets for lap in complete)
@@ -97,7 +98,7 @@ def _first_lap(facts: _Facts) -> LogFinding | None:
     first = next((episode for episode in episodes if episode.complete), None)
     if first is None:
         furthest = max((episode.completion_pct for episode in episodes), default=0.0)
-        text = f"No training episode completed a lap; the furthest came to {furthest:.0f} %."
+        text = f"No training episode completed a lap; the furthest came to {whole_pct(furthest)} %."
         return LogFinding(text, rule) if episodes else None
     text = f"The first complete lap in training was episode {first.number + 1}, in iteration {first.iteration}"
     before = [row.steps for row in facts.table if row.iteration <= first.iteration]

@@ -14,6 +14,7 @@ from contract import artifacts
 from contract.config import RunConfig
 from contract.errors import InputError
 from contract.metadata import DiscreteActions
+from contract.metrics import whole_pct
 from contract.protocols import Phase, RolloutOrder
 from contract.state import EpisodeStatus, UInt8Array
 from contract.stores.local import write_file
@@ -113,7 +114,7 @@ def compare_laps(
         return
     table = Table("lap", *SIMULATORS, "mean gap", "most", "parted at", title=title)
     for number, (difference, *both) in enumerate(zip(differences, *driven.values(), strict=True), 1):
-        ends = [f"{lap.progress_pct:.0f} % in {lap.time_s:.2f} s" for lap in both]
+        ends = [f"{whole_pct(lap.progress_pct)} % in {lap.time_s:.2f} s" for lap in both]
         parted = "never" if difference.parted_at_m is None else f"{difference.parted_at_m:.1f} m"
         table.add_row(str(number), *ends, f"{difference.mean_m:.3f} m", f"{difference.most_m:.3f} m", parted)
     console.print(table)

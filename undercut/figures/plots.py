@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from matplotlib.ticker import AutoLocator, MaxNLocator
 
-from contract.metrics import TrainingRow
+from contract.metrics import TrainingRow, whole_pct
 from contract.state import BROKEN, EpisodeStatus, FloatArray, TrackObjects
 from contract.vehicle import MAX_SPEED_MPS
 from simapp.contact import outlines
@@ -192,4 +192,4 @@ def _outcome(lap: np.ndarray) -> str:
     if status is EpisodeStatus.lap_complete:
         resets = int(np.isin(lap["status"], BROKEN).sum())
         return f"{lap['time_s'][-1]:6.2f} s" + (f"  {resets} resets" if resets else "")
-    return f"{status.title.lower()} at {lap['progress_pct'][-1]:.0f} %"
+    return f"{status.title.lower()} at {whole_pct(lap['progress_pct'][-1])} %"

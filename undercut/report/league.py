@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from contract.metrics import whole_pct
 from contract.recording import RecordedEpisode, Recording
 from contract.state import EpisodeStatus, FloatArray
 from simapp.tracks import Track
@@ -181,7 +182,7 @@ def _film(place: int, shown: Shown, track: Track) -> Film:
     result = shown.place.result
     lap = _episode(shown, track)
     drawn = _speed(place, lap, track)
-    how = f"{lap.time_s:.2f} s" if lap.complete else f"{lap.completion_pct:.0f} % of a lap"
+    how = f"{lap.time_s:.2f} s" if lap.complete else f"{whole_pct(lap.completion_pct)} % of a lap"
     caption = f"Its best lap, {how}, number {result.best.number} of {len(result.laps)}; coloured by the speed driven."
     return Film(f"{shown.place.place}. {result.name}", caption, shown.video, drawn.svg)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contract.metrics import whole_pct
 from undercut.analysis.findings import findings, headline
 from undercut.analysis.gap import best_gap
 from undercut.analysis.log import EVALUATIONS, Episode, Kind, RunLog, fastest
@@ -253,7 +254,7 @@ def _best(log: RunLog) -> tuple[list[Episode], str]:
         laps = fastest(log.traced(kind), BEST_LAPS)
         if laps:
             one = laps[0]
-            result = f"{one.time_s:.2f} s" if one.complete else f"{one.completion_pct:.0f} % of a lap"
+            result = f"{one.time_s:.2f} s" if one.complete else f"{whole_pct(one.completion_pct)} % of a lap"
             count = "The best lap" if len(laps) == 1 else f"The best {len(laps)} laps"
             return laps, f"{count} of the {kind.words} ({result})"
     return [], ""

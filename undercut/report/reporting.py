@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from contract import artifacts
+from contract.metrics import whole_pct
 from simapp.reward_source import load_reward
 from undercut.analysis.files import counted
 from undercut.analysis.findings import findings
@@ -231,7 +232,7 @@ def _show_rescoring(log: RunLog, result: Rescoring, named: Sequence[str], consol
     movers = Table("ranks that change most", "old", "new", "progress", "time")
     for episode, before, after in result.movers(_MOVERS):
         time = f"{episode.time_s:.2f} s"
-        movers.add_row(episode.title, str(before), str(after), f"{episode.completion_pct:.0f} %", time)
+        movers.add_row(episode.title, str(before), str(after), f"{whole_pct(episode.completion_pct)} %", time)
     if movers.rows:
         console.print(movers)
     scale = LapScale.of(log)

@@ -11,6 +11,7 @@ from rich.status import Status
 from rich.table import Table
 
 from contract.config import TrainingConfig
+from contract.metrics import whole_pct
 from contract.protocols import Phase, RolloutOrder, RolloutSource
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
@@ -109,7 +110,7 @@ def lap_table(laps: Sequence[Rollout], title: str) -> Table:
         table.add_column(column, justify="right" if column != "ended as" else "left")
     for number, lap in enumerate(laps, 1):
         counts = [int((lap.steps["status"] == it).sum()) for it in (EpisodeStatus.off_track, EpisodeStatus.crashed)]
-        row = (f"{lap.time_s:.3f} s", f"{lap.progress_pct:.0f} %", *map(str, counts), lap.status.title)
+        row = (f"{lap.time_s:.3f} s", f"{whole_pct(lap.progress_pct)} %", *map(str, counts), lap.status.title)
         table.add_row(str(number), *row)
     return table
 

@@ -15,7 +15,7 @@ from contract.config import RunConfig, TrainingConfig
 from contract.errors import CheckpointError, InputError, StoreError, UndercutError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import DiscreteActions
-from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics
+from contract.metrics import evaluation_metrics_json, evaluation_rows, parse_training_metrics, whole_pct
 from contract.protocols import Agent, Phase, RolloutOrder
 from contract.rollout import Rollout
 from contract.state import EpisodeStatus
@@ -278,6 +278,6 @@ def summary(run: Run) -> dict[str, Any]:
         "track": run.config.track,
         "iterations": len(iterations),
         "steps": iterations[-1].steps if iterations else 0,
-        "best_evaluation": None if best is None else f"{best:.0f} %",
+        "best_evaluation": None if best is None else f"{whole_pct(best)} %",
         "laps": laps,
     }

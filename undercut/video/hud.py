@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from contract.metrics import whole_pct
 from contract.state import EpisodeStatus, UInt8Array
 from contract.vehicle import MAX_SPEED_MPS, MAX_STEERING_RAD
 from undercut.video.footage import Moment
@@ -142,7 +143,7 @@ class Hud:
         write(picture, "steering", px(112), top + px(9), px(12), _SOFT)
         turn = 0.5 - 0.5 * moment.steering_rad / MAX_STEERING_RAD
         _bar(picture, px(106), top + px(30), px(72), min(turn, 0.5), max(turn, 0.5), _SPEED)
-        write(picture, f"{moment.progress_pct:.0f} %", px(196), top + px(6), px(15), _WHITE, bold=True)
+        write(picture, f"{whole_pct(moment.progress_pct)} %", px(196), top + px(6), px(15), _WHITE, bold=True)
         _bar(picture, px(196), top + px(30), px(72), 0.0, moment.progress_pct / 100.0, _DONE)
         resets = f"{moment.resets} resets" if moment.resets != 1 else "1 reset"
         write(picture, resets, px(288), top + px(6), px(13), _WHITE if moment.resets else _SOFT, bold=moment.resets > 0)

@@ -84,7 +84,7 @@ export class Cars {
     const steer = Math.round(car.steering_deg[row]);
     say("mps", `${car.speed_mps[row].toFixed(1)} m/s`);
     say("steering", steer === 0 ? "straight" : `${Math.abs(steer)}° ${steer > 0 ? "left" : "right"}`);
-    say("progress", `${car.progress_pct[row].toFixed(0)} %`);
+    say("progress", `${Math.trunc(car.progress_pct[row])} %`);
     say("reward", car.reward[row].toFixed(1));
     say("status", over ? `${status}, ${car.time_s[row].toFixed(2)} s` : status);
   }

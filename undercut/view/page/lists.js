@@ -30,7 +30,7 @@ export function showRuns(entries, chosen, choose) {
 
 function facts(entry) {
   if (entry.kind === "race") return entry.track ? `race on ${entry.track}` : "race";
-  const best = entry.best_completion_pct === null ? "no iteration yet" : `best ${Math.round(entry.best_completion_pct)} %`;
+  const best = entry.best_completion_pct === null ? "no iteration yet" : `best ${Math.trunc(entry.best_completion_pct)} %`;
   return entry.track ? `${entry.track} · ${best}` : best;
 }
 
