@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from contract.config import RunConfig
+from contract.errors import InputError
 from contract.protocols import Place
 from contract.yamlfile import Value
 from undercut.runs.run import DEFAULT_METADATA, DEFAULT_REWARD, Run, default_hyperparameters, overlaid
@@ -39,7 +40,8 @@ def train(
     """Train a model into runs/NAME of the working directory, or go on with a run that stopped.
 
     The run is complete after each iteration: Ctrl-C, a crash or a limit loses the unfinished one at most. Called again
-    with the same config and files, it goes on from there, to the same numbers as without the stop.
+    with the same config and files, it goes on from there, to the same numbers as without the stop. A run that has
+    finished no iteration takes other ones, and begins again.
 
     >>> import undercut
     >>> config = undercut.RunConfig(
@@ -67,7 +69,7 @@ def train(
     from undercut.runs import sessions
 
     with workspace().locked(RUNS_PREFIX + config.name, takeover) as place:
-        run = prepare(place, config, reward, metadata, hyperparameters, preset, requirements)
+        run = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, begins_again=True)
         sessions.train(run, Console(quiet=not progress), workers, video_every)
     return run
 
@@ -81,28 +83,39 @@ def prepare(
     preset: PathLike | None = None,
     requirements: PathLike | None = None,
     carried: Mapping[str, Value] | None = None,
+    begins_again: bool = False,
 ) -> Run:
     """The run in this place, ready to train: a new one with these files (see `train`), or the one that is there, once
     it is clear that config and files are still its own.
 
-    carried    keys of a file of run parameters that have no effect here, to be written back (RunParams.carried)
+    carried       keys of a file of run parameters that have no effect here, to be written back (RunParams.carried)
+    begins_again  a run that is there takes another config and files as long as it has learned nothing
     """
     from contract import artifacts
     from undercut.runs import pretraining
 
+    earlier: Run | None = None
     given = [None if path is None else Path(path) for path in (reward, metadata, hyperparameters, preset, requirements)]
     if place.exists(artifacts.RUN_CONFIG):
-        run = Run.open(config.name, place)
-        run.same_files(*given)
-        return run.remake(config, carried)
+        earlier = Run.open(config.name, place)
+        try:
+            earlier.same_files(*given)
+            return earlier.remake(config, carried)
+        except InputError:
+            if not begins_again or earlier.has_learned():
+                raise
+        given = earlier.or_kept(given)
     own_reward, own_metadata, own_hyperparameters, own_preset, own_requirements = given
     own_metadata = own_metadata or DEFAULT_METADATA
     own_hyperparameters = own_hyperparameters or default_hyperparameters(own_metadata)
     config = pretraining.settled(config, own_metadata, own_hyperparameters)
     own_reward = own_reward or DEFAULT_REWARD
-    return Run.create(
+    run = Run.create(
         config, own_reward, own_metadata, own_hyperparameters, carried, place, own_preset, own_requirements
     )
+    if earlier is not None:
+        run.drop_files_of(earlier)
+    return run
 
 
 def evaluate(

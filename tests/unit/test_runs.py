@@ -14,8 +14,10 @@ from contract.stores.local import LocalStore
 from tests.conftest import REPO
 from tests.minio_server import MinioServer
 from tests.support import ring
+from trainer.checkpoints import Checkpoints
+from undercut.api import prepare
 from undercut.runs.run import RacerFiles, Run, default_hyperparameters, run_names
-from undercut.runs.workspace import workspace
+from undercut.runs.workspace import run_place, workspace
 
 FILES = (
     REPO / "rewards" / "follow_center_line.py",
@@ -67,6 +69,29 @@ def test_a_resumed_run_keeps_what_decides_its_numbers(run: Run, change: dict[str
     with pytest.raises(InputError, match=f"run a: {next(iter(change))}"):
         run.remake(changed)
     assert Run.open("a").config == run.config
+
+
+def test_a_run_that_has_learned_nothing_begins_again_with_other_files(run: Run, tmp_path: Path) -> None:
+    """And keeps what is not given anew; once it has a checkpoint it is what it was."""
+    (tmp_path / "helper.py").write_text("PAID = 0.5\n")
+    (tmp_path / "first.py").write_text("import helper\ndef reward_function(params):\n    return params['sped']\n")
+    (tmp_path / "second.py").write_text("def reward_function(params):\n    return 2.0\n")
+    (tmp_path / "hyper.json").write_text('{"batch_size": 128}')
+    place = run_place("b")
+    first = prepare(place, RunConfig(name="b"), tmp_path / "first.py", None, tmp_path / "hyper.json")
+    place.put(artifacts.ITERATIONS, b"[]")
+    other = first.config.model_copy(update={"seed": 7})
+    with pytest.raises(InputError, match="a changed file"):
+        prepare(place, other, tmp_path / "second.py")
+    prepare(place, other, tmp_path / "second.py", begins_again=True)
+    again = Run.open("b")
+    assert again.files.reward.instance()({}) == 2.0
+    assert (again.config.seed, again.files.hyperparameters.batch_size) == (7, 128)
+    assert not place.exists("helper.py")
+    assert not place.exists(artifacts.ITERATIONS)
+    Checkpoints(place).save(0, 100, {"index": b"none"}, b"graph", 50.0, {})
+    with pytest.raises(InputError, match="a changed file"):
+        prepare(place, other, tmp_path / "first.py", begins_again=True)
 
 
 def test_every_sensor_and_algorithm_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

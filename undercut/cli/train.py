@@ -147,7 +147,9 @@ def train(
         )
         config = RunConfig.build(values, "command line")
         carried = read.carried if read else None
-        made = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried)
+        made = prepare(place, config, reward, metadata, hyperparameters, preset, requirements, carried, True)
+        if resumed and not made.has_learned():
+            say(options.console, f"{name} has finished no iteration yet: it begins again, with what is given now")
         if isinstance(place_of_training, LocalBackend):
             place_of_training.prepared = made  # this process trains it, under this lock
         else:

@@ -26,6 +26,7 @@ from contract.params import (
 from contract.protocols import Place
 from contract.yamlfile import Value
 from simapp.reward_source import RewardSource, load_reward
+from trainer.checkpoints import Checkpoints
 from trainer.iterations import IterationRow, read_iterations
 from undercut.runs.packages import Locked, installed, locked_for
 from undercut.runs.workspace import RUNS_PREFIX, real_folder, run_place, workspace
@@ -192,6 +193,28 @@ class Run:
         run = Run(config, self.files, self.store)
         run.write_config(carried or {})
         return run
+
+    def has_learned(self) -> bool:
+        """Whether there is a finished iteration, or a model that it was imported with."""
+        return Checkpoints(self.store).last() is not None
+
+    def or_kept(self, given: Sequence[Path | None]) -> list[Path | None]:
+        """Reward, metadata, hyperparameters, preset and requirements: those given, else the run's own copies. A new
+        reward comes with its own requirements."""
+        reward = self.files.reward.path
+        keys = (artifacts.MODEL_METADATA, artifacts.HYPERPARAMETERS, artifacts.PRESET, artifacts.REQUIREMENTS)
+        folder = real_folder(self.store, keys)
+        is_beside = given[0] is not None or (reward.parent / artifacts.REQUIREMENTS_LOCK).is_file()
+        kept = [
+            folder / key if self.store.exists(key) else None for key in (*keys[:3], *([] if is_beside else keys[3:]))
+        ]
+        return [mine or own for mine, own in zip(given, [reward, *kept, None], strict=False)]
+
+    def drop_files_of(self, earlier: "Run") -> None:
+        """Delete what `earlier` kept in this run's place and this one does not, and what an iteration of it began."""
+        left = set(earlier.files.kept()) - set(self.files.kept())
+        for key in (*left, artifacts.ITERATIONS, artifacts.TRAINING_METRICS):
+            self.store.delete(key)
 
     def write_evaluation_params(self, config: RunConfig, carried: Mapping[str, Value] | None = None) -> None:
         """Say what an evaluation was driven with, where that is not the run's own config."""
