@@ -65,6 +65,11 @@ def session_threads(threads: int | None) -> tuple[int, int]:
     return cores, min(cores, 2)
 
 
+def shows_native_chatter() -> bool:
+    """Whether the user has said how much of TensorFlow's native log is to be seen."""
+    return "TF_CPP_MIN_LOG_LEVEL" in os.environ
+
+
 def quiet_import(name: str) -> Any:
     """Import TensorFlow-like `name`; what its native code logs below error level meanwhile is dropped.
 
@@ -73,7 +78,7 @@ def quiet_import(name: str) -> Any:
     """
     if name in sys.modules:
         return sys.modules[name]
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if shows_native_chatter():
         return importlib.import_module(name)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"  # read once, when the native library loads
     try:
@@ -84,11 +89,13 @@ def quiet_import(name: str) -> Any:
 
 
 _CHATTER = ("I0000", "W0000", "INFO: ", "WARNING: All log messages before absl", "fully_quantize: ")
+_NO_ERROR = "oneDNN supports DT_"
+"""Logged as an error on CPUs without AVX-512, though TensorFlow then takes an implementation of its own."""
 
 
 @contextmanager
 def without_native_chatter() -> Iterator[None]:
-    """Drop what TensorFlow's native code says below error level on file descriptor 2; the rest is passed on."""
+    """Drop what TensorFlow's native code says on file descriptor 2 and is no error; the rest is passed on."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as sink:
@@ -101,5 +108,5 @@ def without_native_chatter() -> Iterator[None]:
             os.close(kept)
             sink.seek(0)
             for line in sink.read().decode(errors="replace").splitlines(keepends=True):
-                if not line.startswith(_CHATTER):
+                if not line.startswith(_CHATTER) and _NO_ERROR not in line:
                     sys.stderr.write(line)

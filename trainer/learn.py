@@ -122,11 +122,13 @@ def epsilon(hyperparameters: Hyperparameters, steps: int) -> float | None:
     return 1.0 + done * (hyperparameters.e_greedy_value - 1.0)
 
 
+INTERRUPTED = "interrupted"
+
+
 def stop_reason(config: TrainingConfig, progress: Progress, session: Session) -> str | None:
-    """Why no further iteration begins, in words, or None."""
+    """Why no further iteration begins, in words, or None; INTERRUPTED where no limit is met."""
     target, reached = config.target_reward_score, progress.evaluation_reward
     limits = [
-        (session.interrupted(), "interrupted"),
         (
             0 < config.clean_evaluations <= progress.clean_in_a_row,
             f"{progress.clean_in_a_row} evaluations in a row had only complete laps",
@@ -139,5 +141,6 @@ def stop_reason(config: TrainingConfig, progress: Progress, session: Session) ->
         (progress.steps >= config.max_steps, f"{config.max_steps} training steps are used up"),
         (0 < config.max_episodes <= progress.episodes, f"{config.max_episodes} episodes are done"),
         (0 < config.max_minutes * 60 <= session.elapsed_s(), f"{config.max_minutes:g} minutes are over"),
+        (session.interrupted(), INTERRUPTED),
     ]
     return next((reason for met, reason in limits if met), None)

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import sys
 import tarfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from contract.errors import CheckpointError, InputError, UndercutError
 from contract.hyperparameters import Hyperparameters
 from contract.metadata import NETWORKS, ModelMetadata
 from contract.rollout import Rollout
-from contract.runtime import quiet_import
+from contract.runtime import quiet_import, without_native_chatter
 from contract.state import EpisodeStatus
 from tests.exported import content
 from tests.frozen import add_track, untrained_run
@@ -310,3 +311,15 @@ def test_a_run_without_a_checkpoint(racer: Path) -> None:
     with pytest.raises(CheckpointError, match="undercut train mine"):
         car.write_bundle(Run.open("mine"), "best", Path("mine.tar.gz"), overwrite=False)
     assert not Path("mine.tar.gz").exists()
+
+
+def test_what_native_code_logs_and_is_no_error_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = (
+        "W0000 00:00:1 1 a.cc:1] a warning",
+        "E0000 00:00:1 1 util.cc:131] oneDNN supports DT_INT32 only on platforms with AVX-512. Falling back to ...",
+        "E0000 00:00:1 1 b.cc:2] an error",
+        "a racer's own line",
+    )
+    with without_native_chatter():
+        os.write(2, "".join(f"{line}\n" for line in lines).encode())
+    assert capfd.readouterr().err.splitlines() == list(lines[2:])

@@ -118,6 +118,14 @@ def test_a_folder_is_checked_whole(folder: Path) -> None:
     assert [found["level"] for found in told["findings"] if found["level"] != "ok"] == []
 
 
+def test_a_drive_that_fails_at_once_has_no_rewards_to_show(folder: Path) -> None:
+    (folder / "my_reward.py").write_text("def reward_function(params):\n    return params['sped']\n")
+    status, output = invoke("--reward", folder / "my_reward.py")
+    assert status == 1 and "None" not in output
+    (lap,) = [line for line in output.splitlines() if "│ lap " in line]
+    assert [cell.strip() for cell in lap.strip("│").split("│")] == ["lap", "failed", "1", "-", "-", "-", "0"]
+
+
 def test_what_a_lap_pays_is_told_of_one_that_was_driven_whole() -> None:
     steps = [TrialDrive("lap", EpisodeStatus.off_track, rewards=[1.0, 2.0])]
     assert [it.text for it in _scale(Trial(steps, set(), set()), "reward", np.array([1.0, 2.0]))] == [

@@ -19,7 +19,7 @@ from contract.stores.local import LocalStore
 from trainer.checkpoints import Checkpoints
 from trainer.iterations import read_iterations
 from trainer.journal import RunJournal
-from trainer.learn import Iteration, Progress, epsilon, learn, stop_reason
+from trainer.learn import INTERRUPTED, Iteration, Progress, epsilon, learn, stop_reason
 from undercut.runs.sessions import limits
 
 
@@ -253,8 +253,11 @@ def test_minutes_are_wall_clock() -> None:
     assert stop_reason(config, Progress(), Watcher(90.0)) == "1.5 minutes are over"
 
 
-def test_an_interruption_comes_before_all_limits() -> None:
-    assert stop_reason(TrainingConfig(), Progress(), Watcher(stop=True)) == "interrupted"
+def test_an_interrupted_training_that_has_met_a_limit_is_complete() -> None:
+    """Its last iteration was being finished: nothing of it is left for the same command to go on with."""
+    assert stop_reason(TrainingConfig(), Progress(), Watcher(stop=True)) == INTERRUPTED
+    last = stop_reason(TrainingConfig(max_iterations=3), Progress(iteration=3), Watcher(stop=True))
+    assert last == "3 iterations are done"
 
 
 def test_log_lines_match_the_guidance(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from contract import artifacts
 from contract.config import RunConfig
@@ -16,6 +17,7 @@ from tests.minio_server import MinioServer
 from tests.support import ring
 from trainer.checkpoints import Checkpoints
 from undercut.api import prepare
+from undercut.cli.main import app
 from undercut.runs.run import RacerFiles, Run, default_hyperparameters, run_names
 from undercut.runs.workspace import run_place, workspace
 
@@ -150,6 +152,12 @@ def test_runs_are_listed_newest_first_and_without_what_is_none(tmp_path: Path, m
         os.utime(made.store.where(artifacts.RUN_CONFIG), (1e9 - age_s, 1e9 - age_s))
     LocalStore(tmp_path).put("runs/none/model/model_0.pb", b"")
     assert run_names() == ["c", "a", "b"]
+
+
+def test_a_run_that_was_never_driven_is_listed_without_numbers(run: Run) -> None:
+    shown = CliRunner().invoke(app, ["runs"]).output
+    (row,) = [line for line in shown.splitlines() if "│ a " in line]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["a", run.config.track, "0", "0", "-", "-"]
 
 
 @pytest.mark.minio

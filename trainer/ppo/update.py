@@ -5,6 +5,7 @@ feeds them back to apply them, and drops the steps that do not fill a minibatch.
 an iteration, a minibatch is one session run, and every step is used.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from rl_coach.agents.clipped_ppo_agent import ClippedPPOAgent
 
 from contract.learning import CRITIC_STATE
+from contract.runtime import shows_native_chatter, without_native_chatter
 from contract.state import BoolArray, FloatArray, IntArray
 from trainer.coach import shim
 from trainer.common.chained_arrays import ChainedArrays
@@ -69,7 +71,7 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
         online = self.online
         head = online.output_heads[1]
         self._metrics = [online.losses[0], online.losses[1], head.kl_divergence, head.entropy, online.total_loss]
-        self._tuned = tuned
+        self._tuned, self._is_compiled = tuned, False
         self.shares = (1.0, 1.0)
         """Of the learning rate and the entropy's weight, in this iteration."""
         weights = list(online.weights)
@@ -154,7 +156,10 @@ class FusedClippedPPO(ClippedPPOAgent):  # type: ignore[misc]
     def minibatch(self, data: Dataset, batch: IntArray, place: str, diagnostics: Sequence[Any] = ()) -> list[float]:
         """One step of the optimiser; the metrics and diagnostics of the weights before it."""
         feed = self._feed(data, batch)
-        metrics, _ = self.online.sess.run([[*self._metrics, *diagnostics], self._apply], feed)
+        # the first run compiles the graph, after quiet_import has let go of what native code says
+        is_first, self._is_compiled = not self._is_compiled, True
+        with without_native_chatter() if is_first and not shows_native_chatter() else contextlib.nullcontext():
+            metrics, _ = self.online.sess.run([[*self._metrics, *diagnostics], self._apply], feed)
         for name, value in zip(("value loss", "surrogate loss", "KL divergence", "entropy"), metrics, strict=False):
             if not np.isfinite(value):
                 raise not_finite(f"{name} is {value}", place, self._lower())

@@ -95,5 +95,11 @@ def _show_drives(console: Console, drives: list[dict[str, object]]) -> None:
     for column in table.columns[2:]:
         column.justify = "right"
     for drive in drives:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in drive.values()))
+        table.add_row(*map(_cell, drive.values()))
     console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -19,7 +19,7 @@ def runs(as_json: JsonOption = False) -> None:
         return
     table = Table("run", "track", "iterations", "steps", "best evaluation", "laps")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*("-" if value is None else str(value) for value in row.values()))
     if rows:
         show_table(console, table, "run", "track")
     else:

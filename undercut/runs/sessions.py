@@ -24,7 +24,7 @@ from trainer.agents import make_agent
 from trainer.checkpoints import CheckpointRecord, Checkpoints
 from trainer.iterations import read_iterations
 from trainer.journal import RunJournal
-from trainer.learn import Iteration, Progress, learn
+from trainer.learn import INTERRUPTED, Iteration, Progress, learn
 from undercut.analysis.gap import Gap, best_gap_of
 from undercut.backends.local.rollouts import evaluation_laps
 from undercut.backends.local.workers import rollout_source
@@ -122,6 +122,8 @@ def train(
         films.finish(console, view.interrupted())
     say(console, f"training ended: {reason}")
     if view.interrupted():
+        if reason != INTERRUPTED:
+            say(console, f"the training is complete, only its evaluation is missing: undercut evaluate {config.name}")
         raise KeyboardInterrupt
 
 
