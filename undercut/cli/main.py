@@ -166,5 +166,5 @@ def main() -> NoReturn:
             sys.exit(err.exit_code)
         raise
     if status == INTERRUPTED:
-        Console(stderr=True).print("stopped; what is finished is saved, and the same command goes on from there")
+        Console(stderr=True).print("stopped; what is finished is saved, and the same command does what is missing")
     sys.exit(status)
