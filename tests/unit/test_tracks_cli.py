@@ -1,6 +1,7 @@
 """`undercut tracks` through typer's own runner, in an empty working directory."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.conftest import REPO
 from tests.documented import block, shown_commands
 from undercut.cli.tracks import app
 from undercut.figures.road import CENTRE, ROAD
-from undercut.figures.track_picture import save_track_picture
+from undercut.figures.track_picture import save_track_picture, track_figure
 
 ROAD_RGB, CENTRE_RGB = to_rgb(ROAD), to_rgb(CENTRE)
 
@@ -180,3 +181,13 @@ def test_picture_of_a_straight_is_not_cut(turn: float, workdir: Path) -> None:
     route = np.hstack([street()[:, i : i + 2] @ rotation.T for i in (0, 2, 4)])
     save_track_picture(Track("street", route), workdir / "street.png")
     assert colour_share(workdir / "street.png", ROAD_RGB) > 0.05
+
+
+@pytest.mark.parametrize("name", ["grand_tour", "grand_tour_cw", "switchback"])
+def test_no_label_of_a_picture_covers_another(name: str) -> None:
+    """In their hairpins the road comes back to where the labels outside of it are."""
+    figure = track_figure(load_track(name))
+    figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts if text.get_text()}
+    assert len(boxes) >= 25
+    assert [(a, b) for a, b in combinations(boxes, 2) if boxes[a].overlaps(boxes[b])] == []

@@ -96,12 +96,25 @@ def _draw_start(axes: Axes, track: Track) -> None:
 
 
 def _label_waypoints(axes: Axes, track: Track) -> None:
+    size = float(np.ptp(track.outer, axis=0).max())
+    placed = [track.outer[0]]  # where the start's label is
     # a loop's last row is row 0 again and would print over it; row 0 has the start's label
     for i in range(_LABEL_EVERY, len(track.route) - 1, _LABEL_EVERY):
-        away = track.outer[i] - track.centre[i]
-        spot = track.outer[i] + away / np.hypot(*away) * 0.02 * max(np.ptp(track.outer, axis=0))
+        away = (track.outer[i] - track.centre[i]) / np.hypot(*(track.outer[i] - track.centre[i]))
+        beside = [track.outer[i] + 0.02 * size * away, track.inner[i] - 0.02 * size * away]
+        # outside, but where the road comes back there is another label or the road itself
+        rooms = [_room(spot, track, np.array(placed), 0.035 * size) for spot in beside]
+        spot = beside[int(np.argmax(rooms))]
+        placed.append(spot)
         axes.plot(*track.centre[i], marker="o", markersize=3.5, color=EDGE, zorder=3)
         axes.text(spot[0], spot[1], str(i), fontsize=8, ha="center", va="center", clip_on=True)
+
+
+def _room(spot: FloatArray, track: Track, taken: FloatArray, enough_m: float) -> float:
+    """How far a point is from all the points that are taken, `enough_m` at most, and half as far from the road."""
+    where = track.project(spot[:1], spot[1:])
+    off_road_m = float(abs(where.offset_m[0]) - 0.5 * where.width_m[0])
+    return min(enough_m, float(np.hypot(*(taken - spot).T).min()), 2.0 * off_road_m)
 
 
 def pieces_of(points: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from contract.state import FloatArray, UInt8Array
 from contract.stores.local import write_file
@@ -20,8 +21,8 @@ def title_of(track: Track) -> str:
     return f"{track.name}: {'lap' if track.closed else 'open,'} {track.length_m:.2f} m, road {width} wide"
 
 
-def save_track_picture(track: Track, path: Path) -> None:
-    """Write a PNG of the track, its longer side 10 inches at 120 dpi."""
+def track_figure(track: Track) -> Figure:
+    """The track with its waypoints, its longer side 10 inches at 120 dpi."""
     xmin, xmax, ymin, ymax = track_limits(track)
     width, height = xmax - xmin, ymax - ymin
     scale = (_LONG_SIDE_IN - 1.0) / max(width, height)
@@ -30,7 +31,12 @@ def save_track_picture(track: Track, path: Path) -> None:
     axes = figure.add_subplot()
     draw_road(axes, track, waypoints=True)
     axes.set_title(title_of(track))
-    write_file(path, png_of(figure))
+    return figure
+
+
+def save_track_picture(track: Track, path: Path) -> None:
+    """Write `track_figure` as a PNG."""
+    write_file(path, png_of(track_figure(track)))
 
 
 def save_world_picture(track: Track, poses: FloatArray, frames: UInt8Array, path: Path) -> None:
@@ -48,8 +54,8 @@ def save_world_picture(track: Track, poses: FloatArray, frames: UInt8Array, path
         axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
         axes.set(xticks=[], yticks=[])
         axes.set_xlabel(str(k), labelpad=2)
-        ahead = 0.07 * span * np.array([np.cos(pose[2]), np.sin(pose[2])])
-        arrow = {"arrowstyle": "-|>", "color": LABEL, "linewidth": 2.0}
+        ahead = 0.09 * span * np.array([np.cos(pose[2]), np.sin(pose[2])])
+        arrow = {"arrowstyle": "simple,head_width=0.9,head_length=0.8,tail_width=0.25", "fc": "white", "ec": LABEL}
         plan.annotate("", xy=tuple(pose[:2] + ahead), xytext=tuple(pose[:2]), arrowprops=arrow, zorder=5)
         box = {"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LABEL}
         plan.text(float(pose[0]), float(pose[1]), str(k), ha="center", va="center", fontsize=9, bbox=box, zorder=6)
