@@ -60,7 +60,8 @@ def training_plot(rows: Sequence[TrainingRow], updates: Sequence[IterationRow], 
     loss.set(title="Losses", xlabel="iteration")
     loss.set_ylabel("value loss", color=_LOSS)
     surrogate = loss.twinx()
-    surrogate.plot(iterations, curve("policy_loss"), color=_EVALUATION, linewidth=1.8, label="policy loss")
+    # dashed: two iterations' lines lie one on the other where both losses rise or both fall
+    surrogate.plot(iterations, curve("policy_loss"), "--", color=_EVALUATION, linewidth=1.8, label="policy loss")
     surrogate.set_ylabel("policy loss", color=_EVALUATION)
     surrogate.spines[["top", "left"]].set_visible(False)
 

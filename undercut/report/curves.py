@@ -139,9 +139,9 @@ def _update_pictures(log: RunLog) -> list[Picture]:
     if iterations is None:
         return []
 
-    def line(axes: Axes, name: str, colour: str, label: str) -> None:
+    def line(axes: Axes, name: str, colour: str, label: str, style: str = ".-") -> None:
         assert iterations is not None
-        axes.plot(iterations, log.updates[name], color=colour, linewidth=1.6, marker=".", markersize=4, label=label)
+        axes.plot(iterations, log.updates[name], style, color=colour, linewidth=1.6, markersize=4, label=label)
 
     def entropy(figure: Figure) -> None:
         axes = figure.subplots()
@@ -157,7 +157,8 @@ def _update_pictures(log: RunLog) -> list[Picture]:
             axes.set_ylabel("value loss", color=OTHER)
         if "policy_loss" in known:
             right = axes.twinx()
-            line(right, "policy_loss", EVALUATION, "policy loss")
+            # dashed: two iterations' lines lie one on the other where both losses rise or both fall
+            line(right, "policy_loss", EVALUATION, "policy loss", ".--")
             right.set_ylabel("policy loss", color=EVALUATION)
             right.spines[["top", "left"]].set_visible(False)
 
